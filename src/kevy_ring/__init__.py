@@ -1,0 +1,92 @@
+"""A replica inbox in shared memory: replication streams into Python processes, fast, and nothing lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kevy_ring.errors import (
+    BatchOpen,
+    ClosedError,
+    CorruptRing,
+    KevyRingError,
+    OffsetGap,
+    RecvError,
+    RemoteProtocolError,
+    RoleTaken,
+    SegmentError,
+    SendError,
+    SnapshotError,
+    UpstreamRefused,
+    ViewsEscaped,
+)
+from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
+
+if TYPE_CHECKING:
+    from kevy_ring.inbox import (
+        Batch,
+        ReplicaInboxReceiver,
+        ReplicaInboxSender,
+        replica_inbox_pair,
+        replica_inbox_pairs,
+    )
+    from kevy_ring.ring import Consumer, Producer, Ring
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Batch",
+    "BatchOpen",
+    "ClosedError",
+    "Consumer",
+    "CorruptRing",
+    "Frame",
+    "KevyRingError",
+    "Kind",
+    "OffsetGap",
+    "Producer",
+    "RecvError",
+    "RemoteProtocolError",
+    "ReplicaApply",
+    "ReplicaInboxReceiver",
+    "ReplicaInboxSender",
+    "Ring",
+    "RoleTaken",
+    "SegmentError",
+    "SendError",
+    "SnapshotBegin",
+    "SnapshotChunk",
+    "SnapshotEnd",
+    "SnapshotError",
+    "UpstreamRefused",
+    "ViewsEscaped",
+    "replica_inbox_pair",
+    "replica_inbox_pairs",
+]
+
+# The compiled core and numpy load on first use of a name that needs them: the events, the errors and the
+# protocols are then usable (and importable in milliseconds) without either.
+_LAZY = {
+    "Batch": "kevy_ring.inbox",
+    "ReplicaInboxReceiver": "kevy_ring.inbox",
+    "ReplicaInboxSender": "kevy_ring.inbox",
+    "replica_inbox_pair": "kevy_ring.inbox",
+    "replica_inbox_pairs": "kevy_ring.inbox",
+    "Consumer": "kevy_ring.ring",
+    "Producer": "kevy_ring.ring",
+    "Ring": "kevy_ring.ring",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

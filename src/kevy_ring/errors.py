@@ -1,0 +1,188 @@
+"""Every exception that kevy-ring raises on purpose, told apart by whose fault it is.
+
+Errors carry fields; nobody needs to parse a message. ``ValueError`` and ``TypeError`` from Python
+are raised as they are for bad arguments; everything here derives from :class:`KevyRingError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kevy_ring.events import ReplicaApply
+
+
+class KevyRingError(Exception):
+    """The root of all errors of this package."""
+
+
+class ClosedError(KevyRingError):
+    """This handle was closed by its own side, or belongs to another process.
+
+    Fields: ``name`` (the ring), ``reason`` (``"closed"``, ``"forked"`` or ``"released"``).
+    """
+
+    def __init__(self, name: str, reason: str = "closed", detail: str = "") -> None:
+        text = {
+            "closed": f"ring {name!r}: this handle is closed",
+            "forked": f"ring {name!r}: this handle was taken by the parent process before the fork; "
+            "attach by name in the child instead",
+            "released": f"ring {name!r}: this batch is released",
+        }.get(reason, f"ring {name!r}: {reason}")
+        super().__init__(f"{text} ({detail})" if detail else text)
+        self.name = name
+        self.reason = reason
+
+
+class BatchOpen(KevyRingError):
+    """``drain`` was called while the previous batch of the same consumer is still open.
+
+    Fields: ``name``.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"ring {name!r}: a batch is open; release it before the next drain")
+        self.name = name
+
+
+class SendError(KevyRingError):
+    """The receiver is gone: nothing that is sent can be applied any more.
+
+    Fields: ``name``; ``event`` (the event that ``send`` was given, or None); ``unsent`` (all events
+    of the call that were not accepted, in order); ``cause`` (``"closed"`` or ``"dead"``); ``pid`` of
+    the receiver's process (0 when it never arrived); ``undelivered`` (events accepted earlier that
+    still lie in the overflow and die with this sender).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        cause: str,
+        pid: int = 0,
+        event: ReplicaApply | None = None,
+        unsent: Sequence[ReplicaApply] = (),
+        undelivered: int = 0,
+    ) -> None:
+        what = "closed its end" if cause == "closed" else "died"
+        super().__init__(
+            f"ring {name!r}: the receiver (pid {pid}) {what}"
+            + (f"; {undelivered} events in the overflow cannot be delivered" if undelivered else "")
+        )
+        self.name = name
+        self.cause = cause
+        self.pid = pid
+        self.event = event
+        self.unsent: Sequence[ReplicaApply] = list(unsent) if unsent else ([event] if event is not None else [])
+        self.undelivered = undelivered
+
+
+class RecvError(KevyRingError):
+    """The sender is gone and everything that it published has been received.
+
+    Fields: ``name``; ``cause`` (``"closed"`` or ``"dead"``); ``pid`` of the sender's process.
+    """
+
+    def __init__(self, name: str, *, cause: str, pid: int = 0) -> None:
+        what = "closed its end" if cause == "closed" else "died"
+        super().__init__(f"ring {name!r}: the sender (pid {pid}) {what}, and all that it published was received")
+        self.name = name
+        self.cause = cause
+        self.pid = pid
+
+
+class RoleTaken(KevyRingError):
+    """Another live process has this role of the ring. Fields: ``name``, ``role``, ``pid``."""
+
+    def __init__(self, name: str, *, role: str, pid: int) -> None:
+        super().__init__(f"ring {name!r}: the {role} role is held by the live process {pid}")
+        self.name = name
+        self.role = role
+        self.pid = pid
+
+
+class SegmentError(KevyRingError):
+    """A segment cannot be made, found, mapped or trusted.
+
+    Fields: ``name``; ``reason``, one of ``"exists"``, ``"missing"``, ``"timeout"``, ``"permission"``,
+    ``"space"``, ``"not-a-ring"``, ``"version"``, ``"geometry"``, ``"resources"``; ``errno`` (0 when no
+    system call failed); ``needed`` and ``free`` in bytes (for ``"space"``, else 0).
+    """
+
+    def __init__(
+        self, name: str, *, reason: str, detail: str = "", errno: int = 0, needed: int = 0, free: int = 0
+    ) -> None:
+        super().__init__(f"segment {name!r}: {reason}" + (f": {detail}" if detail else ""))
+        self.name = name
+        self.reason = reason
+        self.errno = errno
+        self.needed = needed
+        self.free = free
+
+
+class CorruptRing(KevyRingError):
+    """Shared memory holds what no honest peer writes; the ring is refused from now on.
+
+    Fields: ``name``; ``position`` (the free-running position of the record, or 0 for the header);
+    ``field`` (which part is wrong).
+    """
+
+    def __init__(self, name: str, *, position: int, field: str) -> None:
+        super().__init__(f"ring {name!r} is corrupt at position {position}: {field}")
+        self.name = name
+        self.position = position
+        self.field = field
+
+
+class ViewsEscaped(KevyRingError):
+    """Views into a batch outlive it, so its space stays held; drop them and release again.
+
+    Fields: ``name``; ``held`` (bytes of the ring that stay held).
+    """
+
+    def __init__(self, name: str, *, held: int) -> None:
+        super().__init__(
+            f"ring {name!r}: views into this batch are still alive, {held} bytes stay held; "
+            "copy what you keep with bytes(view), drop the views, and call release() again"
+        )
+        self.name = name
+        self.held = held
+
+
+class RemoteProtocolError(KevyRingError):
+    """The upstream sent what its protocol does not allow; the link must be dropped.
+
+    Fields: ``detail``; ``at`` (bytes of the stream consumed before the error, or None).
+    """
+
+    def __init__(self, detail: str, *, at: int | None = None) -> None:
+        super().__init__(detail if at is None else f"{detail} (byte {at} of the stream)")
+        self.detail = detail
+        self.at = at
+
+
+class OffsetGap(RemoteProtocolError):
+    """The stream skipped or repeated an offset: continuity is broken. Fields: ``expected``, ``got``."""
+
+    def __init__(self, *, expected: int, got: int, at: int | None = None) -> None:
+        super().__init__(f"offset gap: expected {expected}, got {got}", at=at)
+        self.expected = expected
+        self.got = got
+
+
+class UpstreamRefused(KevyRingError):
+    """The upstream answered the handshake with an error line. Fields: ``reply`` (its text)."""
+
+    def __init__(self, reply: str) -> None:
+        super().__init__(f"the upstream refused: {reply}")
+        self.reply = reply
+
+
+class SnapshotError(KevyRingError):
+    """A snapshot's bytes cannot be decoded; nothing of it was applied. Fields: ``detail``, ``at`` (byte)."""
+
+    def __init__(self, detail: str, *, at: int = 0) -> None:
+        super().__init__(f"snapshot: {detail} (byte {at})")
+        self.detail = detail
+        self.at = at

@@ -1,0 +1,336 @@
+"""KEVYSNAP, the snapshot payload of kevy: a streaming reader and a writer, without I/O and without a clock.
+
+The layout is little-endian: ``"KEVYSNAP"``, a version byte (2, 3 or 4), records, and a zero byte. Version 2
+carries the time left of an expiry, 3 and 4 the absolute time; only version 4 carries the consumer groups of streams.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Generator, Iterable, Iterator
+from math import isnan
+from typing import Any, NoReturn
+
+from kevy_ring.errors import SnapshotError
+from kevy_ring.replica.entry import Entry, Stream, StreamGroup
+
+__all__ = ["Entry", "SnapshotReader", "Stream", "StreamGroup", "write_snapshot"]
+
+MAGIC = b"KEVYSNAP"
+VERSIONS = (2, 3, 4)
+END = 0
+TYPES = {1: "string", 2: "hash", 3: "list", 4: "set", 5: "zset", 6: "stream"}
+OPS = {name: op for op, name in TYPES.items()}
+
+#: No store holds a longer string (the bulk limit of RESP): a greater length is a lie, found before a byte is held.
+MAX_BYTES_LENGTH = 512 << 20
+#: What a kevy replication link allows in one chunk.
+CHUNK_BYTES = 65536
+
+_U32 = struct.Struct("<I")
+_U64 = struct.Struct("<Q")
+_F64 = struct.Struct("<d")
+_ID = struct.Struct("<QQ")
+_STREAM_HEAD = struct.Struct("<QQQQQI")
+_ENTRY_HEAD = struct.Struct("<QQI")
+_DELIVERY = struct.Struct("<QI")
+
+
+class SnapshotReader:
+    """Reads a snapshot while its chunks arrive; chunk borders mean nothing.
+
+    ``now_ms`` is the Unix time that a version 2 snapshot counts its expiries from. The reader holds the bytes that
+    it was fed and cannot use yet, never more: a length or a count that lies costs nothing.
+    """
+
+    def __init__(self, now_ms: int) -> None:
+        self.finished = False
+        self.version = 0
+        self._now_ms = now_ms
+        self._held = b""
+        self._at = 0
+        self._waiting: list[bytes] = []
+        self._ahead = 0
+        self._need = 0
+        self._before = 0
+        self._complete: list[Entry] = []
+        self._error: SnapshotError | None = None
+        self._parser = self._parse()
+        next(self._parser)
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Entry]:
+        """Take some bytes (they are copied) and return the entries that they complete.
+
+        Raises :class:`SnapshotError` for what no honest primary writes, and again on every later call; the entries
+        completed by the same call before the error are lost with it, since half a snapshot is never applied.
+        """
+        if self._error is not None:
+            raise self._error
+        self._waiting.append(bytes(data))
+        self._ahead += len(data)
+        # A value of many chunks is joined once, when it is whole: joining per chunk would be quadratic.
+        if self._ahead < self._need:
+            return []
+        self._before += self._at
+        self._held = b"".join((self._held[self._at :], *self._waiting))
+        self._at = 0
+        self._waiting.clear()
+        try:
+            next(self._parser)
+        except SnapshotError as error:
+            self._error = error
+            self._held = b""
+            raise
+        self._ahead = len(self._held) - self._at
+        complete, self._complete = self._complete, []
+        return complete
+
+    def close(self) -> None:
+        """Declare the snapshot's end. Raises :class:`SnapshotError` when it is not whole."""
+        if self._error is not None:
+            raise self._error
+        if not self.finished:
+            self._error = SnapshotError("it ends before its end mark", at=self._before + self._at + self._ahead)
+            raise self._error
+
+    # Each method below that yields does so where bytes are missing, having set _need, and looks at _held and _at
+    # anew afterwards; a generator keeps its place in a record of any size for nothing on the path without a wait.
+
+    def _parse(self) -> Generator[None]:
+        yield
+        yield from self._fill(len(MAGIC) + 1)
+        if not self._held.startswith(MAGIC):
+            self._fail("not a KEVYSNAP")
+        self.version = self._held[len(MAGIC)]
+        if self.version not in VERSIONS:
+            self._fail(f"version {self.version} is not known", len(MAGIC))
+        self._at = len(MAGIC) + 1
+        yield from self._records()
+        self.finished = True
+        while True:
+            if self._at < len(self._held):
+                self._fail("bytes after the end mark")
+            self._need = 1
+            yield
+
+    def _records(self) -> Generator[None]:
+        while True:
+            if len(self._held) - self._at < 2:
+                yield from self._fill(1)
+                if self._held[self._at] != END:
+                    yield from self._fill(2)
+            held, at = self._held, self._at
+            op = held[at]
+            if op == END:
+                self._at += 1
+                return
+            if op not in TYPES:
+                self._fail(f"record op {op} is not known")
+            ttl = held[at + 1]
+            if ttl > 1:
+                self._fail(f"expiry flag {ttl} is not known", 1)
+            self._at = at + 2
+            expires_at_ms = (yield from self._expiry()) if ttl else None
+            key = self._ready_bytes()
+            if key is None:
+                key = yield from self._late_bytes()
+            value: Any = self._ready_bytes() if op == 1 else None
+            if value is None:
+                value = yield from self._value(op)
+            self._complete.append(Entry(key, TYPES[op], value, expires_at_ms))
+
+    def _expiry(self) -> Generator[None, None, int]:
+        at_ms: int
+        (at_ms,) = yield from self._unpack(_U64)
+        return at_ms + self._now_ms if self.version == 2 else at_ms
+
+    def _value(self, op: int) -> Generator[None, None, Any]:
+        if op == 1:
+            return (yield from self._late_bytes())
+        if op == 6:
+            return (yield from self._stream())
+        (count,) = yield from self._unpack(_U32)
+        if op == 5:
+            return (yield from self._scores(count))
+        if op == 2:
+            flat = iter((yield from self._many(2 * count)))
+            return dict(zip(flat, flat, strict=True))
+        values = yield from self._many(count)
+        return values if op == 3 else set(values)
+
+    def _stream(self) -> Generator[None, None, Stream]:
+        *ids, added, count = yield from self._unpack(_STREAM_HEAD)
+        stream = Stream((ids[0], ids[1]), (ids[2], ids[3]), added)
+        for _ in range(count):
+            ms, seq, fields = yield from self._unpack(_ENTRY_HEAD)
+            flat = iter((yield from self._many(2 * fields)))
+            stream.entries.append((ms, seq, list(zip(flat, flat, strict=True))))
+        if self.version >= 4:
+            (count,) = yield from self._unpack(_U32)
+            for _ in range(count):
+                stream.groups.append((yield from self._group()))
+        return stream
+
+    def _group(self) -> Generator[None, None, StreamGroup]:
+        name = yield from self._late_bytes()
+        ms, seq = yield from self._unpack(_ID)
+        group = StreamGroup(name, (ms, seq))
+        (count,) = yield from self._unpack(_U32)
+        for _ in range(count):
+            consumer = yield from self._late_bytes()
+            (seen_ms,) = yield from self._unpack(_U64)
+            group.consumers.append((consumer, seen_ms))
+        (count,) = yield from self._unpack(_U32)
+        for _ in range(count):
+            ms, seq = yield from self._unpack(_ID)
+            consumer = yield from self._late_bytes()
+            delivered_ms, deliveries = yield from self._unpack(_DELIVERY)
+            group.pending.append((ms, seq, consumer, delivered_ms, deliveries))
+        return group
+
+    def _many(self, count: int) -> Generator[None, None, list[bytes]]:
+        values: list[bytes] = []
+        unpack = _U32.unpack_from
+        while True:
+            held, at = self._held, self._at
+            end = len(held)
+            for _ in range(count - len(values)):
+                start = at + 4
+                if start > end:
+                    break
+                stop = start + unpack(held, at)[0]
+                if stop > end:
+                    break
+                values.append(held[start:stop])
+                at = stop
+            self._at = at
+            if len(values) == count:
+                return values
+            values.append((yield from self._late_bytes()))
+
+    def _scores(self, count: int) -> Generator[None, None, dict[bytes, float]]:
+        scores: dict[bytes, float] = {}
+        for _ in range(count):
+            member = self._ready_bytes()
+            if member is None:
+                member = yield from self._late_bytes()
+            if len(self._held) - self._at < 8:
+                yield from self._fill(8)
+            (score,) = _F64.unpack_from(self._held, self._at)
+            if isnan(score):
+                self._fail("a score is not a number")
+            self._at += 8
+            scores[member] = score
+        return scores
+
+    def _ready_bytes(self) -> bytes | None:
+        """Take bytes that are all there, or None: then nothing is taken."""
+        held, start = self._held, self._at + 4
+        if start > len(held):
+            return None
+        stop = start + _U32.unpack_from(held, start - 4)[0]
+        if stop > len(held):
+            return None
+        self._at = stop
+        return held[start:stop]
+
+    def _late_bytes(self) -> Generator[None, None, bytes]:
+        while (ready := self._ready_bytes()) is None:
+            yield from self._fill(4)
+            (length,) = _U32.unpack_from(self._held, self._at)
+            if length > MAX_BYTES_LENGTH:
+                self._fail(f"a length of {length} bytes")
+            yield from self._fill(4 + length)
+        return ready
+
+    def _unpack(self, layout: struct.Struct) -> Generator[None, None, tuple[Any, ...]]:
+        if len(self._held) - self._at < layout.size:
+            yield from self._fill(layout.size)
+        fields = layout.unpack_from(self._held, self._at)
+        self._at += layout.size
+        return fields
+
+    def _fill(self, count: int) -> Generator[None]:
+        while len(self._held) - self._at < count:
+            self._need = count
+            yield
+
+    def _fail(self, detail: str, ahead: int = 0) -> NoReturn:
+        raise SnapshotError(detail, at=self._before + self._at + ahead)
+
+
+def write_snapshot(entries: Iterable[Entry], *, version: int = 4, now_ms: int | None = None) -> Iterator[bytes]:
+    """Yield the snapshot of ``entries`` in chunks of at most 65,536 bytes (all but the last have that size).
+
+    ``now_ms`` is what version 2 counts the time left from. Raises ``ValueError`` for what the version cannot carry:
+    an expiry in version 2 without ``now_ms``, the groups of a stream before version 4, a db other than 0, an unknown
+    type.
+    """
+    if version not in VERSIONS:
+        raise ValueError(f"KEVYSNAP version {version} is not one of {VERSIONS}")
+    pending = bytearray(MAGIC)
+    pending.append(version)
+    for entry in entries:
+        pending += _encode_entry(entry, version, now_ms)
+        if len(pending) >= CHUNK_BYTES:
+            whole = len(pending) - len(pending) % CHUNK_BYTES
+            for at in range(0, whole, CHUNK_BYTES):
+                yield bytes(pending[at : at + CHUNK_BYTES])
+            del pending[:whole]
+    pending.append(END)
+    yield bytes(pending)
+
+
+def _encode_entry(entry: Entry, version: int, now_ms: int | None) -> bytes:
+    op = OPS.get(entry.type)
+    if op is None:
+        raise ValueError(f"KEVYSNAP has no type {entry.type!r}")
+    if entry.db:
+        raise ValueError(f"KEVYSNAP has no db {entry.db}")
+    head = bytes((op, 0))
+    if entry.expires_at_ms is not None:
+        at_ms = entry.expires_at_ms
+        if version == 2:
+            if now_ms is None:
+                raise ValueError("a version 2 snapshot with an expiry needs now_ms")
+            at_ms = max(0, at_ms - now_ms)
+        head = bytes((op, 1)) + _U64.pack(at_ms)
+    return head + _counted(entry.key) + _encode_value(entry, version)
+
+
+def _encode_value(entry: Entry, version: int) -> bytes:
+    value = entry.value
+    if entry.type == "string":
+        return _counted(value)
+    if entry.type == "stream":
+        return _encode_stream(value, version)
+    parts = [_U32.pack(len(value))]
+    if entry.type == "hash":
+        parts.extend(_counted(part) for pair in value.items() for part in pair)
+    elif entry.type == "zset":
+        parts.extend(_counted(member) + _F64.pack(score) for member, score in value.items())
+    else:
+        parts.extend(map(_counted, value))
+    return b"".join(parts)
+
+
+def _encode_stream(stream: Stream, version: int) -> bytes:
+    if stream.groups and version < 4:
+        raise ValueError("a stream with groups needs version 4")
+    parts = [_STREAM_HEAD.pack(*stream.last_id, *stream.max_deleted_id, stream.entries_added, len(stream.entries))]
+    for ms, seq, fields in stream.entries:
+        parts.append(_ENTRY_HEAD.pack(ms, seq, len(fields)))
+        parts.extend(_counted(part) for pair in fields for part in pair)
+    if version >= 4:
+        parts.append(_U32.pack(len(stream.groups)))
+        for group in stream.groups:
+            parts += [_counted(group.name), _ID.pack(*group.last_id), _U32.pack(len(group.consumers))]
+            parts.extend(_counted(name) + _U64.pack(seen_ms) for name, seen_ms in group.consumers)
+            parts.append(_U32.pack(len(group.pending)))
+            for ms, seq, consumer, delivered_ms, deliveries in group.pending:
+                parts.append(_ID.pack(ms, seq) + _counted(consumer) + _DELIVERY.pack(delivered_ms, deliveries))
+    return b"".join(parts)
+
+
+def _counted(value: bytes) -> bytes:
+    return _U32.pack(len(value)) + value

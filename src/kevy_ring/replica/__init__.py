@@ -1,1 +1,1 @@
-"""From an upstream to inbox senders: protocols without I/O, the link, the runner, the fleet, the embedded upstream."""
+"""The upstream's side of the inbox: protocols without I/O, the link, the runner, the fleet, the embedded primary."""

@@ -179,6 +179,21 @@ class UpstreamRefused(KevyRingError):
         self.reply = reply
 
 
+class LinkError(KevyRingError):
+    """The link to an upstream cannot be made, or broke in a way that is not the upstream's own end of it.
+
+    Fields: ``upstream`` (its URL without secrets); ``reason``, one of ``"connect"`` (refused, unresolved, TLS),
+    ``"timeout"``, ``"broken"``; ``detail``; ``errno`` (0 when no system call failed).
+    """
+
+    def __init__(self, upstream: str, *, reason: str, detail: str = "", errno: int = 0) -> None:
+        super().__init__(f"{upstream}: {reason}" + (f": {detail}" if detail else ""))
+        self.upstream = upstream
+        self.reason = reason
+        self.detail = detail
+        self.errno = errno
+
+
 class SnapshotError(KevyRingError):
     """A snapshot's bytes cannot be decoded; nothing of it was applied. Fields: ``detail``, ``at`` (byte)."""
 
@@ -186,3 +201,20 @@ class SnapshotError(KevyRingError):
         super().__init__(f"snapshot: {detail} (byte {at})")
         self.detail = detail
         self.at = at
+
+
+class SinkError(KevyRingError):
+    """A sink cannot take what it is given; what it did not take is not marked as applied.
+
+    Fields: ``sink`` (its kind, and the place it writes to); ``reason``, one of ``"missing-extra"`` (a package is not
+    installed), ``"space"`` (a full disk or a quota), ``"io"``, ``"refused"`` (the target answers with an error or cannot
+    hold it), ``"timeout"``, ``"load"`` (the user's own code cannot be found); ``detail``; ``errno`` (0 when no system
+    call failed).
+    """
+
+    def __init__(self, sink: str, *, reason: str, detail: str = "", errno: int = 0) -> None:
+        super().__init__(f"sink {sink}: {reason}" + (f": {detail}" if detail else ""))
+        self.sink = sink
+        self.reason = reason
+        self.detail = detail
+        self.errno = errno

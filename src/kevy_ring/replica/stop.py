@@ -1,0 +1,53 @@
+"""A stop signal that wakes whoever sleeps in poll."""
+
+from __future__ import annotations
+
+import os
+import select
+
+
+class StopSignal:
+    """Set once, seen for ever: ``is_set()`` for loops, ``fileno()`` for poll, ``wait()`` for sleeps.
+
+    The descriptor (an eventfd, never read) stays readable from the first ``set()`` on, so nobody who looks
+    late misses it. ``set()`` takes no lock: it may be called from a signal handler and from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._is_set = False
+
+    def set(self) -> None:
+        """Tell everybody to stop. Calling it again, or after ``close``, does nothing more."""
+        if not self._is_set:
+            self._is_set = True
+            if self._fd >= 0:
+                os.eventfd_write(self._fd, 1)
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def wait(self, timeout: float | None) -> bool:
+        """Sleep until set, at most ``timeout`` seconds (None: for ever). True when set."""
+        if self._is_set or self._fd < 0:
+            return self._is_set
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        poll.poll(None if timeout is None else max(0.0, timeout) * 1000)
+        return self._is_set
+
+    def fileno(self) -> int:
+        """A descriptor that is readable once the signal is set; valid until ``close``."""
+        return self._fd
+
+    def close(self) -> None:
+        """Give the descriptor back; nobody may be polling it any more."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> StopSignal:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()

@@ -1,0 +1,192 @@
+"""The address of an upstream: parsed once, shown without its secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+if TYPE_CHECKING:
+    from redis.connection import AbstractConnection
+
+SCHEMES = ("kevy", "redis", "rediss", "unix")
+DEFAULT_REDIS_PORT = 6379
+REDACTED = "***"
+
+# What redis-py reads from a query that says how a client behaves, and not how to reach and trust the server: a
+# URL shared with a client must work here too, so these are dropped.
+_CLIENT_OPTIONS = frozenset(
+    {
+        "client_name", "decode_responses", "encoding", "encoding_errors", "health_check_interval", "legacy_responses",
+        "lib_name", "lib_version", "max_connections", "protocol", "retry_on_error", "retry_on_timeout",
+        "socket_connect_timeout", "socket_read_size", "socket_timeout", "timeout",
+    }
+)  # fmt: skip
+_SHOWN_OPTIONS = frozenset(
+    {"db", "ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamUrl:
+    """Where an upstream is and how to log in; its ``repr`` and ``str`` never show a secret. Made by ``parse_upstream``.
+
+    ``kind`` is ``"kevy"`` or ``"redis"`` (the protocol family); ``path`` is set for a Unix socket, else ``host`` and
+    ``port`` are. ``db`` is the database that a data connection would select; replication carries all of them.
+    """
+
+    kind: str
+    scheme: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    db: int = 0
+    shown_options: str = ""
+    options: dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
+
+    @property
+    def redacted(self) -> str:
+        """The URL for display: user name and address, ``***`` for every secret."""
+        login = ""
+        if self.options.get("username") or self.options.get("password"):
+            login = quote(str(self.options.get("username") or ""), safe="")
+            login += f":{REDACTED}@" if self.options.get("password") else "@"
+        if self.scheme == "unix":
+            return f"unix://{login}{quote(self.path)}{self.shown_options}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        db = f"/{self.db}" if self.db else ""
+        return f"{self.scheme}://{login}{host}:{self.port}{db}{self.shown_options}"
+
+    def shard(self, index: int) -> UpstreamUrl:
+        """The listener of shard ``index``: kevy's shard i is at port + i. ValueError past port 65535."""
+        if self.kind != "kevy":
+            raise ValueError(f"{self.redacted} is one stream: only kevy:// has shards")
+        if not 0 <= index <= 65535 - self.port:
+            raise ValueError(f"{self.redacted}: there is no port for shard {index}")
+        return replace(self, port=self.port + index)
+
+    def scrub(self, text: str) -> str:
+        """``text`` (from a server or a library) with every secret of this URL taken out."""
+        for name in ("password", "ssl_password"):
+            secret = self.options.get(name)
+            if secret:
+                for form in (str(secret), quote(str(secret), safe=""), quote(str(secret))):
+                    text = text.replace(form, REDACTED)
+        return text
+
+    def redis_connection(self, timeout_s: float) -> AbstractConnection:
+        """A redis-py connection, not connected yet, that sends nothing at all but AUTH (and that only with a login)."""
+        classes = _redis_classes()
+        where: dict[str, Any] = {"path": self.path} if self.scheme == "unix" else {"host": self.host, "port": self.port}
+        connection: AbstractConnection = classes[self.scheme](
+            **where,
+            **self.options,
+            protocol=2,  # RESP3 would begin with HELLO, and a replication link speaks RESP2 anyway
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+        )
+        # CLIENT SETINFO needs a permission that a replication user has no use for. Set as attributes because the
+        # names of the constructor's arguments differ between versions of redis-py.
+        for name in ("driver_info", "lib_name", "lib_version"):
+            setattr(connection, name, None)
+        return connection
+
+    def __str__(self) -> str:
+        return self.redacted
+
+    def __repr__(self) -> str:
+        return f"UpstreamUrl({self.redacted!r})"
+
+
+def parse_upstream(url: str | UpstreamUrl) -> UpstreamUrl:
+    """Parse ``kevy://host:port``, ``redis://[user:password@]host[:port][/db]``, ``rediss://`` or ``unix://path``.
+
+    The query takes redis-py's options (``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``, ...).
+    Raises ValueError, whose text never holds any part of what may be a password; ModuleNotFoundError when a Redis URL
+    is given and redis-py is not installed.
+    """
+    if isinstance(url, UpstreamUrl):
+        return url
+    scheme = url.partition("://")[0].lower() if "://" in url else ""
+    if scheme not in SCHEMES:
+        raise ValueError(f"an upstream URL starts with one of {', '.join(s + '://' for s in SCHEMES)}")
+    try:
+        parts = urlsplit(url)
+        port, query = parts.port, parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        # The cause quotes what stands where the port should be, which may be half of a password.
+        raise ValueError(_unreadable(scheme)) from None
+    if parts.fragment or "@" in parts.path + parts.query:
+        raise ValueError(_unreadable(scheme))
+    if scheme == "kevy":
+        return _parse_kevy(
+            parts.hostname, port, plain=not (parts.username or parts.password or parts.path.strip("/") or query)
+        )
+    return _parse_redis(url, scheme, [name for name, _ in query])
+
+
+def _unreadable(scheme: str) -> str:
+    return (
+        f"the host, port or options of this {scheme}:// URL cannot be read "
+        "(reserved characters in a password must be percent-encoded)"
+    )
+
+
+def _parse_kevy(host: str | None, port: int | None, *, plain: bool) -> UpstreamUrl:
+    if not plain:
+        raise ValueError("a kevy:// URL is kevy://host:port: the protocol knows no login, database or options")
+    if not host or not port:
+        raise ValueError("a kevy:// URL needs a host and a port: kevy://host:port")
+    return UpstreamUrl("kevy", "kevy", host=host, port=port)
+
+
+def _parse_redis(url: str, scheme: str, names: list[str]) -> UpstreamUrl:
+    _redis_classes()
+    from redis.connection import parse_url
+    from redis.exceptions import RedisError
+
+    parse: Callable[[str], dict[str, Any]] = parse_url  # untyped in redis-py
+    try:
+        options = dict(parse(scheme + url[len(scheme) :]))
+    except ValueError:
+        raise ValueError(_unreadable(scheme)) from None
+    options.pop("connection_class", None)
+    shown = sorted(set(names) - _CLIENT_OPTIONS - {"username", "password"})
+    parsed = UpstreamUrl(
+        "redis",
+        scheme,
+        host=options.pop("host", "localhost"),
+        port=options.pop("port", DEFAULT_REDIS_PORT),
+        path=options.pop("path", ""),
+        db=options.pop("db", 0),
+        shown_options="".join(
+            f"{'&' if i else '?'}{quote(name)}={quote(str(options[name])) if name in _SHOWN_OPTIONS else REDACTED}"
+            for i, name in enumerate(name for name in shown if name in options)
+        ),
+        options={name: value for name, value in options.items() if name not in _CLIENT_OPTIONS},
+    )
+    if scheme == "unix" and not parsed.path:
+        raise ValueError("a unix:// URL needs the path of a socket: unix:///run/redis.sock")
+    try:
+        parsed.redis_connection(1.0)
+    except (TypeError, ValueError, RedisError):
+        known = ", ".join(quote(name) for name in shown)
+        raise ValueError(
+            f"{parsed.redacted}: redis-py takes no such option, or not this value (given: {known})"
+        ) from None
+    return parsed
+
+
+def _redis_classes() -> dict[str, Any]:
+    try:
+        from redis import connection
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "Redis upstreams need the package redis: pip install 'kevy-ring[ingest]'", name=error.name
+        ) from None
+    return {
+        "redis": connection.Connection,
+        "rediss": connection.SSLConnection,
+        "unix": connection.UnixDomainSocketConnection,
+    }

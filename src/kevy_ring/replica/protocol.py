@@ -63,7 +63,7 @@ class ReplicationProtocol(Protocol):
 
     @property
     def snapshot_bytes(self) -> int:
-        """Bytes received of the snapshot's body (the last one's total afterwards)."""
+        """Bytes of the snapshot's body in the chunks returned so far (the last one's total afterwards)."""
 
     @property
     def snapshot_total(self) -> int | None:
@@ -82,9 +82,10 @@ class ReplicationProtocol(Protocol):
 
     @property
     def last_event_offset(self) -> int | None:
-        """The offset up to which the shard can mark things applied: ``applied >= last_event_offset`` is caught up.
+        """What the shard's applied offset is once it has applied this link's last event; None before its first.
 
-        Less than ``received_offset`` where bytes that are no event (a Redis PING) came after the last event.
+        Less than ``received_offset`` where bytes that are no event (a Redis PING) came after it, so it is this that
+        an applied offset is compared with to see that the shard has caught up.
         """
 
     @property
@@ -129,7 +130,7 @@ class ReplicationProtocol(Protocol):
 
     @property
     def next_offset(self) -> int:
-        """kevy: the offset that the next frame must have. Redis: the byte offset before the next command's first byte."""
+        """kevy: the offset that the next frame must have. Redis: the bytes of the stream before the next command."""
 
     def frames_scanned(self, consumed_bytes: int, frames: int, last_offset: int) -> None:
         """A scanner took ``frames`` whole frames in ``consumed_bytes`` bytes; the last has ``last_offset``.

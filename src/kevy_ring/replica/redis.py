@@ -1,0 +1,307 @@
+"""PSYNC, the replication of Redis and Valkey: handshake, RDB, and a command stream counted in bytes.
+
+Source: https://redis.io/docs/latest/operate/oss_and_stack/management/replication/ and the servers' own replication.c.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+from kevy_ring.errors import RemoteProtocolError, UpstreamRefused
+from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotEnd
+from kevy_ring.replica.conversation import Conversation, Transitions
+from kevy_ring.replica.protocol import ResumePoint
+from kevy_ring.replica.rdb_body import RdbBody, take_rdb_header
+from kevy_ring.replica.resp import MAX_OFFSET, encode_command, parse_decimal, printable
+
+MAX_DB = 2**31 - 1  # the servers keep a database's number in an int
+_REPLICATION_ID = re.compile(r"[0-9a-fA-F]{40}")
+
+
+class RedisState(Enum):
+    """Where a link to a Redis or Valkey primary stands. The handshake waits for one reply at a time."""
+
+    PING = "PING sent"
+    AUTH = "AUTH sent"
+    PORT = "REPLCONF listening-port sent"
+    CAPA = "REPLCONF capa sent"
+    PSYNC = "PSYNC sent"
+    RDB_AWAITED = "full sync promised, no RDB yet"
+    RDB = "in the RDB"
+    RDB_DONE = "RDB received, no command yet"
+    STREAM = "in the command stream"
+    ENDED = "ended between two commands"
+    FAILED = "broken"
+
+
+class RedisToken(Enum):
+    """What a primary may send, and the end of the stream."""
+
+    REPLY = "a reply"
+    REFUSAL = "an error reply"
+    FULL_RESYNC = "+FULLRESYNC"
+    CONTINUE = "+CONTINUE"
+    RDB_HEADER = "the RDB's header"
+    RDB_END = "the end of the RDB"
+    COMMAND = "a command"
+    END = "the end of the stream"
+
+
+_S, _T = RedisState, RedisToken
+TRANSITIONS: Transitions[RedisState, RedisToken] = {
+    _S.PING: {_T.REPLY: _S.AUTH, _T.REFUSAL: _S.FAILED},
+    _S.AUTH: {_T.REPLY: _S.PORT, _T.REFUSAL: _S.FAILED},
+    _S.PORT: {_T.REPLY: _S.CAPA, _T.REFUSAL: _S.FAILED},
+    _S.CAPA: {_T.REPLY: _S.PSYNC, _T.REFUSAL: _S.FAILED},
+    _S.PSYNC: {_T.FULL_RESYNC: _S.RDB_AWAITED, _T.CONTINUE: _S.STREAM, _T.REFUSAL: _S.FAILED},
+    _S.RDB_AWAITED: {_T.RDB_HEADER: _S.RDB, _T.REFUSAL: _S.FAILED},
+    _S.RDB: {_T.RDB_END: _S.RDB_DONE},
+    _S.RDB_DONE: {_T.COMMAND: _S.STREAM, _T.END: _S.ENDED},
+    _S.STREAM: {_T.COMMAND: _S.STREAM, _T.END: _S.ENDED},
+    _S.ENDED: {},
+    _S.FAILED: {},
+}
+_SYNCING = (_S.RDB_AWAITED, _S.RDB)
+_LIVE = (_S.RDB_DONE, _S.STREAM)
+# Keep-alives while the primary forks or ends its RDB. In the stream a newline would be a byte of it.
+_NEWLINES_ALLOWED = (_S.PING, _S.AUTH, _S.PORT, _S.CAPA, _S.PSYNC, _S.RDB_AWAITED, _S.RDB_DONE)
+# An error to these is no refusal of replication: an ACL may forbid PING to a replica, old servers know no capa.
+_TOLERATED_ERRORS: dict[RedisState, tuple[bytes, ...]] = {
+    _S.PING: (b"-NOPERM", b"-ERR operation not permitted"),
+    _S.PORT: (b"-ERR", b"-NOPERM"),
+    _S.CAPA: (b"-ERR", b"-NOPERM"),
+}
+_LINK_COMMANDS = frozenset((b"PING", b"REPLCONF", b"SELECT"))  # they speak of the link, not of the keyspace
+_LONGEST_LINK_COMMAND = max(map(len, _LINK_COMMANDS))
+
+
+class RedisProtocol(Conversation[RedisState, RedisToken]):
+    """A replica's side of one PSYNC link; see ReplicationProtocol.
+
+    ``listening_port``: the port that the primary shows for this replica (0: none). ``username``, ``password``: for
+    AUTH after PING; leave them out on a link that is authenticated already. ValueError for a ``resume`` that no
+    PSYNC link can have said.
+    """
+
+    def __init__(
+        self,
+        *,
+        listening_port: int = 0,
+        resume: ResumePoint | None = None,
+        username: str | None = None,
+        password: str | None = None,
+    ) -> None:
+        super().__init__(name="redis", start=_S.PING, failed=_S.FAILED, end=_T.END, transitions=TRANSITIONS)
+        if resume is not None and not (
+            _REPLICATION_ID.fullmatch(resume.upstream_id)
+            and 0 <= resume.offset < MAX_OFFSET
+            and 0 <= resume.db <= MAX_DB
+        ):
+            raise ValueError(f"{resume} is not from a PSYNC link")
+        self.replication_id = resume.upstream_id if resume else ""
+        self.db = resume.db if resume else 0
+        self.received_offset = resume.offset if resume else None
+        self._before_stream = 0  # an offset of the stream is this much more than the position on this link
+        self._sync_offset = 0  # what the RDB stands for
+        self._getack_offset: int | None = None
+        self._rdb: RdbBody | None = None
+        self._requests = self._handshake(listening_port, username, password)
+        self._outgoing.append(self._requests[_S.PING])
+
+    @property
+    def resume_point(self) -> ResumePoint | None:
+        """See ReplicationProtocol."""
+        if self.received_offset is None or self.received_offset >= MAX_OFFSET:
+            return None
+        return ResumePoint(self.replication_id, self.received_offset, self.db)
+
+    @property
+    def upstream_offset(self) -> int | None:
+        """See ReplicationProtocol. The stream is all that tells it: what has arrived, parsed or not."""
+        if self.state in _SYNCING:
+            return self._sync_offset
+        return self._before_stream + self._intake.received if self.state in _LIVE else self.received_offset
+
+    @property
+    def next_offset(self) -> int:
+        """See ReplicationProtocol."""
+        return self._before_stream + self._intake.position
+
+    def acknowledge(self, applied_offset: int | None) -> bytes:
+        """See ReplicationProtocol. A shard that has applied every event has applied the PINGs after it too."""
+        getack_offset, self._getack_offset = self._getack_offset, None
+        self.getack_pending = False
+        if self.state not in _SYNCING + _LIVE:
+            return b""
+        acknowledged = 0
+        if applied_offset is not None and self.received_offset is not None:
+            all_applied = self.last_event_offset is not None and applied_offset >= self.last_event_offset
+            acknowledged = self.received_offset if all_applied else min(applied_offset, self.received_offset)
+            if getack_offset is not None:
+                acknowledged = min(acknowledged, getack_offset)
+        return encode_command(b"REPLCONF", b"ACK", b"%d" % acknowledged)
+
+    def frames_scanned(self, consumed_bytes: int, frames: int, last_offset: int) -> None:
+        """See ReplicationProtocol."""
+        if not self.frame_run_ready or frames < 1 or last_offset != self.next_offset + consumed_bytes:
+            raise ValueError(f"{frames} frames up to {last_offset} cannot follow {self.next_offset} now")
+        self._intake.skip(consumed_bytes)
+        self.received_offset = self.last_event_offset = last_offset
+
+    @property
+    def _between_frames(self) -> bool:
+        return self.state is _S.STREAM
+
+    def _handshake(self, port: int, username: str | None, password: str | None) -> dict[RedisState, bytes]:
+        """The request whose reply each state waits for; a state without one is passed over."""
+        history, offset = b"?", b"-1"
+        if self.received_offset is not None:
+            history, offset = self.replication_id.encode(), b"%d" % (self.received_offset + 1)
+        requests = {
+            _S.PING: encode_command(b"PING"),
+            _S.PORT: encode_command(b"REPLCONF", b"listening-port", b"%d" % port),
+            _S.CAPA: encode_command(b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"),
+            _S.PSYNC: encode_command(b"PSYNC", history, offset),
+        }
+        if password is not None:
+            user = [username.encode()] if username is not None else []
+            requests[_S.AUTH] = encode_command(b"AUTH", *user, password.encode())
+        return requests
+
+    def _step(self, events: list[ReplicaApply], *, one: bool) -> bool:
+        if self.state is _S.RDB:
+            return self._take_rdb(events)
+        if self._intake.command_open:
+            return self._take_commands(events, one)
+        if self.state in _NEWLINES_ALLOWED:
+            self._before_stream -= self._intake.skip_newlines()
+        mark = self._intake.peek()
+        if mark is None:
+            return False
+        if mark == ord("*"):
+            self._move(_T.COMMAND)
+            return self._take_commands(events, one)
+        if mark == ord("$"):
+            self._allow(_T.RDB_HEADER)
+            return self._take_rdb_header(events)
+        if mark in b"+-":
+            return self._take_reply()
+        raise self._intake.violation(f"byte {mark:#04x} in state {self.state.name}")
+
+    def _take_reply(self) -> bool:
+        line = self._intake.take_line()
+        if line is None:
+            return False
+        if line.startswith(b"-"):
+            self._take_error(line)
+        elif self.state is _S.PSYNC:
+            self._take_psync_reply(line)
+        else:
+            self._go_on_asking()
+        return True
+
+    def _take_error(self, line: bytes) -> None:
+        reply = line[1:].decode("utf-8", "backslashreplace")
+        self._allow(_T.REFUSAL, f"error reply {printable(line)!r}")
+        tolerated = _TOLERATED_ERRORS.get(self.state, ())
+        if self.state is _S.PING and _S.AUTH in self._requests:
+            tolerated += (b"-NOAUTH",)
+        if not line.startswith(tolerated):
+            raise UpstreamRefused(reply)
+        self._go_on_asking()
+
+    def _go_on_asking(self) -> None:
+        self._move(_T.REPLY)
+        if self.state not in self._requests:
+            self._move(_T.REPLY)
+        self._outgoing.append(self._requests[self.state])
+
+    def _take_psync_reply(self, line: bytes) -> None:
+        word, *fields = line.split(b" ")
+        history = fields[0].decode("ascii", "replace") if fields else ""
+        known = bool(_REPLICATION_ID.fullmatch(history))
+        offset = parse_decimal(fields[1], 0, MAX_OFFSET) if len(fields) == 2 else None
+        if word == b"+FULLRESYNC" and known and offset is not None:
+            self._move(_T.FULL_RESYNC)
+            self.synced = "full"
+            self.replication_id = history
+            self.received_offset = None
+            self._sync_offset = offset
+        elif word == b"+CONTINUE" and (not fields or (known and len(fields) == 1)) and self.received_offset is not None:
+            self._move(_T.CONTINUE)
+            self.synced = "partial"
+            self.replication_id = history or self.replication_id
+            self._before_stream = self.received_offset - self._intake.position
+        else:
+            raise self._intake.violation(f"{printable(line)!r} does not answer PSYNC")
+        self.established = True
+
+    def _take_rdb_header(self, events: list[ReplicaApply]) -> bool:
+        rdb = take_rdb_header(self._intake)
+        if rdb is None:
+            return False
+        self._move(_T.RDB_HEADER)
+        self._rdb = rdb
+        self.snapshot_total = rdb.length
+        self.in_snapshot = True
+        self.snapshot_bytes = 0
+        events.append(SnapshotBegin())
+        return True
+
+    def _take_rdb(self, events: list[ReplicaApply]) -> bool:
+        intake, rdb = self._intake, self._rdb
+        assert rdb is not None
+        intake.at = rdb.feed(intake.piece, intake.at, events)
+        self.snapshot_bytes = rdb.passed_bytes
+        if not rdb.finished:
+            return False
+        self._move(_T.RDB_END)
+        self._rdb = None
+        self.in_snapshot = False
+        self.db = 0
+        self._before_stream = self._sync_offset - intake.position
+        self.received_offset = self.last_event_offset = self._sync_offset
+        events.append(SnapshotEnd(self._sync_offset))
+        return True
+
+    def _take_commands(self, events: list[ReplicaApply], one: bool) -> bool:
+        """Take commands until the bytes or the run end; ``one``: at most one. False when more bytes are needed."""
+        intake = self._intake
+        take_command = intake.take_command
+        before_stream = self._before_stream
+        while True:
+            argv = take_command()
+            if argv is None:
+                return False
+            offset = before_stream + intake.position
+            if offset > MAX_OFFSET:
+                raise RemoteProtocolError(f"an offset beyond {MAX_OFFSET}", at=self._command_position)
+            name = argv[0]
+            if len(name) > _LONGEST_LINK_COMMAND or name.upper() not in _LINK_COMMANDS or self._passes_on(argv):
+                events.append(Frame(offset, argv))
+                self.last_event_offset = offset
+            self.received_offset = offset
+            if one:
+                return True
+            if intake.peek() != ord("*"):
+                return True
+
+    def _passes_on(self, argv: list[bytes]) -> bool:
+        """Whether a command that speaks of the link goes to the shard; what it means here takes effect."""
+        name, arguments = argv[0].upper(), argv[1:]
+        if name == b"SELECT":
+            db = parse_decimal(arguments[0], 0, MAX_DB) if len(arguments) == 1 else None
+            if db is None:
+                raise RemoteProtocolError("a SELECT without a database's number", at=self._command_position)
+            self.db = db
+            return True
+        if name == b"REPLCONF" and arguments and arguments[0].upper() == b"GETACK":
+            self._getack_offset = self.received_offset
+            self.getack_pending = True
+        return False
+
+    @property
+    def _command_position(self) -> int:
+        """Where on this link the command being taken begins: the one before it was the last received."""
+        return (self.received_offset or 0) - self._before_stream

@@ -1,0 +1,56 @@
+"""The newest frames of a stream as wire bytes, bounded in bytes: what a replica can still continue from."""
+
+from __future__ import annotations
+
+#: Cut the list of frames only in steps: removing from its front costs the length of what stays.
+_TRIM_STEP = 4096
+
+
+class Backlog:
+    """Frames in wire form with consecutive offsets, the oldest forgotten first.
+
+    The newest frame is always held, whatever its size, so that a link that is up to date can be sent it.
+    """
+
+    def __init__(self, next_offset: int, limit_bytes: int) -> None:
+        if limit_bytes <= 0:
+            raise ValueError("a backlog needs room for at least one byte")
+        self.limit_bytes = limit_bytes
+        self.held_bytes = 0
+        #: The oldest offset that is held, or ``next_offset`` when none is.
+        self.first_offset = next_offset
+        self.next_offset = next_offset
+        self._frames: list[bytes] = []
+        self._start = 0
+
+    def append(self, wire: bytes) -> None:
+        """Take the frame with offset ``next_offset``, and forget the oldest ones beyond the limit."""
+        self._frames.append(wire)
+        self.next_offset += 1
+        self.held_bytes += len(wire)
+        while self.held_bytes > self.limit_bytes and self.next_offset - self.first_offset > 1:
+            self.held_bytes -= len(self._frames[self._start])
+            self._frames[self._start] = b""
+            self._start += 1
+            self.first_offset += 1
+        if self._start >= _TRIM_STEP and self._start * 2 >= len(self._frames):
+            del self._frames[: self._start]
+            self._start = 0
+
+    def would_forget(self, length: int) -> bool:
+        """True when the next frame, of ``length`` bytes, would push out the oldest one."""
+        return self.held_bytes + length > self.limit_bytes and self.next_offset > self.first_offset
+
+    def reaches(self, offset: int) -> bool:
+        """True when a replica that wants ``offset`` next can continue without a snapshot."""
+        return self.first_offset <= offset <= self.next_offset
+
+    def read(self, offset: int, max_bytes: int) -> tuple[bytes, int]:
+        """Whole frames from ``offset`` on, at least one if there is one, and the offset after them."""
+        start = self._start + offset - self.first_offset
+        stop, total = start, 0
+        frames = self._frames
+        while stop < len(frames) and (stop == start or total + len(frames[stop]) <= max_bytes):
+            total += len(frames[stop])
+            stop += 1
+        return b"".join(frames[start:stop]), offset + stop - start

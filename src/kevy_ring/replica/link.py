@@ -134,8 +134,12 @@ class Link:
         return LinkError(self.upstream.redacted, reason="broken", detail=detail, errno=error.errno or 0)
 
 
-def open_link(upstream: UpstreamUrl, *, timeout: float, stop: StopSignal) -> Link | None:
-    """Connect (with TLS and AUTH where the URL says so) in at most ``timeout`` seconds. None: stopped meanwhile.
+def open_link(
+    upstream: UpstreamUrl, *, timeout: float, stop: StopSignal, given_up: Callable[[], bool] = lambda: False
+) -> Link | None:
+    """Connect (with TLS and AUTH where the URL says so) in at most ``timeout`` seconds.
+
+    None: stopped meanwhile, or ``given_up()`` (asked now and then) said that nobody wants the link any more.
 
     Raises LinkError("connect" or "timeout"), or UpstreamRefused with the server's words when it refused the login.
     """
@@ -143,7 +147,7 @@ def open_link(upstream: UpstreamUrl, *, timeout: float, stop: StopSignal) -> Lin
     deadline = time.monotonic() + timeout
     try:
         while not attempt.done.wait(_CONNECT_TICK_S):
-            if stop.is_set():
+            if stop.is_set() or given_up():
                 return None
             if time.monotonic() >= deadline:
                 raise LinkError(upstream.redacted, reason="timeout", detail=f"no connection in {timeout:g} s")

@@ -1,0 +1,56 @@
+"""Which protocol to speak to an upstream, and what is learnt from its refusals."""
+
+from __future__ import annotations
+
+from kevy_ring.replica.kevy import KevyProtocol
+from kevy_ring.replica.protocol import ReplicationProtocol, ResumePoint
+from kevy_ring.replica.redis import RedisProtocol
+from kevy_ring.replica.upstream_url import UpstreamUrl
+
+DIALECTS = ("kevy1", "kevy2", "redis")
+
+# A primary that is being restarted also closes links without a byte, so what worked once is doubted only after
+# this many closes in a row.
+REFUSALS_TO_DOUBT = 3
+
+
+class Dialect:
+    """The protocol to speak next: the one asked for, or with ``"auto"`` the one that the upstream accepts.
+
+    kevy refuses the other version's handshake by closing the link without a byte: protocol 2 is tried first, then
+    1, in turns until one is accepted; that one is kept. ValueError where the URL and the protocol do not fit.
+    """
+
+    def __init__(self, upstream: UpstreamUrl, protocol: str = "auto") -> None:
+        allowed = ("kevy2", "kevy1") if upstream.kind == "kevy" else ("redis",)
+        if protocol != "auto" and protocol not in allowed:
+            raise ValueError(f"{upstream.redacted} speaks auto or {', '.join(allowed)}, not {protocol!r}")
+        self._candidates = list(allowed) if protocol == "auto" else [protocol]
+        self._refusals = 0
+        self._accepted = False
+
+    @property
+    def name(self) -> str:
+        """The protocol to speak now."""
+        return self._candidates[0]
+
+    def accepted(self) -> None:
+        """The upstream took this one's handshake."""
+        self._accepted = True
+        self._refusals = 0
+
+    def refused(self) -> bool:
+        """The upstream closed this one's handshake without a byte. True: the other one is new, try it at once."""
+        self._refusals += 1
+        if len(self._candidates) == 1 or (self._accepted and self._refusals < REFUSALS_TO_DOUBT):
+            return False
+        first_doubt = self._accepted or self._refusals == 1
+        self._accepted = False
+        self._candidates.reverse()
+        return first_doubt
+
+    def protocol(self, *, replica_id: str, listening_port: int, resume: ResumePoint | None) -> ReplicationProtocol:
+        """A new conversation. ValueError when ``resume`` is not of this family's making."""
+        if self.name == "redis":
+            return RedisProtocol(listening_port=listening_port, resume=resume)
+        return KevyProtocol(version=int(self.name[-1]), replica_id=replica_id, resume=resume)

@@ -1,0 +1,197 @@
+"""One connection's worth of replication: bytes from the link, through the protocol, into the inbox."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from kevy_ring.errors import LinkError, RemoteProtocolError, SendError, UpstreamRefused
+from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
+from kevy_ring.replica.kevysnap import write_snapshot
+from kevy_ring.replica.link import Link
+from kevy_ring.replica.link_words import LinkWords
+from kevy_ring.replica.protocol import ReplicationProtocol
+from kevy_ring.replica.stop import StopSignal
+
+RECEIVE_BYTES = 256 << 10
+
+# How often a feed looks up from the stream: at the receiver's life, at the acknowledgement that is due, at silence.
+TICK_S = 0.1
+# kevy 2 wants the applied position about every 100 ms; Redis every second (it counts a replica's seconds).
+ACKNOWLEDGE_EVERY_S = {"kevy1": TICK_S, "kevy2": TICK_S, "redis": 1.0}
+# The handshake's replies come at once, from a busy server within seconds.
+HANDSHAKE_SILENCE_S = 30.0
+# kevy 2 pings every second, a Redis primary every ten (and while it saves, newlines every second), and repl-timeout
+# is 60 s on its side too. kevy 1 says nothing while nothing changes: there only the kernel's keep-alive tells.
+STREAM_SILENCE_S = {"kevy1": float("inf"), "kevy2": 30.0, "redis": 60.0}
+# Nobody is silent in the middle of a snapshot for this long and alive.
+SNAPSHOT_SILENCE_S = 60.0
+
+
+class ReplicaSender(Protocol):
+    """What a feed and a runner use of a ReplicaInboxSender."""
+
+    @property
+    def applied_offset(self) -> int | None:
+        """The last offset that the shard has applied; None: nothing yet."""
+
+    @property
+    def loading(self) -> bool:
+        """True from SnapshotBegin sent to SnapshotEnd applied."""
+
+    @property
+    def receiver_gone(self) -> bool:
+        """True once nothing that is sent can be applied any more."""
+
+    def send_many(self, events: Sequence[ReplicaApply], /) -> None:
+        """Send in order, one publish. Raises SendError."""
+
+    def set_word(self, index: int, value: int, /) -> None:
+        """Publish an application word."""
+
+
+class EndCause(Enum):
+    """Why a feed ended."""
+
+    STOPPED = "stopped"
+    RECEIVER_GONE = "the receiver is gone"
+    CLOSED = "the upstream closed the link"
+    SILENT = "the upstream fell silent"
+    BROKEN = "the link broke"
+    REFUSED = "the upstream refused"
+    VIOLATION = "the upstream broke the protocol"
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEnd:
+    """Why a feed ended, and the words for it (no secrets). ``established_s``: how long the handshake had stood."""
+
+    cause: EndCause
+    detail: str = ""
+    established_s: float = 0.0
+
+
+class Feed:
+    """Follows one link to its end. The owner opened the link and closes it; the protocol object is new."""
+
+    def __init__(
+        self,
+        link: Link,
+        protocol: ReplicationProtocol,
+        sender: ReplicaSender,
+        words: LinkWords,
+        stop: StopSignal,
+        *,
+        silence_s: float | None = None,
+    ) -> None:
+        self._link = link
+        self._protocol = protocol
+        self._sender = sender
+        self._words = words
+        self._stop = stop
+        self._silence_s = silence_s
+        self._begun = False  # an event of this link was sent
+        self._synced = False  # how this link started was counted
+        self._seen_state: Enum | None = None
+        self._established_at: float | None = None
+        self._heard_at = self._acknowledge_at = self._tick_at = time.monotonic()
+
+    def run(self) -> FeedEnd:
+        """Forward until the link, the upstream, the receiver or ``stop`` ends it. Raises nothing of these."""
+        try:
+            cause, detail = self._follow()
+        except SendError as error:
+            cause, detail = EndCause.RECEIVER_GONE, str(error)
+        except UpstreamRefused as error:
+            cause, detail = EndCause.REFUSED, error.reply
+        except RemoteProtocolError as error:
+            cause, detail = EndCause.VIOLATION, str(error)
+        except LinkError as error:
+            cause, detail = EndCause.BROKEN, error.detail
+        self._words.publish(self._protocol)
+        stood = time.monotonic() - self._established_at if self._established_at is not None else 0.0
+        return FeedEnd(cause, self._link.upstream.scrub(detail), stood)
+
+    def _follow(self) -> tuple[EndCause, str]:
+        protocol, link = self._protocol, self._link
+        received = memoryview(bytearray(RECEIVE_BYTES))
+        link.send(protocol.data_to_send())
+        while not self._stop.is_set():
+            count = link.recv_into(received, self._tick_at - time.monotonic())
+            now = time.monotonic()
+            if count:
+                self._heard_at = now
+                self._forward(protocol.receive_data(received[:count]))
+                if protocol.error is not None:
+                    raise protocol.error
+                link.send(protocol.data_to_send())
+                if protocol.state is not self._seen_state:
+                    self._changed(now)
+                if protocol.getack_pending:
+                    self._acknowledge(now)
+            elif count == 0:
+                return EndCause.CLOSED, self._end_of_stream()
+            if now >= self._tick_at:
+                self._tick_at = now + TICK_S
+                if self._sender.receiver_gone:
+                    return EndCause.RECEIVER_GONE, ""
+                if now - self._heard_at > self._silence_limit():
+                    return EndCause.SILENT, f"nothing came for {now - self._heard_at:.1f} s"
+                if now >= self._acknowledge_at:
+                    self._acknowledge(now)
+                self._words.publish(protocol)
+        return EndCause.STOPPED, ""
+
+    def _forward(self, events: list[ReplicaApply]) -> None:
+        if not events:
+            return
+        if not self._begun:
+            self._begun = True
+            if self._protocol.synced == "full" and isinstance(events[0], Frame):
+                # The whole history from its first frame replaces what a store holds just as a snapshot does.
+                events = [*empty_snapshot(), *events]
+        self._sender.send_many(events)
+
+    def _changed(self, now: float) -> None:
+        """The conversation took a step: rare, so all that depends on it is looked at here."""
+        protocol = self._protocol
+        self._seen_state = protocol.state
+        if protocol.established and self._established_at is None:
+            self._established_at = now
+        if protocol.synced is not None and not self._synced:
+            self._synced = True
+            self._words.count_sync(protocol.synced)
+        self._words.publish(protocol)
+        # A diskless Redis primary starts its stream only when the first acknowledgement after the RDB has come.
+        self._acknowledge(now)
+
+    def _acknowledge(self, now: float) -> None:
+        if self._link.unsent_bytes:
+            return  # the upstream does not read now; the next acknowledgement says more than this one
+        self._acknowledge_at = now + ACKNOWLEDGE_EVERY_S[self._protocol.name]
+        sender = self._sender
+        self._link.send(self._protocol.acknowledge(None if sender.loading else sender.applied_offset))
+
+    def _silence_limit(self) -> float:
+        protocol = self._protocol
+        if self._silence_s is not None:
+            return self._silence_s
+        if not protocol.established:
+            return HANDSHAKE_SILENCE_S
+        return SNAPSHOT_SILENCE_S if protocol.in_snapshot else STREAM_SILENCE_S[protocol.name]
+
+    def _end_of_stream(self) -> str:
+        try:
+            self._protocol.receive_eof()
+        except RemoteProtocolError as error:
+            # A link may be cut anywhere: what was received up to there is whole, and a resume point tells of it.
+            return str(error)
+        return ""
+
+
+def empty_snapshot() -> list[ReplicaApply]:
+    """The events that empty a store of a kevy stream which starts at offset 0."""
+    return [SnapshotBegin(), *(SnapshotChunk(piece) for piece in write_snapshot([])), SnapshotEnd(0)]

@@ -1,0 +1,89 @@
+"""A sender that keeps what it is given, and a shard that applies at once unless told otherwise."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from kevy_ring.errors import SendError
+from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
+from kevy_ring.replica.link_words import LinkWord
+
+DEADLINE_S = 20.0
+
+
+class RecordingSender:
+    """Stands for a ReplicaInboxSender. ``applies``: everything counts as applied the moment it is sent."""
+
+    def __init__(self, *, applies: bool = True) -> None:
+        self.events: list[ReplicaApply] = []
+        self.applies = applies
+        self.applied_offset: int | None = None
+        self.loading = False
+        self.receiver_gone = False
+        self.words: dict[int, int] = {}
+        self._changed = threading.Condition()
+
+    def send_many(self, events: Sequence[ReplicaApply]) -> None:
+        if self.receiver_gone:
+            raise SendError("recorded", cause="closed", event=events[0], unsent=events)
+        with self._changed:
+            for event in events:
+                self.events.append(event)
+                self._apply(event)
+            self._changed.notify_all()
+
+    def _apply(self, event: ReplicaApply) -> None:
+        if isinstance(event, SnapshotBegin):
+            self.loading = True
+        elif isinstance(event, SnapshotEnd) and self.applies:
+            self.loading = False
+            self.applied_offset = event.ack_offset - 1 if event.ack_offset else None
+        elif isinstance(event, Frame) and self.applies:
+            self.applied_offset = event.offset
+
+    def set_word(self, index: int, value: int) -> None:
+        with self._changed:
+            self.words[index] = value
+            self._changed.notify_all()
+
+    def word(self, word: LinkWord) -> int:
+        return self.words.get(word, 0)
+
+    def wait_until(self, condition: Callable[[], bool], what: str = "") -> None:
+        """Wait until the condition holds; it is looked at whenever something is sent or shown, and now and then."""
+        deadline = time.monotonic() + DEADLINE_S
+        with self._changed:
+            while not condition():
+                if time.monotonic() >= deadline:
+                    raise TimeoutError(f"not within {DEADLINE_S} s: {what}; words {self.words}; {self.events[-5:]}")
+                self._changed.wait(0.05)
+
+    def wait_for_frames(self, count: int) -> list[Frame]:
+        self.wait_until(lambda: len(self.frames) >= count, f"{count} frames")
+        return self.frames
+
+    @property
+    def frames(self) -> list[Frame]:
+        return [event for event in list(self.events) if isinstance(event, Frame)]
+
+    @property
+    def offsets(self) -> list[int]:
+        return [frame.offset for frame in self.frames]
+
+    def count(self, kind: type) -> int:
+        return sum(isinstance(event, kind) for event in list(self.events))
+
+    @property
+    def last_snapshot(self) -> bytes:
+        """The bytes of the last whole snapshot."""
+        body, whole = b"", b""
+        for event in list(self.events):
+            if isinstance(event, SnapshotBegin):
+                body = b""
+            elif isinstance(event, SnapshotChunk):
+                body += bytes(event.data)
+            elif isinstance(event, SnapshotEnd):
+                whole = body
+        return whole

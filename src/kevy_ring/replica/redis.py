@@ -72,6 +72,7 @@ _TOLERATED_ERRORS: dict[RedisState, tuple[bytes, ...]] = {
     _S.PORT: (b"-ERR", b"-NOPERM"),
     _S.CAPA: (b"-ERR", b"-NOPERM"),
 }
+_REPLY_WORDS = {b"+FULLRESYNC": _T.FULL_RESYNC, b"+CONTINUE": _T.CONTINUE}
 _LINK_COMMANDS = frozenset((b"PING", b"REPLCONF", b"SELECT"))  # they speak of the link, not of the keyspace
 _LONGEST_LINK_COMMAND = max(map(len, _LINK_COMMANDS))
 
@@ -193,17 +194,19 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
         line = self._intake.take_line()
         if line is None:
             return False
-        if line.startswith(b"-"):
+        word, *fields = line.split(b" ")
+        token = _REPLY_WORDS.get(word, _T.REFUSAL if word.startswith(b"-") else _T.REPLY)
+        self._allow(token, f"{printable(line)!r}")
+        if token is _T.REFUSAL:
             self._take_error(line)
-        elif self.state is _S.PSYNC:
-            self._take_psync_reply(line)
-        else:
+        elif token is _T.REPLY:
             self._go_on_asking()
+        else:
+            self._take_sync_agreement(token, line, fields)
         return True
 
     def _take_error(self, line: bytes) -> None:
         reply = line[1:].decode("utf-8", "backslashreplace")
-        self._allow(_T.REFUSAL, f"error reply {printable(line)!r}")
         tolerated = _TOLERATED_ERRORS.get(self.state, ())
         if self.state is _S.PING and _S.AUTH in self._requests:
             tolerated += (b"-NOAUTH",)
@@ -217,24 +220,22 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
             self._move(_T.REPLY)
         self._outgoing.append(self._requests[self.state])
 
-    def _take_psync_reply(self, line: bytes) -> None:
-        word, *fields = line.split(b" ")
+    def _take_sync_agreement(self, token: RedisToken, line: bytes, fields: list[bytes]) -> None:
         history = fields[0].decode("ascii", "replace") if fields else ""
         known = bool(_REPLICATION_ID.fullmatch(history))
         offset = parse_decimal(fields[1], 0, MAX_OFFSET) if len(fields) == 2 else None
-        if word == b"+FULLRESYNC" and known and offset is not None:
-            self._move(_T.FULL_RESYNC)
+        if token is _T.FULL_RESYNC and known and offset is not None:
             self.synced = "full"
             self.replication_id = history
             self.received_offset = None
             self._sync_offset = offset
-        elif word == b"+CONTINUE" and (not fields or (known and len(fields) == 1)) and self.received_offset is not None:
-            self._move(_T.CONTINUE)
+        elif token is _T.CONTINUE and self.received_offset is not None and (not fields or (known and len(fields) == 1)):
             self.synced = "partial"
             self.replication_id = history or self.replication_id
             self._before_stream = self.received_offset - self._intake.position
         else:
-            raise self._intake.violation(f"{printable(line)!r} does not answer PSYNC")
+            raise self._intake.violation(f"{printable(line)!r} does not answer what was asked")
+        self._move(token)
         self.established = True
 
     def _take_rdb_header(self, events: list[ReplicaApply]) -> bool:

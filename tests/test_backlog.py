@@ -20,7 +20,7 @@ def test_an_empty_backlog_reaches_only_its_next_offset() -> None:
     backlog = Backlog(5, 100)
     assert [backlog.reaches(offset) for offset in (4, 5, 6)] == [False, True, False]
     assert backlog.read(5, 100) == (b"", 5)
-    assert not backlog.would_forget(1000)
+    assert backlog.first_offset_after(1000) == 5
 
 
 def test_reads_give_whole_frames_and_the_offset_after_them() -> None:
@@ -34,8 +34,7 @@ def test_the_oldest_frames_are_forgotten_first() -> None:
     backlog = filled(4, 12)
     assert (backlog.first_offset, backlog.next_offset, backlog.held_bytes) == (12, 14, 10)
     assert [backlog.reaches(offset) for offset in (11, 12, 14, 15)] == [False, True, True, False]
-    assert backlog.would_forget(3)
-    assert not backlog.would_forget(2)
+    assert [backlog.first_offset_after(length) for length in (2, 3, 7, 8, 999)] == [12, 13, 13, 14, 14]
 
 
 def test_the_newest_frame_is_held_whatever_its_size() -> None:
@@ -59,7 +58,9 @@ def test_whatever_is_appended_the_backlog_holds_a_suffix_within_its_limit(
     frames = [bytes([65 + at % 26]) * size for at, size in enumerate(sizes)]
     backlog = Backlog(0, limit_bytes)
     for frame in frames:
+        foreseen = backlog.first_offset_after(len(frame))
         backlog.append(frame)
+        assert backlog.first_offset == foreseen
     held = frames[backlog.first_offset :]
     assert backlog.held_bytes == sum(map(len, held))
     assert backlog.held_bytes <= limit_bytes or len(held) == 1

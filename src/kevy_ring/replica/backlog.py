@@ -37,9 +37,13 @@ class Backlog:
             del self._frames[: self._start]
             self._start = 0
 
-    def would_forget(self, length: int) -> bool:
-        """True when the next frame, of ``length`` bytes, would push out the oldest one."""
-        return self.held_bytes + length > self.limit_bytes and self.next_offset > self.first_offset
+    def first_offset_after(self, length: int) -> int:
+        """What ``first_offset`` would be if a frame of ``length`` bytes were appended now."""
+        over, first = self.held_bytes + length - self.limit_bytes, self.first_offset
+        while over > 0 and first < self.next_offset:
+            over -= len(self._frames[self._start + first - self.first_offset])
+            first += 1
+        return first
 
     def reaches(self, offset: int) -> bool:
         """True when a replica that wants ``offset`` next can continue without a snapshot."""

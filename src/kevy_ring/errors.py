@@ -218,3 +218,16 @@ class SinkError(KevyRingError):
         self.reason = reason
         self.detail = detail
         self.errno = errno
+
+
+class PrimaryGone(KevyRingError):
+    """The process of an embedded upstream died, or does not answer any more.
+
+    Fields: ``pid``; ``exitcode`` (negative: the signal that killed it; None: it lives but is silent).
+    """
+
+    def __init__(self, *, pid: int, exitcode: int | None) -> None:
+        what = "does not answer" if exitcode is None else f"ended with exit code {exitcode}"
+        super().__init__(f"the embedded upstream (pid {pid}) {what}")
+        self.pid = pid
+        self.exitcode = exitcode

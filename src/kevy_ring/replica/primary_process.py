@@ -1,0 +1,207 @@
+"""The embedded upstream's process: its start, its questions and answers, and its end; or the same in the foreground."""
+
+from __future__ import annotations
+
+import gc
+import os
+import secrets
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from kevy_ring.replica.downlink import PROTOCOLS
+from kevy_ring.replica.primary_loop import PrimaryLoop, listen
+from kevy_ring.replica.upstream_shard import UpstreamShard
+from kevy_ring.replica.workload import Workload
+
+DEFAULT_BACKLOG_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStatus:
+    """One shard of a running upstream: live frames published, of how many; replicas, and what each acknowledged."""
+
+    port: int
+    published: int
+    frames: int
+    links: int
+    acked: dict[bytes, int]
+
+
+def serve(
+    shards: int = 2,
+    keys: int = 50_000,
+    ops: int = 500_000,
+    *,
+    rate: float | None = None,
+    value_bytes: int = 64,
+    seed: int = 1,
+    big_values: int = 3,
+    backlog_bytes: int = DEFAULT_BACKLOG_BYTES,
+    protocol: int | None = None,
+    port: int = 0,
+    on_status: Callable[[list[ShardStatus]], None] | None = None,
+    status_interval_s: float = 1.0,
+) -> None:
+    """Be the embedded upstream in this process until SIGINT or SIGTERM; prints nothing.
+
+    ``on_status`` is called with one status per shard once the ports are open, then every ``status_interval_s``
+    seconds, and at the end. Only in the main thread (it sets signal handlers, and restores them). The arguments and
+    errors are those of :meth:`EmbeddedPrimary.start`.
+    """
+    check_limits(rate, backlog_bytes)
+    protocols = protocols_of(protocol)
+    workloads = workloads_of(shards, keys, ops, value_bytes=value_bytes, seed=seed, big_values=big_values)
+    listeners = listen(shards, port)
+    ports = [listener.getsockname()[1] for listener in listeners]
+    generation = new_generation()
+    parts = [UpstreamShard(w, generation=generation, backlog_bytes=backlog_bytes) for w in workloads]
+    loop = PrimaryLoop(parts, listeners, protocols=protocols, rate=rate)
+    due_s = time.monotonic()
+
+    def report(*, at_once: bool = False) -> None:
+        nonlocal due_s
+        if on_status is not None and (at_once or time.monotonic() >= due_s):
+            due_s = time.monotonic() + status_interval_s
+            on_status(_status(loop, ports))
+
+    with _until_signal(loop), _without_collector():
+        loop.run(on_turn=report)
+    report(at_once=True)
+
+
+def _status(loop: PrimaryLoop, ports: list[int]) -> list[ShardStatus]:
+    return [
+        ShardStatus(ports[index], shard.published, shard.workload.op_count, loop.link_count(index), loop.acked(index))
+        for index, shard in enumerate(loop.shards)
+    ]
+
+
+def protocols_of(protocol: int | None) -> tuple[int, ...]:
+    if protocol is None:
+        return PROTOCOLS
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol {protocol} is not one of {PROTOCOLS}")
+    return (protocol,)
+
+
+def workloads_of(shards: int, keys: int, ops: int, *, value_bytes: int, seed: int, big_values: int) -> list[Workload]:
+    if shards < 1:
+        raise ValueError("an upstream has at least one shard")
+    return [Workload(shard, shards, keys, ops, value_bytes, seed, big_values) for shard in range(shards)]
+
+
+def check_limits(rate: float | None, backlog_bytes: int) -> None:
+    if rate is not None and not rate > 0:
+        raise ValueError("a rate is more than 0 frames per second")
+    if backlog_bytes <= 0:
+        raise ValueError("a backlog needs room for at least one byte")
+
+
+def new_generation() -> int:
+    # 0 means "nothing known" on the wire.
+    return secrets.randbits(63) | 1
+
+
+def run_process(
+    control: Connection,
+    parent_pid: int,
+    *,
+    workloads: list[Workload],
+    generation: int,
+    backlog_bytes: int,
+    protocols: tuple[int, ...],
+    rate: float | None,
+    port: int,
+    auto_live: bool,
+) -> None:
+    """The process of an :class:`EmbeddedPrimary`."""
+    # Ctrl-C reaches the whole foreground group; when to end is the parent's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _exit_with(parent_pid)
+    try:
+        listeners = listen(len(workloads), port)
+        shards = [UpstreamShard(w, generation=generation, backlog_bytes=backlog_bytes) for w in workloads]
+        loop = PrimaryLoop(shards, listeners, protocols=protocols, rate=rate, auto_live=auto_live)
+    except Exception as error:
+        control.send(error)
+        return
+    control.send([listener.getsockname()[1] for listener in listeners])
+    loop.watch(control, lambda: _obey(loop, control))
+    with _until_signal(loop), _without_collector():
+        loop.run()
+
+
+def _exit_with(parent_pid: int) -> None:
+    """Take care that this process ends when its parent does, however both of them are busy."""
+    # The end of the pipe tells it too, but not while a process that the parent forked holds the other end.
+    try:
+        parent = os.pidfd_open(parent_pid)
+    except ProcessLookupError:
+        os._exit(1)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+    def wait() -> None:
+        select.select([parent], [], [])
+        os._exit(1)
+
+    threading.Thread(target=wait, name="exit with the parent", daemon=True).start()
+
+
+def _obey(loop: PrimaryLoop, control: Connection) -> None:
+    """Answer one question of the parent, or end when it is gone."""
+    answers: dict[str, Callable[..., Any]] = {
+        "start_live": loop.start_live,
+        "live_done": lambda: all(shard.done for shard in loop.shards),
+        "live_ready": lambda: all(shard.is_prepared for shard in loop.shards),
+        "next_offset": lambda shard: loop.shards[shard].backlog.next_offset,
+        "keyspace": lambda shard: [
+            (entry.key, entry.type, entry.value, entry.expires_at_ms) for entry in loop.shards[shard].entries()
+        ],
+        "acked": loop.acked,
+        "links": loop.link_count,
+        "drop_links": loop.drop_links,
+        "stop": loop.stop,
+    }
+    try:
+        question, arguments = control.recv()
+        answer: Any
+        try:
+            answer = answers[question](*arguments)
+        except Exception as error:
+            answer = error
+        control.send(answer)
+    except (EOFError, OSError):
+        loop.stop()
+
+
+@contextmanager
+def _until_signal(loop: PrimaryLoop) -> Iterator[None]:
+    previous = {}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            previous[number] = signal.signal(number, lambda *_: loop.stop())
+    try:
+        yield
+    finally:
+        for number, action in previous.items():
+            signal.signal(number, action)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    # Hundreds of thousands of live frames and keys, none in a cycle: each full collection would stop the loop.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,200 @@
+"""A snapshot under assembly: from chunks to a stage of the sink, and one step at the end."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from kevy_ring.errors import SnapshotError
+from kevy_ring.events import BytesLike
+from kevy_ring.replica import kevysnap
+from kevy_ring.replica.entry import Entry
+from kevy_ring.shard import rdb_file
+from kevy_ring.shard.sinks.sink import Sink, Stage
+from kevy_ring.shard.snapshot import Snapshot, SnapshotFormat
+
+
+class LoadAbandoned(Exception):
+    """The shard was told to stop while a snapshot was being loaded; nothing of it was applied."""
+
+
+class SnapshotBody(Protocol):
+    """The decoder of one snapshot format."""
+
+    format: SnapshotFormat
+
+    def feed(self, piece: BytesLike) -> list[Entry]:
+        """Take some bytes and return the entries that are complete, where the format allows that."""
+
+    def finish(self) -> Iterable[list[Entry]]:
+        """The rest, once the body is whole. Raises SnapshotError when it is not."""
+
+    def skipped(self) -> int | None:
+        """Keys that the decoder left out; None where that cannot be told. After ``finish``."""
+
+    def close(self) -> None:
+        """Let go of what was held."""
+
+
+class KevysnapBody:
+    """KEVYSNAP, decoded while it arrives."""
+
+    format: SnapshotFormat = "kevysnap"
+
+    def __init__(self) -> None:
+        self._reader = kevysnap.SnapshotReader(now_ms=time.time_ns() // 1_000_000)
+
+    def feed(self, piece: BytesLike) -> list[Entry]:
+        return self._reader.feed(piece)
+
+    def finish(self) -> Iterable[list[Entry]]:
+        self._reader.close()
+        return ()
+
+    def skipped(self) -> int | None:
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
+class RdbBody:
+    """RDB, spooled and decoded at the end."""
+
+    format: SnapshotFormat = "rdb"
+
+    def __init__(self) -> None:
+        self._spool = rdb_file.RdbSpool()
+
+    def feed(self, piece: BytesLike) -> list[Entry]:
+        self._spool.feed(piece)
+        return []
+
+    def finish(self) -> Iterator[list[Entry]]:
+        return self._spool.entries()
+
+    def skipped(self) -> int | None:
+        return self._spool.skipped
+
+    def close(self) -> None:
+        self._spool.close()
+
+
+#: Which decoder takes a body, by how it begins.
+BODIES: dict[bytes, Callable[[], SnapshotBody]] = {kevysnap.MAGIC: KevysnapBody, rdb_file.MAGIC: RdbBody}
+
+
+class SnapshotAssembly:
+    """Takes one snapshot at a time from Begin over chunks to End.
+
+    ``size_bytes`` and ``count``: bytes taken and entries decoded of the snapshot in progress.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._stage: Stage | None = None
+        self._body: SnapshotBody | None = None
+        self._head = b""
+        self._take_chunk: Callable[[BytesLike], None] | None = None
+        self.size_bytes = 0
+        self.count = 0
+
+    @property
+    def in_progress(self) -> bool:
+        """True from ``begin`` to ``finish`` or ``abort``."""
+        return self._stage is not None
+
+    def begin(self) -> None:
+        """Start a snapshot; one in progress is forgotten."""
+        self.abort()
+        stage = getattr(self._sink, "stage", None)
+        self._stage = stage() if stage is not None else _HoldingStage(self._sink)
+        self._take_chunk = getattr(self._stage, "chunk", None)
+
+    def feed(self, piece: BytesLike) -> None:
+        """Take the next bytes of the body; chunk borders mean nothing. Raises SnapshotError for an unknown format."""
+        assert self._stage is not None
+        if self._take_chunk is not None:
+            self._take_chunk(piece)
+        self.size_bytes += len(piece)
+        if self._body is None:
+            head = self._head + bytes(piece)
+            self._body = _body_for(head)
+            if self._body is None:
+                self._head = head
+                return
+            self._head, piece = b"", head
+        self._add(self._body.feed(piece))
+
+    def finish(self, ack_offset: int, abandoned: Callable[[], bool] = lambda: False) -> Snapshot:
+        """The body is whole: swap it in, in one step.
+
+        ``abandoned`` is asked between groups of entries; once it is true LoadAbandoned is raised. Raises SnapshotError
+        when the body is not whole. Whatever is raised, the sink holds what it held and the snapshot is forgotten.
+        """
+        try:
+            return self._finish(ack_offset, abandoned)
+        finally:
+            self.abort()
+
+    def _finish(self, ack_offset: int, abandoned: Callable[[], bool]) -> Snapshot:
+        stage, body = self._stage, self._body
+        assert stage is not None
+        if body is None:
+            raise SnapshotError(f"a body of {self.size_bytes} bytes in no known format", at=self.size_bytes)
+        for group in body.finish():
+            if abandoned():
+                raise LoadAbandoned
+            self._add(group)
+        snapshot = Snapshot(body.format, ack_offset, self.size_bytes, self.count, body.skipped())
+        stage.commit(snapshot)
+        self._stage = None
+        return snapshot
+
+    def abort(self) -> None:
+        """Forget the snapshot in progress, if any."""
+        stage, self._stage = self._stage, None
+        body, self._body = self._body, None
+        self._head = b""
+        self._take_chunk = None
+        self.size_bytes = self.count = 0
+        if body is not None:
+            body.close()
+        if stage is not None:
+            stage.abort()
+
+    def _add(self, entries: list[Entry]) -> None:
+        if entries:
+            self.count += len(entries)
+            assert self._stage is not None
+            self._stage.add(entries)
+
+
+class _HoldingStage:
+    """Holds the entries until the end, for a sink that takes a snapshot in one call."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._entries: deque[Entry] = deque()
+
+    def add(self, entries: list[Entry]) -> None:
+        self._entries.extend(entries)
+
+    def commit(self, snapshot: Snapshot) -> None:
+        snapshot.held = self._entries
+        self._sink.load(snapshot)
+
+    def abort(self) -> None:
+        self._entries.clear()
+
+
+def _body_for(head: bytes) -> SnapshotBody | None:
+    """The decoder for a body that begins with ``head``; None while it is too short to tell."""
+    for magic, body in BODIES.items():
+        if head.startswith(magic):
+            return body()
+    if any(magic.startswith(head) for magic in BODIES):
+        return None
+    raise SnapshotError(f"neither KEVYSNAP nor RDB: it begins with {head[:8]!r}")

@@ -1,0 +1,141 @@
+"""RDB, the snapshot format of Redis and Valkey, through rdb-py: a spool for a whole file, and one key's DUMP.
+
+rdb-py reads a file only when it is whole, so the body is spooled to an unlinked temporary file: it costs disk and not
+memory, and nothing of it outlives the process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from kevy_ring.errors import SnapshotError
+from kevy_ring.events import BytesLike
+from kevy_ring.replica.entry import Entry
+from kevy_ring.shard.disk_error import disk_error
+from kevy_ring.shard.extras import missing_extra
+
+MAGIC = b"REDIS"
+
+#: Entries handed on at a time: enough to make a pipeline worth while, few enough to stop soon.
+GROUP_ENTRIES = 512
+
+#: What a DUMP payload carries after the value: u16 RDB version, u64 CRC.
+_DUMP_TAIL_BYTES = 10
+_EOF = b"\xff"
+_NO_CHECKSUM = bytes(8)
+
+_log = logging.getLogger(__name__)
+
+
+class RdbSpool:
+    """An RDB that arrives in pieces.
+
+    ``skipped``: after :meth:`entries` was read to its end, the keys that the file counts and rdb-py does not yield
+    (streams and modules); None where the file has no counts (before RDB 7).
+    """
+
+    def __init__(self) -> None:
+        _decoder_class()
+        self.skipped: int | None = None
+        self._file = tempfile.TemporaryFile(prefix="kevy-ring-", suffix=".rdb", buffering=0)  # noqa: SIM115
+
+    def feed(self, piece: BytesLike) -> None:
+        """Append some bytes of the file. Raises SinkError when the disk is full."""
+        left = memoryview(piece)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            where = f"RDB spool in {tempfile.gettempdir()}"
+            raise disk_error(where, error, "TMPDIR names another place") from error
+
+    def entries(self) -> Iterator[list[Entry]]:
+        """The keys of the whole file in groups. Raises SnapshotError for what is no RDB or not a whole one."""
+        counted: dict[int, int] = {}
+        yielded: dict[int, int] = {}
+        db = 0
+        group: list[Entry] = []
+        for found in _decode(f"/proc/self/fd/{self._file.fileno()}"):
+            kind = found["type"]
+            if kind == "select_db":
+                db = found["db"]
+            elif kind == "resize_db":
+                counted[db] = found["db_size"]
+            elif kind not in ("aux_field", "checksum"):
+                yielded[db] = yielded.get(db, 0) + 1
+                group.append(_entry(found, db))
+                if len(group) == GROUP_ENTRIES:
+                    yield group
+                    group = []
+        if group:
+            yield group
+        self._count_skipped(counted, yielded)
+
+    def _count_skipped(self, counted: dict[int, int], yielded: dict[int, int]) -> None:
+        if yielded.keys() <= counted.keys():
+            missing = {db: total - yielded.get(db, 0) for db, total in counted.items()}
+            # The counts are hints; one that is too small tells that they cannot be relied on.
+            if all(count >= 0 for count in missing.values()):
+                self.skipped = sum(missing.values())
+        if self.skipped:
+            _log.warning("%d keys of the RDB were skipped: streams and module types are not decoded", self.skipped)
+        elif self.skipped is None:
+            _log.warning("this RDB does not count its keys: skipped streams and module types cannot be told")
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self._file.close()
+
+
+def entry_of_dump(key: bytes, payload: bytes) -> Entry | None:
+    """The key that a DUMP payload (what RESTORE takes) describes; None for a type that rdb-py leaves out.
+
+    The payload's value is the value of an RDB record, so it is read as an RDB of one key.
+    Raises SnapshotError for what is no payload.
+    """
+    if len(payload) <= _DUMP_TAIL_BYTES:
+        raise SnapshotError("a DUMP payload of no value", at=len(payload))
+    body = payload[:-_DUMP_TAIL_BYTES]
+    version = int.from_bytes(payload[len(body) : len(body) + 2], "little")
+    # Length encoding 0x80: a u32, big-endian, whatever the key's length.
+    record = body[:1] + b"\x80" + len(key).to_bytes(4, "big") + key + body[1:]
+    with tempfile.TemporaryFile(prefix="kevy-ring-", suffix=".rdb", buffering=0) as spool:
+        spool.write(MAGIC + b"%04d" % version + record + _EOF + _NO_CHECKSUM)
+        for found in _decode(f"/proc/self/fd/{spool.fileno()}"):
+            if found["type"] != "checksum":
+                return _entry(found, 0)
+    return None
+
+
+def _decoder_class() -> Any:
+    try:
+        import rdb
+    except ImportError as error:
+        raise missing_extra("snapshot", "rdb-py") from error
+    return rdb.RdbDecoder
+
+
+def _decode(path: str) -> Iterator[Any]:
+    decoder_class = _decoder_class()
+    try:
+        yield from decoder_class(path)
+    except ValueError as error:
+        raise SnapshotError(f"RDB: {error}", at=os.stat(path).st_size) from error
+
+
+def _entry(found: Any, db: int) -> Entry:
+    kind = found["type"]
+    if kind == "string":
+        value: Any = found["value"]
+    elif kind == "set":
+        value = set(found["members"])
+    elif kind == "sorted_set":
+        kind = "zset"
+        value = {member: score for score, member in found["values"]}
+    else:
+        value = found["values"]
+    return Entry(found["key"], kind, value, found["expiry"], db)

@@ -1,0 +1,1 @@
+"""Where a shard's events end up."""

@@ -1,0 +1,111 @@
+"""The lines that the jsonl sink writes: one JSON object each.
+
+Bytes that are UTF-8 stand as a JSON string, all others as ``{"base64": "..."}``: an object is never a string, so
+neither can be taken for the other.
+
+* a change: ``{"offset": 7, "db": 0, "argv": ["SET", "k", {"base64": "AP8="}]}``
+* a key of a snapshot: ``{"db": 0, "key": "k", "type": "hash", "expires_at_ms": null, "value": [["field", "value"]]}``;
+  ``value`` is a string's bytes, a list of elements (``list``, ``set``), a list of ``[field, value]`` (``hash``) or
+  of ``[member, score]`` (``zset``; ``"inf"`` and ``"-inf"`` are strings), or an object (``stream``)
+* the last line of a whole snapshot:
+  ``{"snapshot": "end", "format": "kevysnap", "ack_offset": 9, "entries": 2, "skipped": 0}``
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from math import isinf
+from typing import Any
+
+from kevy_ring.events import BytesLike
+from kevy_ring.replica.entry import Entry, Stream
+from kevy_ring.shard.snapshot import Snapshot
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def change_line(offset: int, db: int, argv: Sequence[BytesLike]) -> bytes:
+    """The line of one replicated command."""
+    return _line({"offset": offset, "db": db, "argv": [text_or_base64(item) for item in argv]})
+
+
+def entry_line(entry: Entry) -> bytes:
+    """The line of one key of a snapshot."""
+    return _line(
+        {
+            "db": entry.db,
+            "key": text_or_base64(entry.key),
+            "type": entry.type,
+            "expires_at_ms": entry.expires_at_ms,
+            "value": _value(entry),
+        }
+    )
+
+
+def end_line(snapshot: Snapshot) -> bytes:
+    """The line that ends a snapshot, and without which it is not one."""
+    return _line(
+        {
+            "snapshot": "end",
+            "format": snapshot.format,
+            "ack_offset": snapshot.ack_offset,
+            "entries": snapshot.count,
+            "skipped": snapshot.skipped,
+        }
+    )
+
+
+def text_or_base64(item: BytesLike) -> str | dict[str, str]:
+    """The JSON of some bytes; see the top of this file."""
+    try:
+        return str(item, "utf-8")
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(item).decode()}
+
+
+def _line(content: dict[str, Any]) -> bytes:
+    return _encode(content).encode() + b"\n"
+
+
+def _value(entry: Entry) -> Any:
+    value = entry.value
+    if entry.type == "string":
+        return text_or_base64(value)
+    if entry.type == "hash":
+        return _pairs(value.items())
+    if entry.type == "zset":
+        return [[text_or_base64(member), str(score) if isinf(score) else score] for member, score in value.items()]
+    if entry.type == "stream":
+        return _stream(value)
+    return [text_or_base64(element) for element in (sorted(value) if entry.type == "set" else value)]
+
+
+def _stream(stream: Stream) -> dict[str, Any]:
+    return {
+        "last_id": _id(*stream.last_id),
+        "max_deleted_id": _id(*stream.max_deleted_id),
+        "entries_added": stream.entries_added,
+        "entries": [[_id(ms, seq), _pairs(fields)] for ms, seq, fields in stream.entries],
+        "groups": [
+            {
+                "name": text_or_base64(group.name),
+                "last_id": _id(*group.last_id),
+                "consumers": [[text_or_base64(name), seen_ms] for name, seen_ms in group.consumers],
+                "pending": [
+                    [_id(ms, seq), text_or_base64(consumer), delivered_ms, deliveries]
+                    for ms, seq, consumer, delivered_ms, deliveries in group.pending
+                ],
+            }
+            for group in stream.groups
+        ],
+    }
+
+
+def _pairs(pairs: Any) -> list[list[Any]]:
+    return [[text_or_base64(name), text_or_base64(value)] for name, value in pairs]
+
+
+def _id(ms: int, seq: int) -> str:
+    return f"{ms}-{seq}"

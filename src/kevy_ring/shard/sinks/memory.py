@@ -1,0 +1,105 @@
+"""A sink in this process's memory: the databases of a Redis, by fakeredis, with its full command set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from kevy_ring.events import BytesLike
+from kevy_ring.replica.entry import Entry
+from kevy_ring.shard.extras import missing_extra
+from kevy_ring.shard.sinks.refusals import Refusals
+from kevy_ring.shard.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from kevy_ring.inbox import Batch
+    from kevy_ring.shard.sinks.store import Store
+
+
+class MemorySink:
+    """Applies commands to databases in memory.
+
+    SELECT, MULTI and EXEC act as they stand in the stream; keys expire by this machine's clock. ``refusals`` counts
+    the commands that were answered with an error. Raises SinkError where fakeredis is missing or too old.
+    """
+
+    durable = False
+
+    def __init__(self) -> None:
+        try:
+            from kevy_ring.shard.sinks.shortcut_probe import usable_shortcuts
+            from kevy_ring.shard.sinks.store import Store
+        except ImportError as error:
+            raise missing_extra("memory", "fakeredis", f"is missing or too old ({error})") from error
+        self._new_store = Store
+        self._store = Store(usable_shortcuts())
+        self.refusals = Refusals("memory")
+
+    @property
+    def in_transaction(self) -> bool:
+        """True between MULTI and EXEC."""
+        return self._store.in_transaction
+
+    @property
+    def databases(self) -> list[int]:
+        """The numbers of the databases that hold keys."""
+        return self._store.databases
+
+    def keyspace(self, db: int = 0) -> dict[bytes, Entry]:
+        """The live keys of one database by name, as copies."""
+        return {entry.key: entry for entry in self._store.entries(db)}
+
+    def client(self, db: int = 0) -> Any:
+        """A ``redis.Redis`` on the databases, for reading from any thread. Applying is slower from now on."""
+        from fakeredis import FakeRedis
+
+        # A shortcut takes no lock and tells no waiting client.
+        self._store.shortcuts = {}
+        return FakeRedis(server=self._store.server, db=db)
+
+    def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:
+        self._store.set_clock()
+        self._run(offset, [bytes(item) for item in argv])
+
+    def apply_batch(self, batch: Batch) -> None:
+        self._store.set_clock()
+        for frame in batch:
+            self._run(frame.offset, [bytes(item) for item in frame.argv])
+
+    def load(self, snapshot: Snapshot) -> None:
+        stage = self.stage()
+        stage.add(list(snapshot))
+        stage.commit(snapshot)
+
+    def stage(self) -> MemoryStage:
+        return MemoryStage(self._store, self._new_store({}))
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def _run(self, offset: int, argv: list[bytes]) -> None:
+        refused = self._store.run(argv)
+        if refused is not None:
+            self.refusals.add(offset, argv[0], refused)
+
+
+class MemoryStage:
+    """A second store, filled while a snapshot arrives, whose keys change places with the first one's."""
+
+    def __init__(self, live: Store, fresh: Store) -> None:
+        self._live = live
+        self._fresh = fresh
+
+    def add(self, entries: list[Entry]) -> None:
+        put = self._fresh.put
+        for entry in entries:
+            put(entry)
+
+    def commit(self, snapshot: Snapshot) -> None:
+        self._live.swap(self._fresh)
+
+    def abort(self) -> None:
+        pass

@@ -1,0 +1,94 @@
+"""A sink that keeps nothing: it counts, and takes a digest over every byte."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kevy_ring.events import BytesLike, Frame
+from kevy_ring.replica.canonical import DIGEST_BYTES, encode_record
+from kevy_ring.replica.entry import Entry
+from kevy_ring.shard.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from kevy_ring.inbox import Batch
+
+
+class NullSink:
+    """Counts events and digests their bytes (BLAKE2b, 16 bytes).
+
+    ``frames`` and ``frame_bytes`` (canonical records) count from the beginning; ``digest`` and ``first_offset`` (None:
+    no frame yet) cover the frames since the last snapshot. ``snapshot_digest`` covers the body of the last whole
+    snapshot, whatever its chunk borders; ``entries``: its entries.
+    """
+
+    durable = False
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.frame_bytes = 0
+        self.snapshots = 0
+        self.entries = 0
+        self.first_offset: int | None = None
+        self.snapshot_digest = _new_digest().digest()
+        self._digest = _new_digest()
+
+    @property
+    def digest(self) -> bytes:
+        """The digest over the canonical records of the frames since the last snapshot, in order."""
+        return self._digest.digest()
+
+    def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:
+        self._take(encode_record(Frame(offset, argv)), 1, offset)
+
+    def apply_batch(self, batch: Batch) -> None:
+        # A batch of frames lies in the ring as exactly their canonical records.
+        self._take(batch.buffer, len(batch), int(batch.offsets[0]))
+
+    def load(self, snapshot: Snapshot) -> None:
+        self.entries = snapshot.count
+        self.snapshots += 1
+        self.first_offset = None
+        self._digest = _new_digest()
+
+    def stage(self) -> NullStage:
+        return NullStage(self)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def _take(self, records: bytes | memoryview, count: int, offset: int) -> None:
+        self._digest.update(records)
+        self.frames += count
+        self.frame_bytes += len(records)
+        if self.first_offset is None:
+            self.first_offset = offset
+
+
+class NullStage:
+    """Digests the chunks of a snapshot and drops its entries."""
+
+    def __init__(self, sink: NullSink) -> None:
+        self._sink = sink
+        self._digest = _new_digest()
+
+    def chunk(self, piece: BytesLike) -> None:
+        self._digest.update(piece)
+
+    def add(self, entries: list[Entry]) -> None:
+        pass
+
+    def commit(self, snapshot: Snapshot) -> None:
+        self._sink.load(snapshot)
+        self._sink.snapshot_digest = self._digest.digest()
+
+    def abort(self) -> None:
+        pass
+
+
+def _new_digest() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=DIGEST_BYTES)

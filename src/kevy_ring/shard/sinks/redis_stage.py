@@ -1,0 +1,151 @@
+"""A snapshot on its way into a Redis server: filled into spare databases, swapped in by one transaction."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from kevy_ring.errors import SinkError
+from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.resp import encode_command
+from kevy_ring.shard.sinks.entry_commands import entry_commands
+from kevy_ring.shard.sinks.spare_databases import SpareDatabases
+from kevy_ring.shard.sinks.target import Command
+
+if TYPE_CHECKING:
+    from kevy_ring.shard.sinks.redis import RedisSink
+    from kevy_ring.shard.snapshot import Snapshot
+
+_PIPELINE_BYTES = 128 * 1024
+_log = logging.getLogger(__name__)
+
+
+class RedisStage:
+    """Each database of the snapshot is filled in a spare (empty) database of the server over a second connection.
+
+    At the end one MULTI/EXEC swaps them in (SWAPDB) and empties what was there before. A database without a spare
+    one (all are in use, or the server has no SWAPDB) is held here and filled by that same transaction.
+    """
+
+    def __init__(self, sink: RedisSink) -> None:
+        self._sink = sink
+        self._target = sink.connect()
+        server = self._target.ask(b"INFO", b"server")
+        self._stream_counts = int(_info(server).get("redis_version", "7").partition(".")[0]) >= 7
+        self._spares = SpareDatabases(self._target, keep=sink.only_db, token=os.urandom(8).hex().encode())
+        #: Where each database of the snapshot is filled, in the order in which they came; None: held here.
+        self._places: dict[int, int | None] = {}
+        self._held: dict[int, list[bytes]] = {}
+        self._held_commands: dict[int, list[Command]] = {}
+        self._wire = bytearray()
+        self._commands: list[Command] = []
+        self._selected: int | None = None
+
+    def add(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            place = self._place_of(self._home_of(entry.db))
+            for command in entry_commands(entry, stream_counts=self._stream_counts):
+                self._append(place, self._home_of(entry.db), command)
+        if self._spares.renewal_due:
+            self._send()
+            self._spares.renew()
+            self._selected = None
+
+    def commit(self, snapshot: Snapshot) -> None:
+        self._send()
+        self._target.settle()
+        self._sink.flush()
+        homes = set(self._places)
+        wire = bytearray()
+        commands: list[Command] = []
+        for command in [[b"MULTI"], *self._swaps(), *self._clearings(homes)]:
+            wire += encode_command(*command)
+            commands.append((None, command[0]))
+        for home, blocks in self._held.items():
+            wire += encode_command(b"SELECT", b"%d" % home)
+            commands.append((None, b"SELECT"))
+            for block in blocks:
+                wire += block
+            commands += self._held_commands[home]
+        wire += encode_command(b"EXEC")
+        commands.append((None, b"EXEC"))
+        self._target.send(bytes(wire), commands)
+        for text in self._target.settle():
+            if text.startswith("EXECABORT"):
+                raise SinkError(self._sink.url.redacted, reason="refused", detail=text)
+        self._target.close()
+        self._sink.reconnect()
+
+    def abort(self) -> None:
+        # What cannot be cleaned up now is found and emptied by the next load.
+        with suppress(SinkError):
+            self._target.settle()
+            self._spares.give_back()
+        self._target.close()
+
+    def _home_of(self, db: int) -> int:
+        if self._sink.only_db is None:
+            return db
+        if db:
+            detail = f"the snapshot has keys in database {db}; a URL without a database takes them all"
+            raise SinkError(self._sink.url.redacted, reason="refused", detail=detail)
+        return self._sink.only_db
+
+    def _place_of(self, home: int) -> int | None:
+        if home not in self._places:
+            self._send()
+            self._places[home] = self._spares.claim(besides=set(self._places) | {home})
+            self._selected = None
+            if self._places[home] is None:
+                self._held[home] = []
+                self._held_commands[home] = []
+                _log.warning("%s has no spare database: database %d is held here", self._sink.url.redacted, home)
+        return self._places[home]
+
+    def _append(self, place: int | None, home: int, command: list[bytes]) -> None:
+        wire = encode_command(*command)
+        if place is None:
+            self._held[home].append(wire)
+            self._held_commands[home].append((None, command[0]))
+            return
+        if place != self._selected:
+            self._wire += encode_command(b"SELECT", b"%d" % place)
+            self._commands.append((None, b"SELECT"))
+            self._selected = place
+        self._wire += wire
+        self._commands.append((None, command[0]))
+        if len(self._wire) >= _PIPELINE_BYTES:
+            self._send()
+
+    def _send(self) -> None:
+        if self._commands:
+            self._target.send(bytes(self._wire), self._commands)
+            self._wire = bytearray()
+            self._commands = []
+
+    def _swaps(self) -> list[list[bytes]]:
+        """In the order of the claims: a spare database that the snapshot itself uses later is free again by then."""
+        swaps: list[list[bytes]] = []
+        for home, spare in self._places.items():
+            if spare is not None:
+                number = b"%d" % spare
+                swaps += [[b"SELECT", number], *self._spares.unclaim_commands]
+                swaps += [[b"SWAPDB", b"%d" % home, number], [b"FLUSHDB", b"ASYNC"]]
+        return swaps
+
+    def _clearings(self, homes: set[int]) -> list[list[bytes]]:
+        """Empties what is the replica's and gets nothing from the snapshot, and what is filled in place."""
+        if self._sink.only_db is not None:
+            emptied = {self._sink.only_db} - homes
+        else:
+            spares = {spare for spare in self._places.values() if spare is not None}
+            emptied = self._spares.in_use() - homes - spares
+        emptied |= set(self._held)
+        return [command for db in sorted(emptied) for command in ([b"SELECT", b"%d" % db], [b"FLUSHDB", b"ASYNC"])]
+
+
+def _info(reply: bytes) -> dict[str, str]:
+    lines = (line.partition(":") for line in reply.decode("utf-8", "replace").splitlines())
+    return {name: value for name, separator, value in lines if separator}

@@ -1,0 +1,104 @@
+"""The empty databases of a Redis server, for filling a snapshot in before it is swapped in."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+from kevy_ring.errors import SinkError
+
+if TYPE_CHECKING:
+    from kevy_ring.shard.sinks.target import Target
+
+#: Says that a database was claimed; without the lock beside it, by somebody who is gone.
+MARK = b"kevy-ring:spare"
+LOCK = b"kevy-ring:spare:lock"
+LOCK_S = 600
+_RENEW_S = 60.0
+_DEFAULT_DATABASES = 16  # what Redis has unless told otherwise, for servers that hide their configuration
+
+
+class SpareDatabases:
+    """Claims databases, so that two loads into one server never use the same one."""
+
+    unclaim_commands = ([b"DEL", MARK, LOCK],)
+
+    def __init__(self, target: Target, *, keep: int | None, token: bytes) -> None:
+        """``keep``: a database that is never claimed. ``token``: tells this claimer from others."""
+        self._target = target
+        self._keep = keep
+        self._token = token
+        self._claimed: list[int] = []
+        self._renewed_at = time.monotonic()
+        self._count = self._databases() if self._can_swap() else 0
+
+    def claim(self, besides: set[int]) -> int | None:
+        """An empty database that is now this load's, and selected; None when there is none. The highest goes first."""
+        used = self.in_use()
+        for db in range(self._count - 1, -1, -1):
+            if db != self._keep and db not in besides and db not in self._claimed and self._take(db, db in used):
+                self._claimed.append(db)
+                return db
+        return None
+
+    def in_use(self) -> set[int]:
+        """The databases that hold any key."""
+        keyspace: bytes = self._target.ask(b"INFO", b"keyspace")
+        return {int(number) for number in re.findall(rb"^db(\d+):", keyspace, re.MULTILINE)}
+
+    @property
+    def renewal_due(self) -> bool:
+        """True when the locks of the claims are old enough to be renewed."""
+        return bool(self._claimed) and time.monotonic() - self._renewed_at >= _RENEW_S
+
+    def renew(self) -> None:
+        """Renew the locks. Another database may be selected afterwards."""
+        for db in self._claimed:
+            self._target.ask(b"SELECT", b"%d" % db)
+            self._target.ask(b"SET", LOCK, self._token, b"EX", b"%d" % LOCK_S)
+        self._renewed_at = time.monotonic()
+
+    def give_back(self) -> None:
+        """Empty what was claimed."""
+        for db in self._claimed:
+            self._target.ask(b"SELECT", b"%d" % db)
+            self._target.ask(b"FLUSHDB", b"ASYNC")
+        self._claimed.clear()
+
+    def _take(self, db: int, used: bool) -> bool:
+        self._target.ask(b"SELECT", b"%d" % db)
+        if used and not self._target.ask(b"EXISTS", MARK):
+            return False
+        if self._target.ask(b"SET", LOCK, self._token, b"NX", b"EX", b"%d" % LOCK_S) is None:
+            return False
+        if used:
+            # Marked and not locked: whoever filled it is gone.
+            self._target.ask(b"FLUSHDB")
+            self._target.ask(b"SET", LOCK, self._token, b"EX", b"%d" % LOCK_S)
+        self._target.ask(b"SET", MARK, self._token)
+        if self._target.ask(b"DBSIZE") == 2:
+            return True
+        # Somebody else's keys came between the look and the lock.
+        self._target.ask(b"DEL", MARK, LOCK)
+        return False
+
+    def _can_swap(self) -> bool:
+        try:
+            self._target.ask(b"SWAPDB", b"0", b"0")
+        except SinkError as error:
+            if error.reason != "refused":
+                raise
+            return False
+        return True
+
+    def _databases(self) -> int:
+        try:
+            reply = self._target.ask(b"CONFIG", b"GET", b"databases")
+            return int(reply[1])
+        except SinkError as error:
+            if error.reason != "refused":
+                raise
+        except (IndexError, ValueError):
+            pass
+        return _DEFAULT_DATABASES

@@ -1,0 +1,233 @@
+"""A fakeredis server, the one connection that a stream is applied through, and its keys as plain values.
+
+fakeredis has no public way to run a command without a client and its reply, nor to put a value into a database as it
+is; the private names that both need are used in this file and in the shortcuts only.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import redis
+from fakeredis import FakeServer
+from fakeredis._core._database import Item
+from fakeredis._helpers import OK, SimpleError
+from fakeredis._socket import FakeSocket
+from fakeredis.model import ExpiringMembersSet, Hash, XStream, ZSet
+
+from kevy_ring.errors import SnapshotError
+from kevy_ring.replica.entry import Entry
+from kevy_ring.shard.rdb_file import entry_of_dump
+from kevy_ring.shard.sinks import stream_value
+from kevy_ring.shard.sinks.shortcuts import Shortcut
+
+#: New enough for fakeredis to know every command that it has.
+REDIS_VERSION = (8, 8)
+
+#: About connections, servers or waiting, never about keys: no honest stream has them, and each could stop the store.
+REFUSED = frozenset(
+    b"ACL AUTH CLIENT CONFIG DEBUG HELLO MONITOR PSUBSCRIBE PSYNC PUNSUBSCRIBE QUIT REPLICAOF RESET SHUTDOWN SLAVEOF "
+    b"SSUBSCRIBE SUBSCRIBE SUNSUBSCRIBE SYNC UNSUBSCRIBE UNWATCH WAIT WATCH".split()
+)
+#: Part of honest streams, and without effect on keys.
+PASSED_OVER = frozenset(b"FUNCTION PING PUBLISH REPLCONF SPUBLISH".split())
+
+#: A script may call Redis and compute. Without this, fakeredis gives it Python's builtins, files and processes: by
+#: names in its globals, and by the attributes of every Python object in its reach.
+_CONFINE = """
+    local objects = debug.getmetatable(redis.call)
+    objects.__index = nil
+    objects.__newindex = nil
+    for _, name in ipairs{"debug", "dofile", "io", "loadfile", "module", "os", "package", "python", "require"} do
+        _G[name] = nil
+    end
+"""
+
+
+class ReplicaSocket(FakeSocket):
+    """fakeredis's connection for one that only applies: it never waits, and keeps the last reply only."""
+
+    reply: Any = None
+
+    def put_response(self, msg: Any) -> None:
+        self.reply = msg
+
+    def _blocking(self, timeout: float | None, func: Any, shape: Any = None) -> Any:
+        outcome = func(True)
+        return outcome if shape is None else shape(outcome)
+
+    def flushall(self, *args: bytes) -> Any:
+        return super().flushall(*(arg for arg in args if arg.upper() != b"SYNC"))
+
+    def flushdb(self, *args: bytes) -> Any:
+        return super().flushdb(*(arg for arg in args if arg.upper() != b"SYNC"))
+
+    def copy(self, key: Any, newkey: Any, *args: bytes) -> int:
+        copied: int = super().copy(key, newkey, *args)
+        if copied:
+            # fakeredis lets both keys share one value: a change of either would be a change of both.
+            item: Any = Item(copy.deepcopy(key.value))
+            item.expireat = key.expireat
+            newkey.update(item.value)
+            newkey.db[newkey.key] = item
+        return copied
+
+    def restore(self, key: Any, ttl: int, payload: bytes, *args: bytes) -> Any:
+        """RESTORE with the payload of a real DUMP. fakeredis's own payload is a pickle, which nobody may send us."""
+        options = {arg.upper() for arg in args}
+        if key and b"REPLACE" not in options:
+            raise SimpleError("BUSYKEY Target key name already exists.")
+        try:
+            entry = entry_of_dump(key.key, payload)
+        except SnapshotError as error:
+            raise SimpleError(f"ERR {error.detail}") from error
+        if entry is None:
+            raise SimpleError("ERR a payload of this type cannot be decoded")
+        key.value = value_of(entry)
+        if ttl:
+            key.expireat = ttl / 1000.0 + (0 if b"ABSTTL" in options else self._db.time)
+        return OK
+
+    def _get_server_runtime(self, server: Any) -> Any:
+        fresh = not hasattr(server, "_lua_runtime")
+        runtime = super()._get_server_runtime(server)
+        if fresh:
+            runtime.execute(_CONFINE.encode())
+        return runtime
+
+
+class Store:
+    """The databases of one replica. From one thread, except for clients of ``server``."""
+
+    def __init__(self, shortcuts: dict[bytes, Shortcut]) -> None:
+        self.server = FakeServer(version=REDIS_VERSION)
+        self.shortcuts = shortcuts
+        self.reconnect()
+
+    def reconnect(self) -> None:
+        """Start a stream anew: database 0, no transaction."""
+        self._socket = ReplicaSocket(self.server, 0, client_class=redis.Redis)
+
+    @property
+    def in_transaction(self) -> bool:
+        """True between MULTI and EXEC."""
+        return self._socket._transaction is not None
+
+    @property
+    def databases(self) -> list[int]:
+        """The numbers of the databases that hold keys."""
+        self.set_clock()
+        return sorted(number for number, db in self.server.dbs.items() if len(db))
+
+    def set_clock(self) -> None:
+        """Let expiries count from now. The ordinary way does that by itself, a shortcut does not."""
+        now = time.time()
+        for db in self.server.dbs.values():
+            db.time = now
+
+    def run(self, argv: list[bytes]) -> str | None:
+        """Apply one command. Returns None, or the text of the error that it was refused with."""
+        name = argv[0]
+        socket = self._socket
+        shortcut = self.shortcuts.get(name)
+        if shortcut is not None and socket._transaction is None and shortcut(socket._db, argv):
+            return None
+        name = name.upper()
+        if name in PASSED_OVER:
+            return None
+        if name in REFUSED:
+            return f"ERR {name.decode()} has no place in a replication stream"
+        if name == b"SELECT" and len(argv) == 2 and socket._transaction is None:
+            return self._select(argv[1])
+        socket.reply = None
+        try:
+            socket._process_command(argv)
+        except Exception as error:  # fakeredis's own faults: one command is lost, not the stream
+            return f"{type(error).__name__}: {error}"
+        return _error_in(socket.reply)
+
+    def _select(self, index: bytes) -> str | None:
+        try:
+            # Not through fakeredis, which stops at 16 databases.
+            number = int(index)
+        except ValueError:
+            number = -1
+        if number < 0:
+            return f"ERR invalid database {index!r}"
+        self._socket.select(number)
+        self._socket._db.time = time.time()
+        return None
+
+    def put(self, entry: Entry) -> None:
+        """Put one key in, replacing what has its name. The entry's value belongs to the store from now on."""
+        item: Any = Item(value_of(entry))
+        if entry.expires_at_ms is not None:
+            item.expireat = entry.expires_at_ms / 1000.0
+        self.server.dbs[entry.db][entry.key] = item
+
+    def swap(self, other: Store) -> None:
+        """Exchange all keys with another store in one step, for every client of ``server`` too; start anew."""
+        with self.server.lock:
+            for number in {*self.server.dbs, *other.server.dbs}:
+                self.server.dbs[number].swap(other.server.dbs[number])
+        self.reconnect()
+
+    def entries(self, number: int) -> Iterator[Entry]:
+        """The live keys of one database, as copies."""
+        self.set_clock()
+        db = self.server.dbs[number]
+        for key in list(db):
+            item = db[key]
+            expires_at_ms = None if item.expireat is None else round(item.expireat * 1000)
+            kind, value = _plain(item.value)
+            yield Entry(key, kind, value, expires_at_ms, number)
+
+
+def value_of(entry: Entry) -> Any:
+    """The value of an entry as fakeredis holds it."""
+    value = entry.value
+    if entry.type == "hash":
+        fields = Hash()
+        fields._values = value
+        return fields
+    if entry.type == "set":
+        return ExpiringMembersSet(dict.fromkeys(value))
+    if entry.type == "zset":
+        scores = ZSet()
+        scores._bylex = value
+        scores._byscore.update((score, member) for member, score in value.items())
+        return scores
+    if entry.type == "stream":
+        return stream_value.to_fake(value)
+    return value
+
+
+def _plain(value: Any) -> tuple[str, Any]:
+    if isinstance(value, bytes):
+        return "string", value
+    if isinstance(value, Hash):
+        return "hash", value.getall()
+    if isinstance(value, list):
+        return "list", list(value)
+    if isinstance(value, ExpiringMembersSet):
+        return "set", set(value)
+    if isinstance(value, ZSet):
+        return "zset", dict(value.items())
+    if isinstance(value, XStream):
+        return "stream", stream_value.from_fake(value)
+    return type(value).__name__.lower(), copy.deepcopy(value)
+
+
+def _error_in(reply: Any) -> str | None:
+    """The first error in a reply, which for EXEC is a list of replies."""
+    if isinstance(reply, Exception):
+        return str(reply)
+    if isinstance(reply, list):
+        for part in reply:
+            found = _error_in(part)
+            if found is not None:
+                return found
+    return None

@@ -1,0 +1,105 @@
+"""A Redis server that is written to: pipelines of raw RESP out, replies counted and checked."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, cast
+
+from redis import exceptions
+
+from kevy_ring.errors import RemoteProtocolError, SinkError
+from kevy_ring.replica.resp import encode_command
+from kevy_ring.shard.sinks.refusals import Refusals
+from kevy_ring.shard.sinks.replies import ReplyScanner
+
+if TYPE_CHECKING:
+    from kevy_ring.replica.upstream_url import UpstreamUrl
+
+#: No step of an honest server's takes this long; one that does is taken for gone.
+TIMEOUT_S = 30.0
+_RECEIVE_BYTES = 256 * 1024
+
+#: What is kept of a command until its reply is there: the offset of its frame (None: of a snapshot) and its name.
+Command = tuple[int | None, bytes]
+
+#: Errors that are about the server's state and not about the command: it did not take what it should have.
+_NOT_TAKEN = frozenset(
+    (
+        *("ASK", "BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "MOVED"),
+        *("NOAUTH", "NOPERM", "NOREPLICAS", "OOM", "READONLY"),
+    )
+)
+
+
+class Target:
+    """One connection. At most one pipeline is on its way; the next one is encoded meanwhile.
+
+    Every method raises SinkError once the server cannot be reached, does not answer in time, or does not take what it
+    is sent; the connection is of no use then.
+    """
+
+    def __init__(self, url: UpstreamUrl, refusals: Refusals, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._name = url.redacted
+        self._url = url
+        self._refusals = refusals
+        self._connection = cast(Any, url.redis_connection(timeout_s))
+        self._sent: list[Command] = []
+        try:
+            self._connection.connect()
+        except (exceptions.RedisError, OSError) as error:
+            raise self._lost(error) from None
+        self._socket: socket.socket = self._connection._sock
+
+    def ask(self, *command: bytes) -> Any:
+        """Send one command and return its reply. An error reply raises SinkError (``"refused"``)."""
+        self.settle()
+        try:
+            self._connection.send_packed_command(encode_command(*command), check_health=False)
+            return self._connection.read_response(disable_decoding=True)
+        except exceptions.ResponseError as error:
+            raise self._refused(str(error)) from None
+        except (exceptions.RedisError, OSError) as error:
+            raise self._lost(error) from None
+
+    def send(self, wire: bytes, commands: list[Command]) -> None:
+        """Send a pipeline. ``commands``: what ``wire`` holds, in order."""
+        self.settle()
+        try:
+            self._socket.sendall(wire)
+        except OSError as error:
+            raise self._lost(error) from None
+        self._sent = commands
+
+    def settle(self) -> list[str]:
+        """Wait for every reply that is due. Refused commands are counted; returns what they were answered."""
+        sent, self._sent = self._sent, []
+        refused = []
+        scanner = ReplyScanner()
+        while scanner.complete < len(sent):
+            try:
+                piece = self._socket.recv(_RECEIVE_BYTES)
+                errors = scanner.feed(piece)
+            except (OSError, RemoteProtocolError) as error:
+                raise self._lost(error) from None
+            if not piece:
+                raise self._lost(ConnectionResetError("the server closed the connection"))
+            for number, text in errors:
+                if text.partition(" ")[0] in _NOT_TAKEN:
+                    raise self._refused(text)
+                self._refusals.add(*sent[number], text)
+                refused.append(text)
+        return refused
+
+    def close(self) -> None:
+        """Drop the connection; a second call does nothing."""
+        self._connection.disconnect()
+
+    def _refused(self, text: str) -> SinkError:
+        return SinkError(self._name, reason="refused", detail=self._url.scrub(text))
+
+    def _lost(self, error: Exception) -> SinkError:
+        late = isinstance(error, TimeoutError | exceptions.TimeoutError)
+        number = error.errno if isinstance(error, OSError) else 0
+        return SinkError(
+            self._name, reason="timeout" if late else "io", detail=self._url.scrub(str(error)), errno=number or 0
+        )

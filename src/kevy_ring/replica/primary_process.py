@@ -132,9 +132,10 @@ def run_process(
     except Exception as error:
         control.send(error)
         return
-    control.send([listener.getsockname()[1] for listener in listeners])
     loop.watch(control, lambda: _obey(loop, control))
     with _until_signal(loop), _without_collector():
+        # Only now: who knows the pid may signal it.
+        control.send([listener.getsockname()[1] for listener in listeners])
         loop.run()
 
 

@@ -135,6 +135,18 @@ class CorruptRing(KevyRingError):
         self.field = field
 
 
+class EventTruncated(KevyRingError):
+    """The first part of an event larger than the ring went to a receiver that is gone; the rest was skipped.
+
+    What is missing must be fetched from the upstream again. Fields: ``name``, ``offset``.
+    """
+
+    def __init__(self, name: str, *, offset: int) -> None:
+        super().__init__(f"ring {name!r}: the beginning of the event at offset {offset} went to another receiver")
+        self.name = name
+        self.offset = offset
+
+
 class ViewsEscaped(KevyRingError):
     """Views into a batch outlive it, so its space stays held; drop them and release again.
 

@@ -1,0 +1,50 @@
+"""Builds kevy_ring._core with cffi (API mode, out of line); the cdef is read verbatim from kevy_ring.h."""
+
+import shutil
+import sysconfig
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+SOURCES = [
+    "segment.c",
+    "role.c",
+    "doorbell.c",
+    "producer.c",
+    "consumer.c",
+    "overflow.c",
+    "inbox.c",
+]
+
+
+def declarations() -> str:
+    """The part of the header between its two markers, which is all that cffi is told."""
+    text = (HERE / "kevy_ring.h").read_text(encoding="utf-8")
+    begin = text.index("/* CDEF BEGIN */")
+    return text[begin : text.index("/* CDEF END */", begin)]
+
+
+def require_compiler() -> None:
+    """Fail in one line, before setuptools fails in a hundred."""
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    if not any(shutil.which(name) for name in (compiler, "cc", "gcc", "clang")):
+        raise SystemExit(
+            "kevy-ring: no C compiler found; install one first (Debian: apt install gcc libc6-dev python3-dev)"
+        )
+
+
+require_compiler()
+ffibuilder = FFI()
+ffibuilder.cdef(declarations())
+ffibuilder.set_source(
+    "kevy_ring._core",
+    '#include "kevy_ring.h"',
+    sources=[str((HERE / name).relative_to(ROOT)) for name in SOURCES],
+    include_dirs=["csrc"],
+    depends=[str(path.relative_to(ROOT)) for path in sorted(HERE.glob("*.h"))],
+    extra_compile_args=["-std=gnu11", "-O3", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"],
+    libraries=["pthread", "rt"],
+    py_limited_api=True,
+)

@@ -1,0 +1,391 @@
+/* The consumer: one pass over the published records fills the columns of a batch; one store of `head`
+ * gives their space back.
+ *
+ * Every record is another process's claim: its header is read once into a local and bounded by what is
+ * published before it is used. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ring.h"
+
+#define KIND_FRAME 4u
+#define KIND_LAST 4u
+
+#if defined(__x86_64__) || defined(__i386__)
+#define relax() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define relax() __asm__ volatile("yield")
+#else
+#define relax() ((void)0)
+#endif
+
+static int foreign(const struct kr_consumer *consumer) { return consumer->generation != kr_generation(); }
+
+static int enter(struct kr_consumer *consumer)
+{
+    if (foreign(consumer))
+        return KR_E_FORKED;
+    if (load_acquire32(&consumer->closed))
+        return KR_E_CLOSED;
+    if (consumer->fault_field)
+        return KR_E_CORRUPT;
+    pthread_mutex_lock(&consumer->lock);
+    return 0;
+}
+
+static int leave(struct kr_consumer *consumer, int answer)
+{
+    pthread_mutex_unlock(&consumer->lock);
+    return answer;
+}
+
+/* Fields: 1 tail, 2 length, 3 reserved bytes, 4 kind, 5 flags, 6 argc, 7 end position. */
+static int fault(struct kr_consumer *consumer, uint64_t position, int field)
+{
+    consumer->fault_position = position;
+    consumer->fault_field = field;
+    return KR_E_CORRUPT;
+}
+
+kr_consumer *kr_consumer_open(kr_map *map, char *area, kr_failure *why)
+{
+    struct kr_consumer *consumer = calloc(1, sizeof *consumer);
+    struct kr_header *header = map->header;
+    if (!consumer) {
+        why->code = KR_E_NOMEM;
+        return NULL;
+    }
+    pthread_mutex_init(&consumer->lock, NULL);
+    consumer->map = map;
+    consumer->generation = kr_generation();
+    consumer->header = header;
+    consumer->data = area;
+    consumer->capacity = map->capacity;
+    consumer->mask = map->capacity - 1;
+    consumer->data_bell = map->data_bell;
+    consumer->space_bell = map->space_bell;
+    consumer->wait_fd = -1;
+    kr_peer_init(&consumer->peer, &header->producer);
+    if (kr_role_take(&consumer->role, &header->consumer, why)) {
+        free(consumer);
+        return NULL;
+    }
+    consumer->head = consumer->drained = consumer->tail_cache = load_acquire(&header->head);
+    uint64_t tail = load_acquire(&header->tail);
+    if (tail - consumer->head > consumer->capacity || (consumer->head & 7)) {
+        why->code = KR_E_CORRUPT;
+        kr_role_release(&consumer->role, KR_ROLE_CLOSED);
+        free(consumer);
+        return NULL;
+    }
+    consumer->data_request = load_relaxed(&header->data_request);
+    consumer->space_reply = load_relaxed(&header->space_reply);
+    consumer->events_out = load_relaxed(&header->events_out);
+    consumer->bytes_out = load_relaxed(&header->bytes_out);
+    consumer->drains = load_relaxed(&header->drains);
+    consumer->space_wakes = load_relaxed(&header->space_wakes);
+    kr_bell_ring(consumer->space_bell); /* a waiting producer learns of its new peer */
+    kr_map_hold(map);
+    return consumer;
+}
+
+void kr_consumer_close(kr_consumer *consumer)
+{
+    if (foreign(consumer))
+        return;
+    pthread_mutex_lock(&consumer->lock);
+    if (!load_relaxed32(&consumer->closed)) {
+        store_release32(&consumer->closed, 1);
+        kr_role_release(&consumer->role, KR_ROLE_CLOSED);
+        kr_bell_ring(consumer->space_bell); /* the producer's pump: look at the claim */
+        kr_bell_ring(consumer->data_bell);  /* our own waiter in another thread: look at `closed` */
+    }
+    pthread_mutex_unlock(&consumer->lock);
+}
+
+void kr_consumer_free(kr_consumer *consumer)
+{
+    kr_consumer_close(consumer);
+    kr_peer_forget(&consumer->peer);
+    if (consumer->wait_fd >= 0)
+        close(consumer->wait_fd);
+    pthread_mutex_destroy(&consumer->lock);
+    kr_map_close(consumer->map);
+    free(consumer);
+}
+
+/* The area was frozen for views that outlive their batch; go on with a new mapping of the same pages. */
+void kr_consumer_rebase(kr_consumer *consumer, char *area) { consumer->data = area; }
+
+struct columns {
+    uint64_t *offsets, *starts;
+    uint32_t *lengths, *argcs;
+    uint8_t *kinds;
+};
+
+static struct columns split_columns(char *columns, uint64_t records)
+{
+    struct columns out;
+    out.offsets = (uint64_t *)(void *)columns;
+    out.starts = out.offsets + records;
+    out.lengths = (uint32_t *)(void *)(out.starts + records);
+    out.argcs = out.lengths + records;
+    out.kinds = (uint8_t *)(out.argcs + records);
+    return out;
+}
+
+/* Reads one header once, checks it against what is published. Returns 0 or the number of the wrong field. */
+static int read_record(const char *at, uint64_t available, struct kr_record *out, uint32_t *argc)
+{
+    uint64_t first = *(const volatile uint64_t *)(const void *)at;
+    out->length = (uint32_t)first;
+    out->kind = (uint8_t)(first >> 32);
+    out->flags = (uint8_t)(first >> 40);
+    out->offset = *(const volatile uint64_t *)(const void *)(at + 8);
+    *argc = 0;
+    if (kr_record_span(out->length) > available)
+        return 2;
+    if (first >> 48)
+        return 3;
+    if (out->kind > KIND_LAST)
+        return 4;
+    if (out->flags & ~KR_FLAGS_KNOWN)
+        return 5;
+    if (out->kind == KIND_FRAME && !out->flags) {
+        uint32_t args = 0;
+        if (out->length < 8 || (args = *(const volatile uint32_t *)(const void *)(at + 16)) == 0 ||
+            (uint64_t)args * 4 + 4 > out->length)
+            return 6;
+        uint32_t last = *(const volatile uint32_t *)(const void *)(at + 16 + (uint64_t)args * 4);
+        if (last != out->length - 4 - args * 4)
+            return 7;
+        *argc = args;
+    }
+    return 0;
+}
+
+static void ring_self(struct kr_consumer *consumer)
+{
+    if (!consumer->rung_by_self) {
+        consumer->rung_by_self = 1;
+        kr_bell_ring(consumer->data_bell);
+    }
+}
+
+/* Empties the FIFO and raises the request, in this order and before the look at tail that follows. */
+static void arm(struct kr_consumer *consumer)
+{
+    struct kr_header *header = consumer->header;
+    /* Pairs with the release store in ring_data_bell(). */
+    uint64_t reply = load_acquire(&header->data_reply);
+    if (reply == consumer->data_request || consumer->rung_by_self) {
+        kr_bell_clear(consumer->data_bell);
+        consumer->rung_by_self = 0;
+    }
+    if (reply == consumer->data_request)
+        store_seq_cst(&header->data_request, ++consumer->data_request);
+}
+
+/* Keeps a watched descriptor honest after a drain: readable exactly when there is something to see. */
+static void tend_descriptor(struct kr_consumer *consumer, uint64_t end, uint64_t tail)
+{
+    struct kr_header *header = consumer->header;
+    if (end != tail) {
+        if (load_acquire(&header->data_reply) != consumer->data_request)
+            ring_self(consumer);
+        return;
+    }
+    if (load_acquire(&consumer->peer.claim->epoch) != consumer->peer.epoch)
+        kr_bell_epoll(consumer->data_bell, &consumer->peer, &consumer->wait_fd);
+    int gone = kr_peer_gone(&consumer->peer) != 0;
+    if (!(gone && consumer->rung_by_self))
+        arm(consumer);
+    if (gone || load_seq_cst(&header->tail) != end)
+        ring_self(consumer);
+}
+
+int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t max_bytes, char *columns, kr_batch *out)
+{
+    int refused = enter(consumer);
+    if (refused)
+        return refused;
+    if (consumer->drained != consumer->head)
+        return leave(consumer, KR_E_BUSY);
+    uint64_t head = consumer->head, position = head, count = 0;
+    /* Pairs with the store of tail in kr_producer_publish_locked(). */
+    uint64_t tail = load_acquire(&consumer->header->tail);
+    struct columns to = split_columns(columns, max_records);
+    if (tail - head > consumer->capacity)
+        return leave(consumer, fault(consumer, head, 1));
+    out->position = head;
+    out->index = head & consumer->mask;
+    out->fragment = out->flags = 0;
+    uint32_t frames = 0;
+    const char *base = consumer->data + out->index;
+    while (count < max_records && position != tail) {
+        struct kr_record record;
+        uint32_t argc;
+        int wrong = read_record(base + (position - head), tail - position, &record, &argc);
+        if (wrong) {
+            if (count)
+                break; /* what stands before the fault is whole: deliver it first */
+            return leave(consumer, fault(consumer, position, wrong));
+        }
+        uint64_t span = kr_record_span(record.length);
+        if (count && (record.flags || position + span - head > max_bytes))
+            break;
+        to.offsets[count] = record.offset;
+        to.starts[count] = position - head + KR_RECORD_BYTES;
+        to.lengths[count] = record.length;
+        to.argcs[count] = argc;
+        to.kinds[count] = record.kind;
+        frames += record.kind == KIND_FRAME;
+        position += span;
+        count++;
+        if (record.flags) {
+            out->fragment = 1;
+            out->flags = record.flags;
+            break;
+        }
+    }
+    out->span = position - head;
+    out->count = (uint32_t)count;
+    out->frames = frames;
+    out->more = position != tail;
+    consumer->drained = position;
+    if (count) {
+        store_relaxed(&consumer->header->drains, ++consumer->drains);
+        store_relaxed(&consumer->header->last_drain_ns, kr_now_coarse_ns());
+    }
+    if (consumer->wait_fd >= 0)
+        tend_descriptor(consumer, position, tail);
+    pthread_mutex_unlock(&consumer->lock);
+    return (int64_t)count;
+}
+
+int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t events, int done)
+{
+    int refused = enter(consumer);
+    struct kr_header *header = consumer->header;
+    if (refused)
+        return refused;
+    if (position - consumer->head > consumer->drained - consumer->head)
+        return leave(consumer, KR_E_ARGUMENT);
+    uint64_t freed = position - consumer->head;
+    consumer->head = position;
+    if (done)
+        consumer->drained = position;
+    if (!freed)
+        return leave(consumer, 0);
+    consumer->events_out += events;
+    consumer->bytes_out += freed;
+    store_relaxed(&header->events_out, consumer->events_out);
+    store_relaxed(&header->bytes_out, consumer->bytes_out);
+    /* As a release it pairs with the acquire load of head in kr_producer_room(): this side has read all bytes
+     * before the producer may write over them. As seq_cst it stands before the load of the request. */
+    store_seq_cst(&header->head, position);
+    uint64_t request = load_seq_cst(&header->space_request);
+    if (request != consumer->space_reply) {
+        uint64_t wanted = load_relaxed(&header->space_wanted);
+        if ((int64_t)(position - wanted) >= 0) {
+            kr_bell_ring(consumer->space_bell);
+            consumer->space_reply = request;
+            store_release(&header->space_reply, request);
+            store_relaxed(&header->space_wakes, ++consumer->space_wakes);
+        }
+    }
+    return leave(consumer, 0);
+}
+
+static int look(struct kr_consumer *consumer)
+{
+    int gone = kr_peer_gone(&consumer->peer);
+    /* After the claim: what a peer published before it went is visible now. */
+    if (load_seq_cst(&consumer->header->tail) != consumer->drained)
+        return KR_WAIT_READY;
+    return gone ? KR_WAIT_GONE : KR_WAIT_TIMEOUT;
+}
+
+static int spin(struct kr_consumer *consumer, int64_t spin_ns)
+{
+    uint64_t until = kr_now_ns() + (uint64_t)spin_ns;
+    do {
+        for (int i = 0; i < 64; i++) {
+            if (load_acquire(&consumer->header->tail) != consumer->drained)
+                return 1;
+            relax();
+        }
+    } while (kr_now_ns() < until);
+    return 0;
+}
+
+int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns)
+{
+    int refused = enter(consumer);
+    if (refused)
+        return refused;
+    int found = look(consumer);
+    pthread_mutex_unlock(&consumer->lock);
+    if (found || timeout_ns == 0)
+        return found;
+    uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : kr_now_ns() + (uint64_t)timeout_ns;
+    if (spin_ns > 0 && spin(consumer, timeout_ns > 0 && timeout_ns < spin_ns ? timeout_ns : spin_ns))
+        return KR_WAIT_READY;
+    for (;;) {
+        if ((refused = enter(consumer)))
+            return refused;
+        arm(consumer);
+        found = look(consumer);
+        if (found && consumer->wait_fd >= 0)
+            ring_self(consumer); /* the FIFO was emptied, but there is something to see */
+        pthread_mutex_unlock(&consumer->lock);
+        if (found)
+            return found;
+        uint64_t now = kr_now_ns();
+        if (now >= deadline)
+            return KR_WAIT_TIMEOUT;
+        int64_t left = timeout_ns < 0 ? -1 : (int64_t)(deadline - now);
+        /* Also after a slice without news: a signal just before the sleep did not interrupt it. */
+        if (kr_bell_wait(consumer->data_bell, &consumer->peer, left) <= 0 && kr_now_ns() < deadline)
+            return KR_WAIT_INTERRUPTED;
+    }
+}
+
+int kr_consumer_wait_fd(kr_consumer *consumer)
+{
+    int refused = enter(consumer);
+    if (refused)
+        return refused;
+    int fd = kr_bell_epoll(consumer->data_bell, &consumer->peer, &consumer->wait_fd);
+    if (fd >= 0)
+        tend_descriptor(consumer, consumer->drained, load_acquire(&consumer->header->tail));
+    return leave(consumer, fd < 0 ? KR_E_SYSTEM : fd);
+}
+
+int kr_consumer_peer(kr_consumer *consumer, kr_role_info *out)
+{
+    kr_role_read(consumer->peer.claim, out);
+    int gone = kr_peer_gone(&consumer->peer);
+    if (!gone)
+        return 0;
+    return load_acquire(&consumer->header->tail) == consumer->drained ? gone : 0;
+}
+
+int kr_consumer_set_word(kr_consumer *consumer, uint32_t which, uint64_t value)
+{
+    if (foreign(consumer))
+        return KR_E_FORKED;
+    if (load_acquire32(&consumer->closed))
+        return KR_E_CLOSED;
+    if (which >= KR_WORDS)
+        return KR_E_ARGUMENT;
+    store_release(&consumer->header->consumer_words[which], value);
+    return 0;
+}
+
+int kr_consumer_fault(kr_consumer *consumer, uint64_t *position)
+{
+    *position = consumer->fault_position;
+    return consumer->fault_field;
+}

@@ -1,0 +1,134 @@
+/* The doorbell: a FIFO beside the segment, so that any process that knows the name can sleep on it and
+ * select, poll, epoll and asyncio can watch it.
+ *
+ * Who wants to be woken raises its request word and looks once more at the other side's position; who moves a
+ * position looks at the request and, when it differs from the last one it honoured, writes one byte and then
+ * notes the request as honoured. All four steps are sequentially consistent, so one of the two sees the other.
+ * However long the burst, one request costs one byte. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ring.h"
+
+static void bell_path(char *path, size_t room, const char *name, const char *suffix)
+{
+    snprintf(path, room, "/dev/shm/%s.%s", name, suffix);
+}
+
+static int bell_failure(kr_failure *why, int code, int err)
+{
+    why->code = code;
+    why->err = err;
+    return -1;
+}
+
+int kr_bell_open(const char *name, const char *suffix, int create, kr_failure *why)
+{
+    char path[320];
+    struct stat info;
+    bell_path(path, sizeof path, name, suffix);
+    if (create) {
+        unlink(path); /* a leftover: the segment of this name is ours and new */
+        if (mkfifo(path, 0600))
+            return bell_failure(why, KR_E_SYSTEM, errno);
+    }
+    /* O_RDWR: neither side waits for the other, and none sees a hang-up when the other comes and goes. */
+    int bell = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+    if (bell < 0)
+        return bell_failure(why, errno == ENOENT ? KR_E_NOT_READY : KR_E_SYSTEM, errno);
+    if (fstat(bell, &info) || !S_ISFIFO(info.st_mode) || info.st_uid != geteuid()) {
+        close(bell);
+        return bell_failure(why, KR_E_NOT_A_RING, 0);
+    }
+    return bell;
+}
+
+int kr_unlink_doorbells(const char *name)
+{
+    char path[320];
+    int failed = 0;
+    bell_path(path, sizeof path, name, "data");
+    failed |= unlink(path);
+    bell_path(path, sizeof path, name, "space");
+    failed |= unlink(path);
+    return failed ? -1 : 0;
+}
+
+/* A full FIFO is a rung bell, so EAGAIN is as good as a byte. */
+void kr_bell_ring(int bell)
+{
+    ssize_t wrote;
+    do
+        wrote = write(bell, "", 1);
+    while (wrote < 0 && errno == EINTR);
+}
+
+void kr_bell_clear(int bell)
+{
+    char bytes[512];
+    ssize_t got;
+    do
+        got = read(bell, bytes, sizeof bytes);
+    while (got == (ssize_t)sizeof bytes || (got < 0 && errno == EINTR));
+}
+
+uint64_t kr_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t kr_now_coarse_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Sleeps until the bell is rung, the peer's process ends, or the time is up (at most one slice). Returns 1
+ * when the bell or the peer moved, 0 on time, -1 on a signal. */
+int kr_bell_wait(int bell, struct kr_peer *peer, int64_t timeout_ns)
+{
+    struct pollfd watched[2] = {{.fd = bell, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+    kr_peer_look(peer);
+    watched[1].fd = peer->pidfd;
+    int64_t slice = peer->blind ? KR_BLIND_SLICE_NS : KR_POLL_SLICE_NS;
+    if (timeout_ns < 0 || timeout_ns > slice)
+        timeout_ns = slice;
+    struct timespec time = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+    int ready = ppoll(watched, 2, &time, NULL);
+    if (ready < 0)
+        return errno == EINTR ? -1 : 0;
+    return ready > 0;
+}
+
+/* One descriptor that is readable when the bell is rung or the peer's process has ended. Made on first use;
+ * called again it watches the present peer. Returns the descriptor or -1 with errno. */
+int kr_bell_epoll(int bell, struct kr_peer *peer, int *epoll_fd)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    if (*epoll_fd < 0) {
+        int made = epoll_create1(EPOLL_CLOEXEC);
+        if (made < 0)
+            return -1;
+        if (epoll_ctl(made, EPOLL_CTL_ADD, bell, &event)) {
+            close(made);
+            return -1;
+        }
+        *epoll_fd = made;
+        kr_peer_forget(peer); /* so that the next look adds the pidfd */
+    }
+    kr_peer_look(peer);
+    if (peer->pidfd >= 0)
+        epoll_ctl(*epoll_fd, EPOLL_CTL_ADD, peer->pidfd, &event); /* EEXIST when it is watched already */
+    return *epoll_fd;
+}

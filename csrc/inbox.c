@@ -1,0 +1,211 @@
+/* Events into the ring or, when it is full, into the overflow: one encoder, one layout, one order. */
+#include <string.h>
+
+#include "ring.h"
+
+#define KIND_CHUNK 2u
+#define KIND_FRAME 4u
+
+static uint64_t frame_length(uint64_t total, uint64_t argc) { return 4 + 4 * argc + total; }
+
+static void encode_frame(char *at, uint64_t offset, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc)
+{
+    uint64_t length = frame_length(total, argc);
+    uint32_t *words = (uint32_t *)(void *)(at + KR_RECORD_BYTES), end = 0;
+    kr_record_pad(at, length);
+    kr_record_header(at, length, KIND_FRAME, 0, offset);
+    words[0] = argc;
+    for (uint32_t i = 0; i < argc; i++)
+        words[1 + i] = end += lengths[i];
+    memcpy(words + 1 + argc, joined, total);
+}
+
+static void encode_plain(char *at, uint32_t kind, uint64_t offset, const char *bytes, uint64_t length)
+{
+    kr_record_pad(at, length);
+    kr_record_header(at, length, kind, 0, offset);
+    if (length)
+        memcpy(at + KR_RECORD_BYTES, bytes, length);
+}
+
+/* The same bytes as in the ring, for digests and tests. Returns the span, or KR_E_TOO_LARGE. */
+int64_t kr_encode_frame(char *out, uint64_t room, uint64_t offset, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc)
+{
+    uint64_t span = kr_record_span(frame_length(total, argc));
+    if (span > room)
+        return KR_E_TOO_LARGE;
+    encode_frame(out, offset, joined, total, lengths, argc);
+    return (int64_t)span;
+}
+
+/* Where the next record goes: in the ring when nothing waits in the overflow and it fits, else there. */
+static char *place(struct kr_producer *producer, uint64_t span, int *in_ring)
+{
+    struct kr_overflow *overflow = &producer->overflow;
+    *in_ring = !overflow->events && !producer->reserved && span <= producer->capacity &&
+               kr_producer_room(producer, span) >= span;
+    if (*in_ring)
+        return kr_producer_at(producer, producer->staged);
+    if (!overflow->events)
+        store_relaxed(&producer->header->full_hits, ++producer->full_hits);
+    return kr_overflow_append(producer, span);
+}
+
+static void placed(struct kr_producer *producer, uint64_t length, int in_ring)
+{
+    if (!in_ring) {
+        kr_overflow_appended(producer, kr_record_span(length), 1);
+        return;
+    }
+    producer->staged += kr_record_span(length);
+    producer->staged_events++;
+}
+
+/* Publishes what went into the ring and tells the caller what to do about the rest. */
+static int finish(struct kr_producer *producer)
+{
+    struct kr_overflow *overflow = &producer->overflow;
+    int answer = KR_SEND_RING;
+    kr_producer_publish_locked(producer);
+    if (overflow->events) {
+        answer = KR_SEND_OVERFLOW;
+        kr_overflow_publish_gauges(producer);
+        if (!producer->pump_running) {
+            producer->pump_running = 1;
+            answer |= KR_SEND_PUMP;
+        }
+        if (overflow->high && !overflow->above && overflow->bytes >= overflow->high) {
+            overflow->above = 1;
+            answer |= KR_SEND_HIGH;
+        }
+    }
+    kr_producer_unlock(producer);
+    return answer;
+}
+
+static int enter(struct kr_producer *producer)
+{
+    if (producer->generation != kr_generation())
+        return KR_E_FORKED;
+    kr_producer_lock(producer);
+    int refused = kr_producer_usable(producer);
+    if (refused)
+        kr_producer_unlock(producer);
+    return refused;
+}
+
+static int abandon(struct kr_producer *producer, int error)
+{
+    kr_producer_unlock(producer);
+    return error;
+}
+
+static int sums_to(const uint32_t *lengths, uint64_t count, uint64_t total)
+{
+    uint64_t sum = 0;
+    for (uint64_t i = 0; i < count; i++)
+        sum += lengths[i];
+    return sum == total;
+}
+
+int kr_send_frame(kr_producer *producer, uint64_t offset, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc)
+{
+    uint64_t length = frame_length(total, argc);
+    int in_ring;
+    if (!sums_to(lengths, argc, total))
+        return KR_E_ARGUMENT;
+    if (length > KR_LENGTH_MAX)
+        return KR_E_TOO_LARGE;
+    int refused = enter(producer);
+    if (refused)
+        return refused;
+    char *at = place(producer, kr_record_span(length), &in_ring);
+    if (producer->gone || !at)
+        return abandon(producer, producer->gone ? producer->gone : KR_E_NOMEM);
+    encode_frame(at, offset, joined, total, lengths, argc);
+    placed(producer, length, in_ring);
+    return finish(producer);
+}
+
+int kr_send_plain(kr_producer *producer, uint32_t kind, uint64_t offset, const char *bytes, uint64_t length)
+{
+    int in_ring;
+    if (length > KR_LENGTH_MAX)
+        return KR_E_TOO_LARGE;
+    int refused = enter(producer);
+    if (refused)
+        return refused;
+    char *at = place(producer, kr_record_span(length), &in_ring);
+    if (producer->gone || !at)
+        return abandon(producer, producer->gone ? producer->gone : KR_E_NOMEM);
+    encode_plain(at, kind, offset, bytes, length);
+    placed(producer, length, in_ring);
+    return finish(producer);
+}
+
+/* `argcs[i]` lengths belong to event i (one for a chunk, none for the two markers). One publish. `*accepted` is
+ * `count`, or less when there was no memory (or an event is too large) for the next one. */
+int kr_send_many(kr_producer *producer, uint64_t count, const uint8_t *kinds, const uint64_t *offsets, const uint32_t *argcs,
+                 const char *joined, uint64_t total, const uint32_t *lengths, uint64_t length_count, uint64_t *accepted)
+{
+    uint64_t used = 0;
+    *accepted = 0;
+    if (!sums_to(lengths, length_count, total))
+        return KR_E_ARGUMENT;
+    for (uint64_t i = 0; i < count; i++)
+        used += argcs[i];
+    if (used != length_count)
+        return KR_E_ARGUMENT;
+    int refused = enter(producer);
+    if (refused)
+        return refused;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t bytes = 0;
+        int in_ring, frame = kinds[i] == KIND_FRAME;
+        for (uint32_t a = 0; a < argcs[i]; a++)
+            bytes += lengths[a];
+        uint64_t length = frame ? frame_length(bytes, argcs[i]) : bytes;
+        char *at = length > KR_LENGTH_MAX ? NULL : place(producer, kr_record_span(length), &in_ring);
+        if (producer->gone)
+            return abandon(producer, producer->gone);
+        if (!at) {
+            *accepted = i;
+            return finish(producer);
+        }
+        if (frame)
+            encode_frame(at, offsets[i], joined, bytes, lengths, argcs[i]);
+        else
+            encode_plain(at, kinds[i], offsets[i], joined, bytes);
+        placed(producer, length, in_ring);
+        joined += bytes;
+        lengths += argcs[i];
+    }
+    *accepted = count;
+    return finish(producer);
+}
+
+/* Ends a reservation as a SnapshotChunk. Events that other threads sent meanwhile lie in the overflow; the
+ * chunk then goes behind them, by a copy. */
+int kr_commit_chunk(kr_producer *producer, uint64_t length)
+{
+    int refused = enter(producer), in_ring;
+    if (refused)
+        return refused;
+    if (!producer->reserved || length > producer->reserved - 1)
+        return abandon(producer, KR_E_ARGUMENT);
+    char *reserved = kr_producer_at(producer, producer->staged);
+    producer->reserved = 0;
+    if (!producer->overflow.events) {
+        memset(reserved + KR_RECORD_BYTES + length, 0, kr_record_span(length) - KR_RECORD_BYTES - length);
+        kr_record_header(reserved, length, KIND_CHUNK, 0, 0);
+        placed(producer, length, 1);
+        return finish(producer);
+    }
+    kr_bell_ring(producer->space_bell); /* the pump waited for the reservation to end */
+    char *at = place(producer, kr_record_span(length), &in_ring);
+    if (producer->gone || !at)
+        return abandon(producer, producer->gone ? producer->gone : KR_E_NOMEM);
+    encode_plain(at, KIND_CHUNK, 0, reserved + KR_RECORD_BYTES, length);
+    placed(producer, length, in_ring);
+    return finish(producer);
+}

@@ -1,0 +1,150 @@
+/* The interface of the C core. What stands between the two markers is read verbatim by cffi: plain
+ * declarations only.
+ *
+ * Results: >= 0 is an answer, < 0 is one of the KR_E_ codes. Nothing here calls Python, takes the GIL,
+ * prints or exits. Every producer and consumer function may be called from any thread of the process. */
+#ifndef KEVY_RING_H
+#define KEVY_RING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* CDEF BEGIN */
+#define KR_E_CLOSED -1      /* this handle was closed by its own side */
+#define KR_E_FORKED -2      /* this handle belongs to the process before the fork */
+#define KR_E_PEER_CLOSED -3 /* the other side closed its end */
+#define KR_E_PEER_DEAD -4   /* the other side's process is gone */
+#define KR_E_CORRUPT -5     /* kr_consumer_fault tells where */
+#define KR_E_TOO_LARGE -6   /* can never fit */
+#define KR_E_NOMEM -7
+#define KR_E_BUSY -8        /* a reservation or a batch is open */
+#define KR_E_TAKEN -9       /* a live process holds the role */
+#define KR_E_SYSTEM -10     /* errno in kr_failure.err */
+#define KR_E_MISSING -11    /* no such segment */
+#define KR_E_NOT_READY -12  /* the creator has not finished */
+#define KR_E_NOT_A_RING -13
+#define KR_E_VERSION -14
+#define KR_E_GEOMETRY -15
+#define KR_E_SPACE -16      /* kr_failure.needed and .free_bytes */
+#define KR_E_OWNER -17      /* the segment belongs to another user */
+#define KR_E_ARGUMENT -18
+
+#define KR_WAIT_TIMEOUT 0
+#define KR_WAIT_READY 1
+#define KR_WAIT_GONE 2        /* the peer is closed or dead (and, for the consumer, nothing is left) */
+#define KR_WAIT_INTERRUPTED 3 /* a signal: let the caller's handlers run, then wait again */
+
+#define KR_PUMP_DONE 0  /* the overflow is empty; the pump has ended */
+#define KR_PUMP_AGAIN 1 /* call again */
+#define KR_PUMP_LOW 2   /* the overflow fell to the low mark; call again */
+
+#define KR_SEND_RING 0
+#define KR_SEND_OVERFLOW 1 /* bit: something went to the overflow */
+#define KR_SEND_PUMP 2     /* bit: no pump runs; the caller starts one */
+#define KR_SEND_HIGH 4     /* bit: the overflow rose to the high mark */
+
+typedef struct kr_map kr_map;
+typedef struct kr_producer kr_producer;
+typedef struct kr_consumer kr_consumer;
+
+typedef struct {
+    int32_t code;
+    int32_t err;
+    uint64_t needed;
+    uint64_t free_bytes;
+    uint32_t pid;
+} kr_failure;
+
+typedef struct {
+    uint32_t state; /* 0 vacant, 1 alive, 2 dead, 3 closed */
+    uint32_t pid;
+    uint64_t start;
+    uint64_t epoch;
+} kr_role_info;
+
+typedef struct {
+    uint64_t capacity, head, tail, created_unix_ns;
+    uint32_t version, creator_pid;
+    uint64_t creator_start;
+    kr_role_info producer, consumer;
+    uint64_t events_in, bytes_in, publishes, full_hits, data_wakes;
+    uint64_t events_out, bytes_out, drains, space_wakes, last_drain_ns, now_ns;
+    uint64_t producer_words[16], consumer_words[16];
+} kr_stats;
+
+typedef struct {
+    uint64_t position; /* of the first record header */
+    uint64_t index;    /* of the same, in the mirrored area */
+    uint64_t span;     /* bytes of all records, headers and padding included */
+    uint32_t count;
+    uint32_t more;     /* 1: records lie behind this batch */
+    uint32_t frames;   /* how many of the records are frames (kind 4) */
+    uint32_t fragment; /* 1: count is 1 and the record is a fragment of a larger event */
+    uint32_t flags;    /* flags of the fragment */
+} kr_batch;
+
+typedef struct {
+    uint64_t events, bytes, peak_bytes, oldest_ns, now_ns;
+} kr_overflow_info;
+
+/* Segments. kr_map_create expects an empty shared-memory object of that name. */
+uint64_t kr_page_bytes(void);
+kr_map *kr_map_create(const char *name, uint64_t capacity, kr_failure *why);
+kr_map *kr_map_attach(const char *name, kr_failure *why);
+kr_map *kr_map_duplicate(kr_map *map, kr_failure *why);
+void kr_map_close(kr_map *map);
+uint64_t kr_map_capacity(kr_map *map);
+void kr_map_stats(kr_map *map, kr_stats *out);
+void kr_map_preset(kr_map *map, uint64_t position);
+int kr_unlink_doorbells(const char *name);
+uint64_t kr_process_start(uint32_t pid);
+int kr_process_alive(uint32_t pid, uint64_t start);
+uint32_t kr_forks_made(void);
+
+/* The mirrored data area, 2 * capacity bytes. Freed with kr_area_free when the last view of it is gone. */
+char *kr_area_map(kr_map *map, kr_failure *why);
+void kr_area_free(char *area);
+int kr_area_freeze(char *area, uint64_t index, uint64_t span);
+
+/* The producer role. */
+kr_producer *kr_producer_open(kr_map *map, char *area, kr_failure *why);
+void kr_producer_close(kr_producer *producer);
+void kr_producer_free(kr_producer *producer);
+int kr_producer_write(kr_producer *producer, const char *bytes, uint64_t length);
+int64_t kr_producer_write_many(kr_producer *producer, const char *joined, uint64_t total, const uint32_t *lengths, uint64_t count);
+int64_t kr_producer_reserve(kr_producer *producer, uint64_t length);
+int kr_producer_commit(kr_producer *producer, uint64_t length);
+int kr_producer_abort(kr_producer *producer);
+int kr_producer_publish(kr_producer *producer);
+int kr_producer_wait(kr_producer *producer, uint64_t length, int64_t timeout_ns);
+int kr_producer_peer(kr_producer *producer, kr_role_info *out);
+int kr_producer_set_word(kr_producer *producer, uint32_t which, uint64_t value);
+int kr_producer_wait_fd(kr_producer *producer, uint64_t length);
+
+/* Events through the producer role, with the overflow behind it. */
+int kr_send_frame(kr_producer *producer, uint64_t offset, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc);
+int kr_send_plain(kr_producer *producer, uint32_t kind, uint64_t offset, const char *bytes, uint64_t length);
+int kr_send_many(kr_producer *producer, uint64_t count, const uint8_t *kinds, const uint64_t *offsets, const uint32_t *argcs,
+                 const char *joined, uint64_t total, const uint32_t *lengths, uint64_t length_count, uint64_t *accepted);
+int kr_commit_chunk(kr_producer *producer, uint64_t length);
+int kr_pump(kr_producer *producer, int64_t timeout_ns);
+void kr_overflow_read(kr_producer *producer, kr_overflow_info *out);
+int kr_overflow_marks(kr_producer *producer, uint64_t high, uint64_t low);
+int64_t kr_encode_frame(char *out, uint64_t room, uint64_t offset, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc);
+
+/* The consumer role. `columns` holds, for `max_records` records: u64 offsets, u64 starts (payload, from
+ * the first record header of the batch), u32 lengths, u32 argcs, u8 kinds; 25 bytes a record. */
+kr_consumer *kr_consumer_open(kr_map *map, char *area, kr_failure *why);
+void kr_consumer_close(kr_consumer *consumer);
+void kr_consumer_free(kr_consumer *consumer);
+void kr_consumer_rebase(kr_consumer *consumer, char *area);
+int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t max_bytes, char *columns, kr_batch *out);
+int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t events, int done);
+int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns);
+int kr_consumer_wait_fd(kr_consumer *consumer);
+int kr_consumer_peer(kr_consumer *consumer, kr_role_info *out);
+int kr_consumer_set_word(kr_consumer *consumer, uint32_t which, uint64_t value);
+int kr_consumer_fault(kr_consumer *consumer, uint64_t *position);
+/* CDEF END */
+
+#endif

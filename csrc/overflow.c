@@ -1,0 +1,264 @@
+/* The overflow: what did not fit the ring, encoded once, in contiguous blocks of the sender's own memory,
+ * in the ring's own layout, so that moving it on is a memcpy of whole records. */
+#define _GNU_SOURCE
+#include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "ring.h"
+
+#define BLOCK_BYTES ((uint64_t)1 << 20)
+#define LARGE_RECORD (BLOCK_BYTES / 4) /* gets a block of its own: the unused end of a block stays under a quarter */
+#define STEP_BYTES ((uint64_t)64 << 10) /* moved per hold of the lock: a sender waits for a few microseconds at most */
+
+struct kr_block {
+    struct kr_block *next;
+    uint64_t size, used, taken; /* bytes after this header */
+    uint64_t first_ns;          /* when its first record was appended */
+    uint64_t pad;
+};
+
+static char *block_bytes(struct kr_block *block) { return (char *)(block + 1); }
+
+/* Word numbers of the producer, read by tx.overflow of other processes and by the operator's tools. */
+enum { WORD_EVENTS = 0, WORD_BYTES = 1, WORD_PEAK = 2, WORD_OLDEST = 3 };
+
+void kr_overflow_publish_gauges(struct kr_producer *producer)
+{
+    struct kr_overflow *overflow = &producer->overflow;
+    kr_word *words = producer->header->producer_words;
+    store_relaxed(&words[WORD_EVENTS], overflow->events);
+    store_relaxed(&words[WORD_BYTES], overflow->bytes);
+    store_relaxed(&words[WORD_PEAK], overflow->peak_bytes);
+    store_relaxed(&words[WORD_OLDEST], overflow->first ? overflow->first->first_ns : 0);
+}
+
+static struct kr_block *new_block(struct kr_overflow *overflow, uint64_t span)
+{
+    uint64_t size = span > LARGE_RECORD ? span : BLOCK_BYTES - sizeof(struct kr_block);
+    struct kr_block *block = overflow->spare;
+    if (block && size == block->size) {
+        overflow->spare = NULL;
+    } else {
+        /* Straight from the kernel, so that a drained overflow gives its memory back at once. */
+        block = mmap(NULL, sizeof *block + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (block == MAP_FAILED)
+            return NULL;
+        block->size = size;
+    }
+    block->next = NULL;
+    block->used = block->taken = 0;
+    block->first_ns = kr_now_coarse_ns();
+    if (overflow->last)
+        overflow->last->next = block;
+    else
+        overflow->first = block;
+    overflow->last = block;
+    return block;
+}
+
+static void unmap(struct kr_block *block) { munmap(block, sizeof *block + block->size); }
+
+static void drop_first(struct kr_overflow *overflow)
+{
+    struct kr_block *block = overflow->first;
+    overflow->first = block->next;
+    if (!overflow->first)
+        overflow->last = NULL;
+    if (!overflow->spare && block->size == BLOCK_BYTES - sizeof(struct kr_block))
+        overflow->spare = block;
+    else
+        unmap(block);
+}
+
+/* Room for one record of `span` bytes, not yet counted; NULL without memory. */
+char *kr_overflow_append(struct kr_producer *producer, uint64_t span)
+{
+    struct kr_overflow *overflow = &producer->overflow;
+    struct kr_block *block = overflow->last;
+    if (!block || block->size - block->used < span)
+        block = new_block(overflow, span);
+    return block ? block_bytes(block) + block->used : NULL;
+}
+
+void kr_overflow_appended(struct kr_producer *producer, uint64_t span, uint64_t events)
+{
+    struct kr_overflow *overflow = &producer->overflow;
+    overflow->last->used += span;
+    overflow->events += events;
+    overflow->bytes += span;
+    if (overflow->bytes > overflow->peak_bytes)
+        overflow->peak_bytes = overflow->bytes;
+}
+
+void kr_overflow_free(struct kr_overflow *overflow)
+{
+    while (overflow->first)
+        drop_first(overflow);
+    if (overflow->spare)
+        unmap(overflow->spare);
+    overflow->spare = NULL;
+    overflow->events = overflow->bytes = overflow->fragment_done = 0;
+}
+
+static uint64_t length_at(const char *at) { return ((const struct kr_record *)(const void *)at)->length; }
+
+/* An event larger than the ring goes in pieces of a quarter of it, so that the two sides overlap. */
+static uint64_t piece_bytes(const struct kr_producer *producer) { return producer->capacity / 4 - KR_RECORD_BYTES; }
+
+/* Bytes of room that the next move needs; 0 when the overflow is empty. */
+static uint64_t next_span(struct kr_producer *producer)
+{
+    struct kr_block *block = producer->overflow.first;
+    if (!producer->overflow.events)
+        return 0;
+    uint64_t length = length_at(block_bytes(block) + block->taken);
+    if (kr_record_span(length) <= producer->capacity)
+        return kr_record_span(length);
+    uint64_t left = length - producer->overflow.fragment_done;
+    return kr_record_span(left < piece_bytes(producer) ? left : piece_bytes(producer));
+}
+
+static void taken(struct kr_producer *producer, uint64_t span, uint64_t events)
+{
+    struct kr_overflow *overflow = &producer->overflow;
+    overflow->first->taken += span;
+    overflow->events -= events;
+    overflow->bytes -= span;
+    if (overflow->first->taken == overflow->first->used)
+        drop_first(overflow);
+}
+
+static void move_fragment(struct kr_producer *producer)
+{
+    struct kr_overflow *overflow = &producer->overflow;
+    const char *from = block_bytes(overflow->first) + overflow->first->taken;
+    const struct kr_record *whole = (const struct kr_record *)(const void *)from;
+    uint64_t done = overflow->fragment_done, left = whole->length - done;
+    uint64_t length = left < piece_bytes(producer) ? left : piece_bytes(producer);
+    uint32_t flags = KR_FLAG_FRAGMENT | (done ? 0 : KR_FLAG_FIRST) | (length == left ? KR_FLAG_LAST : 0);
+    char *at = kr_producer_at(producer, producer->staged);
+    kr_record_pad(at, length);
+    kr_record_header(at, length, whole->kind, flags, whole->offset);
+    memcpy(at + KR_RECORD_BYTES, from + KR_RECORD_BYTES + done, length);
+    producer->staged += kr_record_span(length);
+    overflow->fragment_done = done + length;
+    if (length == left) {
+        producer->staged_events++;
+        overflow->fragment_done = 0;
+        taken(producer, kr_record_span(whole->length), 1);
+    }
+}
+
+/* Moves as many whole records of the first block as fit the room and one step. Returns bytes moved. */
+static uint64_t move_step(struct kr_producer *producer)
+{
+    struct kr_overflow *overflow = &producer->overflow;
+    uint64_t wanted = next_span(producer);
+    uint64_t room = kr_producer_room(producer, wanted > STEP_BYTES ? wanted : STEP_BYTES);
+    if (room < wanted || producer->gone)
+        return 0;
+    struct kr_block *block = overflow->first;
+    const char *from = block_bytes(block) + block->taken;
+    if (kr_record_span(length_at(from)) > producer->capacity) {
+        move_fragment(producer);
+        kr_producer_publish_locked(producer);
+        return wanted;
+    }
+    uint64_t limit = room < STEP_BYTES ? room : STEP_BYTES, span = 0, events = 0;
+    uint64_t available = block->used - block->taken;
+    while (span < available) {
+        uint64_t next = kr_record_span(length_at(from + span));
+        if (events && span + next > limit)
+            break;
+        span += next;
+        events++;
+        if (span >= limit)
+            break;
+    }
+    memcpy(kr_producer_at(producer, producer->staged), from, span);
+    producer->staged += span;
+    producer->staged_events += events;
+    taken(producer, span, events);
+    kr_producer_publish_locked(producer);
+    return span;
+}
+
+/* Lets senders that wait for the lock have it before the next step. */
+static void step_aside(struct kr_producer *producer)
+{
+    for (int i = 0; i < 100 && load_relaxed32(&producer->waiters); i++)
+        sched_yield();
+}
+
+static int end_pump(struct kr_producer *producer, int answer)
+{
+    producer->pump_running = 0;
+    kr_producer_unlock(producer);
+    return answer;
+}
+
+int kr_pump(kr_producer *producer, int64_t timeout_ns)
+{
+    if (producer->generation != kr_generation())
+        return KR_E_FORKED;
+    for (;;) {
+        struct kr_overflow *overflow = &producer->overflow;
+        int moved = 0, low = 0;
+        kr_producer_lock(producer);
+        int refused = kr_producer_usable(producer);
+        if (refused)
+            return end_pump(producer, refused);
+        if (!producer->reserved) /* a reservation holds the place behind `staged` */
+            moved = move_step(producer) != 0;
+        if (producer->gone)
+            return end_pump(producer, producer->gone);
+        kr_overflow_publish_gauges(producer);
+        if (overflow->above && overflow->bytes <= overflow->low) {
+            overflow->above = 0;
+            low = 1;
+        }
+        if (!overflow->events && !low)
+            return end_pump(producer, KR_PUMP_DONE);
+        if (!moved && !low) {
+            kr_bell_clear(producer->space_bell); /* before the look in kr_producer_arm() */
+            uint64_t span = next_span(producer), quarter = producer->capacity / 4;
+            moved = !producer->reserved && kr_producer_arm(producer, span > quarter ? span : quarter);
+        }
+        kr_producer_unlock(producer);
+        if (low)
+            return KR_PUMP_LOW;
+        if (moved)
+            step_aside(producer);
+        else if (kr_bell_wait(producer->space_bell, &producer->peer, timeout_ns) <= 0)
+            return KR_PUMP_AGAIN;
+    }
+}
+
+void kr_overflow_read(kr_producer *producer, kr_overflow_info *out)
+{
+    memset(out, 0, sizeof *out);
+    if (producer->generation != kr_generation())
+        return;
+    kr_producer_lock(producer);
+    struct kr_overflow *overflow = &producer->overflow;
+    out->events = overflow->events;
+    out->bytes = overflow->bytes;
+    out->peak_bytes = overflow->peak_bytes;
+    out->oldest_ns = overflow->events ? overflow->first->first_ns : 0;
+    out->now_ns = kr_now_coarse_ns();
+    kr_producer_unlock(producer);
+}
+
+int kr_overflow_marks(kr_producer *producer, uint64_t high, uint64_t low)
+{
+    if (producer->generation != kr_generation())
+        return KR_E_FORKED;
+    kr_producer_lock(producer);
+    producer->overflow.high = high;
+    producer->overflow.low = low;
+    producer->overflow.above = 0;
+    kr_producer_unlock(producer);
+    return 0;
+}

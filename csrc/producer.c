@@ -1,0 +1,369 @@
+/* The producer: writes records at `staged`, reveals them with one store of `tail`.
+ *
+ * Why it is safe: only this side writes tail, only the consumer writes head, both only grow. Bytes in
+ * [head, tail) belong to the consumer, all others to the producer. A stale head only hides free space. */
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ring.h"
+
+void kr_producer_lock(struct kr_producer *producer)
+{
+    if (pthread_mutex_trylock(&producer->lock) == 0)
+        return;
+    atomic_fetch_add_explicit(&producer->waiters, 1, memory_order_relaxed);
+    pthread_mutex_lock(&producer->lock);
+    atomic_fetch_sub_explicit(&producer->waiters, 1, memory_order_relaxed);
+}
+
+void kr_producer_unlock(struct kr_producer *producer) { pthread_mutex_unlock(&producer->lock); }
+
+/* Whether this handle may be used, before the lock: after a fork the lock may be held by a thread that the
+ * child does not have. */
+static int foreign(const struct kr_producer *producer) { return producer->generation != kr_generation(); }
+
+int kr_producer_usable(struct kr_producer *producer)
+{
+    if (producer->closed)
+        return KR_E_CLOSED;
+    if (!producer->gone)
+        producer->gone = kr_peer_gone(&producer->peer);
+    return producer->gone;
+}
+
+/* Free bytes, at least `wanted` if there are so many. Refreshes the cached head only when it must. */
+uint64_t kr_producer_room(struct kr_producer *producer, uint64_t wanted)
+{
+    uint64_t room = producer->capacity - (producer->staged - producer->head_cache);
+    if (room >= wanted)
+        return room;
+    /* Pairs with the store of head in kr_consumer_release(): the consumer is done with all bytes before it. */
+    uint64_t head = load_acquire(&producer->header->head);
+    if (producer->tail - head > producer->capacity) {
+        producer->gone = KR_E_CORRUPT;
+        return 0;
+    }
+    producer->head_cache = head;
+    return producer->capacity - (producer->staged - head);
+}
+
+static void ring_data_bell(struct kr_producer *producer, uint64_t request)
+{
+    kr_bell_ring(producer->data_bell);
+    producer->data_reply = request;
+    /* Pairs with the acquire load in the consumer: who sees the request honoured finds the byte in the FIFO. */
+    store_release(&producer->header->data_reply, request);
+    store_relaxed(&producer->header->data_wakes, ++producer->data_wakes);
+}
+
+void kr_producer_publish_locked(struct kr_producer *producer)
+{
+    struct kr_header *header = producer->header;
+    if (producer->tail == producer->staged)
+        return;
+    producer->events_in += producer->staged_events;
+    producer->bytes_in += producer->staged - producer->tail;
+    producer->staged_events = 0;
+    store_relaxed(&header->events_in, producer->events_in);
+    store_relaxed(&header->bytes_in, producer->bytes_in);
+    store_relaxed(&header->publishes, ++producer->publishes);
+    producer->tail = producer->staged;
+    /* As a release it pairs with the acquire load of tail in kr_consumer_drain(): all bytes of all committed
+     * records are visible before the position that reveals them. As seq_cst it stands before the load of the
+     * request: either the sleeper sees this tail, or this side sees its request. */
+    store_seq_cst(&header->tail, producer->tail);
+    uint64_t request = load_seq_cst(&header->data_request);
+    if (request != producer->data_reply)
+        ring_data_bell(producer, request);
+}
+
+/* Asks to be woken when `wanted` bytes are free. Returns 1 when they are free already. */
+int kr_producer_arm(struct kr_producer *producer, uint64_t wanted)
+{
+    struct kr_header *header = producer->header;
+    store_relaxed(&header->space_wanted, producer->staged + wanted - producer->capacity);
+    store_seq_cst(&header->space_request, ++producer->space_request);
+    uint64_t head = load_seq_cst(&header->head);
+    if (producer->tail - head > producer->capacity) {
+        producer->gone = KR_E_CORRUPT;
+        return 1;
+    }
+    producer->head_cache = head;
+    return producer->capacity - (producer->staged - head) >= wanted;
+}
+
+kr_producer *kr_producer_open(kr_map *map, char *area, kr_failure *why)
+{
+    struct kr_producer *producer = calloc(1, sizeof *producer);
+    struct kr_header *header = map->header;
+    if (!producer) {
+        why->code = KR_E_NOMEM;
+        return NULL;
+    }
+    pthread_mutex_init(&producer->lock, NULL);
+    producer->map = map;
+    producer->generation = kr_generation();
+    producer->header = header;
+    producer->data = area;
+    producer->capacity = map->capacity;
+    producer->mask = map->capacity - 1;
+    producer->data_bell = map->data_bell;
+    producer->space_bell = map->space_bell;
+    producer->wait_fd = -1;
+    kr_peer_init(&producer->peer, &header->consumer);
+    if (kr_role_take(&producer->role, &header->producer, why)) {
+        free(producer);
+        return NULL;
+    }
+    producer->tail = producer->staged = load_acquire(&header->tail);
+    producer->head_cache = load_acquire(&header->head);
+    if (producer->tail - producer->head_cache > producer->capacity || (producer->tail & 7)) {
+        why->code = KR_E_CORRUPT;
+        kr_role_release(&producer->role, KR_ROLE_CLOSED);
+        free(producer);
+        return NULL;
+    }
+    producer->space_request = load_relaxed(&header->space_request);
+    producer->events_in = load_relaxed(&header->events_in);
+    producer->bytes_in = load_relaxed(&header->bytes_in);
+    producer->publishes = load_relaxed(&header->publishes);
+    producer->full_hits = load_relaxed(&header->full_hits);
+    producer->data_wakes = load_relaxed(&header->data_wakes);
+    /* A parked consumer learns of its new peer, and a predecessor that died between byte and reply is mended. */
+    ring_data_bell(producer, load_seq_cst(&header->data_request));
+    kr_map_hold(map);
+    return producer;
+}
+
+void kr_producer_close(kr_producer *producer)
+{
+    if (foreign(producer))
+        return;
+    kr_producer_lock(producer);
+    if (!producer->closed) {
+        if (!producer->gone)
+            kr_producer_publish_locked(producer);
+        producer->closed = 1;
+        producer->pump_running = 0;
+        producer->reserved = 0;
+        kr_overflow_free(&producer->overflow);
+        kr_overflow_publish_gauges(producer);
+        kr_role_release(&producer->role, KR_ROLE_CLOSED);
+        ring_data_bell(producer, load_seq_cst(&producer->header->data_request));
+        kr_bell_ring(producer->space_bell); /* our own pump or waiter: look at `closed` */
+    }
+    kr_producer_unlock(producer);
+}
+
+void kr_producer_free(kr_producer *producer)
+{
+    kr_producer_close(producer);
+    kr_peer_forget(&producer->peer);
+    if (producer->wait_fd >= 0)
+        close(producer->wait_fd);
+    pthread_mutex_destroy(&producer->lock);
+    kr_map_close(producer->map);
+    free(producer);
+}
+
+/* Locks a usable handle, or says why not. */
+static int enter(struct kr_producer *producer)
+{
+    if (foreign(producer))
+        return KR_E_FORKED;
+    kr_producer_lock(producer);
+    int refused = kr_producer_usable(producer);
+    if (refused)
+        kr_producer_unlock(producer);
+    return refused;
+}
+
+static int leave(struct kr_producer *producer, int answer)
+{
+    kr_producer_unlock(producer);
+    return answer;
+}
+
+static void stage(struct kr_producer *producer, uint64_t length, uint32_t kind, uint64_t offset)
+{
+    char *at = kr_producer_at(producer, producer->staged);
+    kr_record_header(at, length, kind, 0, offset);
+    producer->staged += kr_record_span(length);
+    producer->staged_events++;
+}
+
+static void count_full(struct kr_producer *producer)
+{
+    store_relaxed(&producer->header->full_hits, ++producer->full_hits);
+}
+
+/* 1: written and published; 0: full now. */
+int kr_producer_write(kr_producer *producer, const char *bytes, uint64_t length)
+{
+    return (int)kr_producer_write_many(producer, bytes, length, &(uint32_t){(uint32_t)length}, length <= KR_LENGTH_MAX ? 1 : UINT64_MAX);
+}
+
+int64_t kr_producer_write_many(kr_producer *producer, const char *joined, uint64_t total, const uint32_t *lengths, uint64_t count)
+{
+    uint64_t done = 0, sum = 0;
+    if (count == UINT64_MAX)
+        return KR_E_TOO_LARGE;
+    for (uint64_t i = 0; i < count; i++)
+        sum += lengths[i];
+    if (sum != total)
+        return KR_E_ARGUMENT;
+    int refused = enter(producer);
+    if (refused)
+        return refused;
+    if (producer->reserved)
+        return leave(producer, KR_E_BUSY);
+    uint64_t room = producer->capacity - (producer->staged - producer->head_cache);
+    for (; done < count; done++) {
+        uint64_t length = lengths[done], span = kr_record_span(length);
+        if (room < span && (room = kr_producer_room(producer, span)) < span)
+            break;
+        char *at = kr_producer_at(producer, producer->staged);
+        kr_record_pad(at, length);
+        memcpy(at + KR_RECORD_BYTES, joined, length);
+        stage(producer, length, 0, 0);
+        joined += length;
+        room -= span;
+    }
+    kr_producer_publish_locked(producer);
+    if (producer->gone)
+        return leave(producer, producer->gone);
+    if (done < count) {
+        if (kr_record_span(lengths[done]) > producer->capacity && done == 0)
+            return leave(producer, KR_E_TOO_LARGE);
+        count_full(producer);
+    }
+    kr_producer_unlock(producer);
+    return (int64_t)done;
+}
+
+/* The index of `length` writable payload bytes in the mirrored area, or -100 when full. */
+int64_t kr_producer_reserve(kr_producer *producer, uint64_t length)
+{
+    int refused = enter(producer);
+    if (refused)
+        return refused;
+    if (producer->reserved)
+        return leave(producer, KR_E_BUSY);
+    if (length > KR_LENGTH_MAX || kr_record_span(length) > producer->capacity)
+        return leave(producer, KR_E_TOO_LARGE);
+    /* Behind an overflow a reservation in the ring would overtake it. */
+    if (producer->overflow.events || kr_producer_room(producer, kr_record_span(length)) < kr_record_span(length)) {
+        if (producer->gone)
+            return leave(producer, producer->gone);
+        count_full(producer);
+        return leave(producer, -100);
+    }
+    producer->reserved = length + 1;
+    int64_t index = (int64_t)((producer->staged + KR_RECORD_BYTES) & producer->mask);
+    kr_producer_unlock(producer);
+    return index;
+}
+
+int kr_producer_commit(kr_producer *producer, uint64_t length)
+{
+    int refused = enter(producer);
+    if (refused)
+        return refused;
+    if (!producer->reserved || length > producer->reserved - 1)
+        return leave(producer, KR_E_ARGUMENT);
+    char *at = kr_producer_at(producer, producer->staged);
+    memset(at + KR_RECORD_BYTES + length, 0, kr_record_span(length) - KR_RECORD_BYTES - length);
+    stage(producer, length, 0, 0);
+    producer->reserved = 0;
+    return leave(producer, 0);
+}
+
+int kr_producer_abort(kr_producer *producer)
+{
+    if (foreign(producer))
+        return KR_E_FORKED;
+    kr_producer_lock(producer);
+    producer->reserved = 0;
+    if (producer->overflow.events)
+        kr_bell_ring(producer->space_bell); /* the pump waited for the reservation to end */
+    return leave(producer, 0);
+}
+
+int kr_producer_publish(kr_producer *producer)
+{
+    int refused = enter(producer);
+    if (refused)
+        return refused;
+    kr_producer_publish_locked(producer);
+    return leave(producer, 0);
+}
+
+int kr_producer_wait(kr_producer *producer, uint64_t length, int64_t timeout_ns)
+{
+    uint64_t wanted = kr_record_span(length);
+    uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : kr_now_ns() + (uint64_t)timeout_ns;
+    if (length > KR_LENGTH_MAX || wanted > producer->capacity)
+        return KR_E_TOO_LARGE;
+    for (;;) {
+        int refused = enter(producer);
+        if (refused)
+            return refused == KR_E_PEER_CLOSED || refused == KR_E_PEER_DEAD ? KR_WAIT_GONE : refused;
+        int ready = kr_producer_room(producer, wanted) >= wanted;
+        if (!ready) {
+            kr_bell_clear(producer->space_bell); /* before the look in kr_producer_arm() */
+            ready = kr_producer_arm(producer, wanted);
+        }
+        kr_producer_unlock(producer);
+        if (ready)
+            return KR_WAIT_READY;
+        uint64_t now = kr_now_ns();
+        if (now >= deadline)
+            return KR_WAIT_TIMEOUT;
+        int64_t left = timeout_ns < 0 ? -1 : (int64_t)(deadline - now);
+        /* Also after a slice without news: a signal just before the sleep did not interrupt it. */
+        if (kr_bell_wait(producer->space_bell, &producer->peer, left) <= 0 && kr_now_ns() < deadline)
+            return KR_WAIT_INTERRUPTED;
+    }
+}
+
+/* A descriptor for selectors that becomes readable when `length` bytes fit or the consumer is gone. */
+int kr_producer_wait_fd(kr_producer *producer, uint64_t length)
+{
+    if (foreign(producer))
+        return KR_E_FORKED;
+    if (producer->closed)
+        return KR_E_CLOSED;
+    if (length > KR_LENGTH_MAX || kr_record_span(length) > producer->capacity)
+        return KR_E_TOO_LARGE;
+    kr_producer_lock(producer);
+    int fd = kr_bell_epoll(producer->space_bell, &producer->peer, &producer->wait_fd);
+    kr_bell_clear(producer->space_bell);
+    if (kr_producer_usable(producer) || kr_producer_arm(producer, kr_record_span(length)))
+        kr_bell_ring(producer->space_bell);
+    return leave(producer, fd < 0 ? KR_E_SYSTEM : fd);
+}
+
+/* 0, or how the consumer ended; never blocks on the lock's owner for long. */
+int kr_producer_peer(kr_producer *producer, kr_role_info *out)
+{
+    kr_role_read(producer->peer.claim, out);
+    if (foreign(producer))
+        return KR_E_FORKED;
+    kr_producer_lock(producer);
+    return leave(producer, kr_producer_usable(producer));
+}
+
+int kr_producer_set_word(kr_producer *producer, uint32_t which, uint64_t value)
+{
+    if (foreign(producer))
+        return KR_E_FORKED;
+    if (producer->closed)
+        return KR_E_CLOSED;
+    if (which >= KR_WORDS)
+        return KR_E_ARGUMENT;
+    store_release(&producer->header->producer_words[which], value);
+    return 0;
+}

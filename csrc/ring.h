@@ -1,0 +1,168 @@
+/* What the files of the core share: the handles of one process. Nothing here lies in shared memory. */
+#ifndef KR_RING_H
+#define KR_RING_H
+
+#include <pthread.h>
+
+#include "kevy_ring.h"
+#include "ring_layout.h"
+
+#define KR_ROLE_PRODUCER 0
+#define KR_ROLE_CONSUMER 1
+#define KR_POLL_SLICE_NS 1000000000LL /* a parked side looks at the peer's claim at least this often */
+#define KR_BLIND_SLICE_NS 20000000LL  /* the same where the kernel gives no pidfd */
+
+struct kr_map {
+    struct kr_header *header;
+    uint64_t capacity;
+    uint64_t page;
+    int data_bell;  /* both ends of each FIFO in one descriptor: opening one never waits for the other side */
+    int space_bell;
+    int segment;
+    kr_word32 holders; /* the opener and every role: the last one closes */
+};
+
+/* A role held by this process: a sleeping thread owns the claim's word, so that the kernel marks the word
+ * when the process dies, whoever reaps it and whatever its children inherited. */
+struct kr_role {
+    struct kr_claim *claim;
+    pthread_t thread;
+    kr_word32 command; /* futex: 0 hold, 1 let go */
+    uint32_t final_word;
+    int failure;
+};
+
+/* The peer as seen from here: a pidfd that is opened anew whenever the claim's epoch changes. */
+struct kr_peer {
+    struct kr_claim *claim;
+    uint64_t epoch;
+    int pidfd;
+    int blind; /* the kernel refused a pidfd: look at the word in slices instead */
+};
+
+struct kr_block; /* overflow.c */
+
+struct kr_overflow {
+    struct kr_block *first, *last, *spare;
+    uint64_t events, bytes, peak_bytes;
+    uint64_t fragment_done; /* payload bytes of the first event that are already in the ring as fragments */
+    uint64_t high, low;     /* marks in bytes; high 0: none */
+    int above;              /* the high mark was crossed and the low one not yet */
+};
+
+struct kr_producer {
+    pthread_mutex_t lock;
+    struct kr_map *map;
+    struct kr_header *header;
+    char *data;
+    uint64_t capacity, mask;
+    uint64_t tail;       /* published; only this side writes the shared word */
+    uint64_t staged;     /* end of the committed records; the bytes in [tail, staged) are invisible */
+    uint64_t head_cache; /* may be stale: then there is more room than it says, never less */
+    uint64_t data_reply;
+    uint64_t space_request;
+    uint64_t events_in, bytes_in, publishes, full_hits, data_wakes;
+    uint64_t staged_events;
+    uint64_t reserved; /* payload bytes of the open reservation, plus one; 0: none */
+    int data_bell, space_bell, wait_fd;
+    uint32_t generation;
+    int closed, gone, pump_running;
+    kr_word32 waiters; /* senders that want the lock: the pump steps aside for them */
+    struct kr_role role;
+    struct kr_peer peer;
+    struct kr_overflow overflow;
+};
+
+struct kr_consumer {
+    pthread_mutex_t lock;
+    struct kr_map *map;
+    struct kr_header *header;
+    char *data;
+    uint64_t capacity, mask;
+    uint64_t head;       /* released */
+    uint64_t drained;    /* end of the open batch */
+    uint64_t tail_cache; /* may be stale: then there is more to read than it says, never less */
+    uint64_t data_request, space_reply;
+    uint64_t events_out, bytes_out, drains, space_wakes;
+    uint64_t batch_events;
+    uint64_t fault_position;
+    int fault_field; /* 0: none */
+    int data_bell, space_bell, wait_fd;
+    int rung_by_self; /* the FIFO holds a byte that no request asked for */
+    uint32_t generation;
+    kr_word32 closed;
+    int armed;
+    struct kr_role role;
+    struct kr_peer peer;
+};
+
+/* segment.c */
+void kr_map_hold(struct kr_map *map);
+
+/* role.c */
+uint32_t kr_generation(void);
+int kr_role_take(struct kr_role *role, struct kr_claim *claim, kr_failure *why);
+void kr_role_release(struct kr_role *role, uint32_t final_word);
+void kr_role_read(const struct kr_claim *claim, kr_role_info *out);
+void kr_peer_init(struct kr_peer *peer, struct kr_claim *claim);
+void kr_peer_look(struct kr_peer *peer);
+void kr_peer_forget(struct kr_peer *peer);
+
+/* The peer's state in one load: 0, KR_E_PEER_CLOSED or KR_E_PEER_DEAD. Pairs with the release that the
+ * holder, or the kernel in its place, does on the word: what it published before is visible. */
+static inline int kr_peer_gone(const struct kr_peer *peer)
+{
+    uint32_t word = load_acquire32(&peer->claim->word);
+    if (word == KR_ROLE_CLOSED)
+        return KR_E_PEER_CLOSED;
+    return (word & KR_ROLE_DEAD) ? KR_E_PEER_DEAD : 0;
+}
+
+/* doorbell.c */
+int kr_bell_open(const char *name, const char *suffix, int create, kr_failure *why);
+int kr_bell_unlink(const char *name);
+void kr_bell_ring(int bell);
+void kr_bell_clear(int bell);
+int kr_bell_wait(int bell, struct kr_peer *peer, int64_t timeout_ns);
+int kr_bell_epoll(int bell, struct kr_peer *peer, int *epoll_fd);
+uint64_t kr_now_ns(void);
+uint64_t kr_now_coarse_ns(void);
+
+/* producer.c, under the lock */
+int kr_producer_usable(struct kr_producer *producer);
+void kr_producer_publish_locked(struct kr_producer *producer);
+uint64_t kr_producer_room(struct kr_producer *producer, uint64_t wanted);
+void kr_producer_lock(struct kr_producer *producer);
+void kr_producer_unlock(struct kr_producer *producer);
+int kr_producer_arm(struct kr_producer *producer, uint64_t wanted_span);
+
+static inline char *kr_producer_at(struct kr_producer *producer, uint64_t position)
+{
+    return producer->data + (position & producer->mask);
+}
+
+static inline void kr_record_header(char *at, uint64_t length, uint32_t kind, uint32_t flags, uint64_t offset)
+{
+    struct kr_record *record = (struct kr_record *)(void *)at;
+    record->length = (uint32_t)length;
+    record->kind = (uint8_t)kind;
+    record->flags = (uint8_t)flags;
+    record->zero = 0;
+    record->offset = offset;
+}
+
+/* The last word of a record is written before its payload: the padding behind the payload is then zero. */
+static inline void kr_record_pad(char *at, uint64_t length)
+{
+    uint64_t span = kr_record_span(length);
+    if (span > KR_RECORD_BYTES)
+        *(uint64_t *)(void *)(at + span - 8) = 0;
+}
+
+/* overflow.c, under the producer's lock */
+char *kr_overflow_append(struct kr_producer *producer, uint64_t span);
+void kr_overflow_appended(struct kr_producer *producer, uint64_t span, uint64_t events);
+void kr_overflow_free(struct kr_overflow *overflow);
+void kr_overflow_publish_gauges(struct kr_producer *producer);
+
+#endif

@@ -1,0 +1,140 @@
+/* The segment, byte by byte. The only place that knows an offset.
+ *
+ *   file      | header page | data area (capacity bytes)              |
+ *   mapping   | header page |        | private page | data | data again |
+ *
+ * The data area is mapped twice, back to back, so every record and the whole of [head, tail) is contiguous
+ * in memory: there is no padding record and no dead zone at the wrap. Positions are free-running u64; the
+ * index of a position is `position & (capacity - 1)`, taken at the last moment.
+ *
+ *   record    | u32 length | u8 kind | u8 flags | u16 0 | u64 offset | payload ... | zero padding to 8 |
+ *   frame     payload := u32 argc | argc * u32 end positions | argument bytes
+ *
+ * Words of different writers are 128 bytes apart (two lines: the adjacent-line prefetcher pairs them). */
+#ifndef KR_RING_LAYOUT_H
+#define KR_RING_LAYOUT_H
+
+#include <assert.h>
+#include <stddef.h>
+
+#include "ring_atomics.h"
+
+#define KR_MAGIC 0x474e49525956454bULL /* "KEVYRING" in little-endian */
+#define KR_VERSION 1u
+#define KR_LINE 128
+#define KR_WORDS 16
+
+/* A claim's word. The kernel itself writes KR_ROLE_DEAD when the holder dies (robust futex ABI: the thread
+ * id is cleared and FUTEX_OWNER_DIED set), so the values are the kernel's, but for KR_ROLE_CLOSED, which is
+ * a thread id that no system gives out. */
+#define KR_ROLE_VACANT 0u
+#define KR_ROLE_DEAD 0x40000000u
+#define KR_ROLE_CLOSED 0x3fffffffu
+
+struct kr_claim {
+    kr_word32 word;  /* vacant, closed, dead, or the thread id of the holder; written by the holder and, at its death, the kernel */
+    kr_word32 pid;   /* holder's process, for people and for pidfd_open */
+    kr_word start;   /* its start time in clock ticks since boot: tells a reused pid from the holder */
+    kr_word epoch;   /* how often the role has been taken; changes tell the peer to look again */
+};
+
+/* Two slots, each stamped with the position that it belongs to, so that a death between any two stores
+ * leaves one slot that matches the tail. */
+struct kr_resume_slot {
+    kr_word stamp;
+    kr_word offset;
+    kr_word flags;
+    kr_word db;
+    kr_word upstream_id[8];
+};
+
+struct kr_header {
+    /* Written once by the creator; the magic last. */
+    kr_word magic;
+    uint32_t version;
+    uint32_t header_bytes;
+    uint64_t capacity;
+    uint64_t created_unix_ns;
+    uint32_t creator_pid;
+    uint32_t reserved0;
+    uint64_t creator_start;
+    char pad0[KR_LINE - 48];
+
+    /* Written by the producer, polled by the consumer. */
+    kr_word tail;
+    kr_word data_reply; /* the last data_request that was honoured */
+    char pad1[KR_LINE - 16];
+
+    /* Written by the consumer, polled by the producer. */
+    kr_word head;
+    kr_word space_reply; /* the last space_request that was honoured */
+    char pad2[KR_LINE - 16];
+
+    /* Written by the consumer before it sleeps; apart from head, so that reading it on every publish costs no miss. */
+    kr_word data_request;
+    char pad3[KR_LINE - 8];
+
+    /* Written by the producer before it sleeps. */
+    kr_word space_request;
+    kr_word space_wanted; /* the head position at which it wants to be woken */
+    char pad4[KR_LINE - 16];
+
+    struct kr_claim producer;
+    char pad5[KR_LINE - sizeof(struct kr_claim)];
+    struct kr_claim consumer;
+    char pad6[KR_LINE - sizeof(struct kr_claim)];
+
+    /* Counters of the producer. */
+    kr_word events_in, bytes_in, publishes, full_hits, data_wakes;
+    char pad7[KR_LINE - 40];
+    /* Counters of the consumer. */
+    kr_word events_out, bytes_out, drains, space_wakes, last_drain_ns;
+    char pad8[KR_LINE - 40];
+
+    kr_word producer_words[KR_WORDS]; /* free for the layers above */
+    kr_word consumer_words[KR_WORDS];
+    struct kr_resume_slot resume[2];
+};
+
+struct kr_record {
+    uint32_t length; /* payload bytes, without header and padding */
+    uint8_t kind;
+    uint8_t flags;
+    uint16_t zero;
+    uint64_t offset;
+};
+
+/* An event larger than the ring travels as several records: the first, any number between, the last. */
+#define KR_FLAG_FRAGMENT 1u
+#define KR_FLAG_FIRST 2u
+#define KR_FLAG_LAST 4u
+#define KR_FLAGS_KNOWN 7u
+
+#define KR_RECORD_BYTES ((uint64_t)sizeof(struct kr_record))
+#define KR_LENGTH_MAX 0xffffffe0u /* so that header + payload + padding stays below 2**32 */
+
+static inline uint64_t kr_record_span(uint64_t length) { return (KR_RECORD_BYTES + length + 7u) & ~(uint64_t)7; }
+
+static_assert(sizeof(struct kr_record) == 16, "record header");
+static_assert(offsetof(struct kr_record, kind) == 4, "kind");
+static_assert(offsetof(struct kr_record, flags) == 5, "flags");
+static_assert(offsetof(struct kr_record, offset) == 8, "offset");
+static_assert(offsetof(struct kr_header, magic) == 0, "magic");
+static_assert(offsetof(struct kr_header, version) == 8, "version");
+static_assert(offsetof(struct kr_header, header_bytes) == 12, "header_bytes");
+static_assert(offsetof(struct kr_header, capacity) == 16, "capacity");
+static_assert(offsetof(struct kr_header, tail) == 1 * KR_LINE, "tail");
+static_assert(offsetof(struct kr_header, head) == 2 * KR_LINE, "head");
+static_assert(offsetof(struct kr_header, data_request) == 3 * KR_LINE, "data_request");
+static_assert(offsetof(struct kr_header, space_request) == 4 * KR_LINE, "space_request");
+static_assert(offsetof(struct kr_header, producer) == 5 * KR_LINE, "producer claim");
+static_assert(offsetof(struct kr_header, consumer) == 6 * KR_LINE, "consumer claim");
+static_assert(offsetof(struct kr_header, events_in) == 7 * KR_LINE, "producer counters");
+static_assert(offsetof(struct kr_header, events_out) == 8 * KR_LINE, "consumer counters");
+static_assert(offsetof(struct kr_header, producer_words) == 9 * KR_LINE, "producer words");
+static_assert(offsetof(struct kr_header, consumer_words) == 10 * KR_LINE, "consumer words");
+static_assert(offsetof(struct kr_header, resume) == 11 * KR_LINE, "resume point");
+static_assert(sizeof(struct kr_header) <= 4096, "the header fits the smallest page");
+static_assert(sizeof(kr_word) == 8 && sizeof(kr_word32) == 4, "words are plain integers in memory");
+
+#endif

@@ -1,0 +1,239 @@
+/* Roles and the death of their holders, as facts of the kernel and never as a timeout.
+ *
+ * The word of a claim is a robust futex (Linux: Documentation/locking/robust-futex-ABI.rst). A native thread of
+ * the holding process enters it in its robust list and sleeps. When the process dies, by whatever
+ * means, the kernel walks the list and marks the word: the peer sees it with one load. A stopped process is
+ * not dead; a zombie is; a forked child inherits neither the thread nor the list. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "ring.h"
+
+#define HOLDER_STACK_BYTES (256u << 10) /* virtual; room for a large static TLS block of the process */
+
+static uint32_t fork_generation, forks_made;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+static void forked_here(void) { forks_made++; }
+static void forked_away(void) { fork_generation++; }
+static void watch_forks(void) { pthread_atfork(NULL, forked_here, forked_away); }
+
+/* Differs in a child from what handles of its parent remember. */
+uint32_t kr_generation(void)
+{
+    pthread_once(&fork_once, watch_forks);
+    return fork_generation;
+}
+
+/* How often this process has forked since it began to watch. */
+uint32_t kr_forks_made(void)
+{
+    pthread_once(&fork_once, watch_forks);
+    return forks_made;
+}
+
+/* Field 22 of /proc/PID/stat; the state is field 3. 0 when there is no such process. */
+static uint64_t process_start(uint32_t pid, char *state)
+{
+    char path[64], text[1024];
+    snprintf(path, sizeof path, "/proc/%u/stat", pid);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return 0;
+    size_t got = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[got] = 0;
+    char *cursor = strrchr(text, ')'); /* the command may hold spaces and parentheses */
+    if (!cursor || cursor[1] != ' ')
+        return 0;
+    *state = cursor[2];
+    for (int field = 2; field < 22 && cursor; field++)
+        cursor = strchr(cursor + 1, ' ');
+    return cursor ? strtoull(cursor + 1, NULL, 10) : 0;
+}
+
+uint64_t kr_process_start(uint32_t pid)
+{
+    char state;
+    return process_start(pid, &state);
+}
+
+int kr_process_alive(uint32_t pid, uint64_t start)
+{
+    char state = 0;
+    uint64_t found = process_start(pid, &state);
+    return found != 0 && found == start && state != 'Z' && state != 'X';
+}
+
+struct holder_start {
+    struct kr_role *role;
+    uint32_t seen;
+    kr_word32 answered;
+    int taken;
+};
+
+static void futex_wait(kr_word32 *word, uint32_t value)
+{
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void futex_wake(kr_word32 *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+/* The thread that holds a role. Its robust list replaces libc's for this thread only, which takes no robust
+ * mutex of libc. The list node is private memory: a hostile peer cannot bend the kernel's walk. */
+static void *hold(void *argument)
+{
+    struct holder_start *start = argument;
+    struct kr_role *role = start->role;
+    struct kr_claim *claim = role->claim;
+    struct robust_list node;
+    struct robust_list_head list;
+    uint32_t tid = (uint32_t)syscall(SYS_gettid);
+
+    list.list.next = &list.list;
+    list.futex_offset = (long)((char *)&claim->word - (char *)&node);
+    list.list_op_pending = &node; /* from here a death marks the word if it is ours, even before it is in the list */
+    node.next = &list.list;
+    int registered = syscall(SYS_set_robust_list, &list, sizeof list) == 0;
+    int taken = registered && compare_exchange32(&claim->word, start->seen, tid);
+    if (taken)
+        list.list.next = &node;
+    list.list_op_pending = NULL;
+    start->taken = taken;
+    role->failure = registered ? 0 : errno;
+    store_release32(&start->answered, 1);
+    futex_wake(&start->answered);
+    if (!taken)
+        return NULL;
+
+    while (load_acquire32(&role->command) == 0)
+        futex_wait(&role->command, 0);
+
+    list.list_op_pending = &node;
+    list.list.next = &list.list;
+    /* Pairs with kr_peer_gone(): whoever sees the role given up sees all that its holder published. */
+    store_release32(&claim->word, role->final_word);
+    list.list_op_pending = NULL;
+    return NULL;
+}
+
+static int start_holder(struct holder_start *start)
+{
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    if (pthread_attr_init(&attributes))
+        return ENOMEM;
+    pthread_attr_setstacksize(&attributes, HOLDER_STACK_BYTES);
+    sigfillset(&all); /* signals are for the threads of the application */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&start->role->thread, &attributes, hold, start);
+    if (failed == EINVAL) { /* static TLS larger than the stack: take the default */
+        pthread_attr_destroy(&attributes);
+        failed = pthread_create(&start->role->thread, NULL, hold, start);
+    } else {
+        pthread_attr_destroy(&attributes);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed;
+}
+
+static int refuse(kr_failure *why, int code, int err, uint32_t pid)
+{
+    why->code = code;
+    why->err = err;
+    why->pid = pid;
+    return code;
+}
+
+int kr_role_take(struct kr_role *role, struct kr_claim *claim, kr_failure *why)
+{
+    uint32_t seen = load_acquire32(&claim->word);
+    if (seen != KR_ROLE_VACANT && seen != KR_ROLE_CLOSED && !(seen & KR_ROLE_DEAD))
+        return refuse(why, KR_E_TAKEN, 0, load_acquire32(&claim->pid));
+    struct holder_start start = {.role = role, .seen = seen};
+    role->claim = claim;
+    store_relaxed32(&role->command, 0);
+    int failed = start_holder(&start);
+    if (failed)
+        return refuse(why, KR_E_SYSTEM, failed, 0);
+    while (load_acquire32(&start.answered) == 0)
+        futex_wait(&start.answered, 0);
+    if (!start.taken) {
+        pthread_join(role->thread, NULL);
+        if (role->failure)
+            return refuse(why, KR_E_SYSTEM, role->failure, 0);
+        return refuse(why, KR_E_TAKEN, 0, load_acquire32(&claim->pid));
+    }
+    uint32_t pid = (uint32_t)getpid();
+    store_release32(&claim->pid, pid);
+    store_release(&claim->start, kr_process_start(pid));
+    /* Pairs with kr_peer_look(): a peer that sees the new epoch sees the new pid and start time. */
+    store_release(&claim->epoch, load_relaxed(&claim->epoch) + 1);
+    return 0;
+}
+
+void kr_role_release(struct kr_role *role, uint32_t final_word)
+{
+    role->final_word = final_word;
+    store_release32(&role->command, 1);
+    futex_wake(&role->command);
+    pthread_join(role->thread, NULL);
+}
+
+void kr_role_read(const struct kr_claim *claim, kr_role_info *out)
+{
+    uint32_t word = load_acquire32(&claim->word);
+    out->epoch = load_acquire(&claim->epoch);
+    out->pid = load_acquire32(&claim->pid);
+    out->start = load_acquire(&claim->start);
+    out->state = word == KR_ROLE_VACANT ? 0u : word == KR_ROLE_CLOSED ? 3u : (word & KR_ROLE_DEAD) ? 2u : 1u;
+}
+
+void kr_peer_init(struct kr_peer *peer, struct kr_claim *claim)
+{
+    peer->claim = claim;
+    peer->epoch = 0;
+    peer->pidfd = -1;
+    peer->blind = 0;
+}
+
+void kr_peer_forget(struct kr_peer *peer)
+{
+    if (peer->pidfd >= 0)
+        close(peer->pidfd);
+    peer->pidfd = -1;
+    peer->epoch = 0;
+}
+
+/* Makes the pidfd that of the present holder, or -1 when there is none or it is this process itself. */
+void kr_peer_look(struct kr_peer *peer)
+{
+    uint64_t epoch = load_acquire(&peer->claim->epoch);
+    if (epoch == peer->epoch)
+        return;
+    kr_peer_forget(peer);
+    uint32_t pid = load_acquire32(&peer->claim->pid);
+    uint64_t start = load_acquire(&peer->claim->start);
+    peer->blind = 0;
+    if (epoch != 0 && pid != (uint32_t)getpid()) {
+        peer->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+        if (peer->pidfd < 0)
+            peer->blind = 1;
+        else if (kr_process_start(pid) != start) { /* the pid was reused: the word is marked already */
+            close(peer->pidfd);
+            peer->pidfd = -1;
+        }
+    }
+    peer->epoch = epoch;
+}

@@ -1,0 +1,288 @@
+/* The segment: made, found, checked once, mapped. What its header says is a claim by another process until it
+ * is checked; afterwards only the private copy of the geometry is used. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ring.h"
+
+uint64_t kr_page_bytes(void) { return (uint64_t)sysconf(_SC_PAGESIZE); }
+
+static int failed(kr_failure *why, int code, int err)
+{
+    why->code = code;
+    why->err = err;
+    return code;
+}
+
+static int open_object(const char *name, kr_failure *why)
+{
+    char path[272];
+    struct stat info;
+    if (strlen(name) > 255)
+        return failed(why, KR_E_ARGUMENT, ENAMETOOLONG);
+    snprintf(path, sizeof path, "/%s", name);
+    int fd = shm_open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
+    if (fd < 0)
+        return failed(why,
+                      errno == ENOENT                     ? KR_E_MISSING
+                      : errno == ELOOP                    ? KR_E_NOT_A_RING
+                      : errno == EACCES || errno == EPERM ? KR_E_OWNER
+                                                          : KR_E_SYSTEM,
+                      errno);
+    if (fstat(fd, &info) || !S_ISREG(info.st_mode)) {
+        close(fd);
+        return failed(why, KR_E_NOT_A_RING, 0);
+    }
+    /* Root may open anything, but a ring made by somebody else is somebody else's. */
+    if (info.st_uid != geteuid() || (info.st_mode & 077)) {
+        close(fd);
+        return failed(why, KR_E_OWNER, 0);
+    }
+    return fd;
+}
+
+static int map_header(kr_map *map, kr_failure *why)
+{
+    void *page = mmap(NULL, map->page, PROT_READ | PROT_WRITE, MAP_SHARED, map->segment, 0);
+    if (page == MAP_FAILED)
+        return failed(why, KR_E_SYSTEM, errno);
+    map->header = page;
+    return 0;
+}
+
+void kr_map_hold(struct kr_map *map) { atomic_fetch_add_explicit(&map->holders, 1, memory_order_relaxed); }
+
+void kr_map_close(kr_map *map)
+{
+    if (atomic_fetch_sub_explicit(&map->holders, 1, memory_order_acq_rel) != 1)
+        return;
+    if (map->header)
+        munmap(map->header, map->page);
+    if (map->segment >= 0)
+        close(map->segment);
+    if (map->data_bell >= 0)
+        close(map->data_bell);
+    if (map->space_bell >= 0)
+        close(map->space_bell);
+    free(map);
+}
+
+static kr_map *new_map(kr_failure *why)
+{
+    kr_map *map = calloc(1, sizeof *map);
+    if (!map) {
+        failed(why, KR_E_NOMEM, ENOMEM);
+        return NULL;
+    }
+    map->page = kr_page_bytes();
+    map->segment = map->data_bell = map->space_bell = -1;
+    map->holders = 1;
+    return map;
+}
+
+static kr_map *drop(kr_map *map)
+{
+    kr_map_close(map);
+    return NULL;
+}
+
+/* Takes the pages now: a full file system must be an error here, not a SIGBUS in the middle of a record. */
+static int take_space(int fd, uint64_t bytes, kr_failure *why)
+{
+    struct statvfs fs;
+    int err = posix_fallocate(fd, 0, (off_t)bytes);
+    if (!err)
+        return 0;
+    why->needed = bytes;
+    if (!fstatvfs(fd, &fs))
+        why->free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    return failed(why, err == ENOSPC || err == EFBIG ? KR_E_SPACE : KR_E_SYSTEM, err);
+}
+
+kr_map *kr_map_create(const char *name, uint64_t capacity, kr_failure *why)
+{
+    kr_map *map = new_map(why);
+    struct timespec now;
+    if (!map)
+        return NULL;
+    if (capacity < map->page || (capacity & (capacity - 1)) || capacity > (uint64_t)1 << 46) {
+        failed(why, KR_E_ARGUMENT, EINVAL);
+        return drop(map);
+    }
+    map->capacity = capacity;
+    map->segment = open_object(name, why);
+    if (map->segment < 0 || take_space(map->segment, map->page + capacity, why) || map_header(map, why))
+        return drop(map);
+    map->data_bell = kr_bell_open(name, "data", 1, why);
+    if (map->data_bell < 0)
+        return drop(map);
+    map->space_bell = kr_bell_open(name, "space", 1, why);
+    if (map->space_bell < 0)
+        return drop(map);
+    struct kr_header *header = map->header;
+    header->version = KR_VERSION;
+    header->header_bytes = (uint32_t)map->page;
+    header->capacity = capacity;
+    header->creator_pid = (uint32_t)getpid();
+    header->creator_start = kr_process_start(header->creator_pid);
+    clock_gettime(CLOCK_REALTIME, &now);
+    header->created_unix_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    /* Pairs with the acquire load of magic in check_header(): who sees it sees the whole header. */
+    store_release(&header->magic, KR_MAGIC);
+    return map;
+}
+
+static int check_header(kr_map *map, uint64_t file_bytes, kr_failure *why)
+{
+    const struct kr_header *header = map->header;
+    uint64_t magic = load_acquire(&header->magic);
+    if (magic == 0)
+        return failed(why, KR_E_NOT_READY, 0);
+    if (magic != KR_MAGIC)
+        return failed(why, KR_E_NOT_A_RING, 0);
+    if (header->version != KR_VERSION)
+        return failed(why, KR_E_VERSION, 0);
+    uint64_t capacity = header->capacity;
+    if (header->header_bytes != map->page || capacity < map->page || (capacity & (capacity - 1)) ||
+        capacity > (uint64_t)1 << 46 || file_bytes != map->page + capacity)
+        return failed(why, KR_E_GEOMETRY, 0);
+    map->capacity = capacity;
+    return 0;
+}
+
+kr_map *kr_map_attach(const char *name, kr_failure *why)
+{
+    kr_map *map = new_map(why);
+    struct stat info;
+    if (!map)
+        return NULL;
+    map->segment = open_object(name, why);
+    if (map->segment < 0)
+        return drop(map);
+    if (fstat(map->segment, &info) || (uint64_t)info.st_size < map->page) {
+        failed(why, info.st_size == 0 ? KR_E_NOT_READY : KR_E_NOT_A_RING, 0);
+        return drop(map);
+    }
+    if (map_header(map, why) || check_header(map, (uint64_t)info.st_size, why))
+        return drop(map);
+    map->data_bell = kr_bell_open(name, "data", 0, why);
+    if (map->data_bell < 0)
+        return drop(map);
+    map->space_bell = kr_bell_open(name, "space", 0, why);
+    if (map->space_bell < 0)
+        return drop(map);
+    return map;
+}
+
+/* A second, independent mapping of the same segment, also after its name is gone. */
+kr_map *kr_map_duplicate(kr_map *map, kr_failure *why)
+{
+    kr_map *copy = new_map(why);
+    if (!copy)
+        return NULL;
+    copy->capacity = map->capacity;
+    copy->segment = fcntl(map->segment, F_DUPFD_CLOEXEC, 3);
+    copy->data_bell = fcntl(map->data_bell, F_DUPFD_CLOEXEC, 3);
+    copy->space_bell = fcntl(map->space_bell, F_DUPFD_CLOEXEC, 3);
+    if (copy->segment < 0 || copy->data_bell < 0 || copy->space_bell < 0) {
+        failed(why, KR_E_SYSTEM, errno);
+        return drop(copy);
+    }
+    return map_header(copy, why) ? drop(copy) : copy;
+}
+
+uint64_t kr_map_capacity(kr_map *map) { return map->capacity; }
+
+/* The size lies in a private page before the data, so that freeing needs nothing but the address. */
+char *kr_area_map(kr_map *map, kr_failure *why)
+{
+    uint64_t page = map->page, capacity = map->capacity;
+    char *base = mmap(NULL, page + 2 * capacity, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED) {
+        failed(why, KR_E_SYSTEM, errno);
+        return NULL;
+    }
+    char *data = base + page;
+    int flags = MAP_SHARED | MAP_FIXED, access = PROT_READ | PROT_WRITE;
+    if (mprotect(base, page, access) ||
+        mmap(data, capacity, access, flags, map->segment, (off_t)page) == MAP_FAILED ||
+        mmap(data + capacity, capacity, access, flags, map->segment, (off_t)page) == MAP_FAILED) {
+        failed(why, KR_E_SYSTEM, errno);
+        munmap(base, page + 2 * capacity);
+        return NULL;
+    }
+    *(uint64_t *)(void *)base = capacity;
+    return data;
+}
+
+static uint64_t area_capacity(const char *area) { return *(const uint64_t *)(const void *)(area - kr_page_bytes()); }
+
+void kr_area_free(char *area)
+{
+    uint64_t page = kr_page_bytes();
+    munmap(area - page, page + 2 * area_capacity(area));
+}
+
+/* Replaces the area by a private copy of [index, index + span): views that outlive their batch keep their
+ * bytes, whatever the ring does from now on. The area is of no more use to a producer or consumer. */
+int kr_area_freeze(char *area, uint64_t index, uint64_t span)
+{
+    uint64_t bytes = 2 * area_capacity(area);
+    char *copy = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (copy == MAP_FAILED)
+        return KR_E_NOMEM;
+    if (span)
+        memcpy(copy + index, area + index, span);
+    if (mremap(copy, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, area) == MAP_FAILED) {
+        munmap(copy, bytes);
+        return KR_E_NOMEM;
+    }
+    return 0;
+}
+
+/* Both positions at once, for a new ring that nobody uses yet: tests start near the wrap of 64 bits. */
+void kr_map_preset(kr_map *map, uint64_t position)
+{
+    store_relaxed(&map->header->head, position);
+    store_release(&map->header->tail, position);
+}
+
+void kr_map_stats(kr_map *map, kr_stats *out)
+{
+    struct kr_header *header = map->header;
+    memset(out, 0, sizeof *out);
+    out->capacity = map->capacity;
+    out->version = header->version;
+    out->creator_pid = header->creator_pid;
+    out->creator_start = header->creator_start;
+    out->created_unix_ns = header->created_unix_ns;
+    /* Tail first: the head that is read later can only be nearer to it. */
+    out->tail = load_acquire(&header->tail);
+    out->head = load_acquire(&header->head);
+    kr_role_read(&header->producer, &out->producer);
+    kr_role_read(&header->consumer, &out->consumer);
+    out->events_in = load_relaxed(&header->events_in);
+    out->bytes_in = load_relaxed(&header->bytes_in);
+    out->publishes = load_relaxed(&header->publishes);
+    out->full_hits = load_relaxed(&header->full_hits);
+    out->data_wakes = load_relaxed(&header->data_wakes);
+    out->events_out = load_relaxed(&header->events_out);
+    out->bytes_out = load_relaxed(&header->bytes_out);
+    out->drains = load_relaxed(&header->drains);
+    out->space_wakes = load_relaxed(&header->space_wakes);
+    out->last_drain_ns = load_relaxed(&header->last_drain_ns);
+    out->now_ns = kr_now_ns();
+    for (int i = 0; i < KR_WORDS; i++) {
+        out->producer_words[i] = load_relaxed(&header->producer_words[i]);
+        out->consumer_words[i] = load_relaxed(&header->consumer_words[i]);
+    }
+}

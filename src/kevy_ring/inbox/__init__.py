@@ -1,0 +1,18 @@
+"""Replicated events from a runner to a shard, over one ring with an unbounded overflow behind it."""
+
+from kevy_ring.inbox.batch import Batch
+from kevy_ring.inbox.codec import encode_record
+from kevy_ring.inbox.overflow import Overflow
+from kevy_ring.inbox.pair import replica_inbox_pair, replica_inbox_pairs
+from kevy_ring.inbox.receiver import ReplicaInboxReceiver
+from kevy_ring.inbox.sender import ReplicaInboxSender
+
+__all__ = [
+    "Batch",
+    "Overflow",
+    "ReplicaInboxReceiver",
+    "ReplicaInboxSender",
+    "encode_record",
+    "replica_inbox_pair",
+    "replica_inbox_pairs",
+]

@@ -1,0 +1,148 @@
+"""A batch of events, lent to the shard where they lie in the ring."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from kevy_ring.errors import ClosedError, CorruptRing
+from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
+from kevy_ring.ring.batch import Columns, RecordBatch
+from kevy_ring.ring.borrow import Borrow
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_FRAME, _CHUNK, _BEGIN, _END = Kind.FRAME, Kind.SNAPSHOT_CHUNK, Kind.SNAPSHOT_BEGIN, Kind.SNAPSHOT_END
+
+
+class BatchFrame(Frame):
+    """A frame that lies in a batch. ``argv`` is decoded at each touch, into read-only memoryviews: take it once.
+
+    Touching it after the batch was released raises :class:`ClosedError`.
+    """
+
+    __slots__ = ("_batch", "_index")
+
+    def __init__(self, offset: int, batch: Batch, index: int) -> None:
+        self.offset = offset
+        self._batch = batch
+        self._index = index
+
+    @property
+    def argv(self) -> list[memoryview]:  # type: ignore[override]
+        """The arguments, as read-only memoryviews into the ring."""
+        return self._batch.argv(self._index)
+
+
+class Batch(RecordBatch):
+    """Events of one drain: iterate it, or take the columns and the payloads by number.
+
+    ``kinds`` (uint8), ``offsets`` (uint64), ``starts`` (uint64), ``lengths`` (uint32) and ``argcs`` (uint32) are
+    numpy arrays of shape (len(batch),), one entry per event. Offsets are those of frames and snapshot ends, else 0.
+    """
+
+    __slots__ = ("_argcs", "_kinds", "_offsets", "_only_frames")
+
+    _argcs: list[int] | None
+    _kinds: list[int] | None
+    _offsets: list[int] | None
+
+    def __init__(self, consumer: Any, columns: Columns | None, count: int, borrow: Borrow | None, out: Any) -> None:
+        super().__init__(consumer, columns, count, borrow, out)
+        self._argcs = self._kinds = self._offsets = None
+        self._only_frames: bool = not count or bool(out.frames == count)
+
+    @property
+    def kinds(self) -> npt.NDArray[np.uint8]:
+        """The :class:`Kind` of each event."""
+        return self._array("kinds")
+
+    @property
+    def offsets(self) -> npt.NDArray[np.uint64]:
+        """The offset of each event."""
+        return self._array("offsets")
+
+    @property
+    def argcs(self) -> npt.NDArray[np.uint32]:
+        """The number of arguments of each frame, 0 for other events."""
+        return self._array("argcs")
+
+    def payload(self, i: int) -> memoryview:
+        """The payload of event ``i``: a chunk's bytes, or a frame's end positions and arguments."""
+        if not 0 <= i < self.count:
+            raise IndexError("batch index out of range")
+        return self._payload(i)
+
+    def argv(self, i: int) -> list[memoryview]:
+        """The arguments of frame ``i`` as read-only memoryviews; empty for other events.
+
+        Raises :class:`CorruptRing` when the end positions do not rise, :class:`ClosedError` after the release.
+        """
+        payload = self.payload(i)
+        if self._argcs is None:
+            self._argcs = self._column("argcs")
+        argc = self._argcs[i]
+        ends = struct.unpack_from(f"<{argc}I", payload, 4) if argc else ()
+        start = base = 4 + 4 * argc
+        argv = []
+        for end in ends:
+            if base + end < start or base + end > len(payload):
+                raise CorruptRing(self._consumer.name, position=self._position + i, field="end position of an argument")
+            argv.append(payload[start : base + end])
+            start = base + end
+        return argv
+
+    def _event(self, i: int) -> ReplicaApply:
+        kinds, offsets = self._kinds, self._offsets
+        if kinds is None or offsets is None:
+            kinds = self._kinds = self._column("kinds")
+            offsets = self._offsets = self._column("offsets")
+        elif not self._held:
+            raise ClosedError(self._consumer.name, "released")
+        kind = kinds[i]
+        if kind == _FRAME:
+            return BatchFrame(offsets[i], self, i)
+        if kind == _CHUNK:
+            return SnapshotChunk(self._payload(i))
+        if kind == _BEGIN:
+            return SnapshotBegin()
+        if kind == _END:
+            return SnapshotEnd(offsets[i])
+        raise CorruptRing(self._consumer.name, position=self._position, field="a record that is no event")
+
+    def __getitem__(self, i: int) -> ReplicaApply:
+        if not -self.count <= i < self.count:
+            raise IndexError("batch index out of range")
+        return self._event(i % self.count)
+
+    if TYPE_CHECKING:
+
+        def __iter__(self) -> Iterator[ReplicaApply]: ...
+
+    def owned(self, i: int) -> ReplicaApply:
+        """Event ``i`` with memory of its own: it may be kept."""
+        event = self._event(i)
+        if isinstance(event, Frame):
+            return Frame(event.offset, [bytes(argument) for argument in event.argv])
+        if isinstance(event, SnapshotChunk):
+            return SnapshotChunk(bytes(event.data))
+        return event
+
+    def snapshots_ended(self) -> int:
+        """How many SnapshotEnd events the iteration has reached, or the batch has when it is not being iterated.
+
+        Those whose space was given back already are not counted.
+        """
+        return self._ends(self._released, self._cursor + 1 if self._iterating else self.count)
+
+    def _ends(self, first: int, last: int) -> int:
+        return 0 if self._only_frames else self._column("kinds")[first:last].count(_END)
+
+    def _give_back(self, upto: int, *, done: bool, drop_rest: bool = False) -> None:
+        ended = self._ends(self._released, upto)
+        super()._give_back(upto, done=done, drop_rest=drop_rest)
+        if ended:
+            self._consumer._snapshots_released += ended  # type: ignore[attr-defined]

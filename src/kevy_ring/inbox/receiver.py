@@ -1,0 +1,190 @@
+"""The shard's end of an inbox: bounded drains, read where the events lie."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from kevy_ring._core import ffi, lib
+from kevy_ring.errors import ClosedError, EventTruncated, RecvError
+from kevy_ring.events import ReplicaApply
+from kevy_ring.inbox.batch import Batch
+from kevy_ring.inbox.codec import checked_offset
+from kevy_ring.ring.batch import Columns
+from kevy_ring.ring.borrow import Borrow
+from kevy_ring.ring.consumer import DEFAULT_SPIN_US, Consumer
+from kevy_ring.ring.segment import Segment
+from kevy_ring.ring.stats import RingStats, read_stats
+
+_FIRST, _LAST = 2, 4  # flags of a fragment
+_HEADER = struct.Struct("<IBBHQ")
+_WORD_APPLIED, _WORD_HAS_APPLIED, _WORD_SNAPSHOTS_APPLIED = 0, 1, 2
+FIRST_APPLICATION_WORD = 8
+
+
+class _Whole(Borrow):
+    """An event that was put together from fragments: memory of its own, which may outlive its batch."""
+
+    __slots__ = ()
+
+    def __init__(self, record: bytes) -> None:
+        self._exporter = record
+        self._root = memoryview(record)
+        self.index, self.length, self.writable = 0, len(record), False
+
+    def end(self) -> bool:
+        self._exporter = self._root = None
+        return True
+
+
+class ReplicaInboxReceiver(Consumer):
+    """Receives replicated events of one upstream. Made by :func:`replica_inbox_pair` or :meth:`attach`.
+
+    The consumer role is taken on first use, by the process that uses the handle first. Iterable: yields events
+    with memory of their own until the sender is gone.
+    """
+
+    def __init__(self, segment: Segment, *, spin_us: float = DEFAULT_SPIN_US) -> None:
+        super().__init__(segment, spin_us=spin_us)
+        self._assembly: bytearray | None = None
+        self._snapshots_released = 0  # SnapshotEnd events of all batches that were given back, predecessors' included
+
+    @classmethod
+    def attach(
+        cls, name: str, timeout: float | None = 0.0, *, spin_us: float = DEFAULT_SPIN_US
+    ) -> ReplicaInboxReceiver:
+        """The receiver of an existing inbox; waits up to ``timeout`` seconds for it to be made.
+
+        Takes the role at once. Raises :class:`SegmentError` and :class:`RoleTaken`.
+        """
+        receiver = cls(Segment.attach(name, timeout), spin_us=spin_us)
+        receiver._claim()
+        return receiver
+
+    def _claim(self) -> Any:
+        handle = super()._claim()
+        self._snapshots_released = self.stats().consumer_words[_WORD_SNAPSHOTS_APPLIED]
+        return handle
+
+    def drain(self, max_events: int = 1024, max_bytes: int | None = None) -> Batch:
+        """Take up to ``max_events`` events of together at most ``max_bytes`` (but at least one). Never waits.
+
+        The batch is a context manager; leaving it gives the space back. An event larger than the ring is put
+        together over as many drains as it takes and comes in a batch of its own. Raises :class:`BatchOpen` while the
+        previous batch is open, :class:`CorruptRing`, :class:`ClosedError`, and :class:`EventTruncated` when the first
+        part of an event larger than the ring went to a predecessor of this receiver.
+        """
+        handle = self._handle or self._claim()
+        count = self._fill(handle, max_events, max_bytes)
+        while count and self._out.fragment:
+            whole = self._take_fragment()
+            if whole is not None:
+                return whole
+            count = self._fill(handle, max_events, max_bytes)
+        if not count:
+            return Batch(self, None, 0, None, None)
+        self._assembly = None  # whole records follow: the sender of an unfinished event is gone
+        batch = Batch(self, self._columns, count, self._borrow(), self._out)
+        self._open_batch = batch
+        return batch
+
+    def _take_fragment(self) -> Batch | None:
+        out, columns = self._out, self._columns
+        assert columns is not None
+        flags, position = out.flags, out.position
+        loan = self._borrow()
+        start, length = columns.values("starts", 1)[0], columns.values("lengths", 1)[0]
+        kind, offset = columns.values("kinds", 1)[0], columns.values("offsets", 1)[0]
+        if flags & _FIRST:
+            self._assembly = bytearray()
+        assembly = self._assembly
+        if assembly is None:
+            self._release(position + out.span, 0, done=True)
+            if flags & _LAST:
+                raise EventTruncated(self.name, offset=offset)
+            return None
+        assembly += loan.view()[start : start + length]
+        loan.end()
+        if not flags & _LAST:
+            self._release(position + out.span, 0, done=True)
+            return None
+        self._assembly = None
+        return self._whole(bytes(assembly), kind, offset)
+
+    def _whole(self, payload: bytes, kind: int, offset: int) -> Batch:
+        """The batch of one event that was larger than the ring; its last fragment is still held."""
+        record = _HEADER.pack(len(payload), kind, 0, 0, offset) + payload + bytes(-len(payload) % 8)
+        argc = int.from_bytes(payload[:4], "little") if kind == 4 else 0
+        columns = Columns(1)
+        ffi.memmove(columns.memory, struct.pack("<QQIIB", offset, 16, len(payload), argc, kind), 25)
+        columns.exposed = True
+        batch = Batch(self, columns, 1, _Whole(record), self._out)
+        self._open_batch = batch
+        return batch
+
+    def try_recv(self) -> ReplicaApply | None:
+        """The next event, with memory of its own; None when there is none now. Raises :class:`RecvError` at the end."""
+        with self.drain(max_events=1) as batch:
+            event: ReplicaApply | None = batch.owned(0) if batch.count else None
+        if event is not None:
+            return event
+        info = ffi.new("kr_role_info *")
+        code = self._peer_state(info)
+        if code < 0:
+            raise RecvError(self.name, cause="closed" if code == lib.KR_E_PEER_CLOSED else "dead", pid=info.pid)
+        return None
+
+    def recv(self, timeout: float | None = None) -> ReplicaApply | None:
+        """Wait up to ``timeout`` seconds for the next event, with memory of its own; None when the time is up.
+
+        Raises :class:`RecvError` when the sender is gone and everything that it published was received.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            event = self.try_recv()
+            if event is not None:
+                return event
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return None
+            self.wait(left)
+
+    def __iter__(self) -> Iterator[ReplicaApply]:
+        while True:
+            try:
+                event = self.recv()
+            except RecvError:
+                return
+            if event is not None:
+                yield event
+
+    def mark_applied(self, offset: int) -> None:
+        """Tell the sender's side that everything up to ``offset`` is applied. May go back after a snapshot.
+
+        Inside an open batch, a SnapshotEnd counts as applied when the iteration has reached it.
+        """
+        offset = checked_offset(offset)
+        handle = self._handle or self._claim()
+        batch = self._open_batch
+        ended = self._snapshots_released + (batch.snapshots_ended() if isinstance(batch, Batch) else 0)
+        words = ((_WORD_APPLIED, offset), (_WORD_HAS_APPLIED, 1), (_WORD_SNAPSHOTS_APPLIED, ended))
+        for which, value in words:
+            code = lib.kr_consumer_set_word(handle, which, value)
+            if code < 0:
+                raise self._fault(code)
+
+    def set_word(self, which: int, value: int) -> None:
+        """Publish one of the application's words (8 to 15, unsigned 64 bits) in the ring's header."""
+        if not FIRST_APPLICATION_WORD <= which < 16:
+            raise ValueError(f"the application's words are {FIRST_APPLICATION_WORD} to 15: {which}")
+        code = lib.kr_consumer_set_word(self._handle or self._claim(), which, value)
+        if code < 0:
+            raise self._fault(code)
+
+    def stats(self) -> RingStats:
+        """Positions, roles and counters as the header has them now."""
+        if self._closed:
+            raise ClosedError(self.name)
+        return read_stats(self._segment)

@@ -1,0 +1,282 @@
+"""The runner's end of an inbox: ``send`` returns in microseconds, whatever the shard does."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from kevy_ring._core import ffi, lib
+from kevy_ring.errors import ClosedError, KevyRingError
+from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotEnd
+from kevy_ring.inbox.chunk import ChunkGrant
+from kevy_ring.inbox.codec import checked_offset, joined_argv, plain_parts
+from kevy_ring.inbox.overflow import Overflow, read_overflow
+from kevy_ring.inbox.pump import WORD_SNAPSHOTS_BEGUN, WORD_SNAPSHOTS_ENDED, SendingEnd
+from kevy_ring.ring.fault import handle_fault
+from kevy_ring.ring.producer import open_producer, receiver_gone
+from kevy_ring.ring.segment import Segment
+from kevy_ring.ring.stats import read_stats
+
+if TYPE_CHECKING:
+    from kevy_ring._core import CData
+
+WORD_SNAPSHOTS_APPLIED = 2  # of the consumer
+FIRST_APPLICATION_WORD = 8
+_GONE = (lib.KR_E_PEER_CLOSED, lib.KR_E_PEER_DEAD)
+
+
+class ReplicaInboxSender:
+    """Sends replicated events to one shard. Made by :func:`replica_inbox_pair` or :meth:`attach`.
+
+    The producer role is taken on first use, by the process that uses the handle first. A handle may be used from
+    many threads at once; :meth:`clone` gives each its own, and the receiver sees the sender gone when the last one
+    is closed. A handle that took its role before a fork raises :class:`ClosedError` in the child.
+    """
+
+    def __init__(self, segment: Segment, end: SendingEnd | None = None) -> None:
+        self._segment = segment
+        self.name = segment.name
+        self._end: SendingEnd | None = end
+        self._producer: CData | None = None
+        self._closed = False
+        if end is None:
+            segment.enter()
+        else:
+            end.handles += 1
+            self._producer = end.producer
+
+    @classmethod
+    def attach(cls, name: str, timeout: float | None = 0.0) -> ReplicaInboxSender:
+        """The sender of an existing inbox; waits up to ``timeout`` seconds for it to be made.
+
+        Takes the role at once. Raises :class:`SegmentError` and :class:`RoleTaken`.
+        """
+        sender = cls(Segment.attach(name, timeout))
+        sender._claim()
+        return sender
+
+    def _claim(self) -> CData:
+        if self._closed:
+            raise ClosedError(self.name)
+        end = SendingEnd(self._segment)
+        end.handles = 1
+        self._end = end
+        self._producer = end.producer
+        return end.producer
+
+    def _role(self) -> SendingEnd:
+        """The role, taken now if this is the first use."""
+        if self._producer is None or self._end is None:
+            self._claim()
+        assert self._end is not None
+        return self._end
+
+    def _failed(self, code: int, event: ReplicaApply | None = None, unsent: Sequence[ReplicaApply] = ()) -> Exception:
+        if code in _GONE:
+            end = self._role()
+            left = read_overflow(end.producer).events
+            return receiver_gone(self.name, end.producer, code, event=event, unsent=unsent, undelivered=left)
+        if code == lib.KR_E_TOO_LARGE:
+            return ValueError("an event is at most 4 GiB")
+        return handle_fault(self.name, code)
+
+    def send(self, event: ReplicaApply) -> None:
+        """Hand one event over: into the ring when it fits, else into the overflow. Never waits for the shard.
+
+        Raises :class:`SendError` (with the event) when the receiver closed, exited or was killed; ``TypeError`` or
+        ``ValueError`` for a bad event, of which nothing is queued; :class:`ClosedError` on a closed or forked handle;
+        ``MemoryError`` when the overflow cannot grow.
+        """
+        producer = self._producer or self._claim()
+        if isinstance(event, Frame):
+            argv = event.argv if isinstance(event.argv, (list, tuple)) else list(event.argv)
+            joined, lengths = joined_argv(argv)
+            offset = checked_offset(event.offset)
+            code = lib.kr_send_frame(producer, offset, joined, len(joined), lengths, len(lengths))
+        else:
+            kind, offset, payload = plain_parts(event)
+            code = lib.kr_send_plain(producer, kind, offset, payload, len(payload))
+        if code < 0:
+            raise self._failed(code, event)
+        if code:
+            self._role().acted(code)
+        if not isinstance(event, Frame):
+            self._mark_snapshots((event,))
+
+    def send_many(self, events: Sequence[ReplicaApply]) -> None:
+        """Hand a list of events over with one publish and at most one wake-up.
+
+        Raises as :meth:`send`; a bad event anywhere in the list means that nothing of it is queued.
+        ``SendError.unsent`` holds all events of the list that were not taken, in order.
+        """
+        producer = self._producer or self._claim()
+        events = events if isinstance(events, (list, tuple)) else list(events)
+        if not events:
+            return
+        kinds, offsets, argcs = bytearray(), [], []
+        parts: list[bytes] = []
+        lengths: list[int] = []
+        plain = False
+        for event in events:
+            if isinstance(event, Frame):
+                joined, sizes = joined_argv(event.argv if isinstance(event.argv, (list, tuple)) else list(event.argv))
+                kinds.append(Kind.FRAME)
+                offsets.append(checked_offset(event.offset))
+                lengths += sizes
+                argcs.append(len(sizes))
+            else:
+                kind, offset, joined = plain_parts(event)
+                plain = True
+                kinds.append(kind)
+                offsets.append(offset)
+                lengths.append(len(joined))
+                argcs.append(1)
+            parts.append(joined)
+        joined = b"".join(parts)
+        taken = ffi.new("uint64_t *")
+        code = lib.kr_send_many(
+            producer, len(events), bytes(kinds), offsets, argcs, joined, len(joined), lengths, len(lengths), taken
+        )
+        if code < 0:
+            raise self._failed(code, unsent=events)
+        if code:
+            self._role().acted(code)
+        if plain:
+            self._mark_snapshots(events[: taken[0]])
+        if taken[0] != len(events):
+            raise MemoryError(f"ring {self.name!r}: no memory for {len(events) - taken[0]} events")
+
+    def _mark_snapshots(self, events: Sequence[ReplicaApply]) -> None:
+        end = self._role()
+        for event in events:
+            if isinstance(event, SnapshotBegin):
+                end.snapshots_begun += 1
+                lib.kr_producer_set_word(end.producer, WORD_SNAPSHOTS_BEGUN, end.snapshots_begun)
+                end.in_snapshot = True
+            elif isinstance(event, SnapshotEnd):
+                end.snapshots_ended += 1
+                lib.kr_producer_set_word(end.producer, WORD_SNAPSHOTS_ENDED, end.snapshots_ended)
+                end.in_snapshot = False
+
+    def reserve_chunk(self, length: int) -> ChunkGrant:
+        """Space for a SnapshotChunk of at most ``length`` bytes, written in place: ``recv_into(grant.view)``.
+
+        A context manager; without ``grant.commit(n)`` nothing is sent. While a grant is open, what other threads
+        send waits behind the ring. When the ring has no room the grant is ordinary memory, and commit copies it.
+        """
+        return ChunkGrant(self, length)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait up to ``timeout`` seconds for an empty overflow: True. False: time is up, or the receiver is gone."""
+        return self._role().flush(timeout)
+
+    @property
+    def overflow(self) -> Overflow:
+        """What waits in this process because the ring was full."""
+        if self._end is None:
+            return Overflow(0, 0, 0, 0.0)
+        return read_overflow(self._end.producer)
+
+    def watch_overflow(self, high: int, low: int, callback: Callable[[Overflow], None] | None) -> None:
+        """Call ``callback(overflow)`` when the overflow rises to ``high`` bytes, and again when it is back at ``low``.
+
+        Once per crossing. Called from the thread that crossed the mark: a sender, or the pump. None ends the watch.
+        """
+        if callback is not None and not 0 <= low < high:
+            raise ValueError(f"marks of the overflow: 0 <= low < high, not low={low}, high={high}")
+        end = self._role()
+        end.callback = callback
+        code = lib.kr_overflow_marks(end.producer, high if callback is not None else 0, low)
+        if code < 0:
+            raise self._failed(code)
+
+    @property
+    def receiver_gone(self) -> bool:
+        """Whether the receiver closed its end or died: every send from now on fails."""
+        return self._role().peer_code() in _GONE
+
+    @property
+    def applied_offset(self) -> int | None:
+        """The newest offset that the shard has marked as applied; None before the first. May be a moment old."""
+        return read_stats(self._segment).applied_offset
+
+    @property
+    def loading(self) -> bool:
+        """True from a SnapshotBegin that was sent until the shard has applied its SnapshotEnd."""
+        end = self._role()
+        return end.in_snapshot or end.snapshots_ended > read_stats(self._segment).consumer_words[WORD_SNAPSHOTS_APPLIED]
+
+    def set_word(self, which: int, value: int) -> None:
+        """Publish one of the application's words (8 to 15, unsigned 64 bits) in the ring's header."""
+        if not FIRST_APPLICATION_WORD <= which < 16:
+            raise ValueError(f"the application's words are {FIRST_APPLICATION_WORD} to 15: {which}")
+        code = lib.kr_producer_set_word(self._producer or self._claim(), which, value)
+        if code < 0:
+            raise self._failed(code)
+
+    def clone(self) -> ReplicaInboxSender:
+        """Another handle on the same role, for another thread."""
+        if self._closed:
+            raise ClosedError(self.name)
+        return ReplicaInboxSender(self._segment, self._role())
+
+    def close(self, timeout: float = 5.0) -> int:
+        """Close this handle. The last one waits up to ``timeout`` seconds for the overflow, then gives the role up.
+
+        Returns the number of events that were left in the overflow and are lost, and warns if it is not 0.
+        """
+        if self._closed:
+            return 0
+        self._closed = True
+        end, self._producer = self._end, None
+        if end is None:
+            self._close_unused()
+            return 0
+        end.handles -= 1
+        if end.handles or end.foreign:
+            return 0
+        end.flush(timeout)
+        left = end.shut()
+        if left:
+            warnings.warn(
+                f"ring {self.name!r}: closed with {left} events in the overflow, which are lost",
+                ResourceWarning,
+                stacklevel=2,
+            )
+        return left
+
+    def _close_unused(self) -> None:
+        """Close a handle that never took its role."""
+        if self._segment.closes_unused_roles:
+            with contextlib.suppress(KevyRingError):
+                lib.kr_producer_close(open_producer(self._segment, self._segment.new_area()))
+        self._segment.leave()
+
+    def __enter__(self) -> ReplicaInboxSender:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_closed", True):
+            return
+        self._closed = True
+        end = self._end
+        if end is None:
+            self._close_unused()
+            return
+        end.handles -= 1
+        if not end.handles:
+            end.shut_when_drained()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._segment.handed_over = True
+        return _attached_sender, (self.name,)
+
+
+def _attached_sender(name: str) -> ReplicaInboxSender:
+    return ReplicaInboxSender(Segment.attach(name))

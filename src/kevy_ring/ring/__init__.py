@@ -1,0 +1,22 @@
+"""Records in shared memory, from one producer to one consumer. Knows nothing of replication."""
+
+from kevy_ring.ring.batch import RecordBatch
+from kevy_ring.ring.consumer import Consumer
+from kevy_ring.ring.producer import Grant, Producer
+from kevy_ring.ring.ring import Ring
+from kevy_ring.ring.segment import Segment
+from kevy_ring.ring.stats import RingStats, RoleState, RoleStats, inspect_ring, ring_names
+
+__all__ = [
+    "Consumer",
+    "Grant",
+    "Producer",
+    "RecordBatch",
+    "Ring",
+    "RingStats",
+    "RoleState",
+    "RoleStats",
+    "Segment",
+    "inspect_ring",
+    "ring_names",
+]

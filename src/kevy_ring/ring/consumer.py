@@ -1,0 +1,185 @@
+"""The consumer of a ring: takes batches of records, reads them where they lie, gives their space back."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from kevy_ring._core import ffi, lib
+from kevy_ring.errors import ClosedError, KevyRingError
+from kevy_ring.ring.batch import Columns, RecordBatch
+from kevy_ring.ring.borrow import Borrow
+from kevy_ring.ring.fault import consumer_fault, role_failure
+from kevy_ring.ring.segment import Segment
+
+if TYPE_CHECKING:
+    from kevy_ring._core import CData
+
+NO_LIMIT = 2**64 - 1
+DEFAULT_SPIN_US = 30.0
+
+
+def nanoseconds(deadline: float | None) -> int:
+    """Nanoseconds left until a monotonic deadline, as the core counts them: -1 without one, 0 when it is past."""
+    return -1 if deadline is None else max(0, int((deadline - time.monotonic()) * 1e9))
+
+
+class Consumer:
+    """The one reader of a ring. Made by :meth:`Ring.consumer`.
+
+    Pickles to another process, which takes the role on first use. One batch at
+    a time. ``spin_us``: how long :meth:`wait` looks at the ring before it sleeps.
+    """
+
+    def __init__(self, segment: Segment, *, spin_us: float = DEFAULT_SPIN_US) -> None:
+        self._segment = segment.enter()
+        self.name = segment.name
+        self._spin_ns = int(spin_us * 1000)
+        self._area: Any = None
+        self._handle: Any = None
+        self._closed = False
+        self._open_batch: RecordBatch | None = None
+        self._columns: Columns | None = None
+        self._out = ffi.new("kr_batch *")
+
+    def _claim(self) -> CData:
+        if self._closed:
+            raise ClosedError(self.name)
+        why = ffi.new("kr_failure *")
+        if self._segment.map is None:
+            raise ClosedError(self.name)
+        self._area = self._segment.new_area()
+        handle = lib.kr_consumer_open(self._segment.map, self._area, why)
+        if handle == ffi.NULL:
+            raise role_failure(self.name, "consumer", why)
+        self._handle = ffi.gc(handle, lib.kr_consumer_free)
+        return self._handle
+
+    def _fault(self, code: int) -> Exception:
+        return consumer_fault(self.name, self._handle, code)
+
+    def _fill(self, handle: CData, max_records: int, max_bytes: int | None) -> int:
+        """One call of the core: the columns of the next batch. Returns how many records."""
+        if max_records < 1 or (max_bytes is not None and max_bytes < 1):
+            raise ValueError("a drain takes at least one record and one byte")
+        max_records = min(max_records, self._segment.capacity // 16)
+        columns = self._columns
+        if columns is None or columns.exposed or columns.room != max_records:
+            columns = self._columns = Columns(max_records)
+        limit = NO_LIMIT if max_bytes is None else min(max_bytes, NO_LIMIT)
+        count: int = lib.kr_consumer_drain(handle, max_records, limit, columns.memory, self._out)
+        if count < 0:
+            raise self._fault(count)
+        return count
+
+    def _borrow(self) -> Borrow:
+        return Borrow(self._area, self._segment.capacity, self._out.index, self._out.span)
+
+    def _reborrow(self, borrow: Borrow) -> Borrow:
+        return Borrow(self._area, self._segment.capacity, borrow.index, borrow.length)
+
+    def drain(self, max_records: int = 1024, max_bytes: int | None = None) -> RecordBatch:
+        """Take up to ``max_records`` records of together at most ``max_bytes`` (but at least one). Never waits.
+
+        The batch is a context manager; leaving it gives the space back. Raises :class:`BatchOpen` while the previous
+        batch is open, and :class:`CorruptRing` when the ring holds what no producer writes.
+        """
+        handle = self._handle or self._claim()
+        count = self._fill(handle, max_records, max_bytes)
+        if not count:
+            return RecordBatch(self, None, 0, None, None)
+        assert self._columns is not None
+        batch = RecordBatch(self, self._columns, count, self._borrow(), self._out)
+        self._open_batch = batch
+        return batch
+
+    def read_many(self, max_records: int = 1024) -> list[bytes]:
+        """Up to ``max_records`` records as bytes of their own; an empty list when there are none."""
+        with self.drain(max_records) as batch:
+            copies: list[bytes] = batch.copies()
+            return copies
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Sleep until there is something to drain, or the producer is gone: True. False: ``timeout`` seconds passed."""
+        handle = self._handle or self._claim()
+        if timeout == 0:
+            return bool(self._wait_once(handle, 0))
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            code = self._wait_once(handle, nanoseconds(deadline))
+            if code != lib.KR_WAIT_INTERRUPTED:
+                return bool(code != lib.KR_WAIT_TIMEOUT)
+
+    def _wait_once(self, handle: CData, timeout_ns: int) -> int:
+        code: int = lib.kr_consumer_wait(handle, timeout_ns, self._spin_ns)
+        if code < 0:
+            raise self._fault(code)
+        return code
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when there is something to drain or the producer is gone."""
+        fd: int = lib.kr_consumer_wait_fd(self._handle or self._claim())
+        if fd < 0:
+            raise self._fault(fd)
+        return fd
+
+    @property
+    def sender_gone(self) -> bool:
+        """Whether the producer closed its end or died, and all that it published has been drained."""
+        return self._peer_state() < 0
+
+    def _peer_state(self, info: CData | None = None) -> int:
+        handle = self._handle or self._claim()
+        return int(lib.kr_consumer_peer(handle, info if info is not None else ffi.new("kr_role_info *")))
+
+    def _release(self, position: int, records: int, *, done: bool) -> None:
+        code = lib.kr_consumer_release(self._handle, position, records, done)
+        if code < 0:
+            raise self._fault(code)
+        if done:
+            self._open_batch = None
+
+    def _freeze(self, borrow: Borrow, *, go_on: bool) -> None:
+        """Give the escaped views of a loan a private copy of its bytes, and the ring a new mapping."""
+        fresh = self._segment.new_area() if go_on else None
+        code = lib.kr_area_freeze(self._area, borrow.index, borrow.length)
+        if code < 0:
+            raise self._fault(code)
+        self._area = fresh
+        if fresh is not None:
+            lib.kr_consumer_rebase(self._handle, fresh)
+
+    def close(self) -> None:
+        """Give the role up; the producer's next write fails. Views that are still alive keep their bytes."""
+        if self._closed:
+            return
+        if self._handle is None and self._segment.closes_unused_roles:
+            with contextlib.suppress(KevyRingError):
+                self._claim()
+        self._closed = True
+        batch, self._open_batch = self._open_batch, None
+        if self._handle is not None:
+            if batch is not None:
+                batch._abandon()
+            lib.kr_consumer_close(self._handle)
+        self._segment.leave()
+
+    def __enter__(self) -> Consumer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_out", None) is not None:
+            self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._segment.handed_over = True
+        return _attached, (type(self), self.name, self._spin_ns / 1000)
+
+
+def _attached(kind: type[Consumer], name: str, spin_us: float) -> Consumer:
+    return kind(Segment.attach(name), spin_us=spin_us)

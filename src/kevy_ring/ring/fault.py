@@ -1,0 +1,91 @@
+"""Turns a result code of the core into the exception that it stands for."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any
+
+from kevy_ring._core import ffi, lib
+from kevy_ring.errors import BatchOpen, ClosedError, CorruptRing, KevyRingError, RoleTaken, SegmentError
+
+if TYPE_CHECKING:
+    from kevy_ring._core import CData
+
+_SEGMENT_REASONS = {
+    lib.KR_E_MISSING: ("missing", "there is no ring of this name"),
+    lib.KR_E_NOT_READY: ("timeout", "its creator has not finished making it"),
+    lib.KR_E_NOT_A_RING: ("not-a-ring", "something else has this name"),
+    lib.KR_E_VERSION: ("version", "made by an incompatible version of kevy-ring"),
+    lib.KR_E_GEOMETRY: ("geometry", "its header does not describe the file"),
+    lib.KR_E_OWNER: ("permission", "it belongs to another user"),
+}
+_FIELDS = {
+    0: "header",
+    1: "tail",
+    2: "record length",
+    3: "reserved bytes of the record header",
+    4: "record kind",
+    5: "record flags",
+    6: "number of arguments",
+    7: "end position of an argument",
+}
+
+
+def segment_failure(name: str, why: CData) -> Exception:
+    """The exception for a ``kr_failure`` that left a segment unusable or a role untaken."""
+    code, err = why.code, why.err
+    if code in _SEGMENT_REASONS:
+        reason, detail = _SEGMENT_REASONS[code]
+        return SegmentError(name, reason=reason, detail=detail, errno=err)
+    if code == lib.KR_E_SPACE:
+        detail = (
+            f"needs {why.needed} bytes of shared memory, {why.free_bytes} are free; choose a smaller capacity or "
+            "enlarge it (mount -o remount,size=SIZE /dev/shm; docker run --shm-size=SIZE; "
+            "an emptyDir with medium Memory in Kubernetes)"
+        )
+        return SegmentError(name, reason="space", detail=detail, errno=err, needed=why.needed, free=why.free_bytes)
+    if code == lib.KR_E_CORRUPT:
+        return CorruptRing(name, position=0, field="head and tail are further apart than the capacity")
+    if code == lib.KR_E_ARGUMENT:
+        return ValueError(f"segment {name!r}: {os.strerror(err)}")
+    detail = os.strerror(err) if err else "out of memory"
+    if err in (errno.EMFILE, errno.ENFILE):
+        detail += " (a ring needs three descriptors a process, and up to three more while it waits)"
+    return SegmentError(name, reason="resources", detail=detail, errno=err)
+
+
+def role_failure(name: str, role: str, why: CData) -> Exception:
+    """The exception for a role that could not be taken."""
+    if why.code == lib.KR_E_TAKEN:
+        return RoleTaken(name, role=role, pid=why.pid)
+    return segment_failure(name, why)
+
+
+def handle_fault(name: str, code: int) -> Exception:
+    """The exception for a negative result of a producer or consumer, but for those about the peer."""
+    if code == lib.KR_E_CLOSED:
+        return ClosedError(name)
+    if code == lib.KR_E_FORKED:
+        return ClosedError(name, "forked")
+    if code == lib.KR_E_CORRUPT:
+        return CorruptRing(name, position=0, field="head and tail are further apart than the capacity")
+    if code == lib.KR_E_NOMEM:
+        return MemoryError(f"ring {name!r}: no memory for the overflow")
+    if code == lib.KR_E_SYSTEM:
+        err = ffi.errno
+        return SegmentError(name, reason="resources", detail=os.strerror(err), errno=err)
+    if code == lib.KR_E_BUSY:
+        return KevyRingError(f"ring {name!r}: a reservation is open")
+    return ValueError(f"ring {name!r}: the core refused the arguments ({code})")
+
+
+def consumer_fault(name: str, consumer: Any, code: int) -> Exception:
+    """The same for a consumer, which knows where a corrupt ring is corrupt."""
+    if code == lib.KR_E_BUSY:
+        return BatchOpen(name)
+    if code == lib.KR_E_CORRUPT:
+        position = ffi.new("uint64_t *")
+        field = lib.kr_consumer_fault(consumer, position)
+        return CorruptRing(name, position=position[0], field=_FIELDS.get(field, str(field)))
+    return handle_fault(name, code)

@@ -1,0 +1,238 @@
+"""The producer of a ring: writes records and reveals them with one store."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from kevy_ring._core import ffi, lib
+from kevy_ring.errors import ClosedError, KevyRingError, SendError, ViewsEscaped
+from kevy_ring.events import BytesLike
+from kevy_ring.ring.borrow import Borrow
+from kevy_ring.ring.fault import handle_fault, role_failure
+from kevy_ring.ring.segment import Segment
+
+if TYPE_CHECKING:
+    from kevy_ring._core import CData
+
+FULL = -100  # kr_producer_reserve: no room now
+_LENGTH_MAX = 0xFFFFFFE0
+
+
+def open_producer(segment: Segment, area: CData) -> CData:
+    """Take the producer role of ``segment`` for this process, or raise :class:`RoleTaken`."""
+    why = ffi.new("kr_failure *")
+    if segment.map is None:
+        raise ClosedError(segment.name)
+    producer = lib.kr_producer_open(segment.map, area, why)
+    if producer == ffi.NULL:
+        raise role_failure(segment.name, "producer", why)
+    return ffi.gc(producer, lib.kr_producer_free)
+
+
+def receiver_gone(name: str, producer: CData, code: int, **fields: Any) -> SendError:
+    """The error for a peer that closed or died."""
+    info = ffi.new("kr_role_info *")
+    lib.kr_producer_peer(producer, info)
+    return SendError(name, cause="closed" if code == lib.KR_E_PEER_CLOSED else "dead", pid=info.pid, **fields)
+
+
+def joined_lengths(records: Sequence[BytesLike]) -> tuple[bytes, list[int]]:
+    """The records back to back, and the length of each in bytes. ``TypeError`` for what has no bytes."""
+    joined = b"".join(records)
+    lengths = list(map(len, records))
+    if sum(lengths) != len(joined):  # a view of wider elements counts those, not bytes
+        lengths = [memoryview(record).nbytes for record in records]
+    return joined, lengths
+
+
+class Grant:
+    """Writable space in the ring for one record. ``view`` is a writable memoryview of the bytes asked for."""
+
+    def __init__(self, producer: Producer, index: int, length: int) -> None:
+        self._producer = producer
+        self._borrow = Borrow(producer._area, producer._segment.capacity, index, length, writable=True)
+        self._open = True
+        self.view = self._borrow.view()
+
+    def commit(self, length: int) -> None:
+        """Make a record of the first ``length`` bytes. It is seen at the next publish.
+
+        Raises ``ValueError`` for a length beyond the grant, :class:`ViewsEscaped` while views of it are kept, and
+        :class:`ClosedError` when the grant was committed or aborted before.
+        """
+        if not self._open:
+            raise ClosedError(self._producer.name, "released")
+        if not 0 <= length <= self._borrow.length:
+            raise ValueError(f"commit of {length} bytes into a grant of {self._borrow.length}")
+        self._let_go()
+        code = lib.kr_producer_commit(self._producer._handle, length)
+        if code < 0:
+            raise self._producer._fault(code)
+
+    def abort(self) -> None:
+        """Give the space back unwritten."""
+        if self._open:
+            self._let_go()
+            lib.kr_producer_abort(self._producer._handle)
+
+    def _let_go(self) -> None:
+        self.view = memoryview(b"")
+        if not self._borrow.end():
+            self.view = self._borrow.view()
+            raise ViewsEscaped(self._producer.name, held=self._borrow.length)
+        self._open = False
+
+    def __enter__(self) -> Grant:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is None or self._borrow.ended:
+            self.abort()
+        elif self._open:
+            self._open = False
+            lib.kr_producer_abort(self._producer._handle)
+
+
+class Producer:
+    """The one writer of a ring. Made by :meth:`Ring.producer`.
+
+    Pickles to another process, which takes the role on first use. All
+    methods may be called from any thread. They raise :class:`SendError` once the consumer has closed its end
+    or died, and :class:`ClosedError` on a handle that is closed or came through a fork.
+    """
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment.enter()
+        self.name = segment.name
+        self._area: Any = None
+        self._handle: Any = None
+        self._closed = False
+
+    def _claim(self) -> CData:
+        if self._closed:
+            raise ClosedError(self.name)
+        self._area = self._segment.new_area()
+        self._handle = open_producer(self._segment, self._area)
+        return self._handle
+
+    def _fault(self, code: int) -> Exception:
+        if code in (lib.KR_E_PEER_CLOSED, lib.KR_E_PEER_DEAD):
+            return receiver_gone(self.name, self._handle, code)
+        if code == lib.KR_E_TOO_LARGE:
+            return ValueError(
+                f"ring {self.name!r}: a record can never be larger than the ring ({self._segment.capacity})"
+            )
+        return handle_fault(self.name, code)
+
+    def try_write(self, record: BytesLike) -> bool:
+        """Write and publish one record. False: full now. ``ValueError``: larger than the ring."""
+        handle = self._handle or self._claim()
+        if type(record) is not bytes:
+            record = bytes(record) if isinstance(record, (bytearray, memoryview)) else b"".join((record,))
+        code = lib.kr_producer_write(handle, record, len(record))
+        if code < 0:
+            raise self._fault(code)
+        return bool(code == 1)
+
+    def write_many(self, records: Sequence[BytesLike]) -> int:
+        """Write records in order until one does not fit; one publish. Returns how many fitted."""
+        handle = self._handle or self._claim()
+        joined, lengths = joined_lengths(records)
+        return self._write(handle, joined, lengths, len(lengths))
+
+    def write_packed(self, packed: BytesLike, lengths: Any) -> int:
+        """Write records that lie back to back in ``packed``; ``lengths``: their sizes, a uint32 array, shape (n,).
+
+        One publish. Returns how many fitted. ``ValueError`` when the lengths do not add up to the bytes.
+        """
+        handle = self._handle or self._claim()
+        sizes = ffi.from_buffer("uint32_t[]", lengths)
+        return self._write(handle, ffi.from_buffer(packed), sizes, len(sizes))
+
+    def _write(self, handle: CData, joined: Any, lengths: Any, count: int) -> int:
+        done: int = lib.kr_producer_write_many(handle, joined, len(joined), lengths, count)
+        if done < 0:
+            raise self._fault(done)
+        return done
+
+    def try_reserve(self, length: int) -> Grant | None:
+        """Space for one record of at most ``length`` bytes, to be written in place. None: full now.
+
+        One grant at a time. ``ValueError``: larger than the ring.
+        """
+        handle = self._handle or self._claim()
+        index = lib.kr_producer_reserve(handle, length)
+        if index == FULL:
+            return None
+        if index < 0:
+            raise self._fault(index)
+        return Grant(self, index, length)
+
+    def publish(self) -> None:
+        """Reveal all committed records to the consumer with one store."""
+        code = lib.kr_producer_publish(self._handle or self._claim())
+        if code < 0:
+            raise self._fault(code)
+
+    def wait(self, length: int = 1, timeout: float | None = None) -> bool:
+        """Sleep until a record of ``length`` bytes fits (True) or ``timeout`` seconds have passed (False).
+
+        Raises :class:`SendError` when the consumer goes away meanwhile.
+        """
+        handle = self._handle or self._claim()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = -1 if deadline is None else max(0, int((deadline - time.monotonic()) * 1e9))
+            code = lib.kr_producer_wait(handle, length, left)
+            if code == lib.KR_WAIT_GONE:
+                raise self._fault(lib.kr_producer_peer(handle, ffi.new("kr_role_info *")))
+            if code < 0:
+                raise self._fault(code)
+            if code != lib.KR_WAIT_INTERRUPTED:
+                return bool(code == lib.KR_WAIT_READY)
+
+    def fileno(self, length: int = 1) -> int:
+        """A descriptor that is readable when ``length`` bytes fit or the consumer is gone (select, epoll, asyncio)."""
+        fd = lib.kr_producer_wait_fd(self._handle or self._claim(), length)
+        if fd < 0:
+            raise self._fault(fd)
+        return int(fd)
+
+    @property
+    def receiver_gone(self) -> bool:
+        """Whether the consumer closed its end or died (one load)."""
+        code = lib.kr_producer_peer(self._handle or self._claim(), ffi.new("kr_role_info *"))
+        return code in (lib.KR_E_PEER_CLOSED, lib.KR_E_PEER_DEAD)
+
+    def close(self) -> None:
+        """Publish what is committed and give the role up; the consumer sees the end after the last record."""
+        if not self._closed:
+            if self._handle is None and self._segment.closes_unused_roles:
+                with contextlib.suppress(KevyRingError):
+                    self._claim()
+            self._closed = True
+            if self._handle is not None:
+                lib.kr_producer_close(self._handle)
+            self._segment.leave()
+
+    def __enter__(self) -> Producer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_segment", None) is not None:
+            self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._segment.handed_over = True
+        return _attached_producer, (self.name,)
+
+
+def _attached_producer(name: str) -> Producer:
+    return Producer(Segment.attach(name))

@@ -1,0 +1,71 @@
+"""A ring of byte records between two processes, usable without any replication."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from kevy_ring.ring.consumer import DEFAULT_SPIN_US, Consumer
+from kevy_ring.ring.producer import Producer
+from kevy_ring.ring.segment import Segment
+from kevy_ring.ring.stats import RingStats, read_stats
+
+
+class Ring:
+    """A single-producer single-consumer ring in shared memory.
+
+    Made with :meth:`create` by the process that owns it (and removes its name), found with :meth:`attach` by others.
+    Each of the two roles belongs to one live process at a time.
+    """
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment.enter()
+        self._closed = False
+        self.name = segment.name
+        self.capacity = segment.capacity
+
+    @classmethod
+    def create(cls, capacity: int = 1 << 20, name: str | None = None) -> Ring:
+        """Make a ring of ``capacity`` bytes: a power of two, at least a page. Raises as :meth:`Segment.create`."""
+        return cls(Segment.create(capacity, name))
+
+    @classmethod
+    def attach(cls, name: str, timeout: float | None = 0.0) -> Ring:
+        """Find a ring by name, waiting up to ``timeout`` seconds for it. Raises as :meth:`Segment.attach`."""
+        return cls(Segment.attach(name, timeout))
+
+    def producer(self) -> Producer:
+        """Take the producer role. Raises :class:`RoleTaken` while a live process has it."""
+        producer = Producer(self._segment)
+        producer._claim()
+        return producer
+
+    def consumer(self, *, spin_us: float = DEFAULT_SPIN_US) -> Consumer:
+        """Take the consumer role. Raises :class:`RoleTaken` while a live process has it."""
+        consumer = Consumer(self._segment, spin_us=spin_us)
+        consumer._claim()
+        return consumer
+
+    def stats(self) -> RingStats:
+        """Positions, roles and counters as the header has them now."""
+        return read_stats(self._segment)
+
+    def close(self) -> None:
+        """Let go; the owner removes the name, whoever is still attached keeps the memory."""
+        if not self._closed:
+            self._closed = True
+            self._segment.leave()
+            if self._segment.is_owner:
+                self._segment.unlink()
+
+    def __enter__(self) -> Ring:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Ring(name={self.name!r}, capacity={self.capacity})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        self._segment.handed_over = True
+        return Ring.attach, (self.name,)

@@ -1,0 +1,143 @@
+"""What the header of a ring tells: positions, roles, counters. Read without taking part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from kevy_ring._core import ffi, lib
+from kevy_ring.errors import SegmentError
+from kevy_ring.ring.segment import Segment
+
+SHM_DIR = Path("/dev/shm")
+MAGIC = b"KEVYRING"
+_NEVER = 0
+
+
+class RoleState(Enum):
+    """How a role stands. ``DEAD``: its holder's process is gone without having closed."""
+
+    VACANT = 0
+    ALIVE = 1
+    DEAD = 2
+    CLOSED = 3
+
+
+@dataclass(frozen=True)
+class RoleStats:
+    """One role: its state, the process that has or had it, and how often it has been taken."""
+
+    state: RoleState
+    pid: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class RingStats:
+    """A moment of a ring. Counters are since its creation; each is exact, but they are not read all at once.
+
+    ``used_bytes`` lie between head and tail. ``last_drain_age_s`` is None before the first drain. The overflow is
+    the producer's own memory; its figures are as old as its last send or move. ``producer_words`` and
+    ``consumer_words`` are the 16 words a side may publish for the layers above.
+    """
+
+    name: str
+    capacity: int
+    head: int
+    tail: int
+    used_bytes: int
+    created_unix_s: float
+    creator_pid: int
+    creator_alive: bool
+    producer: RoleStats
+    consumer: RoleStats
+    events_in: int
+    bytes_in: int
+    publishes: int
+    full_hits: int
+    data_wakes: int
+    events_out: int
+    bytes_out: int
+    drains: int
+    space_wakes: int
+    last_drain_age_s: float | None
+    overflow_events: int
+    overflow_bytes: int
+    overflow_peak_bytes: int
+    overflow_age_s: float
+    applied_offset: int | None
+    producer_words: tuple[int, ...]
+    consumer_words: tuple[int, ...]
+
+
+def _role(info: Any) -> RoleStats:
+    return RoleStats(RoleState(info.state), info.pid, info.epoch)
+
+
+def read_stats(segment: Segment) -> RingStats:
+    """The header of a mapped segment."""
+    raw = ffi.new("kr_stats *")
+    lib.kr_map_stats(segment.map, raw)
+    p, c = tuple(raw.producer_words), tuple(raw.consumer_words)
+    return RingStats(
+        name=segment.name,
+        capacity=raw.capacity,
+        head=raw.head,
+        tail=raw.tail,
+        used_bytes=(raw.tail - raw.head) % 2**64,
+        created_unix_s=raw.created_unix_ns / 1e9,
+        creator_pid=raw.creator_pid,
+        creator_alive=bool(lib.kr_process_alive(raw.creator_pid, raw.creator_start)),
+        producer=_role(raw.producer),
+        consumer=_role(raw.consumer),
+        events_in=raw.events_in,
+        bytes_in=raw.bytes_in,
+        publishes=raw.publishes,
+        full_hits=raw.full_hits,
+        data_wakes=raw.data_wakes,
+        events_out=raw.events_out,
+        bytes_out=raw.bytes_out,
+        drains=raw.drains,
+        space_wakes=raw.space_wakes,
+        last_drain_age_s=max(0, raw.now_ns - raw.last_drain_ns) / 1e9 if raw.last_drain_ns else None,
+        overflow_events=p[0],
+        overflow_bytes=p[1],
+        overflow_peak_bytes=p[2],
+        overflow_age_s=max(0, raw.now_ns - p[3]) / 1e9 if p[3] != _NEVER else 0.0,
+        applied_offset=c[0] if c[1] else None,
+        producer_words=p,
+        consumer_words=c,
+    )
+
+
+def inspect_ring(name: str) -> RingStats:
+    """The header of a ring by name, also of one whose processes are all dead. Takes no role, writes nothing.
+
+    Raises :class:`SegmentError` as :meth:`Segment.attach` does.
+    """
+    return read_stats(Segment.attach(name))
+
+
+def ring_names() -> list[str]:
+    """The names of all rings of this user on this machine, told by the magic in their headers."""
+    return sorted(_find_rings())
+
+
+def _find_rings() -> Iterator[str]:
+    try:
+        entries = list(os.scandir(SHM_DIR))
+    except OSError as exc:
+        raise SegmentError(str(SHM_DIR), reason="resources", detail=str(exc), errno=exc.errno or 0) from exc
+    for entry in entries:
+        if not entry.is_file(follow_symlinks=False):
+            continue
+        try:
+            with open(entry.path, "rb") as file:
+                if file.read(len(MAGIC)) == MAGIC:
+                    yield entry.name
+        except OSError:  # somebody else's, or gone since
+            continue

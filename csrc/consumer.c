@@ -205,8 +205,17 @@ static void tend_descriptor(struct kr_consumer *consumer, uint64_t end, uint64_t
         ring_self(consumer);
 }
 
+/* The idle path: one load of a shared word, no lock. Not while a descriptor is watched, which wants tending. */
+static int nothing_to_drain(struct kr_consumer *consumer)
+{
+    return !foreign(consumer) && !load_acquire32(&consumer->closed) && !consumer->fault_field && consumer->wait_fd < 0 &&
+           consumer->drained == consumer->head && load_acquire(&consumer->header->tail) == consumer->head;
+}
+
 int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t max_bytes, char *columns, kr_batch *out)
 {
+    if (nothing_to_drain(consumer))
+        return 0;
     int refused = enter(consumer);
     if (refused)
         return refused;

@@ -49,6 +49,7 @@ class ReplicaInboxReceiver(Consumer):
     def __init__(self, segment: Segment, *, spin_us: float = DEFAULT_SPIN_US) -> None:
         super().__init__(segment, spin_us=spin_us)
         self._assembly: bytearray | None = None
+        self._nothing = Batch(None, None, 0, None, None)  # of all empty drains: they allocate nothing
         self._snapshots_released = 0  # SnapshotEnd events of all batches that were given back, predecessors' included
 
     @classmethod
@@ -84,7 +85,7 @@ class ReplicaInboxReceiver(Consumer):
                 return whole
             count = self._fill(handle, max_events, max_bytes)
         if not count:
-            return Batch(self, None, 0, None, None)
+            return self._nothing
         self._assembly = None  # whole records follow: the sender of an unfinished event is gone
         batch = Batch(self, self._columns, count, self._borrow(), self._out)
         self._open_batch = batch

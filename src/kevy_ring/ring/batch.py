@@ -73,7 +73,7 @@ class RecordBatch:
     def __init__(
         self, consumer: Consumer, columns: Columns | None, count: int, borrow: Borrow | None, out: Any
     ) -> None:
-        self._consumer = consumer
+        self._consumer: Consumer = consumer  # None for a batch of no records, which never asks it
         self._columns = columns
         self._borrow = borrow
         self._position: int = out.position if count else 0

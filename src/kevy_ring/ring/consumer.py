@@ -42,6 +42,7 @@ class Consumer:
         self._closed = False
         self._open_batch: RecordBatch | None = None
         self._columns: Columns | None = None
+        self._nothing: Any = RecordBatch(None, None, 0, None, None)  # of all empty drains: they allocate nothing
         self._out = ffi.new("kr_batch *")
 
     def _claim(self) -> CData:
@@ -89,7 +90,7 @@ class Consumer:
         handle = self._handle or self._claim()
         count = self._fill(handle, max_records, max_bytes)
         if not count:
-            return RecordBatch(self, None, 0, None, None)
+            return self._nothing
         assert self._columns is not None
         batch = RecordBatch(self, self._columns, count, self._borrow(), self._out)
         self._open_batch = batch

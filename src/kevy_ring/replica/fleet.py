@@ -1,0 +1,233 @@
+"""The fleet: for every upstream shard a ring, a runner process and a shard process, until all of it is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from multiprocessing.connection import wait
+from typing import Any
+
+from kevy_ring.replica.backoff import Backoff
+from kevy_ring.replica.dialect import Dialect
+from kevy_ring.replica.fleet_child import ENDING_SIGNALS, ShardMain
+from kevy_ring.replica.fleet_event import FleetEvent, FleetEventKind, Role, ShardStatus
+from kevy_ring.replica.link_words import LinkState
+from kevy_ring.replica.replica_pair import PairPlan, ReplicaPair
+from kevy_ring.replica.stop import StopSignal
+from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
+
+__all__ = ["Fleet", "FleetEnd", "FleetEvent", "FleetEventKind", "LinkState", "Role", "ShardStatus"]
+
+log = logging.getLogger(__name__)
+
+DEFAULT_CAPACITY = 8 << 20
+CLOSE_TIMEOUT_S = 10.0
+# Of the time that closing may take: runners hand their overflow over, then shards finish what lies in the ring, then
+# they are told to end all the same. Whoever is left at the end is killed.
+_RUNNERS_SHARE, _DRAIN_SHARE = 0.4, 0.7
+_CLOSE_TICK_S = 0.05
+_TROUBLE = (LinkState.WAITING, LinkState.REFUSED)
+
+
+class FleetEnd(Enum):
+    """Why ``Fleet.run`` returned."""
+
+    STOPPED = "stopped"
+    SIGNALLED = "signalled"
+    UNTIL = "until"
+
+
+class Fleet:
+    """Replicates ``urls`` into shard processes.
+
+    A ``kevy://`` URL stands for ``shards`` listeners (port + i), any other for one stream. ``shard_main(ring_name,
+    index, stop)`` runs in the shard's process: it attaches a receiver by the name, and returns when ``stop`` is set or
+    the sender is gone; it must be picklable, and what it returns too (see ``results``). Processes are started by
+    'spawn'. ``on_event`` is called from ``step``, ``run`` and ``close``; each event is logged as well.
+
+    Use it from one thread: ``run()`` does everything, from the start to the end; ``with fleet:`` and ``step`` are for
+    those who have a loop of their own. Nothing is supervised while neither ``run`` nor ``step`` is at work. Raises
+    ValueError for URLs that cannot be, before anything is started.
+    """
+
+    def __init__(
+        self,
+        urls: str | UpstreamUrl | Iterable[str | UpstreamUrl],
+        shard_main: ShardMain,
+        *,
+        shards: int = 1,
+        capacity: int = DEFAULT_CAPACITY,
+        name_prefix: str | None = None,
+        protocol: str = "auto",
+        on_event: Callable[[FleetEvent], None] | None = None,
+        close_timeout_s: float = CLOSE_TIMEOUT_S,
+        backoff: Callable[[], Backoff] = Backoff,
+    ) -> None:
+        self.stop = StopSignal()
+        self._on_event = on_event
+        self._close_timeout_s = close_timeout_s
+        self._signals = 0
+        self._started = False
+        replica_id = name_prefix or f"kevy-ring-{secrets.token_hex(4)}"
+        self._pairs = [
+            ReplicaPair(
+                PairPlan(
+                    index=index,
+                    upstream=upstream,
+                    protocol=protocol,
+                    shard_main=shard_main,
+                    capacity=capacity,
+                    ring_name=f"{name_prefix}-{index}" if name_prefix else None,
+                    replica_id=f"{replica_id}-{index}",
+                ),
+                self._note,
+                backoff(),
+            )
+            for index, upstream in enumerate(_streams(urls, shards))
+        ]
+        for pair in self._pairs:
+            Dialect(pair.plan.upstream, protocol)
+
+    @property
+    def results(self) -> list[Any]:
+        """What each shard's last ``shard_main`` returned; None where it has not."""
+        return [pair.result for pair in self._pairs]
+
+    def status(self) -> list[ShardStatus]:
+        """How each shard stands, read now."""
+        return [pair.status for pair in self._pairs]
+
+    def start(self) -> Fleet:
+        """Make the rings and start all processes. On a failure nothing is left running."""
+        self._started = True
+        try:
+            for pair in self._pairs:
+                pair.start()
+        except BaseException:
+            self._abandon()
+            raise
+        return self
+
+    def step(self, timeout: float) -> None:
+        """Supervise: wait at most ``timeout`` seconds for something to happen, report it, start again what is due.
+
+        Returns at once when the fleet is closed.
+        """
+        if self.stop.fileno() < 0:
+            return
+        due = [pair.wake_at for pair in self._pairs if pair.wake_at is not None]
+        if due:
+            timeout = min(timeout, max(0.0, min(due) - time.monotonic()))
+        wait([*self._waitables(), self.stop.fileno()], timeout)
+        self._poll()
+
+    def run(self, until: Callable[[], bool] | None = None, *, tick_s: float = 0.25) -> FleetEnd:
+        """Supervise until ``until()`` (asked every ``tick_s``) is true, ``stop`` is set, or a signal comes; then close.
+
+        Starts everything where that has not been done yet, so that no moment is without an answer to a signal (SIGINT
+        or SIGTERM, taken only in the main thread; a second one ends the closing at once).
+        """
+        with self._signals_taken():
+            try:
+                if not self._started:
+                    self.start()
+                while not self.stop.is_set() and not (until is not None and until()):
+                    self.step(tick_s)
+            finally:
+                ended = FleetEnd.SIGNALLED if self._signals else FleetEnd.UNTIL
+                if not self._signals and self.stop.is_set():
+                    ended = FleetEnd.STOPPED
+                self.close()
+        return ended
+
+    def close(self, timeout: float | None = None) -> None:
+        """End all processes in at most ``timeout`` seconds (None: as given to the fleet) and remove the rings.
+
+        Runners end first, shards when they have applied what was received. A second call does nothing.
+        """
+        timeout = self._close_timeout_s if timeout is None else timeout
+        started = time.monotonic()
+        for pair in self._pairs:
+            pair.stop(Role.RUNNER)
+        self._wait_while(lambda pair: pair.has(Role.RUNNER), started + timeout * _RUNNERS_SHARE)
+        for pair in self._pairs:
+            pair.kill(Role.RUNNER)
+        self._wait_while(self._shard_has_work, started + timeout * _DRAIN_SHARE)
+        for pair in self._pairs:
+            pair.stop(Role.SHARD)
+        self._wait_while(lambda pair: pair.has(Role.SHARD), started + timeout)
+        self._abandon()
+        self.stop.set()
+        self.stop.close()
+
+    def __enter__(self) -> Fleet:
+        return self.start()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @staticmethod
+    def _shard_has_work(pair: ReplicaPair) -> bool:
+        if pair.has(Role.SHARD) and pair.ring_is_drained:
+            pair.stop(Role.SHARD)
+        return pair.has(Role.SHARD)
+
+    def _wait_while(self, busy: Callable[[ReplicaPair], bool], deadline: float) -> None:
+        while [pair for pair in self._pairs if busy(pair)]:
+            left = deadline - time.monotonic()
+            if left <= 0 or self._signals > 1:
+                return
+            wait(self._waitables(), min(left, _CLOSE_TICK_S))
+            self._poll()
+
+    def _waitables(self) -> list[Any]:
+        return [each for pair in self._pairs for each in pair.waitables]
+
+    def _poll(self) -> None:
+        for pair in self._pairs:
+            pair.poll()
+
+    def _abandon(self) -> None:
+        for pair in self._pairs:
+            pair.close()
+
+    def _note(self, event: FleetEvent) -> None:
+        troubled = event.kind is FleetEventKind.EXITED and not event.expected
+        troubled = troubled or event.link_state in _TROUBLE
+        log.log(logging.WARNING if troubled else logging.INFO, "%s", event)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    @contextlib.contextmanager
+    def _signals_taken(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._signalled) for number in ENDING_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, answer in before.items():
+                signal.signal(number, answer)
+
+    def _signalled(self, number: int, frame: object) -> None:
+        self._signals += 1
+        self.stop.set()
+
+
+def _streams(urls: str | UpstreamUrl | Iterable[str | UpstreamUrl], shards: int) -> list[UpstreamUrl]:
+    if shards < 1:
+        raise ValueError(f"a kevy primary has at least one shard, not {shards}")
+    given = [urls] if isinstance(urls, (str, UpstreamUrl)) else list(urls)
+    streams: list[UpstreamUrl] = []
+    for url in map(parse_upstream, given):
+        streams += [url.shard(i) for i in range(shards)] if url.kind == "kevy" else [url]
+    if not streams:
+        raise ValueError("a fleet needs an upstream")
+    return streams

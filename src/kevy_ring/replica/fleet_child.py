@@ -1,0 +1,120 @@
+"""The processes of a fleet, seen from inside: they stop when told, when signalled, and when their parent is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+from kevy_ring.replica.link_words import LinkState
+from kevy_ring.replica.protocol import ResumePoint
+from kevy_ring.replica.runner import Runner, RunnerExit
+from kevy_ring.replica.stop import StopSignal
+from kevy_ring.replica.upstream_url import UpstreamUrl
+
+ShardMain = Callable[[str, int, StopSignal], Any]
+
+EXIT_RECEIVER_GONE = 3
+EXIT_ORPHANED = 4
+# What a child may take to end by itself once its parent is gone; nobody else is left to end it.
+ORPHAN_GRACE_S = 5.0
+# How often a child looks whether its parent is still the same, should somebody else hold the pipe open.
+_PARENT_TICK_S = 1.0
+_ATTACH_TIMEOUT_S = 10.0
+# These stay blocked from before a child is spawned until it has its own answers to them.
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerOrders:
+    """What a runner process is to do. It travels through a pipe, never through a command line."""
+
+    ring_name: str
+    upstream: UpstreamUrl
+    protocol: str
+    replica_id: str
+    resume: ResumePoint | None = None
+    flush_s: float = field(default=2.0)
+
+
+class ParentLine:
+    """The child's end of the pipe to its parent. ``stop`` is set by the parent's word, its death, or SIGTERM.
+
+    SIGINT is the parent's business: a terminal sends it to the whole group, and the parent ends all in order.
+    """
+
+    def __init__(self, control: Connection) -> None:
+        self.stop = StopSignal()
+        self._control = control
+        self._parent_pid = os.getppid()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: self.stop.set())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
+        threading.Thread(target=self._watch, name="kevy-ring-parent", daemon=True).start()
+
+    def tell(self, *words: Any) -> None:
+        """Say something to the parent if it listens; a parent that does not read must not block a runner."""
+        with contextlib.suppress(OSError):
+            if select.select([], [self._control], [], 0)[1]:
+                self._control.send(words)
+
+    def hand_over(self, *words: Any) -> None:
+        """Say something that the parent waits for, however large."""
+        with contextlib.suppress(OSError):
+            self._control.send(words)
+
+    def _watch(self) -> None:
+        try:
+            while not self._control.poll(_PARENT_TICK_S):
+                if os.getppid() != self._parent_pid:
+                    break
+            else:
+                if self._control.recv() == "stop":
+                    self.stop.set()
+                    self._control.recv()
+        except (EOFError, OSError):
+            pass
+        self.stop.set()
+        orphaned = threading.Timer(ORPHAN_GRACE_S, os._exit, (EXIT_ORPHANED,))
+        orphaned.daemon = True
+        orphaned.start()
+
+
+def run_runner(control: Connection, orders: RunnerOrders) -> None:
+    """A runner process's whole life."""
+    line = ParentLine(control)
+    # The parent logs what it is told; a child that also wrote to the terminal would spoil the parent's view.
+    logging.getLogger("kevy_ring").addHandler(logging.NullHandler())
+    logging.getLogger("kevy_ring").propagate = False
+    from kevy_ring.inbox import ReplicaInboxSender
+
+    def notify(state: LinkState, text: str) -> None:
+        line.tell("link", int(state), text)
+
+    sender = ReplicaInboxSender.attach(orders.ring_name, timeout=_ATTACH_TIMEOUT_S)
+    runner = Runner(
+        orders.upstream,
+        sender,
+        protocol=orders.protocol,
+        stop=line.stop,
+        resume=orders.resume,
+        replica_id=orders.replica_id,
+        notify=notify,
+    )
+    ended = runner.run()
+    sender.close(timeout=orders.flush_s if ended is RunnerExit.STOPPED else 0.0)
+    sys.exit(EXIT_RECEIVER_GONE if ended is RunnerExit.RECEIVER_GONE else 0)
+
+
+def run_shard(control: Connection, shard_main: ShardMain, ring_name: str, index: int) -> None:
+    """A shard process's whole life; what ``shard_main`` returns goes to the parent."""
+    line = ParentLine(control)
+    line.hand_over("result", shard_main(ring_name, index, line.stop))

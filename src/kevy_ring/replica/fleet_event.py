@@ -1,0 +1,87 @@
+"""What happens in a fleet: events for the one who started it, and the standing of each shard."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from kevy_ring.replica.link_words import LinkState
+
+if TYPE_CHECKING:
+    from kevy_ring.ring import RingStats
+
+
+class Role(Enum):
+    """What a process of a fleet is for."""
+
+    RUNNER = "runner"
+    SHARD = "shard"
+
+
+class FleetEventKind(Enum):
+    """What happened."""
+
+    STARTED = "started"
+    EXITED = "exited"
+    LINK = "link"
+
+
+@dataclass(frozen=True, slots=True)
+class FleetEvent:
+    """Something that happened to a process of shard ``shard``.
+
+    EXITED: ``exit_code`` or ``signal_number`` (the other is None), ``expected`` when the fleet had asked for it,
+    ``restart_in_s`` when it will be started again. LINK: ``link_state`` and a ``text`` without secrets.
+    """
+
+    kind: FleetEventKind
+    shard: int
+    role: Role
+    pid: int
+    exit_code: int | None = None
+    signal_number: int | None = None
+    expected: bool = False
+    restart_in_s: float | None = None
+    link_state: LinkState | None = None
+    text: str = ""
+
+    def __str__(self) -> str:
+        who = f"shard {self.shard}: the {self.role.value} (pid {self.pid})"
+        if self.kind is FleetEventKind.STARTED:
+            return f"{who} started"
+        if self.kind is FleetEventKind.LINK:
+            state = self.link_state.name.lower().replace("_", " ") if self.link_state is not None else ""
+            return f"{who}: {state}{': ' if self.text else ''}{self.text}"
+        how = f"exited with code {self.exit_code}"
+        if self.signal_number is not None:
+            how = f"was ended by {_signal_name(self.signal_number)}"
+        again = f", a new one starts in {self.restart_in_s:.2f} s" if self.restart_in_s is not None else ""
+        return f"{who} {how}{again}"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStatus:
+    """How one shard of a fleet stands. ``upstream``: its URL without secrets. A pid is None between two lives.
+
+    ``ring``: its ring's header, None before the first start and after the end. ``link_text``: the last words about the
+    link. ``restarts`` count the processes after the first.
+    """
+
+    index: int
+    upstream: str
+    ring: RingStats | None
+    link_state: LinkState
+    link_text: str
+    runner_pid: int | None
+    shard_pid: int | None
+    runner_restarts: int
+    shard_restarts: int
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

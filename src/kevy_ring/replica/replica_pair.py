@@ -1,0 +1,212 @@
+"""One upstream shard in a fleet: its ring, its runner process and its shard process, kept alive together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+from kevy_ring.replica.backoff import Backoff
+from kevy_ring.replica.child_process import ChildProcess
+from kevy_ring.replica.fleet_child import EXIT_RECEIVER_GONE, RunnerOrders, ShardMain, run_runner, run_shard
+from kevy_ring.replica.fleet_event import FleetEvent, FleetEventKind, Role, ShardStatus
+from kevy_ring.replica.link_words import LinkState, LinkWord
+from kevy_ring.replica.protocol import ResumePoint
+from kevy_ring.replica.upstream_url import UpstreamUrl
+
+if TYPE_CHECKING:
+    from kevy_ring.ring import Ring
+
+# A process that lived this long was well; its end is a new misfortune and not the same one again.
+STABLE_S = 10.0
+# A runner whose shard is gone ends within a second; one that has not is beyond asking.
+PARTNER_GRACE_S = 3.0
+_PARTNER_TICK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class PairPlan:
+    """What a pair is made of."""
+
+    index: int
+    upstream: UpstreamUrl
+    protocol: str
+    shard_main: ShardMain
+    capacity: int
+    ring_name: str | None
+    replica_id: str
+
+
+class ReplicaPair:
+    """Starts the two processes, and starts again what died, after a growing delay.
+
+    A runner that died is replaced; its successor begins with a full sync. When the shard died, its store (and with it
+    everything that was applied) may be gone, and what lies in the ring would be applied to nothing: the ring is made
+    anew, and the runner is replaced as well.
+    """
+
+    def __init__(self, plan: PairPlan, report: Callable[[FleetEvent], None], backoff: Backoff) -> None:
+        self.plan = plan
+        self.ring: Ring | None = None
+        self.result: Any = None
+        self.stopping = False
+        self._report = report
+        self._backoff = backoff
+        self._children: dict[Role, ChildProcess] = {}
+        self._starts = dict.fromkeys(Role, 0)
+        self._ring_is_stale = False
+        self._restart_at: float | None = None
+        self._kill_at: float | None = None
+        self._link_text = ""
+
+    @property
+    def status(self) -> ShardStatus:
+        """How the pair stands now."""
+        pids = {role: child.pid for role, child in self._children.items()}
+        ring = self.ring.stats() if self.ring is not None else None
+        return ShardStatus(
+            index=self.plan.index,
+            upstream=self.plan.upstream.redacted,
+            ring=ring,
+            link_state=LinkState(ring.producer_words[LinkWord.STATE]) if ring is not None else LinkState.NONE,
+            link_text=self._link_text,
+            runner_pid=pids.get(Role.RUNNER),
+            shard_pid=pids.get(Role.SHARD),
+            runner_restarts=max(0, self._starts[Role.RUNNER] - 1),
+            shard_restarts=max(0, self._starts[Role.SHARD] - 1),
+        )
+
+    @property
+    def waitables(self) -> list[Connection | int]:
+        """What becomes ready when there is something for ``poll`` to do."""
+        return [each for child in self._children.values() for each in child.waitables]
+
+    @property
+    def wake_at(self) -> float | None:
+        """The time (monotonic) of the next thing to do that no waitable tells."""
+        if self._restart_at is None or self.stopping:
+            return None
+        return time.monotonic() + _PARTNER_TICK_S if self._kill_at is not None else self._restart_at
+
+    def has(self, role: Role) -> bool:
+        """Whether the process of this role lives, as far as ``poll`` has seen."""
+        return role in self._children
+
+    @property
+    def ring_is_drained(self) -> bool:
+        """True when the shard has taken all that was published."""
+        return self.ring is None or self.ring.stats().used_bytes == 0
+
+    def start(self) -> None:
+        """Make the ring and start both processes."""
+        from kevy_ring.ring import Ring
+
+        if self.ring is not None:
+            self.ring.close()
+        self.ring = Ring.create(capacity=self.plan.capacity, name=self.plan.ring_name)
+        self._ring_is_stale = False
+        self._start(Role.SHARD, run_shard, self.plan.shard_main, self.ring.name, self.plan.index)
+        self._start_runner(None)
+
+    def poll(self) -> None:
+        """Take note of what the processes said and who died, and start again what is due."""
+        for role in list(self._children):
+            child = self._children[role]
+            dead = not child.is_alive
+            for words in child.said():
+                self._heard(child, *words)
+            if dead:
+                self._died(child)
+        if not self.stopping and self._restart_at is not None and time.monotonic() >= self._restart_at:
+            self._restart()
+
+    def stop(self, role: Role) -> None:
+        """Ask a process to end; from now on nothing is started again."""
+        self.stopping = True
+        if role in self._children:
+            self._children[role].stop()
+
+    def kill(self, role: Role) -> None:
+        """End a process that did not do so when asked."""
+        if role in self._children:
+            self._children[role].kill()
+            self.poll()
+
+    def close(self) -> None:
+        """Kill what is left and remove the ring."""
+        self.stopping = True
+        for role in Role:
+            self.kill(role)
+        if self.ring is not None:
+            self.ring.close()
+            self.ring = None
+
+    def _start_runner(self, resume: ResumePoint | None) -> None:
+        # A full sync needs nothing from the past. A runner that finds the shard's store and the ring as its
+        # predecessor left them could go on from the resume point in the ring's header: it would be handed in here.
+        assert self.ring is not None
+        plan = self.plan
+        orders = RunnerOrders(self.ring.name, plan.upstream, plan.protocol, plan.replica_id, resume)
+        self._start(Role.RUNNER, run_runner, orders)
+
+    def _start(self, role: Role, target: Callable[..., None], *arguments: Any) -> None:
+        child = ChildProcess(role, f"kevy-ring-{role.value}-{self.plan.index}", target, *arguments)
+        self._children[role] = child
+        self._starts[role] += 1
+        self._report(FleetEvent(FleetEventKind.STARTED, self.plan.index, role, child.pid))
+
+    def _heard(self, child: ChildProcess, topic: str, *words: Any) -> None:
+        if topic == "result":
+            self.result = words[0]
+        elif topic == "link":
+            state, text = LinkState(words[0]), words[1]
+            self._link_text = text or self._link_text
+            self._report(
+                FleetEvent(FleetEventKind.LINK, self.plan.index, child.role, child.pid, link_state=state, text=text)
+            )
+
+    def _died(self, child: ChildProcess) -> None:
+        del self._children[child.role]
+        code = child.exit_code or 0
+        delay = None if self.stopping else self._plan_restart(child, code)
+        event = FleetEvent(
+            FleetEventKind.EXITED,
+            self.plan.index,
+            child.role,
+            child.pid,
+            exit_code=code if code >= 0 else None,
+            signal_number=-code if code < 0 else None,
+            expected=child.stopping or (self.stopping and code == 0),
+            restart_in_s=delay,
+        )
+        child.forget()
+        self._report(event)
+
+    def _plan_restart(self, child: ChildProcess, code: int) -> float:
+        """Decide what is to be started again, and when. Returns the seconds until then."""
+        now = time.monotonic()
+        if child.role is Role.SHARD or code == EXIT_RECEIVER_GONE:
+            self._ring_is_stale = True
+            self._kill_at = now + PARTNER_GRACE_S
+            for partner in self._children.values():
+                partner.stop()
+        if self._restart_at is None:
+            if now - child.started_at >= STABLE_S:
+                self._backoff.reset()
+            self._restart_at = now + self._backoff.next_delay()
+        return max(0.0, self._restart_at - now)
+
+    def _restart(self) -> None:
+        if not self._ring_is_stale:
+            self._restart_at = None
+            self._start_runner(None)
+            return
+        if self._children:
+            if self._kill_at is not None and time.monotonic() >= self._kill_at:
+                for role in list(self._children):
+                    self.kill(role)
+            return
+        self._restart_at = self._kill_at = None
+        self.start()

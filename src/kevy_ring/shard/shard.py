@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kevy_ring.errors import RemoteProtocolError
-from kevy_ring.events import Kind
+from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.shard.assembly import LoadAbandoned, SnapshotAssembly
 from kevy_ring.shard.sinks.sink import Sink
 
@@ -71,7 +71,7 @@ class Shard:
         self._assembly = SnapshotAssembly(sink)
         self._stop: Callable[[], bool] = _never
         self._replicating_thread = 0
-        self._marked: int | None = None
+        self._unmarked = False
         self._flushed_at = time.monotonic()
         self._published = (0, 0, 0, 0)
         self.applied_offset: int | None = None
@@ -148,7 +148,7 @@ class Shard:
         return RunEnd.STOPPED
 
     def _wait_s(self) -> float:
-        if self.applied_offset == self._marked:
+        if not self._unmarked:
             return POLL_S
         return min(POLL_S, max(0.0, self._flushed_at + self._flush_interval_s - time.monotonic()))
 
@@ -160,6 +160,7 @@ class Shard:
                 self.frames += len(batch)
                 self.frame_bytes += int(batch.lengths.sum())
                 self.applied_offset = int(batch.offsets[-1])
+                self._unmarked = True
             else:
                 self._apply_each(batch)
         except BaseException:
@@ -172,36 +173,38 @@ class Shard:
     def _apply_each(self, batch: Batch) -> None:
         apply = self._sink.apply
         for at, event in enumerate(batch):
-            if event.kind is Kind.FRAME:
+            if isinstance(event, Frame):
                 if self.in_snapshot:
                     raise RemoteProtocolError(f"a frame (offset {event.offset}) inside a snapshot")
                 apply(event.offset, event.argv)
                 self.applied_offset = event.offset
+                self._unmarked = True
                 self.frames += 1
                 self.frame_bytes += int(batch.lengths[at])
             else:
                 self._apply_snapshot_event(event)
 
-    def _apply_snapshot_event(self, event: Any) -> None:
-        if event.kind is Kind.SNAPSHOT_BEGIN:
+    def _apply_snapshot_event(self, event: ReplicaApply) -> None:
+        if isinstance(event, SnapshotBegin):
             self._assembly.begin()
             return
         if not self.in_snapshot:
-            raise RemoteProtocolError(f"{Kind(event.kind).name} outside a snapshot")
-        if event.kind is Kind.SNAPSHOT_CHUNK:
+            raise RemoteProtocolError(f"{type(event).__name__} outside a snapshot")
+        if isinstance(event, SnapshotChunk):
             self._assembly.feed(event.data)
             return
+        assert isinstance(event, SnapshotEnd)
         snapshot = self._assembly.finish(event.ack_offset, self._stop)
         self.applied_offset = snapshot.applied_offset
         self.skipped = snapshot.skipped
         self.entries += snapshot.count
         self.snapshots += 1
+        self._unmarked = True
         self._settle(now=True)
 
     def _settle(self, *, now: bool = False) -> None:
         """Mark what is applied, once it is where it has to be."""
-        applied = self.applied_offset
-        if applied == self._marked or getattr(self._sink, "in_transaction", False):
+        if not self._unmarked or getattr(self._sink, "in_transaction", False):
             return
         if self._sink.durable:
             at = time.monotonic()
@@ -210,9 +213,9 @@ class Shard:
             self._sink.flush()
             self._flushed_at = at
         # A kevy snapshot of offset 0 stands before the first frame: there is no offset to mark.
-        if applied is not None:
-            self._receiver.mark_applied(applied)
-        self._marked = applied
+        if self.applied_offset is not None:
+            self._receiver.mark_applied(self.applied_offset)
+        self._unmarked = False
 
     def _settle_what_can_be(self) -> None:
         """Mark the events before the one that failed; the failure itself is what the caller has to hear of."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.disk_error import disk_error
+from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.jsonl_line import change_line, end_line, entry_line
 from kevy_ring.shard.sinks.line_file import LineFile, drop_torn_line, sync_directory
 from kevy_ring.shard.snapshot import Snapshot
@@ -67,7 +68,7 @@ class JsonlSink:
     def apply_batch(self, batch: Batch) -> None:
         db = self._db
         try:
-            self._file().append(b"".join([self._line(frame.offset, frame.argv) for frame in batch]))
+            self._file().append(b"".join([self._line(offset, argv) for offset, argv in owned_frames(batch)]))
         except BaseException:
             self._db = db
             raise

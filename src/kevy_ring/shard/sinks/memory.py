@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.extras import missing_extra
+from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.snapshot import Snapshot
 
@@ -59,12 +60,18 @@ class MemorySink:
 
     def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:
         self._store.set_clock()
-        self._run(offset, [bytes(item) for item in argv])
+        owned = [bytes(item) for item in argv]
+        refused = self._store.run(owned)
+        if refused is not None:
+            self.refusals.add(offset, owned[0], refused)
 
     def apply_batch(self, batch: Batch) -> None:
         self._store.set_clock()
-        for frame in batch:
-            self._run(frame.offset, [bytes(item) for item in frame.argv])
+        run = self._store.run
+        for offset, argv in owned_frames(batch):
+            refused = run(argv)
+            if refused is not None:
+                self.refusals.add(offset, argv[0], refused)
 
     def load(self, snapshot: Snapshot) -> None:
         stage = self.stage()
@@ -79,11 +86,6 @@ class MemorySink:
 
     def close(self) -> None:
         pass
-
-    def _run(self, offset: int, argv: list[bytes]) -> None:
-        refused = self._store.run(argv)
-        if refused is not None:
-            self.refusals.add(offset, argv[0], refused)
 
 
 class MemoryStage:

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 from kevy_ring.errors import SinkError
 from kevy_ring.events import BytesLike
 from kevy_ring.shard.extras import missing_extra
+from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.snapshot import Snapshot
 
@@ -80,8 +81,8 @@ class RedisSink:
 
     def apply_batch(self, batch: Batch) -> None:
         try:
-            for frame in batch:
-                self._append(frame.offset, frame.argv)
+            for offset, argv in owned_frames(batch):
+                self._append(offset, argv)
                 if self._part_bytes >= PIPELINE_BYTES:
                     self._send()
             self._send()

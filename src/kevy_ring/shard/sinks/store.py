@@ -23,6 +23,7 @@ from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.rdb_file import entry_of_dump
 from kevy_ring.shard.sinks import stream_value
 from kevy_ring.shard.sinks.shortcuts import Shortcut
+from kevy_ring.shard.sinks.translations import TRANSLATIONS
 
 #: New enough for fakeredis to know every command that it has.
 REDIS_VERSION = (8, 8)
@@ -142,12 +143,20 @@ class Store:
             return f"ERR {name.decode()} has no place in a replication stream"
         if name == b"SELECT" and len(argv) == 2 and socket._transaction is None:
             return self._select(argv[1])
-        socket.reply = None
+        translation = TRANSLATIONS.get(name)
+        for command in [argv] if translation is None else translation(argv):
+            refused = self._run_ordinary(command)
+            if refused is not None:
+                return refused
+        return None
+
+    def _run_ordinary(self, argv: list[bytes]) -> str | None:
+        self._socket.reply = None
         try:
-            socket._process_command(argv)
+            self._socket._process_command(argv)
         except Exception as error:  # fakeredis's own faults: one command is lost, not the stream
             return f"{type(error).__name__}: {error}"
-        return _error_in(socket.reply)
+        return _error_in(self._socket.reply)
 
     def _select(self, index: bytes) -> str | None:
         try:

@@ -1,0 +1,43 @@
+"""A sink that writes down what it is told, and fails where it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kevy_ring.events import BytesLike
+from kevy_ring.shard import Snapshot
+
+
+class RecordingSink:
+    """``calls``: ("apply", offset, argv), ("load", {key: value}), ("flush",), in order."""
+
+    def __init__(self, *, durable: bool = False, during: Callable[[], None] = lambda: None) -> None:
+        self.durable = durable
+        self.calls: list[tuple[Any, ...]] = []
+        self.fail_at: int | None = None
+        self.fail_flush = False
+        self.in_transaction = False
+        self._during = during
+
+    def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:
+        if offset == self.fail_at:
+            raise ValueError(f"told to fail at {offset}")
+        self._during()
+        self.calls.append(("apply", offset, [bytes(item) for item in argv]))
+
+    def load(self, snapshot: Snapshot) -> None:
+        self._during()
+        self.calls.append(("load", {entry.key: entry.value for entry in snapshot}))
+
+    def flush(self) -> None:
+        if self.fail_flush:
+            raise OSError("told to fail")
+        self.calls.append(("flush",))
+
+    def close(self) -> None:
+        self.calls.append(("close",))
+
+    @property
+    def applied(self) -> list[int]:
+        return [call[1] for call in self.calls if call[0] == "apply"]

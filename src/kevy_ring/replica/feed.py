@@ -132,6 +132,7 @@ class Feed:
                     self._changed(now)
                 if protocol.getack_pending:
                     self._acknowledge(now)
+                    self._acknowledge_at = now + TICK_S  # who asks waits for more than is applied at this moment
             elif count == 0:
                 return EndCause.CLOSED, self._end_of_stream()
             if now >= self._tick_at:

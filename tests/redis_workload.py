@@ -1,0 +1,118 @@
+"""Keys of every type for a Redis primary: many at once by a script, and a thread that goes on changing them."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import redis
+
+_FILL = """
+local first, last, until_ms = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+for i = first, last do
+  local kind, key = i % 8, 'key:' .. i
+  if kind == 0 then redis.call('SET', key, 'value-' .. i)
+  elseif kind == 1 then redis.call('SET', key, i * 7919)
+  elseif kind == 2 then redis.call('SET', key, string.char(0, 255, 13, 10, i % 256) .. string.rep('x', i % 300))
+  elseif kind == 3 then for j = 0, i % 5 do redis.call('HSET', key, 'field' .. j, 'v' .. i * j) end
+  elseif kind == 4 then for j = 0, i % 7 do redis.call('RPUSH', key, 'item' .. j .. '-' .. i) end
+  elseif kind == 5 then for j = 0, i % 4 do redis.call('SADD', key, i + j) end
+  elseif kind == 6 then for j = 0, i % 3 do redis.call('SADD', key, 'member' .. j, i) end
+  else for j = 0, i % 6 do redis.call('ZADD', key, i * 0.1 + j, 'member' .. j) end
+  end
+  if i % 11 == 0 then redis.call('PEXPIREAT', key, until_ms + i) end
+end
+"""
+_STEP = 5000
+# Times of expiry lie so far ahead that no test reaches them.
+FAR_AHEAD_MS = 4_000_000_000_000
+
+
+def fill(client: redis.Redis, keys: int) -> None:
+    """``keys`` keys of all types (streams are left out: the RDB decoder has none), some large, some that expire."""
+    for first in range(0, keys, _STEP):
+        client.eval(_FILL, 0, first, min(first + _STEP, keys) - 1, FAR_AHEAD_MS)
+    pipeline = client.pipeline(transaction=False)
+    pipeline.set(b"", b"the empty key")
+    pipeline.set(b"empty value", b"")
+    pipeline.set(b"\x00\r\n\xff", bytes(range(256)))
+    pipeline.set("large string", b"s" * (1 << 20))
+    pipeline.hset("large hash", mapping={f"f{i}": "h" * (i % 70) for i in range(2000)})
+    pipeline.rpush("large list", *(b"l" * (i % 200) for i in range(2000)))
+    pipeline.sadd("large set", *(f"s{i}" for i in range(2000)))
+    pipeline.sadd("large set of integers", *range(-1000, 2000))
+    pipeline.zadd("large sorted set", {f"z{i}": i / 3 for i in range(2000)})
+    pipeline.zadd("infinite scores", {"a": float("inf"), "b": float("-inf"), "c": -0.5})
+    pipeline.execute()
+
+
+class Writes:
+    """Seeded changes from a thread of its own, in pipelines, until closed.
+
+    ``streams``: also to streams; set it after the sync, since the decoder of a snapshot leaves them out.
+    """
+
+    def __init__(self, client: redis.Redis, keys: int, seed: int = 1) -> None:
+        self.count = 0
+        self.streams = False
+        self._client = client
+        self._keys = keys
+        self._random = random.Random(seed)
+        self._ending = threading.Event()
+        self._failures: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while not self._ending.wait(0.005):
+                pipeline = self._client.pipeline(transaction=self._random.random() < 0.1)
+                for _ in range(20):
+                    self._write(pipeline)
+                pipeline.execute(raise_on_error=False)  # a change of a key of another type is refused, and that is fine
+                self.count += 20
+        except BaseException as failure:
+            self._failures.append(failure)
+
+    def _write(self, pipeline: redis.client.Pipeline) -> None:
+        pick, number = self._random.randrange(14), self._random.randrange(self._keys)
+        key, value = f"key:{number}", self._random.randbytes(self._random.randrange(100))
+        match pick:
+            case 0 | 1:
+                pipeline.set(key, value)
+            case 2:
+                pipeline.delete(key)
+            case 3:
+                pipeline.set(key, value, px=FAR_AHEAD_MS // 1000 + number)
+            case 4:
+                pipeline.hset(f"new hash {number % 50}", f"f{number % 9}", value)
+            case 5:
+                pipeline.rpush(f"new list {number % 50}", value, number)
+            case 6:
+                pipeline.lpop(f"new list {number % 50}")
+            case 7:
+                pipeline.sadd(f"new set {number % 50}", number)
+            case 8:
+                pipeline.spop(f"new set {number % 50}")
+            case 9:
+                pipeline.zincrby(f"new sorted set {number % 50}", number / 7, f"m{number % 9}")
+            case 10 if self.streams:
+                pipeline.xadd(f"new stream {number % 50}", {"field": value, "n": number}, maxlen=20, approximate=False)
+            case 11:
+                pipeline.incrby(f"new counter {number % 50}", number)
+            case 12:
+                pipeline.append(f"new string {number % 50}", value)
+            case _:
+                pipeline.expire(key, 100_000 + number)
+
+    def close(self) -> None:
+        self._ending.set()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        assert not self._failures, self._failures
+
+    def __enter__(self) -> Writes:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()

@@ -156,6 +156,8 @@ static uint64_t move_step(struct kr_producer *producer)
 {
     struct kr_overflow *overflow = &producer->overflow;
     uint64_t wanted = next_span(producer);
+    if (!wanted)
+        return 0;
     uint64_t room = kr_producer_room(producer, wanted > STEP_BYTES ? wanted : STEP_BYTES);
     if (room < wanted || producer->gone)
         return 0;

@@ -14,9 +14,9 @@ void kr_producer_lock(struct kr_producer *producer)
 {
     if (pthread_mutex_trylock(&producer->lock) == 0)
         return;
-    atomic_fetch_add_explicit(&producer->waiters, 1, memory_order_relaxed);
+    count_up32(&producer->waiters);
     pthread_mutex_lock(&producer->lock);
-    atomic_fetch_sub_explicit(&producer->waiters, 1, memory_order_relaxed);
+    count_down32(&producer->waiters);
 }
 
 void kr_producer_unlock(struct kr_producer *producer) { pthread_mutex_unlock(&producer->lock); }

@@ -35,4 +35,8 @@ static inline bool compare_exchange32(kr_word32 *word, uint32_t expected, uint32
     return atomic_compare_exchange_strong_explicit(word, &expected, desired, memory_order_acq_rel, memory_order_acquire);
 }
 
+/* Counts inside one process. Counting down is acquire and release: who reaches zero sees all that the others did. */
+static inline void count_up32(kr_word32 *word) { atomic_fetch_add_explicit(word, 1, memory_order_relaxed); }
+static inline uint32_t count_down32(kr_word32 *word) { return atomic_fetch_sub_explicit(word, 1, memory_order_acq_rel) - 1; }
+
 #endif

@@ -59,11 +59,11 @@ static int map_header(kr_map *map, kr_failure *why)
     return 0;
 }
 
-void kr_map_hold(struct kr_map *map) { atomic_fetch_add_explicit(&map->holders, 1, memory_order_relaxed); }
+void kr_map_hold(struct kr_map *map) { count_up32(&map->holders); }
 
 void kr_map_close(kr_map *map)
 {
-    if (atomic_fetch_sub_explicit(&map->holders, 1, memory_order_acq_rel) != 1)
+    if (count_down32(&map->holders) != 0)
         return;
     if (map->header)
         munmap(map->header, map->page);

@@ -37,6 +37,25 @@ class BatchFrame(Frame):
         return self._batch.argv(self._index)
 
 
+class BatchChunk(SnapshotChunk):
+    """A chunk that lies in a batch. ``data`` is made at each touch, as a read-only memoryview.
+
+    So an event that a loop left behind in its variable holds no view. Touching it after the batch was released
+    raises :class:`ClosedError`.
+    """
+
+    __slots__ = ("_batch", "_index")
+
+    def __init__(self, batch: Batch, index: int) -> None:
+        self._batch = batch
+        self._index = index
+
+    @property
+    def data(self) -> memoryview:  # type: ignore[override]
+        """The bytes of the chunk, as a read-only memoryview into the ring."""
+        return self._batch.payload(self._index)
+
+
 class Batch(RecordBatch):
     """Events of one drain: iterate it, or take the columns and the payloads by number.
 
@@ -106,7 +125,7 @@ class Batch(RecordBatch):
         if kind == _FRAME:
             return BatchFrame(offsets[i], self, i)
         if kind == _CHUNK:
-            return SnapshotChunk(self._payload(i))
+            return BatchChunk(self, i)
         if kind == _BEGIN:
             return SnapshotBegin()
         if kind == _END:

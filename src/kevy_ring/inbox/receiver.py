@@ -48,8 +48,9 @@ class ReplicaInboxReceiver(Consumer):
 
     def __init__(self, segment: Segment, *, spin_us: float = DEFAULT_SPIN_US) -> None:
         super().__init__(segment, spin_us=spin_us)
-        self._assembly: bytearray | None = None
-        self._nothing = Batch(None, None, 0, None, None)  # of all empty drains: they allocate nothing
+        self._assembly: bytearray | None = None  # payload of an event larger than the ring, as far as it came
+        self._assembled_last: int | None = None  # position of its last fragment, once that is part of it
+        self._no_events = Batch(None, None, 0, None, None)  # of all empty drains: they allocate nothing
         self._snapshots_released = 0  # SnapshotEnd events of all batches that were given back, predecessors' included
 
     @classmethod
@@ -85,8 +86,8 @@ class ReplicaInboxReceiver(Consumer):
                 return whole
             count = self._fill(handle, max_events, max_bytes)
         if not count:
-            return self._nothing
-        self._assembly = None  # whole records follow: the sender of an unfinished event is gone
+            return self._no_events
+        self._assembly = self._assembled_last = None  # whole records follow: the sender of an unfinished event is gone
         batch = Batch(self, self._columns, count, self._borrow(), self._out)
         self._open_batch = batch
         return batch
@@ -99,19 +100,20 @@ class ReplicaInboxReceiver(Consumer):
         start, length = columns.values("starts", 1)[0], columns.values("lengths", 1)[0]
         kind, offset = columns.values("kinds", 1)[0], columns.values("offsets", 1)[0]
         if flags & _FIRST:
-            self._assembly = bytearray()
+            self._assembly, self._assembled_last = bytearray(), None
         assembly = self._assembly
         if assembly is None:
-            self._release(position + out.span, 0, done=True)
+            self._release((position + out.span) % 2**64, 0, done=True)
             if flags & _LAST:
                 raise EventTruncated(self.name, offset=offset)
             return None
-        assembly += loan.view()[start : start + length]
+        if position != self._assembled_last:  # else its batch was left by an exception, and it is drained again
+            assembly += loan.view()[start : start + length]
         loan.end()
         if not flags & _LAST:
-            self._release(position + out.span, 0, done=True)
+            self._release((position + out.span) % 2**64, 0, done=True)
             return None
-        self._assembly = None
+        self._assembled_last = position
         return self._whole(bytes(assembly), kind, offset)
 
     def _whole(self, payload: bytes, kind: int, offset: int) -> Batch:

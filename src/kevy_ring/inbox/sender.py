@@ -231,7 +231,7 @@ class ReplicaInboxSender:
         if self._closed:
             return 0
         self._closed = True
-        end, self._producer = self._end, None
+        end, self._end, self._producer = self._end, None, None
         if end is None:
             self._close_unused()
             return 0

@@ -28,6 +28,7 @@ _LAYOUT = {
     "kinds": (24, "uint8_t *", "<u1"),
 }
 _RECORD_COLUMN_BYTES = 25
+_POSITION_MASK = 2**64 - 1  # positions run free and wrap at 64 bits
 
 
 class Columns:
@@ -70,14 +71,12 @@ class RecordBatch:
         "_position", "_released", "_starts", "count", "more",
     )  # fmt: skip
 
-    def __init__(
-        self, consumer: Consumer, columns: Columns | None, count: int, borrow: Borrow | None, out: Any
-    ) -> None:
+    def __init__(self, consumer: Any, columns: Columns | None, count: int, borrow: Borrow | None, out: Any) -> None:
         self._consumer: Consumer = consumer  # None for a batch of no records, which never asks it
         self._columns = columns
         self._borrow = borrow
         self._position: int = out.position if count else 0
-        self._end: int = self._position + out.span if count else 0
+        self._end: int = (self._position + out.span) & _POSITION_MASK if count else 0
         self.more: bool = bool(out.more) if count else False
         self.count = count
         self._released = 0  # records whose space was given back
@@ -187,7 +186,7 @@ class RecordBatch:
         if upto == self.count:
             return self._end
         start, length = self._column("starts")[upto - 1], self._column("lengths")[upto - 1]
-        return self._position + ((start + length + 7) & ~7)
+        return (self._position + ((start + length + 7) & ~7)) & _POSITION_MASK
 
     def _give_back(self, upto: int, *, done: bool, drop_rest: bool = False) -> None:
         position, records = self._end_of(upto), upto - self._released

@@ -42,7 +42,7 @@ class Consumer:
         self._closed = False
         self._open_batch: RecordBatch | None = None
         self._columns: Columns | None = None
-        self._nothing: Any = RecordBatch(None, None, 0, None, None)  # of all empty drains: they allocate nothing
+        self._nothing = RecordBatch(None, None, 0, None, None)  # of all empty drains: they allocate nothing
         self._out = ffi.new("kr_batch *")
 
     def _claim(self) -> CData:
@@ -161,10 +161,12 @@ class Consumer:
                 self._claim()
         self._closed = True
         batch, self._open_batch = self._open_batch, None
-        if self._handle is not None:
+        handle, self._handle = self._handle, None
+        if handle is not None:
             if batch is not None:
                 batch._abandon()
-            lib.kr_consumer_close(self._handle)
+            lib.kr_consumer_close(handle)
+        self._area = None
         self._segment.leave()
 
     def __enter__(self) -> Consumer:

@@ -126,6 +126,8 @@ class Producer:
             return ValueError(
                 f"ring {self.name!r}: a record can never be larger than the ring ({self._segment.capacity})"
             )
+        if code == lib.KR_E_ARGUMENT:
+            return ValueError(f"ring {self.name!r}: the lengths do not add up to the bytes")
         return handle_fault(self.name, code)
 
     def try_write(self, record: BytesLike) -> bool:
@@ -147,9 +149,13 @@ class Producer:
     def write_packed(self, packed: BytesLike, lengths: Any) -> int:
         """Write records that lie back to back in ``packed``; ``lengths``: their sizes, a uint32 array, shape (n,).
 
-        One publish. Returns how many fitted. ``ValueError`` when the lengths do not add up to the bytes.
+        One publish. Returns how many fitted. ``ValueError`` when the lengths do not add up to the bytes,
+        ``TypeError`` when they are no contiguous array of unsigned 32-bit integers.
         """
         handle = self._handle or self._claim()
+        with memoryview(lengths) as view:
+            if view.itemsize != 4 or view.format not in ("I", "<I", "=I", "L", "<L", "=L") or not view.c_contiguous:
+                raise TypeError(f"lengths are a contiguous uint32 array, not of format {view.format!r}")
         sizes = ffi.from_buffer("uint32_t[]", lengths)
         return self._write(handle, ffi.from_buffer(packed), sizes, len(sizes))
 
@@ -215,8 +221,9 @@ class Producer:
                 with contextlib.suppress(KevyRingError):
                     self._claim()
             self._closed = True
-            if self._handle is not None:
-                lib.kr_producer_close(self._handle)
+            handle, self._handle = self._handle, None
+            if handle is not None:
+                lib.kr_producer_close(handle)
             self._segment.leave()
 
     def __enter__(self) -> Producer:

@@ -148,6 +148,8 @@ class Segment:
             last = self._handles == 0
         if last and self.closes_unused_roles:
             self.unlink()
+        if last:
+            self.map = None  # the mapping and its descriptors go with the last role that holds them
 
     def unlink(self) -> None:
         """Remove the name (owner only, once). Mappings stay valid until their processes let go."""

@@ -1,0 +1,41 @@
+"""What all tests share: rings that are closed at the end of a test, and processes that are ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
+
+import pytest
+
+from kevy_ring import ReplicaInboxReceiver, ReplicaInboxSender, replica_inbox_pair
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[ReplicaInboxSender, ReplicaInboxReceiver]]:
+    """A sender and a receiver over a ring of 64 KiB."""
+    sender, receiver = replica_inbox_pair(1 << 16)
+    yield sender, receiver
+    with contextlib.suppress(Exception):
+        receiver.close()
+    sender.close(timeout=0)
+
+
+@pytest.fixture
+def ended() -> Iterator[Callable[[BaseProcess], BaseProcess]]:
+    """Registers a child process that is killed, if it still lives, when the test ends."""
+    children: list[BaseProcess] = []
+
+    def register(child: BaseProcess) -> BaseProcess:
+        children.append(child)
+        return child
+
+    yield register
+    for child in children:
+        if child.pid is not None and child.is_alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGCONT)
+                os.kill(child.pid, signal.SIGKILL)
+            child.join(10)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from kevy_ring.shard.sinks.redis_stage import RedisStage
     from kevy_ring.shard.sinks.target import Target
 
+#: No step of an honest server's takes this long; one that does is taken for gone.
+TIMEOUT_S = 30.0
 #: A pipeline is sent once it has this many bytes: enough to make the round trip cheap.
 PIPELINE_BYTES = 128 * 1024
 
@@ -39,7 +41,7 @@ class RedisSink:
 
     durable = True
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
         try:
             from kevy_ring.replica.upstream_url import parse_upstream
             from kevy_ring.shard.sinks.target import Target
@@ -54,6 +56,7 @@ class RedisSink:
         self.in_transaction = False
         self.refusals = Refusals(self.url.redacted)
         self._new_target = Target
+        self._timeout_s = timeout_s
         self._target: Target | None = None
         self._parts: list[BytesLike] = []
         self._commands: list[tuple[int | None, bytes]] = []
@@ -62,7 +65,7 @@ class RedisSink:
 
     def connect(self) -> Target:
         """Another connection to the server."""
-        return self._new_target(self.url, self.refusals)
+        return self._new_target(self.url, self.refusals, timeout_s=self._timeout_s)
 
     def reconnect(self) -> None:
         """Start a stream anew: no transaction, and the stream's database 0."""

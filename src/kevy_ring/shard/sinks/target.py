@@ -15,8 +15,6 @@ from kevy_ring.shard.sinks.replies import ReplyScanner
 if TYPE_CHECKING:
     from kevy_ring.replica.upstream_url import UpstreamUrl
 
-#: No step of an honest server's takes this long; one that does is taken for gone.
-TIMEOUT_S = 30.0
 _RECEIVE_BYTES = 256 * 1024
 
 #: What is kept of a command until its reply is there: the offset of its frame (None: of a snapshot) and its name.
@@ -38,12 +36,13 @@ class Target:
     is sent; the connection is of no use then.
     """
 
-    def __init__(self, url: UpstreamUrl, refusals: Refusals, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, url: UpstreamUrl, refusals: Refusals, *, timeout_s: float) -> None:
         self._name = url.redacted
         self._url = url
         self._refusals = refusals
         self._connection = cast(Any, url.redis_connection(timeout_s))
         self._sent: list[Command] = []
+        self._broken: SinkError | None = None
         try:
             self._connection.connect()
         except (exceptions.RedisError, OSError) as error:
@@ -54,7 +53,7 @@ class Target:
         """Send one command and return its reply. An error reply raises SinkError (``"refused"``)."""
         self.settle()
         try:
-            self._connection.send_packed_command(encode_command(*command), check_health=False)
+            self._connection.send_packed_command([encode_command(*command)], check_health=False)
             return self._connection.read_response(disable_decoding=True)
         except exceptions.ResponseError as error:
             raise self._refused(str(error)) from None
@@ -72,6 +71,8 @@ class Target:
 
     def settle(self) -> list[str]:
         """Wait for every reply that is due. Refused commands are counted; returns what they were answered."""
+        if self._broken is not None:
+            raise self._broken
         sent, self._sent = self._sent, []
         refused = []
         scanner = ReplyScanner()
@@ -85,7 +86,8 @@ class Target:
                 raise self._lost(ConnectionResetError("the server closed the connection"))
             for number, text in errors:
                 if text.partition(" ")[0] in _NOT_TAKEN:
-                    raise self._refused(text)
+                    self._broken = self._refused(text)
+                    raise self._broken
                 self._refusals.add(*sent[number], text)
                 refused.append(text)
         return refused
@@ -100,6 +102,8 @@ class Target:
     def _lost(self, error: Exception) -> SinkError:
         late = isinstance(error, TimeoutError | exceptions.TimeoutError)
         number = error.errno if isinstance(error, OSError) else 0
-        return SinkError(
+        # Kept: replies that will never come are no proof that their commands were taken, however often one asks.
+        self._broken = SinkError(
             self._name, reason="timeout" if late else "io", detail=self._url.scrub(str(error)), errno=number or 0
         )
+        return self._broken

@@ -1,0 +1,394 @@
+"""The redis sink against real servers: pipelines, transactions, swapped snapshots, and servers that do not take it."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender, replica_inbox_pair
+from kevy_ring.errors import SinkError
+from kevy_ring.replica.entry import Entry, Stream
+from kevy_ring.shard import BatchSink, Shard, StagingSink, sink_from_url
+from kevy_ring.shard.sinks.redis import PIPELINE_BYTES, RedisSink
+from kevy_ring.shard.sinks.spare_databases import LOCK, MARK
+from kevy_ring.shard.sinks.target import Target
+from keyspaces import comparable, differences
+from redis_server import RedisServer, read_keyspace, redis_version, start_redis
+from snapshot_events import kevysnap, snapshot_events, strings
+
+__all__ = ["redis_version", "start_redis"]
+
+Pair = tuple[ReplicaInboxSender, ReplicaInboxReceiver]
+Start = Callable[..., RedisServer]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    sender, receiver = replica_inbox_pair(4 << 20)
+    yield sender, receiver
+    receiver.close()
+    sender.close(timeout=0)
+
+
+def drain(shard: Shard) -> None:
+    while shard.tick():
+        pass
+    shard.close()
+
+
+def frames(*commands: bytes) -> list[Frame]:
+    return [Frame(offset, command.split()) for offset, command in enumerate(commands)]
+
+
+def values(server: RedisServer, db: int = 0) -> dict[bytes, Any]:
+    return {key: value for key, (_, value, _) in read_keyspace(server.client(db=db)).items()}
+
+
+def test_frames_are_forwarded_in_order_and_marked_when_answered(pair: Pair, start_redis: Start) -> None:
+    sender, receiver = pair
+    server = start_redis()
+    sink = sink_from_url(server.url)
+    assert sink.durable
+    assert isinstance(sink, BatchSink)
+    assert isinstance(sink, StagingSink)
+    shard = Shard(receiver, sink, max_events=100)
+    binary = bytes(range(256)) * 5
+    sent = [Frame(at, [b"APPEND", b"k%d" % (at % 7), b"%d," % at]) for at in range(1000)]
+    sender.send_many([*sent, Frame(1000, [b"SET", binary, binary]), Frame(1001, [b"SET", b"", b""])])
+    drain(shard)
+    expected = {b"k%d" % n: b"".join(b"%d," % at for at in range(n, 1000, 7)) for n in range(7)}
+    assert values(server) == {**expected, binary: binary, b"": b""}
+    assert sender.applied_offset == 1001
+    sink.close()
+    sink.close()
+
+
+def test_a_value_larger_than_a_pipeline_is_forwarded(pair: Pair, start_redis: Start) -> None:
+    sender, receiver = pair
+    server = start_redis()
+    sink = RedisSink(server.url)
+    big = random.Random(1).randbytes(PIPELINE_BYTES * 5 + 1)
+    sender.send_many([Frame(0, [b"SET", b"a", big]), Frame(1, [b"SET", b"b", b"1"])])
+    drain(Shard(receiver, sink))
+    assert values(server) == {b"a": big, b"b": b"1"}
+    sink.close()
+
+
+def test_select_and_transactions_act_as_they_stand(pair: Pair, start_redis: Start) -> None:
+    sender, receiver = pair
+    server = start_redis()
+    sink = RedisSink(server.url)
+    shard = Shard(receiver, sink)
+    sender.send_many(frames(b"SELECT 3", b"SET a 1", b"MULTI", b"INCR a", b"SELECT 4", b"SET b 1"))
+    drain(shard)
+    assert sink.in_transaction
+    assert values(server, 3) == {b"a": b"1"}
+    assert sender.applied_offset is None
+    sender.send_many([Frame(6, [b"EXEC"]), Frame(7, [b"INCR", b"b"])])
+    drain(shard)
+    assert values(server, 3) == {b"a": b"2"}
+    assert values(server, 4) == {b"b": b"2"}
+    assert sender.applied_offset == 7
+    assert sink.refusals.count == 0
+    sink.close()
+
+
+def test_a_refused_command_is_counted_and_the_first_is_kept(pair: Pair, start_redis: Start) -> None:
+    sender, receiver = pair
+    server = start_redis()
+    sink = RedisSink(server.url)
+    sender.send_many(
+        frames(
+            b"SET a 1", b"LPOP none", b"RPUSH a x", b"NOSUCH a", b"MULTI", b"RPUSH a x", b"SET b 1", b"EXEC", b"SET c 1"
+        )
+    )
+    drain(Shard(receiver, sink))
+    assert sink.refusals.count == 3
+    first = sink.refusals.first
+    assert first is not None
+    assert (first.offset, first.command) == (2, b"RPUSH")
+    assert "WRONGTYPE" in first.reply
+    assert sorted(values(server)) == [b"a", b"b", b"c"]
+    assert sender.applied_offset == 8
+    sink.close()
+
+
+EVERY_TYPE = [
+    Entry(b"string", "string", b"\x00\xff\r\n"),
+    Entry(b"hash", "hash", {b"f": b"1", b"": b"2"}),
+    Entry(b"list", "list", [b"b", b"a", b"b"]),
+    Entry(b"set", "set", {b"x", b"y"}),
+    Entry(b"zset", "zset", {b"a": 1.5, b"b": float("inf")}),
+    Entry(b"expires", "string", b"v", 4_000_000_000_123),
+    Entry(b"stream", "stream", Stream((7, 1), (6, 0), 4, [(5, 1, [(b"a", b"1")]), (7, 1, [(b"b", b"")])])),
+]
+
+
+def test_a_snapshot_replaces_all_that_the_server_holds(pair: Pair, start_redis: Start) -> None:
+    sender, receiver = pair
+    server = start_redis()
+    sink = RedisSink(server.url)
+    shard = Shard(receiver, sink)
+    *most, end = snapshot_events(kevysnap(EVERY_TYPE), 50, 64)
+    sender.send_many([*frames(b"SET old 1", b"SELECT 7", b"SET older 1", b"MULTI", b"SET never 1"), *most])
+    drain_without_closing(shard)
+    assert values(server) == {b"old": b"1"}
+    assert values(server, 7) == {b"older": b"1"}
+    sender.send_many([end, Frame(50, [b"APPEND", b"string", b"!"])])
+    drain(shard)
+    after = [*EVERY_TYPE[1:], Entry(b"string", "string", b"\x00\xff\r\n!")]
+    assert differences(comparable({entry.key: entry for entry in after}), read_keyspace(server.client())) == []
+    assert list(server.client().info("keyspace")) == ["db0"]
+    assert sender.applied_offset == 50
+    assert sink.refusals.count == 0
+    sink.close()
+
+
+def drain_without_closing(shard: Shard) -> None:
+    while shard.tick():
+        pass
+
+
+def test_a_snapshot_is_seen_whole_or_not_at_all(pair: Pair, start_redis: Start) -> None:
+    sender, receiver = pair
+    server = start_redis()
+    sink = RedisSink(server.url)
+    shard = Shard(receiver, sink)
+    body = kevysnap(Entry(b"k%d" % number, "string", b"new") for number in range(3000))
+    server.client().mset({f"old{number}": "old" for number in range(2000)})
+    sizes = set()
+    stop = threading.Event()
+
+    def look() -> None:
+        client = server.client()
+        while not stop.is_set():
+            sizes.add(client.dbsize())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        sender.send_many(snapshot_events(body, 5, 1000))
+        drain(shard)
+    finally:
+        stop.set()
+        looking.join()
+    sizes.add(server.client().dbsize())
+    assert sizes == {2000, 3000}
+    sink.close()
+
+
+def test_an_abandoned_snapshot_leaves_the_server_as_it_was(pair: Pair, start_redis: Start) -> None:
+    sender, receiver = pair
+    server = start_redis()
+    sink = RedisSink(server.url)
+    shard = Shard(receiver, sink)
+    sender.send_many([*frames(b"SELECT 2", b"SET a 1"), *snapshot_events(strings(b="1"), 5)[:-1]])
+    drain_without_closing(shard)
+    assert len(server.client().info("keyspace")) == 2
+    sender.close()
+    assert shard.run(lambda: False).snapshot_unfinished
+    assert values(server, 2) == {b"a": b"1"}
+    assert list(server.client().info("keyspace")) == ["db2"]
+    sink.close()
+
+
+def test_with_a_database_in_the_url_only_that_one_is_touched(pair: Pair, start_redis: Start) -> None:
+    sender, receiver = pair
+    server = start_redis()
+    for db in (0, 1, 3, 15):
+        server.client(db=db).set("mine", db)
+    sink = RedisSink(f"{server.url}/3")
+    shard = Shard(receiver, sink)
+    sender.send_many([*frames(b"SELECT 0", b"SET a 1"), *snapshot_events(strings(b="1"), 5), Frame(5, [b"INCR", b"b"])])
+    drain(shard)
+    assert values(server, 3) == {b"b": b"2"}
+    assert [values(server, db) for db in (0, 1, 15)] == [{b"mine": b"0"}, {b"mine": b"1"}, {b"mine": b"15"}]
+    sender.send_many([*snapshot_events(strings(), 6), Frame(6, [b"INCR", b"n"])])
+    drain(shard)
+    assert values(server, 3) == {b"n": b"1"}
+    sender.send(Frame(7, [b"SELECT", b"1"]))
+    with pytest.raises(SinkError, match="a URL without a database takes them all"):
+        drain(shard)
+    assert len(server.client().info("keyspace")) == 4
+    sink.close()
+
+
+def test_two_shards_fill_databases_of_one_server(start_redis: Start) -> None:
+    server = start_redis()
+    sinks = [sink_from_url(f"{server.url}/{{shard}}", shard=shard, shards=2) for shard in range(2)]
+    stages = [sink.stage() for sink in sinks]  # type: ignore[attr-defined]
+    for shard, stage in enumerate(stages):
+        stage.add([Entry(b"%d:%d" % (shard, number), "string", b"v") for number in range(100)])
+    for stage in stages:
+        stage.add([Entry(b"last", "string", b"v")])
+    for stage in reversed(stages):
+        stage.commit(None)
+    assert [len(values(server, db)) for db in (0, 1)] == [101, 101]
+    assert sorted(server.client().info("keyspace")) == ["db0", "db1"]
+    for sink in sinks:
+        sink.close()
+
+
+def test_a_snapshot_of_more_databases_than_are_spare_is_loaded_all_the_same(start_redis: Start) -> None:
+    server = start_redis("--databases", "4")
+    server.client(db=1).set("old", "1")
+    sink = RedisSink(server.url)
+    stage = sink.stage()
+    stage.add([Entry(b"a", "string", b"%d" % db, None, db) for db in (0, 3, 2, 1)])
+    stage.add([Entry(b"b", "list", [b"%d" % db], None, db) for db in (3, 1, 0, 2)])
+    stage.commit(None)  # type: ignore[arg-type]
+    assert [values(server, db) for db in range(4)] == [{b"a": b"%d" % db, b"b": [b"%d" % db]} for db in range(4)]
+    sink.close()
+
+
+@pytest.mark.parametrize("options", [("--databases", "1"), ("--rename-command", "SWAPDB", "")])
+def test_without_spare_databases_the_load_is_one_transaction(start_redis: Start, options: tuple[str, ...]) -> None:
+    server = start_redis(*options)
+    server.client().set("old", "1")
+    sink = RedisSink(server.url)
+    stage = sink.stage()
+    stage.add([Entry(b"a", "string", b"1"), Entry(b"b", "hash", {b"f": b"1"})])
+    assert values(server) == {b"old": b"1"}
+    stage.commit(None)  # type: ignore[arg-type]
+    assert values(server) == {b"a": b"1", b"b": {b"f": b"1"}}
+    sink.close()
+
+
+def test_a_server_that_hides_its_configuration_is_filled_all_the_same(start_redis: Start) -> None:
+    server = start_redis("--rename-command", "CONFIG", "")
+    sink = RedisSink(server.url)
+    stage = sink.stage()
+    stage.add([Entry(b"a", "string", b"1")])
+    stage.commit(None)  # type: ignore[arg-type]
+    assert values(server) == {b"a": b"1"}
+    sink.close()
+
+
+def test_what_a_killed_load_left_is_emptied_by_the_next(start_redis: Start) -> None:
+    server = start_redis()
+    left = RedisSink(server.url)
+    left.stage().add([Entry(b"a", "string", b"1")])
+    server.client(db=15).delete(LOCK)
+    assert server.client(db=15).exists(MARK)
+    mine = RedisSink(f"{server.url}/0")
+    stage = mine.stage()
+    stage.add([Entry(b"b", "string", b"2")])
+    assert server.client(db=15).exists(LOCK)
+    stage.commit(None)  # type: ignore[arg-type]
+    assert values(server) == {b"b": b"2"}
+    assert list(server.client().info("keyspace")) == ["db0"]
+    mine.close()
+
+
+def test_a_database_that_somebody_else_fills_is_not_claimed(start_redis: Start) -> None:
+    server = start_redis()
+    held = RedisSink(f"{server.url}/0").stage()
+    held.add([Entry(b"a", "string", b"1")])
+    server.client(db=14).set("mine", "1")
+    other = RedisSink(f"{server.url}/1")
+    stage = other.stage()
+    stage.add([Entry(b"b", "string", b"2")])
+    assert sorted(server.client().info("keyspace")) == ["db13", "db14", "db15"]
+    stage.commit(None)  # type: ignore[arg-type]
+    held.commit(None)  # type: ignore[arg-type]
+    assert sorted(server.client().info("keyspace")) == ["db0", "db1", "db14"]
+    other.close()
+
+
+def test_claims_are_renewed_in_a_long_load(start_redis: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = start_redis()
+    sink = RedisSink(server.url)
+    stage = sink.stage()
+    stage.add([Entry(b"a", "string", b"1")])
+    server.client(db=15).expire(LOCK, 5)
+    monkeypatch.setattr("kevy_ring.shard.sinks.spare_databases._RENEW_S", 0.0)
+    stage.add([Entry(b"b", "string", b"2"), Entry(b"c", "string", b"3", None, 4)])
+    stage.add([Entry(b"d", "string", b"4")])
+    assert server.client(db=15).ttl(LOCK) > 100
+    stage.commit(None)  # type: ignore[arg-type]
+    assert values(server) == {b"a": b"1", b"b": b"2", b"d": b"4"}
+    assert values(server, 4) == {b"c": b"3"}
+    sink.close()
+
+
+def test_a_server_that_does_not_take_writes_stops_the_shard_and_nothing_is_marked(
+    pair: Pair, start_redis: Start
+) -> None:
+    sender, receiver = pair
+    server = start_redis()
+    sink = RedisSink(server.url)
+    server.client().execute_command("REPLICAOF", "127.0.0.1", "1")
+    sender.send_many(frames(b"SET a 1", b"SET b 1"))
+    with pytest.raises(SinkError) as raised:
+        drain(Shard(receiver, sink))
+    assert raised.value.reason == "refused"
+    assert "READONLY" in raised.value.detail
+    assert sender.applied_offset is None
+
+
+def test_a_server_that_is_gone_is_a_typed_error_at_once_and_ever_after(pair: Pair, start_redis: Start) -> None:
+    sender, receiver = pair
+    server = start_redis()
+    sink = RedisSink(server.url)
+    shard = Shard(receiver, sink)
+    sender.send_many(frames(b"SET a 1"))
+    drain(shard)
+    server.stop()
+    sender.send(Frame(1, [b"SET", b"b", b"1"]))
+    for _ in range(2):
+        with pytest.raises(SinkError) as raised:
+            drain(shard)
+        assert raised.value.reason == "io"
+    assert sender.applied_offset == 0
+    with pytest.raises(SinkError):
+        RedisSink(server.url)
+
+
+def test_a_server_that_does_not_answer_is_a_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        sink = RedisSink(f"redis://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.2)
+        sink.apply(0, [b"SET", b"a", b"1"])
+        for _ in range(2):
+            with pytest.raises(SinkError) as raised:
+                sink.flush()
+            assert raised.value.reason == "timeout"
+
+
+def test_no_error_shows_the_password(start_redis: Start) -> None:
+    server = start_redis("--requirepass", "geheim")
+    url = server.url.replace("redis://", "redis://:falsch@")
+    with pytest.raises(SinkError) as raised:
+        RedisSink(url)
+    assert "falsch" not in str(raised.value)
+    assert raised.value.reason in ("io", "refused")
+    sink = RedisSink(server.url.replace("redis://", "redis://:geheim@"))
+    assert "geheim" not in repr(sink.url) + str(sink.refusals.__dict__)
+    sink.apply(0, [b"SET", b"a", b"1"])
+    sink.close()
+    assert server.client(password="geheim").get("a") == b"1"
+
+
+def test_a_closed_sink_takes_nothing(start_redis: Start) -> None:
+    sink = RedisSink(start_redis().url)
+    sink.close()
+    with pytest.raises(SinkError, match="closed"):
+        sink.apply(0, [b"SET", b"a", b"1"])
+
+
+def test_a_question_waits_for_the_replies_that_are_due(start_redis: Start) -> None:
+    sink = RedisSink(start_redis().url)
+    target: Target = sink.connect()
+    target.send(b"*1\r\n$4\r\nPING\r\n" * 3, [(None, b"PING")] * 3)
+    assert target.ask(b"ECHO", b"a") == b"a"
+    with pytest.raises(SinkError) as raised:
+        target.ask(b"NOSUCH")
+    assert raised.value.reason == "refused"
+    assert target.ask(b"ECHO", b"b") == b"b"
+    target.close()
+    target.close()
+    sink.close()

@@ -1,0 +1,66 @@
+"""How a sink is found by its URL."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from kevy_ring.errors import SinkError
+from kevy_ring.shard import BatchSink, Sink, StagingSink, sink_from_url
+from kevy_ring.shard.sinks.jsonl import JsonlSink
+
+
+@pytest.mark.parametrize(("url", "durable"), [("null", False), ("memory", False), ("python:builtins:print", False)])
+def test_a_url_names_a_sink(url: str, durable: bool) -> None:
+    sink = sink_from_url(url)
+    assert isinstance(sink, Sink)
+    assert sink.durable is durable
+    sink.close()
+
+
+@pytest.mark.parametrize("url", ["null", "memory"])
+def test_the_fast_ways_are_there(url: str) -> None:
+    sink = sink_from_url(url)
+    assert isinstance(sink, BatchSink)
+    assert isinstance(sink, StagingSink)
+
+
+def test_files_of_several_shards_are_kept_apart(tmp_path: Path) -> None:
+    def directory(url: str, shard: int, shards: int) -> Path:
+        sink = sink_from_url(url, shard=shard, shards=shards)
+        assert isinstance(sink, JsonlSink)
+        assert sink.durable
+        return sink.directory
+
+    assert directory(f"jsonl:{tmp_path}/a", 0, 1) == tmp_path / "a"
+    assert directory(f"jsonl:{tmp_path}/a", 1, 2) == tmp_path / "a" / "shard-1"
+    assert directory(f"jsonl:{tmp_path}/n{{shard}}", 1, 2) == tmp_path / "n1"
+
+
+@pytest.mark.parametrize("url", ["", "nul", "null:", "memory:x", "jsonl:", "redis:host", "kevy://h:1", "python:"])
+def test_what_names_no_sink_is_a_bad_url(url: str) -> None:
+    with pytest.raises(ValueError, match="names no sink"):
+        sink_from_url(url)
+
+
+def test_several_shards_cannot_share_a_redis_target() -> None:
+    with pytest.raises(ValueError, match=r"redis://host:port/\{shard\}"):
+        sink_from_url("redis://127.0.0.1:1", shard=0, shards=2)
+
+
+@pytest.mark.parametrize(("url", "package"), [("memory", "fakeredis"), ("redis://127.0.0.1:1", "redis")])
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(
+    url: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in list(sys.modules):
+        if name.startswith("kevy_ring.shard.sinks."):
+            monkeypatch.delitem(sys.modules, name)
+        elif name.partition(".")[0] == package:
+            monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(SinkError, match=r"pip install -U 'kevy-ring\[ingest\]'") as raised:
+        sink_from_url(url)
+    assert raised.value.reason == "missing-extra"
+    assert package in str(raised.value)

@@ -20,8 +20,13 @@ class QuickBackoff(Backoff):
         super().__init__(0.01, 0.05)
 
 
-def recording_shard(directory: Path, ring_name: str, index: int, stop: StopSignal) -> dict[str, object]:
-    """Write what arrives into a file of this process, and return a summary: the snapshot's bytes and the offsets."""
+def recording_shard(
+    directory: Path, ring_name: str, index: int, stop: StopSignal, *, patient: bool = False
+) -> dict[str, object]:
+    """Write what arrives into a file of this process, and return a summary: the snapshot's bytes and the offsets.
+
+    ``patient``: wait for another sender when one is gone.
+    """
     summary: dict[str, object] = {"snapshot": "", "offsets": [], "pid": os.getpid()}
     offsets: list[int] = []
     with (
@@ -43,7 +48,7 @@ def recording_shard(directory: Path, ring_name: str, index: int, stop: StopSigna
                         receiver.mark_applied(event.offset)
                 count = len(batch)
             if not count:
-                if gone:
+                if gone and not patient:
                     break
                 receiver.wait(0.1)
     summary["offsets"] = offsets

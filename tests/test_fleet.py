@@ -155,6 +155,25 @@ def test_a_runner_that_is_killed_is_reported_and_replaced_and_everything_is_sync
     assert fleet.results[0]["offsets"] == [10, 11, 12]
 
 
+def test_a_shard_that_waits_for_another_runner_keeps_its_ring_and_its_life(
+    watch: Watch, primary: Primary, tmp_path: Path
+) -> None:
+    shard_main = partial(recording_shard, tmp_path, patient=True)
+    with Fleet(primary.url, shard_main, on_event=watch, backoff=QuickBackoff) as fleet:
+        wait_until(lambda: caught_up(fleet), fleet.step)
+        first = fleet.status()[0]
+        assert first.runner_pid
+        assert first.ring
+        os.kill(first.runner_pid, signal.SIGKILL)
+        wait_until(lambda: len(primary.asked) == 2, fleet.step)
+        wait_until(lambda: (tmp_path / f"0-{first.shard_pid}").read_text().count("12\n") == 2, fleet.step)
+        again = fleet.status()[0]
+        assert (again.shard_pid, again.runner_restarts, again.shard_restarts) == (first.shard_pid, 1, 0)
+        assert again.ring
+        assert again.ring.name == first.ring.name
+    assert fleet.results[0]["offsets"] == [10, 11, 12]
+
+
 def test_a_shard_that_is_killed_takes_its_store_along_so_that_runner_and_ring_are_replaced_too(
     watch: Watch, primary: Primary, tmp_path: Path
 ) -> None:
@@ -176,7 +195,7 @@ def test_a_shard_that_is_killed_takes_its_store_along_so_that_runner_and_ring_ar
         assert (again.runner_restarts, again.shard_restarts) == (1, 1)
         assert again.ring
         assert first.ring
-        assert again.ring.name == first.ring.name == "kr-test-kill-0"
+        assert again.ring.name == first.ring.name == f"{prefix}-0"
         assert again.ring.created_unix_s > first.ring.created_unix_s
     death = watch.of(FleetEventKind.EXITED, Role.SHARD)[0]
     assert (death.pid, death.signal_number) == (first.shard_pid, signal.SIGKILL)

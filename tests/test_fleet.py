@@ -177,13 +177,9 @@ def test_a_shard_that_waits_for_another_runner_keeps_its_ring_and_its_life(
 def test_a_shard_that_is_killed_takes_its_store_along_so_that_runner_and_ring_are_replaced_too(
     watch: Watch, primary: Primary, tmp_path: Path
 ) -> None:
-    fleet = Fleet(
-        primary.url,
-        partial(recording_shard, tmp_path),
-        on_event=watch,
-        backoff=QuickBackoff,
-        name_prefix="kr-test-kill",
-    )
+    prefix = f"kr-test-{os.getpid()}"
+    shard_main = partial(recording_shard, tmp_path)
+    fleet = Fleet(primary.url, shard_main, on_event=watch, backoff=QuickBackoff, name_prefix=prefix)
     with fleet:
         wait_until(lambda: caught_up(fleet), fleet.step)
         first = fleet.status()[0]

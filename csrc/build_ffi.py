@@ -16,6 +16,7 @@ SOURCES = [
     "consumer.c",
     "overflow.c",
     "inbox.c",
+    "scan.c",
 ]
 
 

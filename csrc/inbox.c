@@ -39,7 +39,7 @@ int64_t kr_encode_frame(char *out, uint64_t room, uint64_t offset, const char *j
 }
 
 /* Where the next record goes: in the ring when nothing waits in the overflow and it fits, else there. */
-static char *place(struct kr_producer *producer, uint64_t span, int *in_ring)
+char *kr_place(struct kr_producer *producer, uint64_t span, int *in_ring)
 {
     struct kr_overflow *overflow = &producer->overflow;
     *in_ring = !overflow->events && !producer->reserved && span <= producer->capacity &&
@@ -51,7 +51,7 @@ static char *place(struct kr_producer *producer, uint64_t span, int *in_ring)
     return kr_overflow_append(producer, span);
 }
 
-static void placed(struct kr_producer *producer, uint64_t length, int in_ring)
+void kr_placed(struct kr_producer *producer, uint64_t length, int in_ring)
 {
     if (!in_ring) {
         kr_overflow_appended(producer, kr_record_span(length), 1);
@@ -62,7 +62,7 @@ static void placed(struct kr_producer *producer, uint64_t length, int in_ring)
 }
 
 /* Publishes what went into the ring and tells the caller what to do about the rest. */
-static int finish(struct kr_producer *producer)
+int kr_finish(struct kr_producer *producer)
 {
     struct kr_overflow *overflow = &producer->overflow;
     int answer = KR_SEND_RING;
@@ -81,17 +81,6 @@ static int finish(struct kr_producer *producer)
     }
     kr_producer_unlock(producer);
     return answer;
-}
-
-static int enter(struct kr_producer *producer)
-{
-    if (producer->generation != kr_generation())
-        return KR_E_FORKED;
-    kr_producer_lock(producer);
-    int refused = kr_producer_usable(producer);
-    if (refused)
-        kr_producer_unlock(producer);
-    return refused;
 }
 
 static int abandon(struct kr_producer *producer, int error)
@@ -116,15 +105,15 @@ int kr_send_frame(kr_producer *producer, uint64_t offset, const char *joined, ui
         return KR_E_ARGUMENT;
     if (length > KR_LENGTH_MAX)
         return KR_E_TOO_LARGE;
-    int refused = enter(producer);
+    int refused = kr_producer_enter(producer);
     if (refused)
         return refused;
-    char *at = place(producer, kr_record_span(length), &in_ring);
+    char *at = kr_place(producer, kr_record_span(length), &in_ring);
     if (producer->gone || !at)
         return abandon(producer, producer->gone ? producer->gone : KR_E_NOMEM);
     encode_frame(at, offset, joined, total, lengths, argc);
-    placed(producer, length, in_ring);
-    return finish(producer);
+    kr_placed(producer, length, in_ring);
+    return kr_finish(producer);
 }
 
 int kr_send_plain(kr_producer *producer, uint32_t kind, uint64_t offset, const char *bytes, uint64_t length)
@@ -132,15 +121,15 @@ int kr_send_plain(kr_producer *producer, uint32_t kind, uint64_t offset, const c
     int in_ring;
     if (length > KR_LENGTH_MAX)
         return KR_E_TOO_LARGE;
-    int refused = enter(producer);
+    int refused = kr_producer_enter(producer);
     if (refused)
         return refused;
-    char *at = place(producer, kr_record_span(length), &in_ring);
+    char *at = kr_place(producer, kr_record_span(length), &in_ring);
     if (producer->gone || !at)
         return abandon(producer, producer->gone ? producer->gone : KR_E_NOMEM);
     encode_plain(at, kind, offset, bytes, length);
-    placed(producer, length, in_ring);
-    return finish(producer);
+    kr_placed(producer, length, in_ring);
+    return kr_finish(producer);
 }
 
 /* `argcs[i]` lengths belong to event i (one for a chunk, none for the two markers). One publish. `*accepted` is
@@ -156,7 +145,7 @@ int kr_send_many(kr_producer *producer, uint64_t count, const uint8_t *kinds, co
         used += argcs[i];
     if (used != length_count)
         return KR_E_ARGUMENT;
-    int refused = enter(producer);
+    int refused = kr_producer_enter(producer);
     if (refused)
         return refused;
     for (uint64_t i = 0; i < count; i++) {
@@ -165,30 +154,30 @@ int kr_send_many(kr_producer *producer, uint64_t count, const uint8_t *kinds, co
         for (uint32_t a = 0; a < argcs[i]; a++)
             bytes += lengths[a];
         uint64_t length = frame ? frame_length(bytes, argcs[i]) : bytes;
-        char *at = length > KR_LENGTH_MAX ? NULL : place(producer, kr_record_span(length), &in_ring);
+        char *at = length > KR_LENGTH_MAX ? NULL : kr_place(producer, kr_record_span(length), &in_ring);
         if (producer->gone)
             return abandon(producer, producer->gone);
         if (!at) {
             *accepted = i;
-            return finish(producer);
+            return kr_finish(producer);
         }
         if (frame)
             encode_frame(at, offsets[i], joined, bytes, lengths, argcs[i]);
         else
             encode_plain(at, kinds[i], offsets[i], joined, bytes);
-        placed(producer, length, in_ring);
+        kr_placed(producer, length, in_ring);
         joined += bytes;
         lengths += argcs[i];
     }
     *accepted = count;
-    return finish(producer);
+    return kr_finish(producer);
 }
 
 /* Ends a reservation as a SnapshotChunk. Events that other threads sent meanwhile lie in the overflow; the
  * chunk then goes behind them, by a copy. */
 int kr_commit_chunk(kr_producer *producer, uint64_t length)
 {
-    int refused = enter(producer), in_ring;
+    int refused = kr_producer_enter(producer), in_ring;
     if (refused)
         return refused;
     if (!producer->reserved || length > producer->reserved - 1)
@@ -198,14 +187,14 @@ int kr_commit_chunk(kr_producer *producer, uint64_t length)
     if (!producer->overflow.events) {
         memset(reserved + KR_RECORD_BYTES + length, 0, kr_record_span(length) - KR_RECORD_BYTES - length);
         kr_record_header(reserved, length, KIND_CHUNK, 0, 0);
-        placed(producer, length, 1);
-        return finish(producer);
+        kr_placed(producer, length, 1);
+        return kr_finish(producer);
     }
     kr_bell_ring(producer->space_bell); /* the pump waited for the reservation to end */
-    char *at = place(producer, kr_record_span(length), &in_ring);
+    char *at = kr_place(producer, kr_record_span(length), &in_ring);
     if (producer->gone || !at)
         return abandon(producer, producer->gone ? producer->gone : KR_E_NOMEM);
     encode_plain(at, KIND_CHUNK, 0, reserved + KR_RECORD_BYTES, length);
-    placed(producer, length, in_ring);
-    return finish(producer);
+    kr_placed(producer, length, in_ring);
+    return kr_finish(producer);
 }

@@ -83,6 +83,20 @@ typedef struct {
     uint32_t flags;    /* flags of the fragment */
 } kr_batch;
 
+#define KR_SCAN_NEED 0  /* the bytes end within a frame, or at its end */
+#define KR_SCAN_OTHER 1 /* no plain frame stands at `consumed`: a control line, or an error at `stopped_at` */
+#define KR_SCAN_GAP 2   /* the frame at `consumed` has another offset than the next one */
+
+typedef struct kr_scanner kr_scanner;
+
+typedef struct {
+    uint64_t consumed;    /* bytes of whole frames */
+    uint64_t frames;
+    uint64_t last_offset; /* of the last frame, when there was one */
+    uint64_t stopped_at;  /* the byte at which the scan stopped */
+    int32_t why;
+} kr_scan;
+
 typedef struct {
     uint64_t events, bytes, peak_bytes, oldest_ns, now_ns;
 } kr_overflow_info;
@@ -131,6 +145,15 @@ int kr_pump(kr_producer *producer, int64_t timeout_ns);
 void kr_overflow_read(kr_producer *producer, kr_overflow_info *out);
 int kr_overflow_marks(kr_producer *producer, uint64_t high, uint64_t low);
 int64_t kr_encode_frame(char *out, uint64_t room, uint64_t offset, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc);
+
+/* A run of frames in received bytes, written straight into the ring (or the overflow), published once. `bytes`
+ * begins at a frame; after KR_SCAN_NEED the next call begins with the same unfinished frame and more behind it, and
+ * goes on where this one stopped. Whatever is not a plain frame in canonical form is left to the protocol. */
+kr_scanner *kr_scanner_new(void);
+void kr_scanner_free(kr_scanner *scanner);
+void kr_scanner_reset(kr_scanner *scanner);
+int kr_scan_kevy(kr_producer *producer, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t next_offset, kr_scan *out);
+int kr_scan_redis(kr_producer *producer, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t base_offset, kr_scan *out);
 
 /* The consumer role. `columns` holds, for `max_records` records: u64 offsets, u64 starts (payload, from
  * the first record header of the batch), u32 lengths, u32 argcs, u8 kinds; 25 bytes a record. */

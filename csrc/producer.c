@@ -170,7 +170,7 @@ void kr_producer_free(kr_producer *producer)
 }
 
 /* Locks a usable handle, or says why not. */
-static int enter(struct kr_producer *producer)
+int kr_producer_enter(struct kr_producer *producer)
 {
     if (foreign(producer))
         return KR_E_FORKED;
@@ -215,7 +215,7 @@ int64_t kr_producer_write_many(kr_producer *producer, const char *joined, uint64
         sum += lengths[i];
     if (sum != total)
         return KR_E_ARGUMENT;
-    int refused = enter(producer);
+    int refused = kr_producer_enter(producer);
     if (refused)
         return refused;
     if (producer->reserved)
@@ -247,7 +247,7 @@ int64_t kr_producer_write_many(kr_producer *producer, const char *joined, uint64
 /* The index of `length` writable payload bytes in the mirrored area, or -100 when full. */
 int64_t kr_producer_reserve(kr_producer *producer, uint64_t length)
 {
-    int refused = enter(producer);
+    int refused = kr_producer_enter(producer);
     if (refused)
         return refused;
     if (producer->reserved)
@@ -269,7 +269,7 @@ int64_t kr_producer_reserve(kr_producer *producer, uint64_t length)
 
 int kr_producer_commit(kr_producer *producer, uint64_t length)
 {
-    int refused = enter(producer);
+    int refused = kr_producer_enter(producer);
     if (refused)
         return refused;
     if (!producer->reserved || length > producer->reserved - 1)
@@ -294,7 +294,7 @@ int kr_producer_abort(kr_producer *producer)
 
 int kr_producer_publish(kr_producer *producer)
 {
-    int refused = enter(producer);
+    int refused = kr_producer_enter(producer);
     if (refused)
         return refused;
     kr_producer_publish_locked(producer);
@@ -308,7 +308,7 @@ int kr_producer_wait(kr_producer *producer, uint64_t length, int64_t timeout_ns)
     if (length > KR_LENGTH_MAX || wanted > producer->capacity)
         return KR_E_TOO_LARGE;
     for (;;) {
-        int refused = enter(producer);
+        int refused = kr_producer_enter(producer);
         if (refused)
             return refused == KR_E_PEER_CLOSED || refused == KR_E_PEER_DEAD ? KR_WAIT_GONE : refused;
         int ready = kr_producer_room(producer, wanted) >= wanted;

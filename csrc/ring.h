@@ -159,6 +159,13 @@ static inline void kr_record_pad(char *at, uint64_t length)
         *(uint64_t *)(void *)(at + span - 8) = 0;
 }
 
+int kr_producer_enter(struct kr_producer *producer);
+
+/* inbox.c, under the producer's lock: a place for the next record, its counting, and the end (which unlocks). */
+char *kr_place(struct kr_producer *producer, uint64_t span, int *in_ring);
+void kr_placed(struct kr_producer *producer, uint64_t length, int in_ring);
+int kr_finish(struct kr_producer *producer);
+
 /* overflow.c, under the producer's lock */
 char *kr_overflow_append(struct kr_producer *producer, uint64_t span);
 void kr_overflow_appended(struct kr_producer *producer, uint64_t span, uint64_t events);

@@ -6,8 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from kevy_ring import replica_inbox_pair
 from kevy_ring.errors import SendError
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
+from kevy_ring.inbox import FrameRun, FrameScanner
 from kevy_ring.replica.link_words import LinkWord
 
 DEADLINE_S = 20.0
@@ -33,6 +35,18 @@ class RecordingSender:
                 self.events.append(event)
                 self._apply(event)
             self._changed.notify_all()
+
+    def scan_frames(self, scanner: FrameScanner, received: memoryview, offset: int) -> FrameRun:
+        """Through a real ring, which is emptied again at once."""
+        if self.receiver_gone:
+            raise SendError("recorded", cause="closed")
+        sender, receiver = replica_inbox_pair()
+        with receiver, sender:
+            run = sender.scan_frames(scanner, received, offset)
+            frames = [receiver.recv(timeout=DEADLINE_S) for _ in range(run.frames)]
+        if frames:
+            self.send_many([frame for frame in frames if frame is not None])
+        return run
 
     def _apply(self, event: ReplicaApply) -> None:
         if isinstance(event, SnapshotBegin):

@@ -2,6 +2,7 @@
 
 from kevy_ring.inbox.batch import Batch
 from kevy_ring.inbox.codec import encode_record
+from kevy_ring.inbox.frame_run import FrameRun, FrameScanner, ScanEnd
 from kevy_ring.inbox.overflow import Overflow
 from kevy_ring.inbox.pair import replica_inbox_pair, replica_inbox_pairs
 from kevy_ring.inbox.receiver import ReplicaInboxReceiver
@@ -9,9 +10,12 @@ from kevy_ring.inbox.sender import ReplicaInboxSender
 
 __all__ = [
     "Batch",
+    "FrameRun",
+    "FrameScanner",
     "Overflow",
     "ReplicaInboxReceiver",
     "ReplicaInboxSender",
+    "ScanEnd",
     "encode_record",
     "replica_inbox_pair",
     "replica_inbox_pairs",

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, KevyRingError
-from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotEnd
+from kevy_ring.events import BytesLike, Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotEnd
 from kevy_ring.inbox.chunk import ChunkGrant
+from kevy_ring.inbox.frame_run import FrameRun, FrameScanner
 from kevy_ring.inbox.codec import checked_offset, joined_argv, plain_parts
 from kevy_ring.inbox.overflow import Overflow, read_overflow
 from kevy_ring.inbox.pump import WORD_SNAPSHOTS_BEGUN, WORD_SNAPSHOTS_ENDED, SendingEnd
@@ -160,6 +161,19 @@ class ReplicaInboxSender:
                 end.snapshots_ended += 1
                 lib.kr_producer_set_word(end.producer, WORD_SNAPSHOTS_ENDED, end.snapshots_ended)
                 end.in_snapshot = False
+
+    def scan_frames(self, scanner: FrameScanner, received: BytesLike, offset: int) -> FrameRun:
+        """Take the run of plain frames that ``received`` begins with, in one call of the core and one publish.
+
+        ``received``: contiguous bytes from the wire. ``offset``: for kevy the offset that the next frame must have; for
+        Redis the bytes of the stream before ``received``. Raises as :meth:`send`.
+        """
+        code = scanner.scan(self._producer or self._claim(), received, offset)
+        if code < 0:
+            raise self._failed(code)
+        if code:
+            self._role().acted(code)
+        return scanner.run()
 
     def reserve_chunk(self, length: int) -> ChunkGrant:
         """Space for a SnapshotChunk of at most ``length`` bytes, written in place: ``recv_into(grant.view)``.

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from kevy_ring.errors import LinkError, RemoteProtocolError, SendError, UpstreamRefused
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
+from kevy_ring.inbox import FrameRun, FrameScanner, ScanEnd
 from kevy_ring.replica.kevysnap import write_snapshot
 from kevy_ring.replica.link import Link
 from kevy_ring.replica.link_words import LinkWords
@@ -17,6 +18,9 @@ from kevy_ring.replica.protocol import ReplicationProtocol
 from kevy_ring.replica.stop import StopSignal
 
 RECEIVE_BYTES = 256 << 10
+# A frame that is still unfinished at this size is put together by the protocol module, which holds it outside of the
+# receive buffer; shorter ones wait in the buffer for the rest and are scanned once.
+UNFINISHED_LIMIT = RECEIVE_BYTES // 2
 
 # How often a feed looks up from the stream: at the receiver's life, at the acknowledgement that is due, at silence.
 TICK_S = 0.1
@@ -48,6 +52,9 @@ class ReplicaSender(Protocol):
 
     def send_many(self, events: Sequence[ReplicaApply], /) -> None:
         """Send in order, one publish. Raises SendError."""
+
+    def scan_frames(self, scanner: FrameScanner, received: memoryview, offset: int, /) -> FrameRun:
+        """Take the run of plain frames that ``received`` begins with, in one call. Raises SendError."""
 
     def set_word(self, index: int, value: int, /) -> None:
         """Publish an application word."""
@@ -93,7 +100,8 @@ class Feed:
         self._words = words
         self._stop = stop
         self._silence_s = silence_s
-        self._begun = False  # an event of this link was sent
+        self._begun = False  # an event of this link was sent, or none needs to stand before the first frame
+        self._scanner = FrameScanner("redis" if protocol.name == "redis" else "kevy")
         self._synced = False  # how this link started was counted
         self._seen_state: Enum | None = None
         self._established_at: float | None = None
@@ -118,15 +126,14 @@ class Feed:
     def _follow(self) -> tuple[EndCause, str]:
         protocol, link = self._protocol, self._link
         received = memoryview(bytearray(RECEIVE_BYTES))
+        kept = 0  # bytes of an unfinished frame, in front of what comes next
         link.send(protocol.data_to_send())
         while not self._stop.is_set():
-            count = link.recv_into(received, self._tick_at - time.monotonic())
+            count = link.recv_into(received[kept:], self._tick_at - time.monotonic())
             now = time.monotonic()
             if count:
                 self._heard_at = now
-                self._forward(protocol.receive_data(received[:count]))
-                if protocol.error is not None:
-                    raise protocol.error
+                kept = self._take(received, kept + count)
                 link.send(protocol.data_to_send())
                 if protocol.state is not self._seen_state:
                     self._changed(now)
@@ -145,6 +152,31 @@ class Feed:
                     self._acknowledge(now)
                 self._words.publish(protocol)
         return EndCause.STOPPED, ""
+
+    def _take(self, received: memoryview, count: int) -> int:
+        """Forward what the first ``count`` bytes hold; returns how many unfinished ones now stand in front.
+
+        Runs of plain frames go from the bytes to the ring in one call. All else is the protocol's: it reads one unit
+        and gives the rest back.
+        """
+        protocol, at = self._protocol, 0
+        while at < count:
+            if protocol.frame_run_ready and self._begun:
+                run = self._sender.scan_frames(self._scanner, received[at:count], protocol.next_offset)
+                if run.frames:
+                    protocol.frames_scanned(run.consumed, run.frames, run.last_offset)
+                    at += run.consumed
+                left = count - at
+                if run.end == ScanEnd.NEED and left <= UNFINISHED_LIMIT:
+                    received[:left] = bytes(received[at:count])
+                    return left
+            events, taken = protocol.receive_to_frame_run(received[at:count])
+            self._scanner.reset()
+            at += taken
+            self._forward(events)
+            if protocol.error is not None:
+                raise protocol.error
+        return 0
 
     def _forward(self, events: list[ReplicaApply]) -> None:
         if not events:

@@ -1,0 +1,254 @@
+/* From the wire to the ring in one call: a run of RESP frames becomes records with the ends of their arguments.
+ *
+ *   kevy    *2 :<offset> *<n> ($<len> <bytes>) x n         the offset counts frames and must be the next one
+ *   redis   *<n> ($<len> <bytes>) x n                      the offset counts bytes and is that behind the command
+ *
+ * The scanner knows plain frames in canonical form and nothing else. At the first byte that is anything else it stops,
+ * and the protocol module, which is the one description of the protocol, reads on from there: control lines, state
+ * changes and errors are its business. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "ring.h"
+
+#define ARGS_MAX 1048576u             /* as in the protocol module: resp.py names the reasons */
+#define BULK_MAX ((uint64_t)512 << 20)
+#define COMMAND_MAX ((uint64_t)1 << 30)
+#define OFFSET_MAX INT64_MAX
+#define ARGS_AT_FIRST 64u
+#define DIGITS_MAX 19
+
+enum { OK = 1, NEED = 0, OTHER = -1, NOMEM = -2 };
+
+/* Where the scan of an unfinished frame stands; positions count from the frame's first byte. */
+struct kr_scanner {
+    uint64_t *starts;
+    uint32_t *lengths;
+    uint32_t room;
+    uint32_t argc, args; /* announced, complete */
+    uint64_t cursor;
+    uint64_t offset, total;
+    int stage; /* 0: nothing read yet, 1: the arguments are being read */
+};
+
+
+kr_scanner *kr_scanner_new(void)
+{
+    struct kr_scanner *scanner = calloc(1, sizeof *scanner);
+    if (!scanner)
+        return NULL;
+    scanner->room = ARGS_AT_FIRST;
+    scanner->starts = malloc(scanner->room * sizeof *scanner->starts);
+    scanner->lengths = malloc(scanner->room * sizeof *scanner->lengths);
+    if (scanner->starts && scanner->lengths)
+        return scanner;
+    kr_scanner_free(scanner);
+    return NULL;
+}
+
+void kr_scanner_free(kr_scanner *scanner)
+{
+    free(scanner->starts);
+    free(scanner->lengths);
+    free(scanner);
+}
+
+/* The unfinished frame goes elsewhere: the next call begins with another one. */
+void kr_scanner_reset(kr_scanner *scanner) { scanner->stage = 0; }
+
+/* As many as have arrived, not as many as were announced: a lie costs the liar the bytes. */
+static int grow(struct kr_scanner *scanner)
+{
+    uint32_t room = scanner->room * 2;
+    uint64_t *starts = realloc(scanner->starts, room * sizeof *starts);
+    if (starts)
+        scanner->starts = starts;
+    uint32_t *lengths = starts ? realloc(scanner->lengths, room * sizeof *lengths) : NULL;
+    if (!lengths)
+        return NOMEM;
+    scanner->lengths = lengths;
+    scanner->room = room;
+    return OK;
+}
+
+/* A number in canonical decimal form (no sign, no leading zero) and CRLF. */
+static inline int decimal(const char **at, const char *end, uint64_t limit, uint64_t *out)
+{
+    const char *p = *at, *first = p;
+    uint64_t value = 0;
+    unsigned digit;
+    while (p < end && (digit = (unsigned)(unsigned char)*p - '0') <= 9) {
+        value = value * 10 + digit;
+        if (++p - first > DIGITS_MAX)
+            return OTHER;
+    }
+    if (p == end)
+        return NEED;
+    if (p == first || (*first == '0' && p - first > 1) || value > limit || *p != '\r')
+        return OTHER;
+    if (end - p < 2)
+        return NEED;
+    if (p[1] != '\n')
+        return OTHER;
+    *at = p + 2;
+    *out = value;
+    return OK;
+}
+
+static inline int byte(const char **at, const char *end, char wanted)
+{
+    if (*at == end)
+        return NEED;
+    if (**at != wanted)
+        return OTHER;
+    ++*at;
+    return OK;
+}
+
+static int frame_head(struct kr_scanner *scanner, const char **at, const char *end, int with_offset)
+{
+    uint64_t number;
+    int read;
+    if ((read = byte(at, end, '*')) != OK)
+        return read;
+    if (with_offset) {
+        if ((read = decimal(at, end, 2, &number)) != OK)
+            return read;
+        if (number != 2)
+            return OTHER;
+        if ((read = byte(at, end, ':')) != OK || (read = decimal(at, end, OFFSET_MAX, &scanner->offset)) != OK ||
+            (read = byte(at, end, '*')) != OK)
+            return read;
+    }
+    if ((read = decimal(at, end, ARGS_MAX, &number)) != OK)
+        return read;
+    if (number == 0)
+        return OTHER;
+    scanner->argc = (uint32_t)number;
+    scanner->args = 0;
+    scanner->total = 0;
+    return OK;
+}
+
+static inline int argument(struct kr_scanner *scanner, const char *frame, const char **at, const char *end)
+{
+    const char *p = *at;
+    uint64_t length;
+    int read;
+    if ((read = byte(&p, end, '$')) != OK || (read = decimal(&p, end, BULK_MAX, &length)) != OK)
+        return read;
+    if ((uint64_t)(end - p) < length + 2)
+        return scanner->total + length > COMMAND_MAX ? OTHER : NEED;
+    if (p[length] != '\r' || p[length + 1] != '\n' || scanner->total + length > COMMAND_MAX)
+        return OTHER;
+    if (scanner->args == scanner->room && (read = grow(scanner)) != OK)
+        return read;
+    scanner->starts[scanner->args] = (uint64_t)(p - frame);
+    scanner->lengths[scanner->args++] = (uint32_t)length;
+    scanner->total += length;
+    *at = p + length + 2;
+    return OK;
+}
+
+/* Reads the frame at `frame` as far as the bytes go; an unfinished one is taken up again where it stopped. */
+static int read_frame(struct kr_scanner *scanner, const char *frame, const char *end, int with_offset, const char **stopped)
+{
+    const char *at = frame + (scanner->stage ? scanner->cursor : 0);
+    int read = OK;
+    *stopped = at;
+    if (!scanner->stage) {
+        if ((read = frame_head(scanner, &at, end, with_offset)) != OK) {
+            *stopped = at;
+            return read;
+        }
+        scanner->stage = 1;
+    }
+    while (scanner->args < scanner->argc && (read = argument(scanner, frame, &at, end)) == OK)
+        ;
+    scanner->cursor = (uint64_t)(at - frame);
+    *stopped = at;
+    return read;
+}
+
+/* Commands that are the protocol's own affair: state, keep-alives and requests for an acknowledgement. */
+static int is_control(const struct kr_scanner *scanner, const char *frame)
+{
+    static const struct { const char *name; uint32_t length; } controls[] = {{"PING", 4}, {"SELECT", 6}, {"REPLCONF", 8}};
+    const char *name = frame + scanner->starts[0];
+    uint32_t length = scanner->lengths[0];
+    for (unsigned i = 0; i < sizeof controls / sizeof *controls; i++) {
+        uint32_t same = 0;
+        if (length != controls[i].length)
+            continue;
+        while (same < length && (name[same] & ~0x20) == controls[i].name[same])
+            same++;
+        if (same == length)
+            return 1;
+    }
+    return 0;
+}
+
+static int write_frame(struct kr_producer *producer, const struct kr_scanner *scanner, const char *frame, uint64_t offset)
+{
+    uint64_t length = 4 + 4 * (uint64_t)scanner->argc + scanner->total;
+    uint32_t end = 0;
+    int in_ring;
+    char *at = kr_place(producer, kr_record_span(length), &in_ring);
+    if (!at || producer->gone)
+        return producer->gone ? producer->gone : KR_E_NOMEM;
+    kr_record_pad(at, length);
+    kr_record_header(at, length, 4, 0, offset);
+    uint32_t *words = (uint32_t *)(void *)(at + KR_RECORD_BYTES);
+    char *to = (char *)(words + 1 + scanner->argc);
+    words[0] = scanner->argc;
+    for (uint32_t i = 0; i < scanner->argc; i++) {
+        uint32_t bytes = scanner->lengths[i];
+        memcpy(to + end, frame + scanner->starts[i], bytes);
+        words[1 + i] = end += bytes;
+    }
+    kr_placed(producer, length, in_ring);
+    return 0;
+}
+
+static int scan(kr_producer *producer, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t offset, int kevy, kr_scan *out)
+{
+    const char *at = bytes, *end = bytes + length, *stopped = bytes;
+    int failed = kr_producer_enter(producer), read = NEED;
+    memset(out, 0, sizeof *out);
+    if (failed)
+        return failed;
+    while (at < end && (read = read_frame(scanner, at, end, kevy, &stopped)) == OK) {
+        scanner->stage = 0;
+        if (kevy ? scanner->offset != offset : is_control(scanner, at))
+            break;
+        uint64_t own = kevy ? offset : offset + (uint64_t)(stopped - bytes);
+        if ((failed = write_frame(producer, scanner, at, own)))
+            break;
+        at = stopped;
+        out->frames++;
+        out->last_offset = own;
+        offset += (uint64_t)kevy;
+        /* In steps, so that the other side works on what is there while this one goes on. */
+        if (producer->staged - producer->tail >= producer->capacity / 8)
+            kr_producer_publish_locked(producer);
+    }
+    out->consumed = (uint64_t)(at - bytes);
+    out->stopped_at = (uint64_t)(stopped - bytes);
+    out->why = read == NEED || at == end ? KR_SCAN_NEED : read == OK && kevy ? KR_SCAN_GAP : KR_SCAN_OTHER;
+    if (out->why != KR_SCAN_NEED)
+        scanner->stage = 0;
+    int bits = kr_finish(producer);
+    if (failed || read == NOMEM)
+        return failed ? failed : KR_E_NOMEM;
+    return bits;
+}
+
+int kr_scan_kevy(kr_producer *producer, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t next_offset, kr_scan *out)
+{
+    return scan(producer, scanner, bytes, length, next_offset, 1, out);
+}
+
+int kr_scan_redis(kr_producer *producer, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t base_offset, kr_scan *out)
+{
+    return scan(producer, scanner, bytes, length, base_offset, 0, out);
+}

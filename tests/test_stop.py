@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import select
 import signal
 import threading
@@ -54,3 +56,11 @@ def test_after_close_it_keeps_its_answer_and_touches_no_descriptor() -> None:
     assert stop.wait(0)
     assert stop.fileno() == -1
     stop.close()
+
+
+def test_one_that_nobody_holds_gives_its_descriptor_back() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        StopSignal().set()
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) < before + 20

@@ -46,6 +46,9 @@ class StopSignal:
         if fd >= 0:
             os.close(fd)
 
+    def __del__(self) -> None:
+        self.close()
+
     def __enter__(self) -> StopSignal:
         return self
 

@@ -13,7 +13,7 @@ import pytest
 from kevy_ring import SnapshotError
 from kevy_ring.replica.entry import Entry, Stream
 from kevy_ring.shard import Snapshot
-from kevy_ring.shard.assembly import LoadAbandoned, SnapshotAssembly
+from kevy_ring.shard.assembly import SnapshotAssembly, StopAsked
 from kevy_ring.shard.sinks.memory import MemorySink
 from keyspaces import comparable, differences
 from recording_sink import RecordingSink
@@ -213,7 +213,7 @@ def test_a_stop_inside_a_long_load_abandons_it(start_redis: Callable[..., RedisS
     assembly.begin()
     assembly.feed(body)
     answers = iter([False, False, True])
-    with pytest.raises(LoadAbandoned):
+    with pytest.raises(StopAsked):
         assembly.finish(5, lambda: next(answers))
     assert list(sink.keyspace()) == [b"old"]
     assert not assembly.in_progress

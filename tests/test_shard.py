@@ -197,6 +197,25 @@ def test_no_offset_is_marked_inside_a_transaction(pair: Pair) -> None:
     assert sender.applied_offset == 3
 
 
+@pytest.mark.parametrize("durable", [False, True])
+def test_an_open_transaction_does_not_keep_an_idle_shard_busy(pair: Pair, durable: bool) -> None:
+    sender, receiver = pair
+    sink = RecordingSink(durable=durable)
+    sink.in_transaction = True
+    shard = Shard(receiver, sink, flush_interval_s=0.01)
+    sender.send(frames(0, 1)[0])
+    asked = 0
+    until = time.monotonic() + 0.5
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return time.monotonic() > until
+
+    shard.run(stop)
+    assert asked < 20
+
+
 def test_a_snapshot_is_loaded_in_one_step_at_its_end(pair: Pair) -> None:
     sender, receiver = pair
     sink = RecordingSink()
@@ -336,6 +355,21 @@ def test_a_run_stops_when_it_is_told_to_and_can_go_on(pair: Pair) -> None:
     sender.close()
     assert shard.run(lambda: False).end is RunEnd.SENDER_GONE
     assert sink.applied == list(range(10))
+
+
+def test_a_stop_inside_a_batch_of_slow_events_ends_it_between_two_of_them(pair: Pair) -> None:
+    sender, receiver = pair
+    sink = RecordingSink(during=lambda: time.sleep(0.02))
+    shard = Shard(receiver, sink)
+    sender.send_many(frames(0, 1000))
+    began = time.monotonic()
+    result = shard.run(lambda: time.monotonic() - began > 0.1)
+    assert result.end is RunEnd.STOPPED
+    assert 0 < result.frames < 1000
+    assert sink.applied == list(range(result.frames))
+    assert sender.applied_offset == result.applied_offset == result.frames - 1
+    with receiver.drain(max_events=1) as batch:
+        assert [event.offset for event in batch if isinstance(event, Frame)] == [result.frames]
 
 
 def test_the_counts_are_published_in_the_header(pair: Pair) -> None:

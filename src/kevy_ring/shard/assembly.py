@@ -16,8 +16,8 @@ from kevy_ring.shard.sinks.sink import Sink, Stage
 from kevy_ring.shard.snapshot import Snapshot, SnapshotFormat
 
 
-class LoadAbandoned(Exception):
-    """The shard was told to stop while a snapshot was being loaded; nothing of it was applied."""
+class StopAsked(Exception):
+    """The shard was told to stop inside a batch; the event that it was at is not applied."""
 
 
 class SnapshotBody(Protocol):
@@ -131,7 +131,7 @@ class SnapshotAssembly:
     def finish(self, ack_offset: int, abandoned: Callable[[], bool] = lambda: False) -> Snapshot:
         """The body is whole: swap it in, in one step.
 
-        ``abandoned`` is asked between groups of entries; once it is true LoadAbandoned is raised. Raises SnapshotError
+        ``abandoned`` is asked between groups of entries; once it is true StopAsked is raised. Raises SnapshotError
         when the body is not whole. Whatever is raised, the sink holds what it held and the snapshot is forgotten.
         """
         try:
@@ -146,7 +146,7 @@ class SnapshotAssembly:
             raise SnapshotError(f"a body of {self.size_bytes} bytes in no known format", at=self.size_bytes)
         for group in body.finish():
             if abandoned():
-                raise LoadAbandoned
+                raise StopAsked
             self._add(group)
         snapshot = Snapshot(body.format, ack_offset, self.size_bytes, self.count, body.skipped())
         stage.commit(snapshot)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kevy_ring.errors import RemoteProtocolError
 from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
-from kevy_ring.shard.assembly import LoadAbandoned, SnapshotAssembly
+from kevy_ring.shard.assembly import SnapshotAssembly, StopAsked
 from kevy_ring.shard.sinks.sink import Sink
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: How long ``run`` sleeps at most before it asks ``stop`` again.
 POLL_S = 0.1
+#: After this long inside one batch ``stop`` is asked before each further event: a sink may need long for one.
+PATIENCE_S = 0.25
 #: How often a durable sink is flushed while events flow; the runner acknowledges about as often.
 FLUSH_INTERVAL_S = 0.1
 
@@ -113,7 +115,10 @@ class Shard:
         return count
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> RunResult:
-        """Apply until ``stop()`` is true (asked at least every 0.1 s, and inside a long load) or the sender is gone.
+        """Apply until ``stop()`` is true or the sender is gone.
+
+        ``stop`` is asked between batches, at least every 0.1 s while nothing comes, and inside a batch or a load that
+        takes long.
 
         When the sender is gone all that it published is applied first. Raises what ``tick`` raises; what was applied
         before is marked.
@@ -143,12 +148,16 @@ class Shard:
                     if gone:
                         return RunEnd.SENDER_GONE
                     self._receiver.wait(self._wait_s())
-            except LoadAbandoned:
+            except StopAsked:
                 break
         return RunEnd.STOPPED
 
+    @property
+    def _in_transaction(self) -> bool:
+        return bool(getattr(self._sink, "in_transaction", False))
+
     def _wait_s(self) -> float:
-        if not self._unmarked:
+        if not self._unmarked or self._in_transaction:
             return POLL_S
         return min(POLL_S, max(0.0, self._flushed_at + self._flush_interval_s - time.monotonic()))
 
@@ -172,7 +181,10 @@ class Shard:
 
     def _apply_each(self, batch: Batch) -> None:
         apply = self._sink.apply
+        patient_until = time.monotonic() + PATIENCE_S
         for at, event in enumerate(batch):
+            if time.monotonic() > patient_until and self._stop():
+                raise StopAsked
             if isinstance(event, Frame):
                 if self.in_snapshot:
                     raise RemoteProtocolError(f"a frame (offset {event.offset}) inside a snapshot")
@@ -204,7 +216,7 @@ class Shard:
 
     def _settle(self, *, now: bool = False) -> None:
         """Mark what is applied, once it is where it has to be."""
-        if not self._unmarked or getattr(self._sink, "in_transaction", False):
+        if not self._unmarked or self._in_transaction:
             return
         if self._sink.durable:
             at = time.monotonic()

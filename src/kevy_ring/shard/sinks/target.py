@@ -45,6 +45,8 @@ class Target:
         self._broken: SinkError | None = None
         try:
             self._connection.connect()
+        except (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.ResponseError) as error:
+            raise self._refused(str(error)) from None
         except (exceptions.RedisError, OSError) as error:
             raise self._lost(error) from None
         self._socket: socket.socket = self._connection._sock
@@ -95,6 +97,8 @@ class Target:
     def close(self) -> None:
         """Drop the connection; a second call does nothing."""
         self._connection.disconnect()
+        # redis-py would connect anew by itself, to another database and with no transaction.
+        self._broken = self._broken or SinkError(self._name, reason="io", detail="this connection was closed")
 
     def _refused(self, text: str) -> SinkError:
         return SinkError(self._name, reason="refused", detail=self._url.scrub(text))

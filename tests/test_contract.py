@@ -678,6 +678,16 @@ class TestViews:
 
 
 class TestSnapshots:
+    def test_the_snapshot_of_an_empty_upstream_is_applied_without_an_offset(self, pair: Pair) -> None:
+        sender, receiver = pair
+        sender.send_many([SnapshotBegin(), SnapshotEnd(0)])
+        with receiver.drain():
+            pass
+        assert sender.loading
+        receiver.mark_applied(None)
+        assert not sender.loading
+        assert sender.applied_offset is None
+
     def test_loading_lasts_from_the_begin_that_was_sent_to_the_end_that_was_applied(self, pair: Pair) -> None:
         sender, receiver = pair
         assert not sender.loading

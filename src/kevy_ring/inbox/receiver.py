@@ -154,6 +154,9 @@ class ReplicaInboxReceiver(Consumer):
                 return None
             self.wait(left)
 
+    def __enter__(self) -> ReplicaInboxReceiver:
+        return self
+
     def __iter__(self) -> Iterator[ReplicaApply]:
         while True:
             try:
@@ -163,16 +166,20 @@ class ReplicaInboxReceiver(Consumer):
             if event is not None:
                 yield event
 
-    def mark_applied(self, offset: int) -> None:
+    def mark_applied(self, offset: int | None) -> None:
         """Tell the sender's side that everything up to ``offset`` is applied. May go back after a snapshot.
 
-        Inside an open batch, a SnapshotEnd counts as applied when the iteration has reached it.
+        None: nothing of the stream is applied (what an empty upstream's snapshot stands for). Inside an open batch, a SnapshotEnd counts as applied when the iteration has reached it.
         """
-        offset = checked_offset(offset)
+        number = 0 if offset is None else checked_offset(offset)
         handle = self._handle or self._claim()
         batch = self._open_batch
         ended = self._snapshots_released + (batch.snapshots_ended() if isinstance(batch, Batch) else 0)
-        words = ((_WORD_APPLIED, offset), (_WORD_HAS_APPLIED, 1), (_WORD_SNAPSHOTS_APPLIED, ended))
+        words = (
+            (_WORD_APPLIED, number),
+            (_WORD_HAS_APPLIED, int(offset is not None)),
+            (_WORD_SNAPSHOTS_APPLIED, ended),
+        )
         for which, value in words:
             code = lib.kr_consumer_set_word(handle, which, value)
             if code < 0:

@@ -224,9 +224,7 @@ class Shard:
                 return
             self._sink.flush()
             self._flushed_at = at
-        # A kevy snapshot of offset 0 stands before the first frame: there is no offset to mark.
-        if self.applied_offset is not None:
-            self._receiver.mark_applied(self.applied_offset)
+        self._receiver.mark_applied(self.applied_offset)  # None: a kevy snapshot of offset 0, before the first frame
         self._unmarked = False
 
     def _settle_what_can_be(self) -> None:

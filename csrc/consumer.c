@@ -12,17 +12,10 @@
 #define KIND_FRAME 4u
 #define KIND_LAST 4u
 
-#if defined(__x86_64__) || defined(__i386__)
-#define relax() __builtin_ia32_pause()
-#elif defined(__aarch64__)
-#define relax() __asm__ volatile("yield")
-#else
-#define relax() ((void)0)
-#endif
-
 static int foreign(const struct kr_consumer *consumer) { return consumer->generation != kr_generation(); }
 
-static int enter(struct kr_consumer *consumer)
+/* Locks a usable handle, or says why not. */
+int kr_consumer_enter(struct kr_consumer *consumer)
 {
     if (foreign(consumer))
         return KR_E_FORKED;
@@ -34,7 +27,7 @@ static int enter(struct kr_consumer *consumer)
     return 0;
 }
 
-static int leave(struct kr_consumer *consumer, int answer)
+int kr_consumer_leave(struct kr_consumer *consumer, int answer)
 {
     pthread_mutex_unlock(&consumer->lock);
     return answer;
@@ -71,7 +64,7 @@ kr_consumer *kr_consumer_open(kr_map *map, char *area, kr_failure *why)
         free(consumer);
         return NULL;
     }
-    consumer->head = consumer->drained = consumer->tail_cache = load_acquire(&header->head);
+    consumer->head = consumer->drained = load_acquire(&header->head);
     uint64_t tail = load_acquire(&header->tail);
     if (tail - consumer->head > consumer->capacity || (consumer->head & 7)) {
         why->code = KR_E_CORRUPT;
@@ -165,46 +158,6 @@ static int read_record(const char *at, uint64_t available, struct kr_record *out
     return 0;
 }
 
-static void ring_self(struct kr_consumer *consumer)
-{
-    if (!consumer->rung_by_self) {
-        consumer->rung_by_self = 1;
-        kr_bell_ring(consumer->data_bell);
-    }
-}
-
-/* Empties the FIFO and raises the request, in this order and before the look at tail that follows. */
-static void arm(struct kr_consumer *consumer)
-{
-    struct kr_header *header = consumer->header;
-    /* Pairs with the release store in ring_data_bell(). */
-    uint64_t reply = load_acquire(&header->data_reply);
-    if (reply == consumer->data_request || consumer->rung_by_self) {
-        kr_bell_clear(consumer->data_bell);
-        consumer->rung_by_self = 0;
-    }
-    if (reply == consumer->data_request)
-        store_seq_cst(&header->data_request, ++consumer->data_request);
-}
-
-/* Keeps a watched descriptor honest after a drain: readable exactly when there is something to see. */
-static void tend_descriptor(struct kr_consumer *consumer, uint64_t end, uint64_t tail)
-{
-    struct kr_header *header = consumer->header;
-    if (end != tail) {
-        if (load_acquire(&header->data_reply) != consumer->data_request)
-            ring_self(consumer);
-        return;
-    }
-    if (load_acquire(&consumer->peer.claim->epoch) != consumer->peer.epoch)
-        kr_bell_epoll(consumer->data_bell, &consumer->peer, &consumer->wait_fd);
-    int gone = kr_peer_gone(&consumer->peer) != 0;
-    if (!(gone && consumer->rung_by_self))
-        arm(consumer);
-    if (gone || load_seq_cst(&header->tail) != end)
-        ring_self(consumer);
-}
-
 /* The idle path: one load of a shared word, no lock. Not while a descriptor is watched, which wants tending. */
 static int nothing_to_drain(struct kr_consumer *consumer)
 {
@@ -216,17 +169,17 @@ int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t 
 {
     if (nothing_to_drain(consumer))
         return 0;
-    int refused = enter(consumer);
+    int refused = kr_consumer_enter(consumer);
     if (refused)
         return refused;
     if (consumer->drained != consumer->head)
-        return leave(consumer, KR_E_BUSY);
+        return kr_consumer_leave(consumer, KR_E_BUSY);
     uint64_t head = consumer->head, position = head, count = 0;
     /* Pairs with the store of tail in kr_producer_publish_locked(). */
     uint64_t tail = load_acquire(&consumer->header->tail);
     struct columns to = split_columns(columns, max_records);
     if (tail - head > consumer->capacity)
-        return leave(consumer, fault(consumer, head, 1));
+        return kr_consumer_leave(consumer, fault(consumer, head, 1));
     out->position = head;
     out->index = head & consumer->mask;
     out->fragment = out->flags = 0;
@@ -239,7 +192,7 @@ int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t 
         if (wrong) {
             if (count)
                 break; /* what stands before the fault is whole: deliver it first */
-            return leave(consumer, fault(consumer, position, wrong));
+            return kr_consumer_leave(consumer, fault(consumer, position, wrong));
         }
         uint64_t span = kr_record_span(record.length);
         if (count && (record.flags || position + span - head > max_bytes))
@@ -268,25 +221,25 @@ int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t 
         store_relaxed(&consumer->header->last_drain_ns, kr_now_coarse_ns());
     }
     if (consumer->wait_fd >= 0)
-        tend_descriptor(consumer, position, tail);
+        kr_consumer_tend(consumer, position, tail);
     pthread_mutex_unlock(&consumer->lock);
     return (int64_t)count;
 }
 
 int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t events, int done)
 {
-    int refused = enter(consumer);
+    int refused = kr_consumer_enter(consumer);
     struct kr_header *header = consumer->header;
     if (refused)
         return refused;
     if (position - consumer->head > consumer->drained - consumer->head)
-        return leave(consumer, KR_E_ARGUMENT);
+        return kr_consumer_leave(consumer, KR_E_ARGUMENT);
     uint64_t freed = position - consumer->head;
     consumer->head = position;
     if (done)
         consumer->drained = position;
     if (!freed)
-        return leave(consumer, 0);
+        return kr_consumer_leave(consumer, 0);
     consumer->events_out += events;
     consumer->bytes_out += freed;
     store_relaxed(&header->events_out, consumer->events_out);
@@ -304,72 +257,7 @@ int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t event
             store_relaxed(&header->space_wakes, ++consumer->space_wakes);
         }
     }
-    return leave(consumer, 0);
-}
-
-static int look(struct kr_consumer *consumer)
-{
-    int gone = kr_peer_gone(&consumer->peer);
-    /* After the claim: what a peer published before it went is visible now. */
-    if (load_seq_cst(&consumer->header->tail) != consumer->drained)
-        return KR_WAIT_READY;
-    return gone ? KR_WAIT_GONE : KR_WAIT_TIMEOUT;
-}
-
-static int spin(struct kr_consumer *consumer, int64_t spin_ns)
-{
-    uint64_t until = kr_now_ns() + (uint64_t)spin_ns;
-    do {
-        for (int i = 0; i < 64; i++) {
-            if (load_acquire(&consumer->header->tail) != consumer->drained)
-                return 1;
-            relax();
-        }
-    } while (kr_now_ns() < until);
-    return 0;
-}
-
-int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns)
-{
-    int refused = enter(consumer);
-    if (refused)
-        return refused;
-    int found = look(consumer);
-    pthread_mutex_unlock(&consumer->lock);
-    if (found || timeout_ns == 0)
-        return found;
-    uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : kr_now_ns() + (uint64_t)timeout_ns;
-    if (spin_ns > 0 && spin(consumer, timeout_ns > 0 && timeout_ns < spin_ns ? timeout_ns : spin_ns))
-        return KR_WAIT_READY;
-    for (;;) {
-        if ((refused = enter(consumer)))
-            return refused;
-        arm(consumer);
-        found = look(consumer);
-        if (found && consumer->wait_fd >= 0)
-            ring_self(consumer); /* the FIFO was emptied, but there is something to see */
-        pthread_mutex_unlock(&consumer->lock);
-        if (found)
-            return found;
-        uint64_t now = kr_now_ns();
-        if (now >= deadline)
-            return KR_WAIT_TIMEOUT;
-        int64_t left = timeout_ns < 0 ? -1 : (int64_t)(deadline - now);
-        /* Also after a slice without news: a signal just before the sleep did not interrupt it. */
-        if (kr_bell_wait(consumer->data_bell, &consumer->peer, left) <= 0 && kr_now_ns() < deadline)
-            return KR_WAIT_INTERRUPTED;
-    }
-}
-
-int kr_consumer_wait_fd(kr_consumer *consumer)
-{
-    int refused = enter(consumer);
-    if (refused)
-        return refused;
-    int fd = kr_bell_epoll(consumer->data_bell, &consumer->peer, &consumer->wait_fd);
-    if (fd >= 0)
-        tend_descriptor(consumer, consumer->drained, load_acquire(&consumer->header->tail));
-    return leave(consumer, fd < 0 ? KR_E_SYSTEM : fd);
+    return kr_consumer_leave(consumer, 0);
 }
 
 int kr_consumer_peer(kr_consumer *consumer, kr_role_info *out)

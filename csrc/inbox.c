@@ -83,12 +83,6 @@ int kr_finish(struct kr_producer *producer)
     return answer;
 }
 
-static int abandon(struct kr_producer *producer, int error)
-{
-    kr_producer_unlock(producer);
-    return error;
-}
-
 static int sums_to(const uint32_t *lengths, uint64_t count, uint64_t total)
 {
     uint64_t sum = 0;
@@ -110,7 +104,7 @@ int kr_send_frame(kr_producer *producer, uint64_t offset, const char *joined, ui
         return refused;
     char *at = kr_place(producer, kr_record_span(length), &in_ring);
     if (producer->gone || !at)
-        return abandon(producer, producer->gone ? producer->gone : KR_E_NOMEM);
+        return kr_producer_leave(producer, producer->gone ? producer->gone : KR_E_NOMEM);
     encode_frame(at, offset, joined, total, lengths, argc);
     kr_placed(producer, length, in_ring);
     return kr_finish(producer);
@@ -126,7 +120,7 @@ int kr_send_plain(kr_producer *producer, uint32_t kind, uint64_t offset, const c
         return refused;
     char *at = kr_place(producer, kr_record_span(length), &in_ring);
     if (producer->gone || !at)
-        return abandon(producer, producer->gone ? producer->gone : KR_E_NOMEM);
+        return kr_producer_leave(producer, producer->gone ? producer->gone : KR_E_NOMEM);
     encode_plain(at, kind, offset, bytes, length);
     kr_placed(producer, length, in_ring);
     return kr_finish(producer);
@@ -156,7 +150,7 @@ int kr_send_many(kr_producer *producer, uint64_t count, const uint8_t *kinds, co
         uint64_t length = frame ? frame_length(bytes, argcs[i]) : bytes;
         char *at = length > KR_LENGTH_MAX ? NULL : kr_place(producer, kr_record_span(length), &in_ring);
         if (producer->gone)
-            return abandon(producer, producer->gone);
+            return kr_producer_leave(producer, producer->gone);
         if (!at) {
             *accepted = i;
             return kr_finish(producer);
@@ -181,7 +175,7 @@ int kr_commit_chunk(kr_producer *producer, uint64_t length)
     if (refused)
         return refused;
     if (!producer->reserved || length > producer->reserved - 1)
-        return abandon(producer, KR_E_ARGUMENT);
+        return kr_producer_leave(producer, KR_E_ARGUMENT);
     char *reserved = kr_producer_at(producer, producer->staged);
     producer->reserved = 0;
     if (!producer->overflow.events) {
@@ -193,7 +187,7 @@ int kr_commit_chunk(kr_producer *producer, uint64_t length)
     kr_bell_ring(producer->space_bell); /* the pump waited for the reservation to end */
     char *at = kr_place(producer, kr_record_span(length), &in_ring);
     if (producer->gone || !at)
-        return abandon(producer, producer->gone ? producer->gone : KR_E_NOMEM);
+        return kr_producer_leave(producer, producer->gone ? producer->gone : KR_E_NOMEM);
     encode_plain(at, KIND_CHUNK, 0, reserved + KR_RECORD_BYTES, length);
     kr_placed(producer, length, in_ring);
     return kr_finish(producer);

@@ -3,7 +3,6 @@
  * Why it is safe: only this side writes tail, only the consumer writes head, both only grow. Bytes in
  * [head, tail) belong to the consumer, all others to the producer. A stale head only hides free space. */
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -78,21 +77,6 @@ void kr_producer_publish_locked(struct kr_producer *producer)
     uint64_t request = load_seq_cst(&header->data_request);
     if (request != producer->data_reply)
         ring_data_bell(producer, request);
-}
-
-/* Asks to be woken when `wanted` bytes are free. Returns 1 when they are free already. */
-int kr_producer_arm(struct kr_producer *producer, uint64_t wanted)
-{
-    struct kr_header *header = producer->header;
-    store_relaxed(&header->space_wanted, producer->staged + wanted - producer->capacity);
-    store_seq_cst(&header->space_request, ++producer->space_request);
-    uint64_t head = load_seq_cst(&header->head);
-    if (producer->tail - head > producer->capacity) {
-        producer->gone = KR_E_CORRUPT;
-        return 1;
-    }
-    producer->head_cache = head;
-    return producer->capacity - (producer->staged - head) >= wanted;
 }
 
 kr_producer *kr_producer_open(kr_map *map, char *area, kr_failure *why)
@@ -181,7 +165,7 @@ int kr_producer_enter(struct kr_producer *producer)
     return refused;
 }
 
-static int leave(struct kr_producer *producer, int answer)
+int kr_producer_leave(struct kr_producer *producer, int answer)
 {
     kr_producer_unlock(producer);
     return answer;
@@ -219,7 +203,7 @@ int64_t kr_producer_write_many(kr_producer *producer, const char *joined, uint64
     if (refused)
         return refused;
     if (producer->reserved)
-        return leave(producer, KR_E_BUSY);
+        return kr_producer_leave(producer, KR_E_BUSY);
     uint64_t room = producer->capacity - (producer->staged - producer->head_cache);
     for (; done < count; done++) {
         uint64_t length = lengths[done], span = kr_record_span(length);
@@ -234,10 +218,10 @@ int64_t kr_producer_write_many(kr_producer *producer, const char *joined, uint64
     }
     kr_producer_publish_locked(producer);
     if (producer->gone)
-        return leave(producer, producer->gone);
+        return kr_producer_leave(producer, producer->gone);
     if (done < count) {
         if (kr_record_span(lengths[done]) > producer->capacity && done == 0)
-            return leave(producer, KR_E_TOO_LARGE);
+            return kr_producer_leave(producer, KR_E_TOO_LARGE);
         count_full(producer);
     }
     kr_producer_unlock(producer);
@@ -251,15 +235,15 @@ int64_t kr_producer_reserve(kr_producer *producer, uint64_t length)
     if (refused)
         return refused;
     if (producer->reserved)
-        return leave(producer, KR_E_BUSY);
+        return kr_producer_leave(producer, KR_E_BUSY);
     if (length > KR_LENGTH_MAX || kr_record_span(length) > producer->capacity)
-        return leave(producer, KR_E_TOO_LARGE);
+        return kr_producer_leave(producer, KR_E_TOO_LARGE);
     /* Behind an overflow a reservation in the ring would overtake it. */
     if (producer->overflow.events || kr_producer_room(producer, kr_record_span(length)) < kr_record_span(length)) {
         if (producer->gone)
-            return leave(producer, producer->gone);
+            return kr_producer_leave(producer, producer->gone);
         count_full(producer);
-        return leave(producer, -100);
+        return kr_producer_leave(producer, -100);
     }
     producer->reserved = length + 1;
     int64_t index = (int64_t)((producer->staged + KR_RECORD_BYTES) & producer->mask);
@@ -273,12 +257,12 @@ int kr_producer_commit(kr_producer *producer, uint64_t length)
     if (refused)
         return refused;
     if (!producer->reserved || length > producer->reserved - 1)
-        return leave(producer, KR_E_ARGUMENT);
+        return kr_producer_leave(producer, KR_E_ARGUMENT);
     char *at = kr_producer_at(producer, producer->staged);
     memset(at + KR_RECORD_BYTES + length, 0, kr_record_span(length) - KR_RECORD_BYTES - length);
     stage(producer, length, 0, 0);
     producer->reserved = 0;
-    return leave(producer, 0);
+    return kr_producer_leave(producer, 0);
 }
 
 int kr_producer_abort(kr_producer *producer)
@@ -289,7 +273,7 @@ int kr_producer_abort(kr_producer *producer)
     producer->reserved = 0;
     if (producer->overflow.events)
         kr_bell_ring(producer->space_bell); /* the pump waited for the reservation to end */
-    return leave(producer, 0);
+    return kr_producer_leave(producer, 0);
 }
 
 int kr_producer_publish(kr_producer *producer)
@@ -298,52 +282,7 @@ int kr_producer_publish(kr_producer *producer)
     if (refused)
         return refused;
     kr_producer_publish_locked(producer);
-    return leave(producer, 0);
-}
-
-int kr_producer_wait(kr_producer *producer, uint64_t length, int64_t timeout_ns)
-{
-    uint64_t wanted = kr_record_span(length);
-    uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : kr_now_ns() + (uint64_t)timeout_ns;
-    if (length > KR_LENGTH_MAX || wanted > producer->capacity)
-        return KR_E_TOO_LARGE;
-    for (;;) {
-        int refused = kr_producer_enter(producer);
-        if (refused)
-            return refused == KR_E_PEER_CLOSED || refused == KR_E_PEER_DEAD ? KR_WAIT_GONE : refused;
-        int ready = kr_producer_room(producer, wanted) >= wanted;
-        if (!ready) {
-            kr_bell_clear(producer->space_bell); /* before the look in kr_producer_arm() */
-            ready = kr_producer_arm(producer, wanted);
-        }
-        kr_producer_unlock(producer);
-        if (ready)
-            return KR_WAIT_READY;
-        uint64_t now = kr_now_ns();
-        if (now >= deadline)
-            return KR_WAIT_TIMEOUT;
-        int64_t left = timeout_ns < 0 ? -1 : (int64_t)(deadline - now);
-        /* Also after a slice without news: a signal just before the sleep did not interrupt it. */
-        if (kr_bell_wait(producer->space_bell, &producer->peer, left) <= 0 && kr_now_ns() < deadline)
-            return KR_WAIT_INTERRUPTED;
-    }
-}
-
-/* A descriptor for selectors that becomes readable when `length` bytes fit or the consumer is gone. */
-int kr_producer_wait_fd(kr_producer *producer, uint64_t length)
-{
-    if (foreign(producer))
-        return KR_E_FORKED;
-    if (producer->closed)
-        return KR_E_CLOSED;
-    if (length > KR_LENGTH_MAX || kr_record_span(length) > producer->capacity)
-        return KR_E_TOO_LARGE;
-    kr_producer_lock(producer);
-    int fd = kr_bell_epoll(producer->space_bell, &producer->peer, &producer->wait_fd);
-    kr_bell_clear(producer->space_bell);
-    if (kr_producer_usable(producer) || kr_producer_arm(producer, kr_record_span(length)))
-        kr_bell_ring(producer->space_bell);
-    return leave(producer, fd < 0 ? KR_E_SYSTEM : fd);
+    return kr_producer_leave(producer, 0);
 }
 
 /* 0, or how the consumer ended; never blocks on the lock's owner for long. */
@@ -353,7 +292,7 @@ int kr_producer_peer(kr_producer *producer, kr_role_info *out)
     if (foreign(producer))
         return KR_E_FORKED;
     kr_producer_lock(producer);
-    return leave(producer, kr_producer_usable(producer));
+    return kr_producer_leave(producer, kr_producer_usable(producer));
 }
 
 int kr_producer_set_word(kr_producer *producer, uint32_t which, uint64_t value)

@@ -81,17 +81,14 @@ struct kr_consumer {
     uint64_t capacity, mask;
     uint64_t head;       /* released */
     uint64_t drained;    /* end of the open batch */
-    uint64_t tail_cache; /* may be stale: then there is more to read than it says, never less */
     uint64_t data_request, space_reply;
     uint64_t events_out, bytes_out, drains, space_wakes;
-    uint64_t batch_events;
     uint64_t fault_position;
     int fault_field; /* 0: none */
     int data_bell, space_bell, wait_fd;
     int rung_by_self; /* the FIFO holds a byte that no request asked for */
     uint32_t generation;
     kr_word32 closed;
-    int armed;
     struct kr_role role;
     struct kr_peer peer;
 };
@@ -120,7 +117,6 @@ static inline int kr_peer_gone(const struct kr_peer *peer)
 
 /* doorbell.c */
 int kr_bell_open(const char *name, const char *suffix, int create, kr_failure *why);
-int kr_bell_unlink(const char *name);
 void kr_bell_ring(int bell);
 void kr_bell_clear(int bell);
 int kr_bell_wait(int bell, struct kr_peer *peer, int64_t timeout_ns);
@@ -128,13 +124,24 @@ int kr_bell_epoll(int bell, struct kr_peer *peer, int *epoll_fd);
 uint64_t kr_now_ns(void);
 uint64_t kr_now_coarse_ns(void);
 
-/* producer.c, under the lock */
+/* producer.c: kr_producer_enter() locks a usable handle or says why not; the others are called under the lock */
+int kr_producer_enter(struct kr_producer *producer);
+int kr_producer_leave(struct kr_producer *producer, int answer);
 int kr_producer_usable(struct kr_producer *producer);
 void kr_producer_publish_locked(struct kr_producer *producer);
 uint64_t kr_producer_room(struct kr_producer *producer, uint64_t wanted);
 void kr_producer_lock(struct kr_producer *producer);
 void kr_producer_unlock(struct kr_producer *producer);
-int kr_producer_arm(struct kr_producer *producer, uint64_t wanted_span);
+
+/* producer_wait.c, under the lock */
+int kr_producer_arm(struct kr_producer *producer, uint64_t wanted);
+
+/* consumer.c */
+int kr_consumer_enter(struct kr_consumer *consumer);
+int kr_consumer_leave(struct kr_consumer *consumer, int answer);
+
+/* consumer_wait.c, under the lock */
+void kr_consumer_tend(struct kr_consumer *consumer, uint64_t end, uint64_t tail);
 
 static inline char *kr_producer_at(struct kr_producer *producer, uint64_t position)
 {
@@ -158,8 +165,6 @@ static inline void kr_record_pad(char *at, uint64_t length)
     if (span > KR_RECORD_BYTES)
         *(uint64_t *)(void *)(at + span - 8) = 0;
 }
-
-int kr_producer_enter(struct kr_producer *producer);
 
 /* inbox.c, under the producer's lock: a place for the next record, its counting, and the end (which unlocks). */
 char *kr_place(struct kr_producer *producer, uint64_t span, int *in_ring);

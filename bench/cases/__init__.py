@@ -1,0 +1,1 @@
+"""The cases. A module has ``WHAT``, ``METRICS``, ``GOALS`` and ``contenders(quick) -> list[Contender]``."""

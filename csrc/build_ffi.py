@@ -19,6 +19,7 @@ SOURCES = [
     "overflow.c",
     "inbox.c",
     "scan.c",
+    "columns.c",
 ]
 
 

@@ -111,23 +111,6 @@ void kr_consumer_free(kr_consumer *consumer)
 /* The area was frozen for views that outlive their batch; go on with a new mapping of the same pages. */
 void kr_consumer_rebase(kr_consumer *consumer, char *area) { consumer->data = area; }
 
-struct columns {
-    uint64_t *offsets, *starts;
-    uint32_t *lengths, *argcs;
-    uint8_t *kinds;
-};
-
-static struct columns split_columns(char *columns, uint64_t records)
-{
-    struct columns out;
-    out.offsets = (uint64_t *)(void *)columns;
-    out.starts = out.offsets + records;
-    out.lengths = (uint32_t *)(void *)(out.starts + records);
-    out.argcs = out.lengths + records;
-    out.kinds = (uint8_t *)(out.argcs + records);
-    return out;
-}
-
 /* Reads one header once, checks it against what is published. Returns 0 or the number of the wrong field. */
 static int read_record(const char *at, uint64_t available, struct kr_record *out, uint32_t *argc)
 {
@@ -177,7 +160,7 @@ int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t 
     uint64_t head = consumer->head, position = head, count = 0;
     /* Pairs with the store of tail in kr_producer_publish_locked(). */
     uint64_t tail = load_acquire(&consumer->header->tail);
-    struct columns to = split_columns(columns, max_records);
+    struct kr_columns to = kr_split_columns(columns, max_records);
     if (tail - head > consumer->capacity)
         return kr_consumer_leave(consumer, fault(consumer, head, 1));
     out->position = head;

@@ -95,7 +95,7 @@ int kr_send_frame(kr_producer *producer, uint64_t offset, const char *joined, ui
 {
     uint64_t length = frame_length(total, argc);
     int in_ring;
-    if (!sums_to(lengths, argc, total))
+    if (argc == 0 || !sums_to(lengths, argc, total))
         return KR_E_ARGUMENT;
     if (length > KR_LENGTH_MAX)
         return KR_E_TOO_LARGE;

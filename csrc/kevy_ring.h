@@ -162,6 +162,8 @@ void kr_consumer_close(kr_consumer *consumer);
 void kr_consumer_free(kr_consumer *consumer);
 void kr_consumer_rebase(kr_consumer *consumer, char *area);
 int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t max_bytes, char *columns, kr_batch *out);
+int64_t kr_batch_arguments(const char *batch, char *columns, uint64_t records, uint64_t count, uint64_t *starts, uint64_t *ends, uint64_t room);
+int64_t kr_batch_resp(const char *batch, char *columns, uint64_t records, uint64_t count, char *out, uint64_t room);
 int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t events, int done);
 int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns);
 int kr_consumer_wait_fd(kr_consumer *consumer);

@@ -93,6 +93,24 @@ struct kr_consumer {
     struct kr_peer peer;
 };
 
+/* The columns of a batch in one block of memory, `records` entries each; kevy_ring.h tells the order. */
+struct kr_columns {
+    uint64_t *offsets, *starts;
+    uint32_t *lengths, *argcs;
+    uint8_t *kinds;
+};
+
+static inline struct kr_columns kr_split_columns(char *columns, uint64_t records)
+{
+    struct kr_columns out;
+    out.offsets = (uint64_t *)(void *)columns;
+    out.starts = out.offsets + records;
+    out.lengths = (uint32_t *)(void *)(out.starts + records);
+    out.argcs = out.lengths + records;
+    out.kinds = (uint8_t *)(out.argcs + records);
+    return out;
+}
+
 /* segment.c */
 void kr_map_hold(struct kr_map *map);
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, CorruptRing
 from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
+from kevy_ring.inbox.argument_spans import ArgumentSpans
 from kevy_ring.ring.batch import Columns, RecordBatch
 from kevy_ring.ring.borrow import Borrow
 
@@ -63,15 +64,15 @@ class Batch(RecordBatch):
     numpy arrays of shape (len(batch),), one entry per event. Offsets are those of frames and snapshot ends, else 0.
     """
 
-    __slots__ = ("_argcs", "_kinds", "_offsets", "_only_frames")
+    __slots__ = ("_kinds", "_offsets", "_only_frames", "_spans")
 
-    _argcs: list[int] | None
+    _spans: ArgumentSpans | None
     _kinds: list[int] | None
     _offsets: list[int] | None
 
     def __init__(self, consumer: Any, columns: Columns | None, count: int, borrow: Borrow | None, out: Any) -> None:
         super().__init__(consumer, columns, count, borrow, out)
-        self._argcs = self._kinds = self._offsets = None
+        self._spans = self._kinds = self._offsets = None
         self._only_frames: bool = not count or bool(out.frames == count)
 
     @property
@@ -100,19 +101,43 @@ class Batch(RecordBatch):
 
         Raises :class:`CorruptRing` when the end positions do not rise, :class:`ClosedError` after the release.
         """
-        payload = self.payload(i)
-        if self._argcs is None:
-            self._argcs = self._column("argcs")
-        argc = self._argcs[i]
-        ends = struct.unpack_from(f"<{argc}I", payload, 4) if argc else ()
-        start = base = 4 + 4 * argc
-        argv = []
-        for end in ends:
-            if base + end < start or base + end > len(payload):
-                raise CorruptRing(self._consumer.name, position=self._position + i, field="end position of an argument")
-            argv.append(payload[start : base + end])
-            start = base + end
-        return argv
+        if not 0 <= i < self.count:
+            raise IndexError("batch index out of range")
+        if not self._held:
+            raise ClosedError(self._consumer.name, "released")
+        spans = self._spans or self._find_arguments()
+        view = self._borrow.view()  # type: ignore[union-attr]
+        return [view[start:end] for start, end in spans.of(i)]
+
+    def _find_arguments(self) -> ArgumentSpans:
+        """The spans of all arguments of all frames, by one call of the core for the whole batch."""
+        assert self._columns is not None
+        self._spans = spans = ArgumentSpans(self)
+        return spans
+
+    def resp(self) -> list[memoryview]:
+        """The frames as RESP commands, ready for ``socket.sendmsg``: one block of memory that may be kept.
+
+        Other events are passed over. One call of the core, no Python object per frame. Raises as :meth:`argv`.
+        """
+        if not self.count:
+            return []
+        address, columns = self._address(), self._columns
+        assert columns is not None
+        size = lib.kr_batch_resp(address, columns.memory, columns.room, self.count, ffi.NULL, 0)
+        self._refuse(size)
+        wire = bytearray(size)
+        self._refuse(lib.kr_batch_resp(address, columns.memory, columns.room, self.count, ffi.from_buffer(wire), size))
+        return [memoryview(wire)] if size else []
+
+    def _address(self) -> Any:
+        """Where the batch lies, for the core. The batch is held, and this object keeps it so during the call."""
+        return ffi.from_buffer(self.buffer)
+
+    def _refuse(self, answer: int) -> None:
+        if answer < 0:
+            position = self._position + self._column("starts")[-1 - answer] - 16
+            raise CorruptRing(self._consumer.name, position=position % 2**64, field="end position of an argument")
 
     def _event(self, i: int) -> ReplicaApply:
         kinds, offsets = self._kinds, self._offsets

@@ -169,7 +169,8 @@ class ReplicaInboxReceiver(Consumer):
     def mark_applied(self, offset: int | None) -> None:
         """Tell the sender's side that everything up to ``offset`` is applied. May go back after a snapshot.
 
-        None: nothing of the stream is applied (what an empty upstream's snapshot stands for). Inside an open batch, a SnapshotEnd counts as applied when the iteration has reached it.
+        None: nothing of the stream is applied (what an empty upstream's snapshot stands for). Inside an open batch, a
+        SnapshotEnd counts as applied when the iteration has reached it.
         """
         number = 0 if offset is None else checked_offset(offset)
         handle = self._handle or self._claim()

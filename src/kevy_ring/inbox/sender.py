@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, KevyRingError
-from kevy_ring.events import BytesLike, Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotEnd
+from kevy_ring.events import BytesLike, Frame, ReplicaApply, SnapshotBegin, SnapshotEnd
 from kevy_ring.inbox.chunk import ChunkGrant
+from kevy_ring.inbox.codec import frames_parts, joined_argv, mixed_parts, plain_parts
 from kevy_ring.inbox.frame_run import FrameRun, FrameScanner
-from kevy_ring.inbox.codec import checked_offset, joined_argv, plain_parts
 from kevy_ring.inbox.overflow import Overflow, read_overflow
 from kevy_ring.inbox.pump import WORD_SNAPSHOTS_BEGUN, WORD_SNAPSHOTS_ENDED, SendingEnd
 from kevy_ring.ring.fault import handle_fault
@@ -92,20 +92,39 @@ class ReplicaInboxSender:
         ``MemoryError`` when the overflow cannot grow.
         """
         producer = self._producer or self._claim()
-        if isinstance(event, Frame):
-            argv = event.argv if isinstance(event.argv, (list, tuple)) else list(event.argv)
-            joined, lengths = joined_argv(argv)
-            offset = checked_offset(event.offset)
-            code = lib.kr_send_frame(producer, offset, joined, len(joined), lengths, len(lengths))
-        else:
-            kind, offset, payload = plain_parts(event)
-            code = lib.kr_send_plain(producer, kind, offset, payload, len(payload))
+        if type(event) is Frame or isinstance(event, Frame):
+            argv = event.argv
+            joined = b"".join(argv)
+            lengths = list(map(len, argv))
+            try:
+                code = lib.kr_send_frame(producer, event.offset, joined, len(joined), lengths, len(lengths))
+            except OverflowError:
+                raise ValueError(f"an offset is at least 0 and below 2**64: {event.offset}") from None
+            if code:
+                self._after_send(code, event)
+            return
+        kind, offset, payload = plain_parts(event)
+        code = lib.kr_send_plain(producer, kind, offset, payload, len(payload))
         if code < 0:
             raise self._failed(code, event)
         if code:
             self._role().acted(code)
-        if not isinstance(event, Frame):
-            self._mark_snapshots((event,))
+        self._mark_snapshots((event,))
+
+    def _after_send(self, code: int, event: Frame) -> None:
+        """What is left to do for a frame that did not simply go into the ring."""
+        if code > 0:
+            self._role().acted(code)
+            return
+        if code != lib.KR_E_ARGUMENT:
+            raise self._failed(code, event)
+        # No arguments, or their lengths do not count bytes: the careful way tells which.
+        joined, lengths = joined_argv(event.argv)
+        code = lib.kr_send_frame(self._producer, event.offset, joined, len(joined), lengths, len(lengths))
+        if code < 0:
+            raise self._failed(code, event)
+        if code:
+            self._role().acted(code)
 
     def send_many(self, events: Sequence[ReplicaApply]) -> None:
         """Hand a list of events over with one publish and at most one wake-up.
@@ -117,35 +136,17 @@ class ReplicaInboxSender:
         events = events if isinstance(events, (list, tuple)) else list(events)
         if not events:
             return
-        kinds, offsets, argcs = bytearray(), [], []
-        parts: list[bytes] = []
-        lengths: list[int] = []
-        plain = False
-        for event in events:
-            if isinstance(event, Frame):
-                joined, sizes = joined_argv(event.argv if isinstance(event.argv, (list, tuple)) else list(event.argv))
-                kinds.append(Kind.FRAME)
-                offsets.append(checked_offset(event.offset))
-                lengths += sizes
-                argcs.append(len(sizes))
-            else:
-                kind, offset, joined = plain_parts(event)
-                plain = True
-                kinds.append(kind)
-                offsets.append(offset)
-                lengths.append(len(joined))
-                argcs.append(1)
-            parts.append(joined)
-        joined = b"".join(parts)
+        parts = frames_parts(events) or mixed_parts(events)
         taken = ffi.new("uint64_t *")
-        code = lib.kr_send_many(
-            producer, len(events), bytes(kinds), offsets, argcs, joined, len(joined), lengths, len(lengths), taken
-        )
+        code = lib.kr_send_many(producer, len(events), *parts.arguments, taken)
+        if code == lib.KR_E_ARGUMENT:  # lengths that do not count bytes
+            parts = mixed_parts(events)
+            code = lib.kr_send_many(producer, len(events), *parts.arguments, taken)
         if code < 0:
             raise self._failed(code, unsent=events)
         if code:
             self._role().acted(code)
-        if plain:
+        if parts.has_plain:
             self._mark_snapshots(events[: taken[0]])
         if taken[0] != len(events):
             raise MemoryError(f"ring {self.name!r}: no memory for {len(events) - taken[0]} events")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 from kevy_ring.events import BytesLike, Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
@@ -110,11 +110,7 @@ def encode_record(event: ReplicaApply) -> bytes:
         kind: int = Kind.FRAME
         offset = checked_offset(event.offset)
         joined, lengths = joined_argv(event.argv)
-        ends, total = [], 0
-        for length in lengths:
-            total += length
-            ends.append(total)
-        payload = struct.pack(f"<{1 + len(ends)}I", len(ends), *ends) + joined
+        payload = struct.pack(f"<{1 + len(lengths)}I", len(lengths), *accumulate(lengths)) + joined
     else:
         kind, offset, payload = plain_parts(event)
     record = _HEADER.pack(len(payload), kind, 0, 0, offset) + payload

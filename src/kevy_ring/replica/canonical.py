@@ -1,31 +1,16 @@
-"""The canonical bytes of a frame, the same on every path, and the digest over them."""
+"""The digest over the canonical records of frames, the same on every path."""
 
 from __future__ import annotations
 
 import hashlib
-import struct
 from collections.abc import Iterable
-from itertools import accumulate
 
-from kevy_ring.events import Frame, Kind
+from kevy_ring.events import Frame
+from kevy_ring.inbox import encode_record
 
-_HEADER = struct.Struct("<IBBHQ")
+__all__ = ["DIGEST_BYTES", "digest_frames", "encode_record"]
+
 DIGEST_BYTES = 16
-
-
-def encode_record(frame: Frame) -> bytes:
-    """The frame as a record, little-endian.
-
-    A 16-byte header (u32 payload length, u8 kind, u8 flags, u16 0, u64 offset), the payload (u32 argc, argc u32 end
-    positions of the arguments counted from the first argument's first byte, the arguments), zeros up to a multiple
-    of 8.
-    """
-    argv = frame.argv
-    argc = len(argv)
-    joined = b"".join(argv)
-    length = 4 + 4 * argc + len(joined)
-    ends = struct.pack(f"<{argc + 1}I", argc, *accumulate(map(len, argv)))
-    return _HEADER.pack(length, Kind.FRAME, 0, 0, frame.offset) + ends + joined + bytes(-length % 8)
 
 
 def digest_frames(frames: Iterable[Frame]) -> tuple[int, bytes]:

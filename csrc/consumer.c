@@ -78,6 +78,8 @@ kr_consumer *kr_consumer_open(kr_map *map, char *area, kr_failure *why)
     consumer->bytes_out = load_relaxed(&header->bytes_out);
     consumer->drains = load_relaxed(&header->drains);
     consumer->space_wakes = load_relaxed(&header->space_wakes);
+    /* What a predecessor left in the FIFO, or took out of it, is unknown: begin with a new request. */
+    kr_consumer_arm(consumer);
     kr_bell_ring(consumer->space_bell); /* a waiting producer learns of its new peer */
     kr_map_hold(map);
     return consumer;

@@ -17,18 +17,14 @@ static void ring_self(struct kr_consumer *consumer)
     }
 }
 
-/* Empties the FIFO and raises the request, in this order and before the look at tail that follows. */
-static void arm(struct kr_consumer *consumer)
+/* Before every sleep, and before the look at tail that follows: empties the FIFO and raises the request. Always both:
+ * a byte that goes away may be one that the producer has written and not yet noted as the answer to the old request,
+ * and then only a new request makes it ring again. And whatever stood in the FIFO, no sleep ends twice for it. */
+void kr_consumer_arm(struct kr_consumer *consumer)
 {
-    struct kr_header *header = consumer->header;
-    /* Pairs with the release store in ring_data_bell(). */
-    uint64_t reply = load_acquire(&header->data_reply);
-    if (reply == consumer->data_request || consumer->rung_by_self) {
-        kr_bell_clear(consumer->data_bell);
-        consumer->rung_by_self = 0;
-    }
-    if (reply == consumer->data_request)
-        store_seq_cst(&header->data_request, ++consumer->data_request);
+    kr_bell_clear(consumer->data_bell);
+    consumer->rung_by_self = 0;
+    store_seq_cst(&consumer->header->data_request, ++consumer->data_request);
 }
 
 /* Keeps a watched descriptor honest after a drain: readable exactly when there is something to see. */
@@ -36,6 +32,7 @@ void kr_consumer_tend(struct kr_consumer *consumer, uint64_t end, uint64_t tail)
 {
     struct kr_header *header = consumer->header;
     if (end != tail) {
+        /* Pairs with the release store in ring_data_bell(): the request honoured, its byte is in the FIFO. */
         if (load_acquire(&header->data_reply) != consumer->data_request)
             ring_self(consumer);
         return;
@@ -44,7 +41,7 @@ void kr_consumer_tend(struct kr_consumer *consumer, uint64_t end, uint64_t tail)
         kr_bell_epoll(consumer->data_bell, &consumer->peer, &consumer->wait_fd);
     int gone = kr_peer_gone(&consumer->peer) != 0;
     if (!(gone && consumer->rung_by_self))
-        arm(consumer);
+        kr_consumer_arm(consumer);
     if (gone || load_seq_cst(&header->tail) != end)
         ring_self(consumer);
 }
@@ -86,7 +83,7 @@ int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns)
     for (;;) {
         if ((refused = kr_consumer_enter(consumer)))
             return refused;
-        arm(consumer);
+        kr_consumer_arm(consumer);
         found = look(consumer);
         if (found && consumer->wait_fd >= 0)
             ring_self(consumer); /* the FIFO was emptied, but there is something to see */

@@ -86,7 +86,7 @@ struct kr_consumer {
     uint64_t fault_position;
     int fault_field; /* 0: none */
     int data_bell, space_bell, wait_fd;
-    int rung_by_self; /* the FIFO holds a byte that no request asked for */
+    int rung_by_self; /* the FIFO holds a byte of this side's own */
     uint32_t generation;
     kr_word32 closed;
     struct kr_role role;
@@ -159,6 +159,7 @@ int kr_consumer_enter(struct kr_consumer *consumer);
 int kr_consumer_leave(struct kr_consumer *consumer, int answer);
 
 /* consumer_wait.c, under the lock */
+void kr_consumer_arm(struct kr_consumer *consumer);
 void kr_consumer_tend(struct kr_consumer *consumer, uint64_t end, uint64_t tail);
 
 static inline char *kr_producer_at(struct kr_producer *producer, uint64_t position)

@@ -348,6 +348,80 @@ static void a_signal_interrupts_a_wait(void)
     CHECK(!sigaction(SIGUSR1, &before, NULL));
 }
 
+static void a_byte_that_nobody_asked_for_does_not_spin(void)
+{
+    struct scratch_ring ring;
+    scratch_open(&ring, 4096);
+    park(&ring);
+    kr_bell_ring(ring.map->data_bell);
+    CHECK_EQ(kr_consumer_wait(ring.consumer, 20000000, 0), KR_WAIT_TIMEOUT);
+    CHECK_EQ(scratch_bell_rung(ring.map->data_bell), 0); /* else the wait went round and round with it */
+    int fd = kr_consumer_wait_fd(ring.consumer);
+    kr_bell_ring(ring.map->data_bell);
+    CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 0);
+    CHECK(!scratch_readable(fd));
+    write_some(&ring, 1);
+    CHECK(scratch_readable(fd));
+    drain_some(&ring, 1);
+    write_some(&ring, 4096 / 24);
+    kr_bell_ring(ring.map->space_bell);
+    CHECK_EQ(kr_producer_wait(ring.producer, 1000, 20000000), KR_WAIT_TIMEOUT);
+    CHECK_EQ(scratch_bell_rung(ring.map->space_bell), 0);
+    scratch_close(&ring);
+}
+
+static void what_a_predecessor_left_in_the_doorbell_does_not_spin(void)
+{
+    struct scratch_ring ring;
+    scratch_open(&ring, 4096);
+    park(&ring);
+    kr_consumer_free(ring.consumer); /* rings, so that another thread that waits on the same handle looks */
+    scratch_take_consumer(&ring);
+    park(&ring);
+    CHECK_EQ(scratch_bell_rung(ring.map->data_bell), 0);
+    scratch_close(&ring);
+}
+
+static void a_successor_of_one_that_died_half_way_to_sleep_is_rung(void)
+{
+    struct scratch_ring ring;
+    scratch_open(&ring, 4096);
+    park(&ring);
+    write_some(&ring, 1);
+    kr_bell_clear(ring.map->data_bell); /* its predecessor emptied the FIFO and came no further */
+    kr_consumer_free(ring.consumer);
+    kr_bell_clear(ring.map->data_bell);
+    scratch_take_consumer(&ring);
+    CHECK(scratch_readable(kr_consumer_wait_fd(ring.consumer)));
+    scratch_close(&ring);
+}
+
+static void a_byte_cleared_before_its_request_is_noted_is_not_a_lost_wake_up(void)
+{
+    struct scratch_ring ring;
+    scratch_open(&ring, 4096);
+    struct kr_producer *producer = ring.producer;
+    int fd = kr_consumer_wait_fd(ring.consumer);
+    for (int i = 0; i < 2; i++) {
+        CHECK(kr_producer_reserve(producer, 8) >= 0);
+        CHECK_EQ(kr_producer_commit(producer, 8), 0);
+    }
+    /* kr_producer_publish_locked() step by step, with the consumer at work between the steps. */
+    producer->tail = producer->staged;
+    store_seq_cst(&producer->header->tail, producer->tail);
+    uint64_t request = load_seq_cst(&producer->header->data_request);
+    CHECK(request != producer->data_reply);
+    drain_some(&ring, 1);
+    CHECK(scratch_readable(fd));
+    kr_bell_ring(producer->data_bell);
+    drain_some(&ring, 1);
+    producer->data_reply = request;
+    store_release(&producer->header->data_reply, request);
+    write_some(&ring, 1);
+    CHECK(scratch_readable(fd));
+    scratch_close(&ring);
+}
+
 static const struct check_case cases[] = {
     CASE(nobody_asleep_costs_nothing),
     CASE(a_burst_rings_once_for_a_parked_consumer),
@@ -359,5 +433,9 @@ static const struct check_case cases[] = {
     CASE(death_wakes_a_parked_peer),
     CASE(a_new_peer_wakes_who_waits_for_one),
     CASE(a_signal_interrupts_a_wait),
+    CASE(a_byte_that_nobody_asked_for_does_not_spin),
+    CASE(what_a_predecessor_left_in_the_doorbell_does_not_spin),
+    CASE(a_successor_of_one_that_died_half_way_to_sleep_is_rung),
+    CASE(a_byte_cleared_before_its_request_is_noted_is_not_a_lost_wake_up),
 };
 CHECK_MAIN(cases)

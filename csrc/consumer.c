@@ -211,6 +211,7 @@ int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t 
     return (int64_t)count;
 }
 
+/* Gives the space before `position` back. With `done` the batch is over, and what lies behind is drained again. */
 int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t events, int done)
 {
     int refused = kr_consumer_enter(consumer);
@@ -220,9 +221,12 @@ int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t event
     if (position - consumer->head > consumer->drained - consumer->head)
         return kr_consumer_leave(consumer, KR_E_ARGUMENT);
     uint64_t freed = position - consumer->head;
+    int seen_again = done && position != consumer->drained;
     consumer->head = position;
     if (done)
         consumer->drained = position;
+    if (seen_again && consumer->wait_fd >= 0)
+        kr_consumer_tend(consumer, position, load_acquire(&header->tail));
     if (!freed)
         return kr_consumer_leave(consumer, 0);
     consumer->events_out += events;

@@ -422,6 +422,21 @@ static void a_byte_cleared_before_its_request_is_noted_is_not_a_lost_wake_up(voi
     scratch_close(&ring);
 }
 
+static void records_seen_again_ring_the_descriptor(void)
+{
+    struct scratch_ring ring;
+    scratch_open(&ring, 4096);
+    int fd = kr_consumer_wait_fd(ring.consumer);
+    write_some(&ring, 3);
+    CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 3);
+    CHECK(!scratch_readable(fd));
+    CHECK_EQ(kr_consumer_release(ring.consumer, ring.batch.position + 24, 1, 1), 0);
+    CHECK(scratch_readable(fd));
+    drain_some(&ring, 2);
+    CHECK(!scratch_readable(fd));
+    scratch_close(&ring);
+}
+
 static const struct check_case cases[] = {
     CASE(nobody_asleep_costs_nothing),
     CASE(a_burst_rings_once_for_a_parked_consumer),
@@ -437,5 +452,6 @@ static const struct check_case cases[] = {
     CASE(what_a_predecessor_left_in_the_doorbell_does_not_spin),
     CASE(a_successor_of_one_that_died_half_way_to_sleep_is_rung),
     CASE(a_byte_cleared_before_its_request_is_noted_is_not_a_lost_wake_up),
+    CASE(records_seen_again_ring_the_descriptor),
 };
 CHECK_MAIN(cases)

@@ -136,7 +136,7 @@ void kr_producer_close(kr_producer *producer)
         kr_overflow_free(&producer->overflow);
         kr_overflow_publish_gauges(producer);
         kr_role_release(&producer->role, KR_ROLE_CLOSED);
-        ring_data_bell(producer, load_seq_cst(&producer->header->data_request));
+        kr_bell_ring(producer->data_bell);  /* the consumer: look at the claim. The words may be a successor's by now */
         kr_bell_ring(producer->space_bell); /* our own pump or waiter: look at `closed` */
     }
     kr_producer_unlock(producer);

@@ -437,6 +437,19 @@ static void records_seen_again_ring_the_descriptor(void)
     scratch_close(&ring);
 }
 
+static void a_producer_that_closed_writes_no_word_any_more(void)
+{
+    struct scratch_ring ring;
+    scratch_open(&ring, 4096);
+    park(&ring);
+    uint64_t reply = load_relaxed(&ring.map->header->data_reply), wakes = data_wakes(&ring);
+    kr_producer_close(ring.producer); /* the words may be those of its successor by now */
+    CHECK_EQ(load_relaxed(&ring.map->header->data_reply), reply);
+    CHECK_EQ(data_wakes(&ring), wakes);
+    CHECK_EQ(scratch_bell_rung(ring.map->data_bell), 1);
+    scratch_close(&ring);
+}
+
 static const struct check_case cases[] = {
     CASE(nobody_asleep_costs_nothing),
     CASE(a_burst_rings_once_for_a_parked_consumer),
@@ -453,5 +466,6 @@ static const struct check_case cases[] = {
     CASE(a_successor_of_one_that_died_half_way_to_sleep_is_rung),
     CASE(a_byte_cleared_before_its_request_is_noted_is_not_a_lost_wake_up),
     CASE(records_seen_again_ring_the_descriptor),
+    CASE(a_producer_that_closed_writes_no_word_any_more),
 };
 CHECK_MAIN(cases)

@@ -11,6 +11,7 @@ ROOT = HERE.parent
 SOURCES = [
     "segment.c",
     "role.c",
+    "peer.c",
     "doorbell.c",
     "producer.c",
     "producer_wait.c",

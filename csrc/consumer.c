@@ -58,7 +58,6 @@ kr_consumer *kr_consumer_open(kr_map *map, char *area, kr_failure *why)
     consumer->mask = map->capacity - 1;
     consumer->data_bell = map->data_bell;
     consumer->space_bell = map->space_bell;
-    consumer->wait_fd = -1;
     kr_peer_init(&consumer->peer, &header->producer);
     if (kr_role_take(&consumer->role, &header->consumer, why)) {
         free(consumer);
@@ -103,8 +102,6 @@ void kr_consumer_free(kr_consumer *consumer)
 {
     kr_consumer_close(consumer);
     kr_peer_forget(&consumer->peer);
-    if (consumer->wait_fd >= 0)
-        close(consumer->wait_fd);
     pthread_mutex_destroy(&consumer->lock);
     kr_map_close(consumer->map);
     free(consumer);
@@ -146,7 +143,7 @@ static int read_record(const char *at, uint64_t available, struct kr_record *out
 /* The idle path: one load of a shared word, no lock. Not while a descriptor is watched, which wants tending. */
 static int nothing_to_drain(struct kr_consumer *consumer)
 {
-    return !foreign(consumer) && !load_acquire32(&consumer->closed) && !consumer->fault_field && consumer->wait_fd < 0 &&
+    return !foreign(consumer) && !load_acquire32(&consumer->closed) && !consumer->fault_field && consumer->peer.wait_fd < 0 &&
            consumer->drained == consumer->head && load_acquire(&consumer->header->tail) == consumer->head;
 }
 
@@ -205,7 +202,7 @@ int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t 
         store_relaxed(&consumer->header->drains, ++consumer->drains);
         store_relaxed(&consumer->header->last_drain_ns, kr_now_coarse_ns());
     }
-    if (consumer->wait_fd >= 0)
+    if (consumer->peer.wait_fd >= 0)
         kr_consumer_tend(consumer, position, tail);
     pthread_mutex_unlock(&consumer->lock);
     return (int64_t)count;
@@ -225,7 +222,7 @@ int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t event
     consumer->head = position;
     if (done)
         consumer->drained = position;
-    if (seen_again && consumer->wait_fd >= 0)
+    if (seen_again && consumer->peer.wait_fd >= 0)
         kr_consumer_tend(consumer, position, load_acquire(&header->tail));
     if (!freed)
         return kr_consumer_leave(consumer, 0);

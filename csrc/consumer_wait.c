@@ -37,8 +37,7 @@ void kr_consumer_tend(struct kr_consumer *consumer, uint64_t end, uint64_t tail)
             ring_self(consumer);
         return;
     }
-    if (load_acquire(&consumer->peer.claim->epoch) != consumer->peer.epoch)
-        kr_bell_epoll(consumer->data_bell, &consumer->peer, &consumer->wait_fd);
+    kr_peer_look(&consumer->peer);
     int gone = kr_peer_gone(&consumer->peer) != 0;
     if (!(gone && consumer->rung_by_self))
         kr_consumer_arm(consumer);
@@ -85,8 +84,9 @@ int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns)
             return refused;
         kr_consumer_arm(consumer);
         found = look(consumer);
-        if (found && consumer->wait_fd >= 0)
+        if (found && consumer->peer.wait_fd >= 0)
             ring_self(consumer); /* the FIFO was emptied, but there is something to see */
+        struct kr_watch watch = kr_peer_watch(&consumer->peer);
         pthread_mutex_unlock(&consumer->lock);
         if (found)
             return found;
@@ -95,7 +95,7 @@ int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns)
             return KR_WAIT_TIMEOUT;
         int64_t left = timeout_ns < 0 ? -1 : (int64_t)(deadline - now);
         /* Also after a slice without news: a signal just before the sleep did not interrupt it. */
-        if (kr_bell_wait(consumer->data_bell, &consumer->peer, left) <= 0 && kr_now_ns() < deadline)
+        if (kr_bell_wait(consumer->data_bell, watch, left) <= 0 && kr_now_ns() < deadline)
             return KR_WAIT_INTERRUPTED;
     }
 }
@@ -105,7 +105,7 @@ int kr_consumer_wait_fd(kr_consumer *consumer)
     int refused = kr_consumer_enter(consumer);
     if (refused)
         return refused;
-    int fd = kr_bell_epoll(consumer->data_bell, &consumer->peer, &consumer->wait_fd);
+    int fd = kr_peer_descriptor(&consumer->peer, consumer->data_bell);
     if (fd >= 0)
         kr_consumer_tend(consumer, consumer->drained, load_acquire(&consumer->header->tail));
     return kr_consumer_leave(consumer, fd < 0 ? KR_E_SYSTEM : fd);

@@ -11,7 +11,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -96,39 +95,14 @@ uint64_t kr_now_coarse_ns(void)
 
 /* Sleeps until the bell is rung, the peer's process ends, or the time is up (at most one slice). Returns 1
  * when the bell or the peer moved, 0 on time, -1 on a signal. */
-int kr_bell_wait(int bell, struct kr_peer *peer, int64_t timeout_ns)
+int kr_bell_wait(int bell, struct kr_watch watch, int64_t timeout_ns)
 {
-    struct pollfd watched[2] = {{.fd = bell, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
-    kr_peer_look(peer);
-    watched[1].fd = peer->pidfd;
-    int64_t slice = peer->blind ? KR_BLIND_SLICE_NS : KR_POLL_SLICE_NS;
-    if (timeout_ns < 0 || timeout_ns > slice)
-        timeout_ns = slice;
+    struct pollfd watched[2] = {{.fd = bell, .events = POLLIN}, {.fd = watch.pidfd, .events = POLLIN}};
+    if (timeout_ns < 0 || timeout_ns > watch.slice_ns)
+        timeout_ns = watch.slice_ns;
     struct timespec time = {timeout_ns / 1000000000, timeout_ns % 1000000000};
     int ready = ppoll(watched, 2, &time, NULL);
     if (ready < 0)
         return errno == EINTR ? -1 : 0;
     return ready > 0;
-}
-
-/* One descriptor that is readable when the bell is rung or the peer's process has ended. Made on first use;
- * called again it watches the present peer. Returns the descriptor or -1 with errno. */
-int kr_bell_epoll(int bell, struct kr_peer *peer, int *epoll_fd)
-{
-    struct epoll_event event = {.events = EPOLLIN};
-    if (*epoll_fd < 0) {
-        int made = epoll_create1(EPOLL_CLOEXEC);
-        if (made < 0)
-            return -1;
-        if (epoll_ctl(made, EPOLL_CTL_ADD, bell, &event)) {
-            close(made);
-            return -1;
-        }
-        *epoll_fd = made;
-        kr_peer_forget(peer); /* so that the next look adds the pidfd */
-    }
-    kr_peer_look(peer);
-    if (peer->pidfd >= 0)
-        epoll_ctl(*epoll_fd, EPOLL_CTL_ADD, peer->pidfd, &event); /* EEXIST when it is watched already */
-    return *epoll_fd;
 }

@@ -228,12 +228,13 @@ int kr_pump(kr_producer *producer, int64_t timeout_ns)
             uint64_t span = next_span(producer), quarter = producer->capacity / 4;
             moved = !producer->reserved && kr_producer_arm(producer, span > quarter ? span : quarter);
         }
+        struct kr_watch watch = kr_peer_watch(&producer->peer);
         kr_producer_unlock(producer);
         if (low)
             return KR_PUMP_LOW;
         if (moved)
             step_aside(producer);
-        else if (kr_bell_wait(producer->space_bell, &producer->peer, timeout_ns) <= 0)
+        else if (kr_bell_wait(producer->space_bell, watch, timeout_ns) <= 0)
             return KR_PUMP_AGAIN;
     }
 }

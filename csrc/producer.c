@@ -96,7 +96,6 @@ kr_producer *kr_producer_open(kr_map *map, char *area, kr_failure *why)
     producer->mask = map->capacity - 1;
     producer->data_bell = map->data_bell;
     producer->space_bell = map->space_bell;
-    producer->wait_fd = -1;
     kr_peer_init(&producer->peer, &header->consumer);
     if (kr_role_take(&producer->role, &header->producer, why)) {
         free(producer);
@@ -146,8 +145,6 @@ void kr_producer_free(kr_producer *producer)
 {
     kr_producer_close(producer);
     kr_peer_forget(&producer->peer);
-    if (producer->wait_fd >= 0)
-        close(producer->wait_fd);
     pthread_mutex_destroy(&producer->lock);
     kr_map_close(producer->map);
     free(producer);

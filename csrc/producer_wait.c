@@ -31,6 +31,7 @@ int kr_producer_wait(kr_producer *producer, uint64_t length, int64_t timeout_ns)
             kr_bell_clear(producer->space_bell); /* before the look in kr_producer_arm() */
             ready = kr_producer_arm(producer, wanted);
         }
+        struct kr_watch watch = kr_peer_watch(&producer->peer);
         kr_producer_unlock(producer);
         if (ready)
             return KR_WAIT_READY;
@@ -39,7 +40,7 @@ int kr_producer_wait(kr_producer *producer, uint64_t length, int64_t timeout_ns)
             return KR_WAIT_TIMEOUT;
         int64_t left = timeout_ns < 0 ? -1 : (int64_t)(deadline - now);
         /* Also after a slice without news: a signal just before the sleep did not interrupt it. */
-        if (kr_bell_wait(producer->space_bell, &producer->peer, left) <= 0 && kr_now_ns() < deadline)
+        if (kr_bell_wait(producer->space_bell, watch, left) <= 0 && kr_now_ns() < deadline)
             return KR_WAIT_INTERRUPTED;
     }
 }
@@ -54,7 +55,7 @@ int kr_producer_wait_fd(kr_producer *producer, uint64_t length)
     if (length > KR_LENGTH_MAX || kr_record_span(length) > producer->capacity)
         return KR_E_TOO_LARGE;
     kr_producer_lock(producer);
-    int fd = kr_bell_epoll(producer->space_bell, &producer->peer, &producer->wait_fd);
+    int fd = kr_peer_descriptor(&producer->peer, producer->space_bell);
     kr_bell_clear(producer->space_bell);
     if (kr_producer_usable(producer) || kr_producer_arm(producer, kr_record_span(length)))
         kr_bell_ring(producer->space_bell);

@@ -37,7 +37,14 @@ struct kr_peer {
     struct kr_claim *claim;
     uint64_t epoch;
     int pidfd;
-    int blind; /* the kernel refused a pidfd: look at the word in slices instead */
+    int wait_fd; /* for event loops: an epoll set of a doorbell and the pidfd; -1 until somebody asks for it */
+    int blind;   /* the kernel refused a pidfd: look at the word in slices instead */
+};
+
+/* What one sleep watches beside its doorbell. */
+struct kr_watch {
+    int pidfd;
+    int64_t slice_ns;
 };
 
 struct kr_block; /* overflow.c */
@@ -64,7 +71,7 @@ struct kr_producer {
     uint64_t events_in, bytes_in, publishes, full_hits, data_wakes;
     uint64_t staged_events;
     uint64_t reserved; /* payload bytes of the open reservation, plus one; 0: none */
-    int data_bell, space_bell, wait_fd;
+    int data_bell, space_bell;
     uint32_t generation;
     int closed, gone, pump_running;
     kr_word32 waiters; /* senders that want the lock: the pump steps aside for them */
@@ -85,7 +92,7 @@ struct kr_consumer {
     uint64_t events_out, bytes_out, drains, space_wakes;
     uint64_t fault_position;
     int fault_field; /* 0: none */
-    int data_bell, space_bell, wait_fd;
+    int data_bell, space_bell;
     int rung_by_self; /* the FIFO holds a byte of this side's own */
     uint32_t generation;
     kr_word32 closed;
@@ -119,8 +126,12 @@ uint32_t kr_generation(void);
 int kr_role_take(struct kr_role *role, struct kr_claim *claim, kr_failure *why);
 void kr_role_release(struct kr_role *role, uint32_t final_word);
 void kr_role_read(const struct kr_claim *claim, kr_role_info *out);
+
+/* peer.c, under the lock of the handle */
 void kr_peer_init(struct kr_peer *peer, struct kr_claim *claim);
 void kr_peer_look(struct kr_peer *peer);
+struct kr_watch kr_peer_watch(struct kr_peer *peer);
+int kr_peer_descriptor(struct kr_peer *peer, int bell);
 void kr_peer_forget(struct kr_peer *peer);
 
 /* The peer's state in one load: 0, KR_E_PEER_CLOSED or KR_E_PEER_DEAD. Pairs with the release that the
@@ -137,8 +148,7 @@ static inline int kr_peer_gone(const struct kr_peer *peer)
 int kr_bell_open(const char *name, const char *suffix, int create, kr_failure *why);
 void kr_bell_ring(int bell);
 void kr_bell_clear(int bell);
-int kr_bell_wait(int bell, struct kr_peer *peer, int64_t timeout_ns);
-int kr_bell_epoll(int bell, struct kr_peer *peer, int *epoll_fd);
+int kr_bell_wait(int bell, struct kr_watch watch, int64_t timeout_ns);
 uint64_t kr_now_ns(void);
 uint64_t kr_now_coarse_ns(void);
 

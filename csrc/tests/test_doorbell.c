@@ -450,6 +450,48 @@ static void a_producer_that_closed_writes_no_word_any_more(void)
     scratch_close(&ring);
 }
 
+static void stay(void *argument)
+{
+    (void)argument;
+    child_hear();
+}
+
+static void a_watched_descriptor_follows_the_producers(void)
+{
+    struct scratch_ring ring;
+    struct child holder, bystander;
+    scratch_create(&ring, 4096);
+    scratch_take_consumer(&ring);
+    int fd = kr_consumer_wait_fd(ring.consumer);
+    for (int round = 0; round < 4; round++) {
+        child_start(&holder, hold_producer, &ring);
+        CHECK_EQ(child_listen(&holder), 'p');
+        CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 0);
+        CHECK(!scratch_readable(fd)); /* the end of the producer before is not seen again */
+        if (round & 1)
+            park(&ring); /* a wait looks at the peer too */
+        child_start(&bystander, stay, NULL); /* has copies of all descriptors */
+        child_kill(&holder);
+        sleep_on(fd);
+        CHECK_EQ(consumer_wait(&ring), KR_WAIT_GONE);
+        child_reap(&holder);
+        if (round & 2)
+            child_tell(&bystander, 'e'), child_end(&bystander);
+        child_start(&holder, hold_producer, &ring);
+        CHECK_EQ(child_listen(&holder), 'p');
+        if (round & 1)
+            park(&ring);
+        CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 0);
+        CHECK(!scratch_readable(fd));
+        if (!(round & 2))
+            child_tell(&bystander, 'e'), child_end(&bystander);
+        child_kill(&holder);
+        sleep_on(fd);
+        child_reap(&holder);
+    }
+    scratch_close(&ring);
+}
+
 static const struct check_case cases[] = {
     CASE(nobody_asleep_costs_nothing),
     CASE(a_burst_rings_once_for_a_parked_consumer),
@@ -467,5 +509,6 @@ static const struct check_case cases[] = {
     CASE(a_byte_cleared_before_its_request_is_noted_is_not_a_lost_wake_up),
     CASE(records_seen_again_ring_the_descriptor),
     CASE(a_producer_that_closed_writes_no_word_any_more),
+    CASE(a_watched_descriptor_follows_the_producers),
 };
 CHECK_MAIN(cases)

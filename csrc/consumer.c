@@ -11,24 +11,27 @@
 
 #define KIND_FRAME 4u
 #define KIND_LAST 4u
+#define NOT_IDLE UINT64_MAX /* no position of a record: those are multiples of 8 */
 
 static int foreign(const struct kr_consumer *consumer) { return consumer->generation != kr_generation(); }
 
-/* Locks a usable handle, or says why not. */
+/* Locks a usable handle, or says why not. Whether it is closed is asked under the lock: who waited for it while the
+ * role was given up must not write the words of the next holder. */
 int kr_consumer_enter(struct kr_consumer *consumer)
 {
     if (foreign(consumer))
         return KR_E_FORKED;
-    if (load_acquire32(&consumer->closed))
-        return KR_E_CLOSED;
-    if (consumer->fault_field)
-        return KR_E_CORRUPT;
     pthread_mutex_lock(&consumer->lock);
-    return 0;
+    int refused = consumer->closed ? KR_E_CLOSED : consumer->fault_field ? KR_E_CORRUPT : 0;
+    if (refused)
+        pthread_mutex_unlock(&consumer->lock);
+    return refused;
 }
 
 int kr_consumer_leave(struct kr_consumer *consumer, int answer)
 {
+    int tended = consumer->closed || consumer->fault_field || consumer->peer.wait_fd >= 0;
+    store_relaxed(&consumer->idle_at, tended || consumer->drained != consumer->head ? NOT_IDLE : consumer->head);
     pthread_mutex_unlock(&consumer->lock);
     return answer;
 }
@@ -64,6 +67,7 @@ kr_consumer *kr_consumer_open(kr_map *map, char *area, kr_failure *why)
         return NULL;
     }
     consumer->head = consumer->drained = load_acquire(&header->head);
+    store_relaxed(&consumer->idle_at, consumer->head);
     uint64_t tail = load_acquire(&header->tail);
     if (tail - consumer->head > consumer->capacity || (consumer->head & 7)) {
         why->code = KR_E_CORRUPT;
@@ -89,13 +93,13 @@ void kr_consumer_close(kr_consumer *consumer)
     if (foreign(consumer))
         return;
     pthread_mutex_lock(&consumer->lock);
-    if (!load_relaxed32(&consumer->closed)) {
-        store_release32(&consumer->closed, 1);
+    if (!consumer->closed) {
+        consumer->closed = 1;
         kr_role_release(&consumer->role, KR_ROLE_CLOSED);
         kr_bell_ring(consumer->space_bell); /* the producer's pump: look at the claim */
         kr_bell_ring(consumer->data_bell);  /* our own waiter in another thread: look at `closed` */
     }
-    pthread_mutex_unlock(&consumer->lock);
+    kr_consumer_leave(consumer, 0);
 }
 
 void kr_consumer_free(kr_consumer *consumer)
@@ -140,11 +144,12 @@ static int read_record(const char *at, uint64_t available, struct kr_record *out
     return 0;
 }
 
-/* The idle path: one load of a shared word, no lock. Not while a descriptor is watched, which wants tending. */
+/* The idle path: one load of a shared word, no lock. Not while a batch is open, nor while a descriptor is watched,
+ * which wants tending. */
 static int nothing_to_drain(struct kr_consumer *consumer)
 {
-    return !foreign(consumer) && !load_acquire32(&consumer->closed) && !consumer->fault_field && consumer->peer.wait_fd < 0 &&
-           consumer->drained == consumer->head && load_acquire(&consumer->header->tail) == consumer->head;
+    uint64_t idle_at = load_relaxed(&consumer->idle_at);
+    return idle_at != NOT_IDLE && load_acquire(&consumer->header->tail) == idle_at && !foreign(consumer);
 }
 
 int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t max_bytes, char *columns, kr_batch *out)
@@ -204,7 +209,7 @@ int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t 
     }
     if (consumer->peer.wait_fd >= 0)
         kr_consumer_tend(consumer, position, tail);
-    pthread_mutex_unlock(&consumer->lock);
+    kr_consumer_leave(consumer, 0);
     return (int64_t)count;
 }
 
@@ -246,29 +251,40 @@ int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t event
     return kr_consumer_leave(consumer, 0);
 }
 
+/* 0, or how the producer ended, once all that it published is drained. Also of a closed or inherited handle. */
 int kr_consumer_peer(kr_consumer *consumer, kr_role_info *out)
 {
     kr_role_read(consumer->peer.claim, out);
-    int gone = kr_peer_gone(&consumer->peer);
+    int gone = kr_peer_gone(&consumer->peer), inherited = foreign(consumer);
     if (!gone)
         return 0;
-    return load_acquire(&consumer->header->tail) == consumer->drained ? gone : 0;
+    if (!inherited)
+        pthread_mutex_lock(&consumer->lock);
+    if (load_acquire(&consumer->header->tail) != consumer->drained)
+        gone = 0;
+    return inherited ? gone : kr_consumer_leave(consumer, gone);
 }
 
+/* Also of a corrupt ring: what was applied is applied. */
 int kr_consumer_set_word(kr_consumer *consumer, uint32_t which, uint64_t value)
 {
     if (foreign(consumer))
         return KR_E_FORKED;
-    if (load_acquire32(&consumer->closed))
-        return KR_E_CLOSED;
     if (which >= KR_WORDS)
         return KR_E_ARGUMENT;
+    pthread_mutex_lock(&consumer->lock);
+    if (consumer->closed)
+        return kr_consumer_leave(consumer, KR_E_CLOSED);
     store_release(&consumer->header->consumer_words[which], value);
-    return 0;
+    return kr_consumer_leave(consumer, 0);
 }
 
 int kr_consumer_fault(kr_consumer *consumer, uint64_t *position)
 {
+    *position = 0;
+    if (foreign(consumer))
+        return 0;
+    pthread_mutex_lock(&consumer->lock);
     *position = consumer->fault_position;
-    return consumer->fault_field;
+    return kr_consumer_leave(consumer, consumer->fault_field);
 }

@@ -54,12 +54,12 @@ static int look(struct kr_consumer *consumer)
     return gone ? KR_WAIT_GONE : KR_WAIT_TIMEOUT;
 }
 
-static int spin(struct kr_consumer *consumer, int64_t spin_ns)
+static int spin(struct kr_consumer *consumer, uint64_t drained, int64_t spin_ns)
 {
     uint64_t until = kr_now_ns() + (uint64_t)spin_ns;
     do {
         for (int i = 0; i < 64; i++) {
-            if (load_acquire(&consumer->header->tail) != consumer->drained)
+            if (load_acquire(&consumer->header->tail) != drained)
                 return 1;
             relax();
         }
@@ -73,11 +73,12 @@ int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns)
     if (refused)
         return refused;
     int found = look(consumer);
-    pthread_mutex_unlock(&consumer->lock);
+    uint64_t drained = consumer->drained;
+    kr_consumer_leave(consumer, 0);
     if (found || timeout_ns == 0)
         return found;
     uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : kr_now_ns() + (uint64_t)timeout_ns;
-    if (spin_ns > 0 && spin(consumer, timeout_ns > 0 && timeout_ns < spin_ns ? timeout_ns : spin_ns))
+    if (spin_ns > 0 && spin(consumer, drained, timeout_ns > 0 && timeout_ns < spin_ns ? timeout_ns : spin_ns))
         return KR_WAIT_READY;
     for (;;) {
         if ((refused = kr_consumer_enter(consumer)))
@@ -87,7 +88,7 @@ int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns)
         if (found && consumer->peer.wait_fd >= 0)
             ring_self(consumer); /* the FIFO was emptied, but there is something to see */
         struct kr_watch watch = kr_peer_watch(&consumer->peer);
-        pthread_mutex_unlock(&consumer->lock);
+        kr_consumer_leave(consumer, 0);
         if (found)
             return found;
         uint64_t now = kr_now_ns();

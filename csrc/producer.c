@@ -296,10 +296,11 @@ int kr_producer_set_word(kr_producer *producer, uint32_t which, uint64_t value)
 {
     if (foreign(producer))
         return KR_E_FORKED;
-    if (producer->closed)
-        return KR_E_CLOSED;
     if (which >= KR_WORDS)
         return KR_E_ARGUMENT;
+    kr_producer_lock(producer);
+    if (producer->closed)
+        return kr_producer_leave(producer, KR_E_CLOSED);
     store_release(&producer->header->producer_words[which], value);
-    return 0;
+    return kr_producer_leave(producer, 0);
 }

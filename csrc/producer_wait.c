@@ -50,11 +50,11 @@ int kr_producer_wait_fd(kr_producer *producer, uint64_t length)
 {
     if (producer->generation != kr_generation())
         return KR_E_FORKED;
-    if (producer->closed)
-        return KR_E_CLOSED;
     if (length > KR_LENGTH_MAX || kr_record_span(length) > producer->capacity)
         return KR_E_TOO_LARGE;
     kr_producer_lock(producer);
+    if (producer->closed)
+        return kr_producer_leave(producer, KR_E_CLOSED);
     int fd = kr_peer_descriptor(&producer->peer, producer->space_bell);
     kr_bell_clear(producer->space_bell);
     if (kr_producer_usable(producer) || kr_producer_arm(producer, kr_record_span(length)))

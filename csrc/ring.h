@@ -95,7 +95,8 @@ struct kr_consumer {
     int data_bell, space_bell;
     int rung_by_self; /* the FIFO holds a byte of this side's own */
     uint32_t generation;
-    kr_word32 closed;
+    int closed;
+    kr_word idle_at; /* read without the lock: nothing is to be done while tail stands here */
     struct kr_role role;
     struct kr_peer peer;
 };

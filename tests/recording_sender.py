@@ -6,13 +6,27 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from kevy_ring import replica_inbox_pair
+from kevy_ring import ReplicaInboxReceiver, ReplicaInboxSender, replica_inbox_pair
 from kevy_ring.errors import SendError
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.inbox import FrameRun, FrameScanner
 from kevy_ring.replica.link_words import LinkWord
 
 DEADLINE_S = 20.0
+
+
+class RecordedGrant:
+    """Stands for a ChunkGrant: memory of its own, sent at the commit."""
+
+    def __init__(self, sender: RecordingSender, length: int) -> None:
+        self.view = memoryview(bytearray(length))
+        self._sender = sender
+
+    def commit(self, length: int) -> None:
+        self._sender.send_many([SnapshotChunk(bytes(self.view[:length]))])
+
+    def abort(self) -> None:
+        self.view = memoryview(b"")
 
 
 class RecordingSender:
@@ -26,6 +40,7 @@ class RecordingSender:
         self.receiver_gone = False
         self.words: dict[int, int] = {}
         self._changed = threading.Condition()
+        self._ring: tuple[ReplicaInboxSender, ReplicaInboxReceiver] | None = None
 
     def send_many(self, events: Sequence[ReplicaApply]) -> None:
         if self.receiver_gone:
@@ -36,14 +51,18 @@ class RecordingSender:
                 self._apply(event)
             self._changed.notify_all()
 
+    def reserve_chunk(self, length: int) -> RecordedGrant:
+        return RecordedGrant(self, length)
+
     def scan_frames(self, scanner: FrameScanner, received: memoryview, offset: int) -> FrameRun:
         """Through a real ring, which is emptied again at once."""
         if self.receiver_gone:
             raise SendError("recorded", cause="closed")
-        sender, receiver = replica_inbox_pair()
-        with receiver, sender:
-            run = sender.scan_frames(scanner, received, offset)
-            frames = [receiver.recv(timeout=DEADLINE_S) for _ in range(run.frames)]
+        if self._ring is None:
+            self._ring = replica_inbox_pair()
+        sender, receiver = self._ring
+        run = sender.scan_frames(scanner, received, offset)
+        frames = [receiver.recv(timeout=DEADLINE_S) for _ in range(run.frames)]
         if frames:
             self.send_many([frame for frame in frames if frame is not None])
         return run

@@ -1,6 +1,7 @@
 """Replicated events from a runner to a shard, over one ring with an unbounded overflow behind it."""
 
 from kevy_ring.inbox.batch import Batch
+from kevy_ring.inbox.chunk import ChunkGrant
 from kevy_ring.inbox.codec import encode_record
 from kevy_ring.inbox.frame_run import FrameRun, FrameScanner, ScanEnd
 from kevy_ring.inbox.overflow import Overflow
@@ -10,6 +11,7 @@ from kevy_ring.inbox.sender import ReplicaInboxSender
 
 __all__ = [
     "Batch",
+    "ChunkGrant",
     "FrameRun",
     "FrameScanner",
     "Overflow",

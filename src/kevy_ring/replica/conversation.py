@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from kevy_ring.errors import RemoteProtocolError, UpstreamRefused
 from kevy_ring.events import BytesLike, ReplicaApply
-from kevy_ring.replica.protocol import Synced
+from kevy_ring.replica.protocol import ChunkAhead, Synced
 from kevy_ring.replica.resp import Intake
 
 StateT = TypeVar("StateT", bound=Enum)
@@ -50,6 +50,24 @@ class Conversation(Generic[StateT, TokenT]):
         return self._between_frames and not self._intake.pending
 
     @property
+    def chunk_run_ready(self) -> bool:
+        """See ReplicationProtocol."""
+        return self._between_chunks and not self._intake.pending
+
+    def chunk_ahead(self, data: BytesLike) -> ChunkAhead | None:
+        """See ReplicationProtocol. None here: a protocol whose chunks are cut by itself has none ahead."""
+        return None
+
+    def chunk_received(self, chunk: ChunkAhead) -> None:
+        """See ReplicationProtocol."""
+        raise NotImplementedError
+
+    @property
+    def _between_chunks(self) -> bool:
+        """True when a chunk of a snapshot may start at the next byte."""
+        return False
+
+    @property
     def _between_frames(self) -> bool:
         """True when a plain frame may start at the next byte, and the kind of sync is known."""
         raise NotImplementedError
@@ -81,7 +99,7 @@ class Conversation(Generic[StateT, TokenT]):
         try:
             if intake.feed(data):
                 while self._step(events, one=to_frame_run):
-                    if to_frame_run and self._between_frames:
+                    if to_frame_run and (self._between_frames or self._between_chunks):
                         taken -= intake.give_back()
                         break
                 intake.settle()

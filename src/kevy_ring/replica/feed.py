@@ -10,7 +10,8 @@ from typing import Protocol
 
 from kevy_ring.errors import LinkError, RemoteProtocolError, SendError, UpstreamRefused
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
-from kevy_ring.inbox import FrameRun, FrameScanner, ScanEnd
+from kevy_ring.inbox import ChunkGrant, FrameRun, FrameScanner, ScanEnd
+from kevy_ring.replica.chunk_run import ChunkInRing
 from kevy_ring.replica.kevysnap import write_snapshot
 from kevy_ring.replica.link import Link
 from kevy_ring.replica.link_words import LinkWords
@@ -21,6 +22,8 @@ RECEIVE_BYTES = 256 << 10
 # A frame that is still unfinished at this size is put together by the protocol module, which holds it outside of the
 # receive buffer; shorter ones wait in the buffer for the rest and are scanned once.
 UNFINISHED_LIMIT = RECEIVE_BYTES // 2
+# What is received at once while a chunk's head is awaited: the rest of its body then goes straight into the ring.
+SNAPSHOT_HEAD_BYTES = 4096
 
 # How often a feed looks up from the stream: at the receiver's life, at the acknowledgement that is due, at silence.
 TICK_S = 0.1
@@ -52,6 +55,9 @@ class ReplicaSender(Protocol):
 
     def send_many(self, events: Sequence[ReplicaApply], /) -> None:
         """Send in order, one publish. Raises SendError."""
+
+    def reserve_chunk(self, length: int, /) -> ChunkGrant:
+        """Space for a chunk that is received in place. Raises SendError."""
 
     def scan_frames(self, scanner: FrameScanner, received: memoryview, offset: int, /) -> FrameRun:
         """Take the run of plain frames that ``received`` begins with, in one call. Raises SendError."""
@@ -100,6 +106,7 @@ class Feed:
         self._words = words
         self._stop = stop
         self._silence_s = silence_s
+        self._chunk: ChunkInRing | None = None
         self._begun = False  # an event of this link was sent, or none needs to stand before the first frame
         self._scanner = FrameScanner("redis" if protocol.name == "redis" else "kevy")
         self._synced = False  # how this link started was counted
@@ -119,6 +126,8 @@ class Feed:
             cause, detail = EndCause.VIOLATION, str(error)
         except LinkError as error:
             cause, detail = EndCause.BROKEN, error.detail
+        if self._chunk is not None:
+            self._chunk.abort()
         self._words.publish(self._protocol)
         stood = time.monotonic() - self._established_at if self._established_at is not None else 0.0
         return FeedEnd(cause, self._link.upstream.scrub(detail), stood)
@@ -129,11 +138,13 @@ class Feed:
         kept = 0  # bytes of an unfinished frame, in front of what comes next
         link.send(protocol.data_to_send())
         while not self._stop.is_set():
-            count = link.recv_into(received[kept:], self._tick_at - time.monotonic())
+            into = self._room(received, kept)
+            count = link.recv_into(into, self._tick_at - time.monotonic())
+            del into
             now = time.monotonic()
             if count:
                 self._heard_at = now
-                kept = self._take(received, kept + count)
+                kept = self._take(received, kept, count)
                 link.send(protocol.data_to_send())
                 if protocol.state is not self._seen_state:
                     self._changed(now)
@@ -153,14 +164,38 @@ class Feed:
                 self._words.publish(protocol)
         return EndCause.STOPPED, ""
 
-    def _take(self, received: memoryview, count: int) -> int:
-        """Forward what the first ``count`` bytes hold; returns how many unfinished ones now stand in front.
+    def _room(self, received: memoryview, kept: int) -> memoryview:
+        """Where the next bytes go: the rest of an open chunk straight into the ring, else the receive buffer."""
+        if self._chunk is not None:
+            return self._chunk.view
+        # In a snapshot only a chunk's head is wanted here, and as little of its body as comes along.
+        limit = SNAPSHOT_HEAD_BYTES if self._protocol.chunk_run_ready else RECEIVE_BYTES
+        return received[kept : kept + limit]
 
-        Runs of plain frames go from the bytes to the ring in one call. All else is the protocol's: it reads one unit
-        and gives the rest back.
+    def _take(self, received: memoryview, kept: int, count: int) -> int:
+        """Forward what has come; returns how many bytes of something unfinished now stand in front.
+
+        Runs of plain frames go from the bytes to the ring in one call, chunks into the ring's own memory. All else is
+        the protocol's: it reads one unit and gives the rest back.
         """
         protocol, at = self._protocol, 0
+        if self._chunk is not None:
+            self._chunk.received(count)
+            self._finish_chunk()
+            return 0
+        count += kept
         while at < count:
+            if protocol.chunk_run_ready:
+                chunk = protocol.chunk_ahead(received[at:count])
+                if chunk is not None:
+                    if not chunk.body_bytes:
+                        return self._keep(received, at, count)
+                    grant = self._sender.reserve_chunk(chunk.body_bytes + len(chunk.tail))
+                    self._chunk = ChunkInRing(grant, chunk)
+                    at += chunk.head_bytes
+                    at += self._chunk.take(received[at:count])
+                    self._finish_chunk()
+                    continue
             if protocol.frame_run_ready and self._begun:
                 run = self._sender.scan_frames(self._scanner, received[at:count], protocol.next_offset)
                 if run.frames:
@@ -168,8 +203,7 @@ class Feed:
                     at += run.consumed
                 left = count - at
                 if run.end == ScanEnd.NEED and left <= UNFINISHED_LIMIT:
-                    received[:left] = bytes(received[at:count])
-                    return left
+                    return self._keep(received, at, count)
             events, taken = protocol.receive_to_frame_run(received[at:count])
             self._scanner.reset()
             at += taken
@@ -177,6 +211,18 @@ class Feed:
             if protocol.error is not None:
                 raise protocol.error
         return 0
+
+    def _keep(self, received: memoryview, at: int, count: int) -> int:
+        received[: count - at] = bytes(received[at:count])
+        return count - at
+
+    def _finish_chunk(self) -> None:
+        chunk = self._chunk
+        if chunk is not None and chunk.is_whole:
+            self._chunk = None
+            chunk.commit()
+            self._begun = True
+            self._protocol.chunk_received(chunk.chunk)
 
     def _forward(self, events: list[ReplicaApply]) -> None:
         if not events:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from enum import Enum
 
 from kevy_ring.errors import OffsetGap, UpstreamRefused
-from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
+from kevy_ring.events import BytesLike, Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.replica.conversation import Conversation, Transitions
-from kevy_ring.replica.protocol import ResumePoint
-from kevy_ring.replica.resp import MAX_GENERATION, MAX_OFFSET, encode_command, parse_decimal, printable
+from kevy_ring.replica.protocol import ChunkAhead, ResumePoint
+from kevy_ring.replica.resp import CRLF, MAX_GENERATION, MAX_OFFSET, encode_command, parse_decimal, printable
 
 MAX_CHUNK_BYTES = 65_536  # kevy's own chunk size: more is a hostile or broken primary
 MAX_CONTROL_LINE_BYTES = 256  # kevy's own bound; the longest real line has two u64
@@ -54,6 +54,7 @@ TRANSITIONS: Transitions[KevyState, KevyToken] = {
 }
 _BULK_MARKS = {ord("*"): _T.FRAME, ord("$"): _T.CHUNK}
 _LINE_MARKS = (ord("+"), ord("-"))
+_CHUNK_HEAD_BYTES = len(f"${MAX_CHUNK_BYTES}") + 2
 
 
 class KevyProtocol(Conversation[KevyState, KevyToken]):
@@ -115,6 +116,28 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
     @property
     def _between_frames(self) -> bool:
         return self.state is _S.LIVE and not self._frame_open
+
+    @property
+    def _between_chunks(self) -> bool:
+        return self.in_snapshot
+
+    def chunk_ahead(self, data: BytesLike) -> ChunkAhead | None:
+        """See ReplicationProtocol."""
+        start = bytes(data[:_CHUNK_HEAD_BYTES])
+        head, found, _ = start.partition(CRLF)
+        if not start.startswith(b"$"):
+            return None
+        if not found:
+            return ChunkAhead(0, 0, CRLF) if len(start) < _CHUNK_HEAD_BYTES else None
+        room = min(MAX_CHUNK_BYTES, MAX_SNAPSHOT_BYTES - self.snapshot_bytes)
+        body = parse_decimal(head[1:], 1, room)
+        return ChunkAhead(len(head) + 2, body, CRLF) if body is not None else None
+
+    def chunk_received(self, chunk: ChunkAhead) -> None:
+        """See ReplicationProtocol."""
+        self._intake.skip(chunk.head_bytes + chunk.body_bytes + len(chunk.tail))
+        self._move(_T.CHUNK)
+        self.snapshot_bytes += chunk.body_bytes
 
     @property
     def _joined(self) -> bool:

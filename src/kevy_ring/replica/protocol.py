@@ -26,6 +26,18 @@ class ResumePoint:
     db: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ChunkAhead:
+    """A chunk of a snapshot on the wire: ``head_bytes``, then ``body_bytes``, then ``tail``.
+
+    No body bytes: the head is not whole yet.
+    """
+
+    head_bytes: int
+    body_bytes: int
+    tail: bytes
+
+
 class ReplicationProtocol(Protocol):
     """One link's conversation with an upstream. One object per connection, from one thread.
 
@@ -139,8 +151,23 @@ class ReplicationProtocol(Protocol):
         (Redis). Only while ``frame_run_ready``; ValueError when it is not or the figures cannot be.
         """
 
+    # The seam for a snapshot's body: while chunk_run_ready, a chunk may be received where it will lie.
+
+    @property
+    def chunk_run_ready(self) -> bool:
+        """True when the stream stands between two chunks of a snapshot, with nothing pending."""
+
+    def chunk_ahead(self, data: BytesLike) -> ChunkAhead | None:
+        """The chunk whose head ``data`` (the next bytes of the stream) begins with; None when no chunk comes next.
+
+        Only while ``chunk_run_ready``. An invalid head is no chunk: ``receive_data`` says what is wrong with it.
+        """
+
+    def chunk_received(self, chunk: ChunkAhead) -> None:
+        """The chunk was received, head, body and tail, and sent as a SnapshotChunk; its tail was compared."""
+
     def receive_to_frame_run(self, data: BytesLike) -> tuple[list[ReplicaApply], int]:
-        """As ``receive_data``, but stops after the first unit at whose end ``frame_run_ready`` is true.
+        """As ``receive_data``, but stops after the first unit at whose end a frame or chunk run is ready.
 
         Returns the events and how many bytes of ``data`` were taken; the rest is the scanner's again.
         """

@@ -1,0 +1,82 @@
+"""When a replica counts as caught up with its upstream."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kevy_ring.cli.progress import ShardProgress
+from kevy_ring.replica.link_words import LinkState
+
+#: The state has to last this long: a moment of it is luck.
+HOLD_S = 1.0
+#: On a busy stream there is always something on its way, and the runner tells its offsets ten times a second: what the
+#: upstream had this long ago is what must be applied now. A stream that stands still is compared as it is now.
+ON_ITS_WAY_S = 0.3
+
+
+@dataclass(slots=True)
+class _ShardWatch:
+    behind_at: float
+    wanted: deque[tuple[float, int]] = field(default_factory=deque)
+    syncs: tuple[float, int] = (0.0, 0)
+    snapshots_sent: int = 0
+    snapshots_needed: int = 0
+
+
+class CatchUp:
+    """Looks at each sample, and says whether every shard has been caught up for ``hold_s`` seconds.
+
+    Where the upstream tells its offset, a shard is caught up while its applied offset is what the upstream's was just
+    before. Where it does not (kevy 1), nothing must have come for ``hold_s`` seconds, and all must be applied.
+    """
+
+    def __init__(self, hold_s: float = HOLD_S) -> None:
+        self._hold_s = hold_s
+        self._shards: dict[int, _ShardWatch] = {}
+
+    def seen(self, shards: Sequence[ShardProgress], now: float) -> bool:
+        """Take a sample; ``now`` in seconds of an even clock."""
+        held = [self._has_held(shard, now) for shard in shards]
+        return bool(held) and all(held)
+
+    def _has_held(self, shard: ShardProgress, now: float) -> bool:
+        watch = self._shards.setdefault(shard.index, _ShardWatch(behind_at=now))
+        if not _is_level(shard, watch, now):
+            watch.behind_at = now
+        return now - watch.behind_at >= self._hold_s
+
+
+def _is_level(shard: ShardProgress, watch: _ShardWatch, now: float) -> bool:
+    _take_sync(shard, watch)
+    is_loading = shard.is_loading and not shard.is_drained
+    if shard.link_state is not LinkState.STREAMING or is_loading or shard.snapshots_sent < watch.snapshots_needed:
+        watch.wanted.clear()
+        return False
+    wanted = max(_number(shard.upstream_offset), _number(shard.received_offset))
+    moved = not watch.wanted or watch.wanted[-1][1] != wanted
+    watch.wanted.append((now, wanted))
+    while len(watch.wanted) > 1 and now - watch.wanted[1][0] >= ON_ITS_WAY_S:
+        watch.wanted.popleft()
+    applied = _number(shard.applied_offset)
+    if shard.upstream_offset is None:
+        return not moved and applied >= wanted
+    return applied >= watch.wanted[0][1]
+
+
+def _take_sync(shard: ShardProgress, watch: _ShardWatch) -> None:
+    """Notice a full sync: offsets from before it say nothing, and its snapshot may be long in coming."""
+    syncs = (shard.ring.created_unix_s, shard.full_syncs) if shard.ring else (0.0, 0)
+    if syncs != watch.syncs:
+        watch.wanted.clear()
+        if syncs[0] != watch.syncs[0]:
+            watch.snapshots_sent = 0
+        if shard.full_syncs:
+            watch.snapshots_needed = watch.snapshots_sent + 1
+        watch.syncs = syncs
+    watch.snapshots_sent = shard.snapshots_sent
+
+
+def _number(offset: int | None) -> int:
+    return -1 if offset is None else offset

@@ -1,0 +1,65 @@
+"""The command line as a whole: its subcommands, and how a failure becomes one line and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from kevy_ring import __version__
+from kevy_ring.cli.failure import Failure
+from kevy_ring.cli.gc import gc
+from kevy_ring.cli.ingest import ingest
+from kevy_ring.cli.inspect import inspect
+from kevy_ring.cli.ls import ls
+from kevy_ring.cli.primary import primary
+from kevy_ring.cli.secrets import without_secrets, without_typed_secrets
+from kevy_ring.errors import KevyRingError
+
+_INTERRUPTED = "interrupted"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="kevy-ring")
+def command() -> None:
+    """Replication streams from Redis, Valkey or kevy into Python processes, through rings in shared memory."""
+
+
+for _each in (ingest, primary, ls, inspect, gc):
+    command.add_command(_each)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; every failure is said in one line, without any secret. Returns the exit code."""
+    # What the layers below log is told here as notes, and a second time nowhere.
+    logging.getLogger("kevy_ring").addHandler(logging.NullHandler())
+    logging.getLogger("kevy_ring").propagate = False
+    try:
+        return int(command.main(arguments, prog_name="kevy-ring", standalone_mode=False) or 0)
+    except click.UsageError as error:
+        _say_usage(error, sys.argv[1:] if arguments is None else arguments)
+        return 2
+    except click.ClickException as error:
+        return _say(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        return _say(_INTERRUPTED)
+    except (Failure, KevyRingError) as error:
+        return _say(str(error))
+    except BrokenPipeError:
+        # Whoever read the output has enough; without this the interpreter complains when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _say(text: str) -> int:
+    print(f"kevy-ring: {without_secrets(' '.join(text.split()))}", file=sys.stderr)
+    return 1
+
+
+def _say_usage(error: click.UsageError, arguments: Sequence[str]) -> None:
+    if error.ctx is not None:
+        print(error.ctx.get_usage(), file=sys.stderr)
+    print(f"kevy-ring: {without_typed_secrets(error.format_message(), arguments)}", file=sys.stderr)

@@ -1,0 +1,96 @@
+"""Which keys are compared with which, for each kind of upstream and of sink."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import parse_qs, urlsplit
+
+import click
+
+from kevy_ring.cli.digest import DigestComparison, compare_digests
+from kevy_ring.cli.key_source import EmbeddedKeys, KeySource, ShardKeys, UnitedKeys
+from kevy_ring.cli.redis_keys import RedisKeys
+from kevy_ring.cli.replication import Access, Comparison
+from kevy_ring.cli.verify import Verification, compare
+from kevy_ring.replica.primary import EmbeddedPrimary
+from kevy_ring.replica.upstream_url import UpstreamUrl
+
+
+def comparison_of(
+    upstreams: Sequence[UpstreamUrl], data_urls: Sequence[str], sink: str, shards: int, streams: int
+) -> Comparison:
+    """The comparison at the end of following ``upstreams``, each with its own shards.
+
+    Raises ``click.UsageError`` where there is nothing to compare with, or nothing that could be read back.
+    """
+    check_readable(sink)
+    if data_urls and len(data_urls) != len(upstreams):
+        raise click.UsageError(f"--data-url was given {len(data_urls)} times for {len(upstreams)} upstreams")
+    if not data_urls and any(upstream.kind == "kevy" for upstream in upstreams):
+        raise click.UsageError("--verify of a kevy:// upstream reads its keys from --data-url redis://host:port")
+    sources: list[str | UpstreamUrl] = list(data_urls) if data_urls else list(upstreams)
+
+    def compare_each(access: Access) -> Verification:
+        # What is on its way now is no difference; and a replica that is not there yet is not compared at all.
+        access.settle(0.0)
+        result = Verification()
+        first = 0
+        for upstream, source in zip(upstreams, sources, strict=True):
+            count = shards if upstream.kind == "kevy" else 1
+            replicas = [replica_keys(sink, shard, streams, access) for shard in range(first, first + count)]
+            united: KeySource = UnitedKeys(replicas) if count > 1 else replicas[0]
+            theirs = RedisKeys(source)
+            result += compare(theirs, united, is_final=False, settle=access.settle, pulse=access.pulse)
+            theirs.close()
+            first += count
+        return result
+
+    return compare_each
+
+
+def embedded_comparison(primary: EmbeddedPrimary, sink: str, shards: int) -> Comparison:
+    """The comparison with an embedded upstream that has published all its frames: with ``null`` by digest."""
+
+    def by_keys(access: Access) -> Verification:
+        result = Verification()
+        for shard in range(shards):
+            access.pulse()
+            replica = replica_keys(sink, shard, shards, access)
+            result += compare(EmbeddedKeys(primary, shard), replica, is_final=True, pulse=access.pulse)
+        return result
+
+    def by_digest(access: Access) -> DigestComparison:
+        facts = [access.lines.ask(shard, "facts", pulse=access.pulse) for shard in range(shards)]
+        return compare_digests(primary, facts, access.pulse)
+
+    return by_digest if sink == "null" else by_keys
+
+
+def check_readable(sink: str) -> None:
+    """Raises ``click.UsageError`` for a sink whose keys nobody can read back."""
+    if sink == "null":
+        raise click.UsageError("--verify needs what null does not keep: keys; use --sink memory")
+    if sink.startswith("python:"):
+        raise click.UsageError(f"--verify cannot look into {sink}")
+
+
+def replica_keys(sink: str, shard: int, shards: int, access: Access) -> KeySource:
+    """Where the keys of one shard's replica are read."""
+    own = sink.replace("{shard}", str(shard))
+    if sink == "memory":
+        return ShardKeys(access.lines, shard, access.pulse)
+    if sink.startswith("jsonl:"):
+        from kevy_ring.cli.jsonl_keys import JsonlKeys
+
+        directory = own.partition(":")[2]
+        return JsonlKeys(directory if shards == 1 or own != sink else f"{directory}/shard-{shard}")
+    return RedisKeys(own, only_db=database_named(own))
+
+
+def database_named(url: str) -> int | None:
+    """The database that a Redis URL names: a sink with one replicates into that one only. None: it names none."""
+    parts = urlsplit(url)
+    if "db" in (query := parse_qs(parts.query)):
+        return int(query["db"][0])
+    path = parts.path.strip("/")
+    return int(path) if parts.scheme != "unix" and path else None

@@ -1,0 +1,56 @@
+"""Compares what a sink that keeps nothing has counted and digested with what the embedded upstream has sent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from kevy_ring.cli import figures
+from kevy_ring.replica.primary import EmbeddedPrimary
+from kevy_ring.shard.shard_process import ShardFacts
+
+
+@dataclass(slots=True)
+class DigestComparison:
+    """``frames``: whose digests were compared. ``faults``: what is not the same, in words."""
+
+    frames: int = 0
+    frame_bytes: int = 0
+    faults: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def is_equal(self) -> bool:
+        return not self.faults
+
+    def __str__(self) -> str:
+        if self.faults:
+            return self.faults[0]
+        frames = figures.plural(self.frames, "frame")
+        return f"{frames}: their number, and a digest over every byte in order, are the upstream's"
+
+
+def compare_digests(
+    primary: EmbeddedPrimary, facts: Sequence[ShardFacts], pulse: Callable[[], None] = lambda: None
+) -> DigestComparison:
+    """Compare each shard's frames since its last snapshot; the upstream's are generated once more from its seed."""
+    began = time.monotonic()
+    result = DigestComparison()
+    for shard, fact in enumerate(facts):
+        pulse()
+        start = fact.first_offset
+        expected, digest = primary.frame_digest(shard, start)
+        first = primary.first_offset(shard) if start is None else start
+        end = -1 if fact.applied_offset is None else fact.applied_offset
+        counted = end - first + 1 if start is not None else 0
+        # Frames from before a second snapshot are counted too, and are in no digest.
+        if counted != expected or (fact.snapshots <= 1 and fact.frames != expected):
+            words = f"shard {shard} took {figures.plural(fact.frames, 'frame')} where the upstream sent {expected:,}"
+            result.faults.append(words)
+        elif fact.digest != digest:
+            result.faults.append(f"shard {shard}: the digest over its frames is not the upstream's")
+        result.frames += expected
+        result.frame_bytes += fact.frame_bytes
+    result.seconds = time.monotonic() - began
+    return result

@@ -1,0 +1,140 @@
+"""``kevy-ring ingest`` without a URL: an embedded upstream, followed and compared, in two phases."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import click
+
+from kevy_ring.cli import figures
+from kevy_ring.cli.comparison import check_readable, embedded_comparison
+from kevy_ring.cli.digest import DigestComparison
+from kevy_ring.cli.goal import EmbeddedDone
+from kevy_ring.cli.outcome import Outcome
+from kevy_ring.cli.replication import Replication
+from kevy_ring.cli.secrets import shown_url
+from kevy_ring.cli.sink_check import check_sinks
+from kevy_ring.cli.verify import Verification
+from kevy_ring.cli.view import View
+from kevy_ring.replica.primary import EmbeddedPrimary
+
+#: Of the live frames, what goes into memory and is compared key by key; the rest is only counted and digested.
+MEMORY_SHARE = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What was asked for. ``sink`` None: memory for the first part of the frames, null for the rest."""
+
+    shards: int
+    keys: int
+    ops: int
+    capacity: int
+    sink: str | None
+    duration: float | None
+    verify: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Phase:
+    name: str
+    keys: int
+    ops: int
+    sink: str
+
+    @property
+    def is_compared(self) -> bool:
+        return not self.sink.startswith("python:")
+
+    @property
+    def title(self) -> str:
+        how = "not compared"
+        if self.is_compared:
+            how = "compared by number and digest" if self.sink == "null" else "compared key by key"
+        start = f"{self.name}: " if self.name else "The embedded upstream "
+        return f"{start}into {shown_url(self.sink)}, {how}"
+
+    def detail(self, shards: int) -> str:
+        frames = figures.plural(self.ops, "live frame")
+        keys = f"{figures.plural(self.keys, 'key')} in the snapshot, then {frames}" if self.keys else frames
+        return f"{figures.plural(shards, 'shard')}, {keys}"
+
+
+def run_embedded(asked: Embedded, make_view: Callable[[], View]) -> tuple[View, list[Outcome], list[str]]:
+    """Run the phases until one goes wrong. Returns the view, what each came to, and the closing remarks."""
+    if asked.verify and asked.sink not in (None, "null"):
+        check_readable(asked.sink or "")
+    phases = _phases(asked)
+    for phase in phases:
+        check_sinks(phase.sink, asked.shards)
+    view = make_view()
+    if asked.sink is None:
+        view.note("No URL: an upstream is started here, fed, followed over TCP and compared with what arrives.")
+    began = time.monotonic()
+    outcomes: list[Outcome] = []
+    for phase in phases:
+        outcome = _run(phase, asked, view)
+        outcomes.append(outcome)
+        view.outcome(outcome)
+        if outcome.problems:
+            break
+    return view, outcomes, _closing(outcomes, time.monotonic() - began)
+
+
+def _phases(asked: Embedded) -> list[_Phase]:
+    if asked.sink is not None:
+        return [_Phase("", asked.keys, asked.ops, asked.sink)]
+    first = int(asked.ops * MEMORY_SHARE)
+    return [
+        _Phase("Phase 1 of 2", asked.keys, first, "memory"),
+        _Phase("Phase 2 of 2", 0, asked.ops - first, "null"),
+    ]
+
+
+def _run(phase: _Phase, asked: Embedded, view: View) -> Outcome:
+    view.title(
+        phase.title,
+        phase.detail(asked.shards),
+        upstreams=["embedded"],
+        sink=shown_url(phase.sink),
+        shards=asked.shards,
+        capacity=asked.capacity,
+        keys=phase.keys,
+        frames=phase.ops,
+        verify=phase.is_compared,
+    )
+    try:
+        primary = EmbeddedPrimary.start(shards=asked.shards, keys=phase.keys, ops=phase.ops, auto_live=False)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"the embedded upstream: {error}") from error
+    with primary:
+        replication = Replication(
+            [primary.url],
+            phase.sink,
+            EmbeddedDone(primary, seconds=asked.duration),
+            view,
+            name=phase.name.lower() or "embedded upstream",
+            shards=asked.shards,
+            streams=asked.shards,
+            capacity=asked.capacity,
+            compare=embedded_comparison(primary, phase.sink, asked.shards) if phase.is_compared else None,
+        )
+        return replication.run()
+
+
+def _closing(outcomes: list[Outcome], elapsed: float) -> list[str]:
+    """What was shown, and what was not."""
+    compared = [outcome.comparison for outcome in outcomes]
+    keys = sum(each.compared for each in compared if isinstance(each, Verification))
+    frames = sum(each.frames for each in compared if isinstance(each, DigestComparison))
+    proofs = [f"{figures.plural(keys, 'key')} by type, value and expiry"] if keys else []
+    proofs += [f"{figures.plural(frames, 'frame')} byte by byte"] if frames else []
+    if not proofs:
+        return [f"done in {figures.seconds(elapsed)}; nothing was compared"]
+    return [
+        f"verified in {figures.seconds(elapsed)}: {' and '.join(proofs)}",
+        "The rates are those of this machine with all of it on loopback: a Python upstream, the runners and the shards "
+        "share its processors.",
+    ]

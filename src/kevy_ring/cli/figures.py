@@ -1,0 +1,66 @@
+"""Figures as people read them: counts, sizes, rates, times and bytes as text."""
+
+from __future__ import annotations
+
+#: Where there is no figure.
+NOTHING = "-"
+_SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def count(number: int | None) -> str:
+    """``1,234,567``; a dash for None."""
+    return NOTHING if number is None else f"{number:,}"
+
+
+def short(number: float) -> str:
+    """Four places at most: ``812``, ``8.1k``, ``81.2k``, ``812k``, ``1.2M``."""
+    for unit in ("", "k", "M", "G"):
+        if abs(number) < 999.5 or unit == "G":
+            break
+        number /= 1000
+    return f"{number:.0f}{unit}" if unit == "" or number >= 99.95 else f"{number:.1f}{unit}"
+
+
+def size(number: float) -> str:
+    """``512 B``, ``7.9 MiB``."""
+    for unit in _SIZES:
+        if number < 1023.5 or unit == _SIZES[-1]:
+            break
+        number /= 1024
+    places = 0 if unit == "B" or number >= 99.95 or number == int(number) else 1
+    return f"{number:.{places}f} {unit}"
+
+
+def percent(part: float, whole: float) -> str:
+    """``12 %``; something is never shown as nothing."""
+    if not whole:
+        return NOTHING
+    share = 100 * part / whole
+    return "<1 %" if 0 < share < 1 else f"{share:.0f} %"
+
+
+def seconds(number: float | None) -> str:
+    """``0.42 s``, ``12.3 s``, ``3 min 05 s``, ``2 h 07 min``; a dash for None."""
+    if number is None:
+        return NOTHING
+    if number < 9.995:
+        return f"{number:.2f} s"
+    if number < 99.95:
+        return f"{number:.1f} s"
+    minutes, rest = divmod(round(number), 60)
+    if minutes < 100:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def text(value: bytes, limit: int = 40) -> str:
+    """Bytes for a terminal: text where it is text, escapes for all that a terminal would obey or cannot show."""
+    cut = value[:limit]
+    shown = cut.decode("utf-8", "backslashreplace")
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)
+    return f"'{shown}'" + (f"… ({count(len(value))} bytes)" if len(value) > limit else "")
+
+
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """``1 key``, ``2 keys``, ``1,000 keys``."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"

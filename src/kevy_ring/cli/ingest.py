@@ -1,0 +1,175 @@
+"""``kevy-ring ingest``: follow upstreams into shard processes, and compare what they hold."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from kevy_ring.cli import figures
+from kevy_ring.cli.byte_size import ByteSize
+from kevy_ring.cli.comparison import comparison_of
+from kevy_ring.cli.embedded import Embedded, run_embedded
+from kevy_ring.cli.goal import ForDuration, Goal, UntilCaughtUp, UntilStopped
+from kevy_ring.cli.outcome import Outcome
+from kevy_ring.cli.replication import Replication
+from kevy_ring.cli.secrets import shown_url, without_secrets
+from kevy_ring.cli.sink_check import check_sinks
+from kevy_ring.cli.view import View, choose_view
+from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
+
+_EMBEDDED_SHARDS = 2
+_HELP = """Follow upstreams into shard processes.
+
+URL is kevy://host:port (shard i is at port + i), redis://[user:password@]host:port, rediss:// (TLS) or unix://path.
+Each stream gets a ring in shared memory, a runner process that receives and a shard process that applies.
+
+Without a URL an embedded upstream is started, fed, followed and compared, first key by key and then by digest.
+
+Exit code: 0 done (and verified, where asked for), 1 something is wrong, 2 bad usage.
+"""
+
+
+@click.command(help=_HELP, short_help="Follow upstreams into shard processes.")
+@click.argument("urls", metavar="[URL]...", nargs=-1)
+@click.option("--shards", type=click.IntRange(1, 1024), help="Shards of each kevy:// upstream.  [1; 2 without a URL]")
+@click.option("--capacity", type=ByteSize(power_of_two=True), default="8MiB", show_default=True, help="Of each ring.")
+@click.option(
+    "--sink",
+    metavar="SINK",
+    help="memory, null, jsonl:DIR, redis://HOST:PORT[/{shard}], python:MODULE:CALLABLE.  [memory]",
+)
+@click.option("--duration", type=click.FloatRange(min=0, min_open=True), metavar="S", help="End after S seconds.")
+@click.option("--until-caught-up", is_flag=True, help="End when all that the upstream has is applied, for a second.")
+@click.option("--verify", is_flag=True, help="Compare with the upstream at the end (after catching up, unless told).")
+@click.option(
+    "--data-url", "data_urls", multiple=True, metavar="URL",
+    help="Where --verify reads the upstream's keys, for each upstream in turn; needed for kevy://.",
+)  # fmt: skip
+@click.option("--protocol", type=click.Choice(["auto", "kevy1", "kevy2"]), default="auto", hidden=True)
+@click.option(
+    "--keys", type=click.IntRange(0), default=50_000, show_default=True, help="Without a URL: in the snapshot."
+)
+@click.option("--ops", type=click.IntRange(0), default=500_000, show_default=True, help="Without a URL: live frames.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line, a summary at last.")
+def ingest(
+    *,
+    urls: tuple[str, ...],
+    shards: int | None,
+    capacity: int,
+    sink: str | None,
+    duration: float | None,
+    until_caught_up: bool,
+    verify: bool,
+    data_urls: tuple[str, ...],
+    protocol: str,
+    keys: int,
+    ops: int,
+    as_json: bool,
+) -> int:
+    if duration is not None and until_caught_up:
+        raise click.UsageError("--duration and --until-caught-up exclude each other")
+    with _ended_in_order():
+        if not urls:
+            if data_urls:
+                raise click.UsageError("--data-url is for a URL to follow: the embedded upstream knows its keys")
+            embedded = Embedded(shards or _EMBEDDED_SHARDS, keys, ops, capacity, sink, duration, verify)
+            return _end(*run_embedded(embedded, lambda: choose_view(as_json=as_json)))
+        upstreams = _upstreams(urls, data_urls, shards)
+        streams = sum((shards or 1) if upstream.kind == "kevy" else 1 for upstream in upstreams)
+        chosen = sink or "memory"
+        compare = comparison_of(upstreams, data_urls, chosen, shards or 1, streams) if verify else None
+        check_sinks(chosen, streams)
+        view = choose_view(as_json=as_json)
+        goal = _goal(duration, until_caught_up=until_caught_up or verify)
+        replication = Replication(
+            urls, chosen, goal, view, shards=shards or 1, streams=streams, capacity=capacity, compare=compare,
+            protocol=protocol,
+        )  # fmt: skip
+        _title(view, upstreams, chosen, goal, streams=streams, capacity=capacity, verify=verify)
+        outcome = replication.run()
+        view.outcome(outcome)
+        did = "done" if outcome.comparison is None else "verified"
+        return _end(view, [outcome], [f"{did} in {figures.seconds(outcome.seconds)}"])
+
+
+def _goal(duration: float | None, *, until_caught_up: bool) -> Goal:
+    if duration is not None:
+        return ForDuration(duration)
+    return UntilCaughtUp() if until_caught_up else UntilStopped()
+
+
+def _upstreams(urls: tuple[str, ...], data_urls: tuple[str, ...], shards: int | None) -> list[UpstreamUrl]:
+    try:
+        upstreams = [parse_upstream(url) for url in urls]
+        for upstream in upstreams:
+            if upstream.kind == "kevy":
+                upstream.shard((shards or 1) - 1)
+        for url in data_urls:
+            if parse_upstream(url).kind != "redis":
+                raise ValueError("--data-url is a redis://, rediss:// or unix:// URL: keys are read by commands")
+    except ModuleNotFoundError as error:
+        raise click.ClickException(str(error)) from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if shards and not any(upstream.kind == "kevy" for upstream in upstreams):
+        raise click.UsageError("--shards counts the listeners of a kevy:// upstream; any other is one stream")
+    return upstreams
+
+
+def _title(
+    view: View, upstreams: list[UpstreamUrl], sink: str, goal: Goal, *, streams: int, capacity: int, verify: bool
+) -> None:
+    shown = [str(upstream) for upstream in upstreams]
+    parts = [f"{streams} shard{'s' if streams > 1 else ''}", goal.words]
+    parts += ["then compared key by key"] if verify else []
+    view.title(
+        f"{', '.join(shown)} → {shown_url(sink)}",
+        " · ".join(parts),
+        upstreams=shown,
+        sink=shown_url(sink),
+        shards=streams,
+        capacity=capacity,
+        verify=verify,
+    )
+
+
+def _end(view: View, outcomes: list[Outcome], words: list[str]) -> int:
+    """Close the view; returns the exit code."""
+    problems = [problem for outcome in outcomes for problem in outcome.problems]
+    problem = without_secrets(" ".join(problems[0].split())) if problems else None
+    if problem and len(problems) > 1:
+        problem += f" (and {len(problems) - 1} more)"
+    view.close(outcomes, words if problem is None else [], problem)
+    return 1 if problem is not None else 0
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM unwinds the stack as Ctrl-C does, wherever it comes (a fleet takes both while it runs), and a terminal
+    that goes away is a SIGTERM: no ring may stay behind for it."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    def hang_up(number: int, frame: object) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for end in (sys.__stdout__, sys.__stderr__):
+            if end is not None and end.isatty():
+                os.dup2(nowhere, end.fileno())
+        os.close(nowhere)
+        signal.raise_signal(signal.SIGTERM)
+
+    before = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, hang_up),
+    }
+    try:
+        yield
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)

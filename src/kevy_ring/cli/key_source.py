@@ -1,0 +1,101 @@
+"""Where the keys of an upstream or of a replica can be read, as plain entries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from kevy_ring.cli.failure import Failure
+from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.primary import EmbeddedPrimary
+from kevy_ring.shard.shard_line import ShardLines
+
+Pulse = Callable[[], None]
+
+
+class KeySource(Protocol):
+    """Keys by database."""
+
+    @property
+    def expiry_slack_ms(self) -> int:
+        """How far an expiry read here may be off."""
+
+    def databases(self) -> list[int]:
+        """The databases that hold keys now. A source that is a copy takes a fresh one here."""
+
+    def pages(self, db: int) -> Iterator[dict[bytes, Entry]]:
+        """All keys of a database, some at a time; one that changes meanwhile may come in either form, or twice."""
+
+    def read(self, db: int, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Those of ``keys`` that exist, as they are now."""
+
+
+class EmbeddedKeys:
+    """The keys of one shard of an embedded upstream, as they are when first asked for."""
+
+    expiry_slack_ms = 0
+
+    def __init__(self, primary: EmbeddedPrimary, shard: int) -> None:
+        self._primary = primary
+        self._shard = shard
+
+    def databases(self) -> list[int]:
+        return [0]
+
+    def pages(self, db: int) -> Iterator[dict[bytes, Entry]]:
+        yield self._primary.keyspace(self._shard)
+
+    def read(self, db: int, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        keyspace = self._primary.keyspace(self._shard)
+        return {key: keyspace[key] for key in keys if key in keyspace}
+
+
+class ShardKeys:
+    """The keys in the memory of a shard process, asked for over its line."""
+
+    expiry_slack_ms = 1  # a store in memory keeps expiries as seconds in a float
+
+    def __init__(self, lines: ShardLines, shard: int, pulse: Pulse) -> None:
+        self._lines = lines
+        self._shard = shard
+        self._pulse = pulse
+
+    def databases(self) -> list[int]:
+        found: list[int] = self._lines.ask(self._shard, "databases", pulse=self._pulse)
+        return found
+
+    def pages(self, db: int) -> Iterator[dict[bytes, Entry]]:
+        yield self._entries(db, None)
+
+    def read(self, db: int, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        return self._entries(db, list(keys))
+
+    def _entries(self, db: int, keys: list[bytes] | None) -> dict[bytes, Entry]:
+        entries: list[Entry] = self._lines.ask(self._shard, "entries", db, keys, pulse=self._pulse)
+        return {entry.key: entry for entry in entries}
+
+
+class UnitedKeys:
+    """Several sources that hold one keyspace between them: the shards of one upstream."""
+
+    def __init__(self, sources: Sequence[KeySource]) -> None:
+        self._sources = sources
+        self.expiry_slack_ms = max(source.expiry_slack_ms for source in sources)
+
+    def databases(self) -> list[int]:
+        return sorted({db for source in self._sources for db in source.databases()})
+
+    def pages(self, db: int) -> Iterator[dict[bytes, Entry]]:
+        holder: dict[bytes, int] = {}
+        for number, source in enumerate(self._sources):
+            for page in source.pages(db):
+                for key in page:
+                    if holder.setdefault(key, number) != number:
+                        raise Failure(f"key {key!r} is in shard {holder[key]} and in shard {number}")
+                yield page
+
+    def read(self, db: int, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        found: dict[bytes, Entry] = {}
+        for source in self._sources:
+            found |= source.read(db, keys)
+        return found

@@ -1,0 +1,88 @@
+"""``kevy-ring ls``: every ring of this machine."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import click
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from kevy_ring.cli import figures
+from kevy_ring.cli.ring_words import overflow_words, ring_object, role_text
+from kevy_ring.cli.tables import print_table, tables_console
+from kevy_ring.errors import SegmentError
+from kevy_ring.ring import RingStats, inspect_ring, ring_names
+from kevy_ring.ring.leftovers import is_abandoned
+
+_PIPE_WIDTH = 160
+
+
+@click.command(short_help="List every ring of this machine.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per ring and line.")
+def ls(as_json: bool) -> int:
+    """List the rings in this machine's shared memory that this user may look at.
+
+    A ring is marked abandoned when its creator and both of its roles are dead: kevy-ring gc removes those.
+    """
+    found, unreadable = look_at_all()
+    if as_json:
+        for stats in found:
+            print(json.dumps(ring_object(stats)))
+        for error in unreadable:
+            print(json.dumps({"name": error.name, "error": str(error)}))
+        return 0
+    if found:
+        print_table(tables_console(_PIPE_WIDTH), _table(found))
+    else:
+        print("no rings")
+    for error in unreadable:
+        print(str(error))
+    abandoned = sum(map(is_abandoned, found))
+    if abandoned:
+        print(
+            f"{figures.plural(abandoned, 'abandoned ring')}: kevy-ring gc removes {'it' if abandoned == 1 else 'them'}"
+        )
+    return 0
+
+
+def look_at_all() -> tuple[list[RingStats], list[SegmentError]]:
+    """The headers of all rings, and what could not be read. One that went meanwhile is in neither."""
+    found, unreadable = [], []
+    for name in ring_names():
+        try:
+            found.append(inspect_ring(name))
+        except SegmentError as error:
+            if error.reason != "missing":
+                unreadable.append(error)
+    return found, unreadable
+
+
+def _table(found: list[RingStats]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("ring", no_wrap=True, overflow="fold")
+    table.add_column("capacity", justify="right", no_wrap=True)
+    table.add_column("fill", justify="right", no_wrap=True)
+    table.add_column("producer", no_wrap=True)
+    table.add_column("consumer", no_wrap=True)
+    table.add_column("overflow", justify="right")
+    table.add_column("drained", justify="right", no_wrap=True)
+    table.add_column("age", justify="right", no_wrap=True)
+    now = time.time()
+    for stats in found:
+        abandoned = is_abandoned(stats)
+        name = Text(stats.name, style="red" if abandoned else "")
+        drained = "never" if stats.last_drain_age_s is None else f"{figures.seconds(stats.last_drain_age_s)} ago"
+        table.add_row(
+            Text.assemble(name, "\n", ("abandoned", "bold red")) if abandoned else name,
+            figures.size(stats.capacity),
+            figures.percent(stats.used_bytes, stats.capacity),
+            role_text(stats.producer),
+            role_text(stats.consumer),
+            overflow_words(stats),
+            drained,
+            figures.seconds(max(0.0, now - stats.created_unix_s)),
+        )
+    return table

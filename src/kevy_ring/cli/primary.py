@@ -1,0 +1,146 @@
+"""``kevy-ring primary``: the embedded upstream, alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+
+import click
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from kevy_ring.cli import figures
+from kevy_ring.cli.byte_size import ByteSize
+from kevy_ring.replica.primary import DEFAULT_BACKLOG_BYTES, ShardStatus, serve
+
+_TERMINAL_S, _JSON_S, _PIPE_S = 0.5, 1.0, 5.0
+_HELP = """Serve the embedded upstream: kevy protocol 1 and 2 on loopback ports, one per shard, in the foreground.
+
+It holds keys of all types, sends them as a snapshot, and then live frames from a seeded workload once every shard has
+a replica. Follow it with: kevy-ring ingest kevy://127.0.0.1:PORT --shards N
+"""
+
+
+@click.command(help=_HELP, short_help="Serve the embedded upstream, alone.")
+@click.option("--shards", type=click.IntRange(1, 1024), default=2, show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of shard 0; the others follow.  [any]")
+@click.option(
+    "--keys", type=click.IntRange(0), default=50_000, show_default=True, help="In the snapshot, over all shards."
+)
+@click.option("--ops", type=click.IntRange(0), default=500_000, show_default=True, help="Live frames, in all.")
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), help="Live frames per second.  [as many as are taken]"
+)
+@click.option("--value-bytes", type=click.IntRange(0), default=64, show_default=True)
+@click.option("--backlog", type=ByteSize(), default=DEFAULT_BACKLOG_BYTES, help="Of each shard.  [64MiB]")
+@click.option("--protocol", type=click.Choice(["1", "2"]), help="Speak only this one.  [both]")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+def primary(
+    *,
+    shards: int,
+    port: int,
+    keys: int,
+    ops: int,
+    rate: float | None,
+    value_bytes: int,
+    backlog: int,
+    protocol: str | None,
+    seed: int,
+    as_json: bool,
+) -> int:
+    on_status, interval_s, live = _view(shards, as_json=as_json)
+    if live is not None:
+        live.start()
+    try:
+        serve(
+            shards, keys, ops, rate=rate, value_bytes=value_bytes, seed=seed, backlog_bytes=backlog,
+            protocol=int(protocol) if protocol else None, port=port, on_status=on_status, status_interval_s=interval_s,
+        )  # fmt: skip
+    except OSError as error:
+        raise click.ClickException(f"the ports cannot be opened: {error}") from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    finally:
+        if live is not None:
+            live.stop()
+    return 0
+
+
+def _view(shards: int, *, as_json: bool) -> tuple[Callable[[list[ShardStatus]], None], float, Live | None]:
+    """What is called with every status, how often, and the live display where there is one."""
+    if as_json:
+        return _say_json, _JSON_S, None
+    if not sys.stdout.isatty():
+        return _Lines(shards), _PIPE_S, None
+    live = Live(console=Console(highlight=False), auto_refresh=False)
+
+    def draw(statuses: list[ShardStatus]) -> None:
+        live.update(Group(_where(statuses, shards), _table(statuses)), refresh=True)
+
+    return draw, _TERMINAL_S, live
+
+
+def _url(statuses: list[ShardStatus]) -> str:
+    return f"kevy://127.0.0.1:{statuses[0].port}"
+
+
+def _where(statuses: list[ShardStatus], shards: int) -> Text:
+    command = f"kevy-ring ingest {_url(statuses)}" + (f" --shards {shards}" if shards > 1 else "")
+    return Text.assemble(("serving ", "bold"), (_url(statuses), "bold green"), f"  follow it with: {command}")
+
+
+def _table(statuses: list[ShardStatus]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name in ("shard", "port", "replicas", "live frames sent", "of", "acknowledged by a replica"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for number, status in enumerate(statuses):
+        acked = max(status.acked.values(), default=None)
+        table.add_row(
+            str(number),
+            str(status.port),
+            str(status.links),
+            figures.count(status.published),
+            figures.count(status.frames),
+            figures.NOTHING if acked is None else f"up to {figures.count(acked)}",
+        )
+    return table
+
+
+class _Lines:
+    """Plain lines: where it is at first, then only what has changed."""
+
+    def __init__(self, shards: int) -> None:
+        self._shards = shards
+        self._said = ""
+
+    def __call__(self, statuses: list[ShardStatus]) -> None:
+        if not self._said:
+            print(_where(statuses, self._shards).plain, flush=True)
+        words = ", ".join(
+            f"shard {number}: {figures.plural(status.links, 'replica')}, "
+            f"{figures.count(status.published)} of {figures.count(status.frames)} live frames"
+            for number, status in enumerate(statuses)
+        )
+        if words != self._said:
+            self._said = words
+            print(words, flush=True)
+
+
+def _say_json(statuses: list[ShardStatus]) -> None:
+    shards = [
+        {
+            "shard": number,
+            "port": status.port,
+            "replicas": status.links,
+            "published": status.published,
+            "frames": status.frames,
+            "acked": {name.decode("utf-8", "backslashreplace"): position for name, position in status.acked.items()},
+        }
+        for number, status in enumerate(statuses)
+    ]
+    print(json.dumps({"type": "status", "url": _url(statuses), "shards": shards}), flush=True)

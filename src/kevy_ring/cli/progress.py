@@ -1,0 +1,184 @@
+"""How far each shard of a fleet is, with rates, from what the rings' headers tell."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kevy_ring.inbox.pump import WORD_SNAPSHOTS_ENDED
+from kevy_ring.inbox.sender import WORD_SNAPSHOTS_APPLIED
+from kevy_ring.replica.fleet_event import ShardStatus
+from kevy_ring.replica.link_words import LinkState, LinkWord
+from kevy_ring.ring import RingStats
+from kevy_ring.shard.shard import ENTRIES_WORD, FRAMES_WORD, SNAPSHOTS_WORD
+
+#: Rates are means over about this long: steady enough to be read, fresh enough to be true.
+RATE_WINDOW_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Events and bytes (as records of the ring) per second, into the inbox and out of it."""
+
+    received_events: float = 0.0
+    received_bytes: float = 0.0
+    applied_events: float = 0.0
+    applied_bytes: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ShardProgress:
+    """One shard at one moment. Received is what the runner has sent into the inbox, applied what the shard released.
+
+    Offsets are None where there is none yet; ``ring`` is None between two lives of the ring.
+    """
+
+    index: int
+    upstream: str
+    link_state: LinkState
+    link_text: str
+    ring: RingStats | None
+    rates: Rates
+    runner_restarts: int = 0
+    shard_restarts: int = 0
+
+    @property
+    def received_events(self) -> int:
+        return self.ring.events_in + self.ring.overflow_events if self.ring else 0
+
+    @property
+    def received_bytes(self) -> int:
+        return self.ring.bytes_in + self.ring.overflow_bytes if self.ring else 0
+
+    @property
+    def applied_events(self) -> int:
+        return self.ring.events_out if self.ring else 0
+
+    @property
+    def applied_bytes(self) -> int:
+        return self.ring.bytes_out if self.ring else 0
+
+    @property
+    def received_offset(self) -> int | None:
+        return _minus_one(self._link_word(LinkWord.RECEIVED_OFFSET))
+
+    @property
+    def received_at_least(self) -> int | None:
+        """The received offset for display: a runner tells it ten times a second, and what is applied was received."""
+        told, applied = self.received_offset, self.applied_offset
+        if self.link_state is LinkState.STREAMING and not self.is_loading and told is not None and applied is not None:
+            return max(told, applied)
+        return told
+
+    @property
+    def upstream_offset(self) -> int | None:
+        return _minus_one(self._link_word(LinkWord.UPSTREAM_OFFSET))
+
+    @property
+    def applied_offset(self) -> int | None:
+        return self.ring.applied_offset if self.ring else None
+
+    @property
+    def snapshot_bytes(self) -> int:
+        return self._link_word(LinkWord.SNAPSHOT_BYTES)
+
+    @property
+    def snapshot_total(self) -> int:
+        return self._link_word(LinkWord.SNAPSHOT_TOTAL)
+
+    @property
+    def full_syncs(self) -> int:
+        return self._link_word(LinkWord.FULL_SYNCS)
+
+    @property
+    def partial_syncs(self) -> int:
+        return self._link_word(LinkWord.PARTIAL_SYNCS)
+
+    @property
+    def reconnects(self) -> int:
+        return self._link_word(LinkWord.RECONNECTS)
+
+    @property
+    def frames(self) -> int:
+        return self._shard_word(FRAMES_WORD)
+
+    @property
+    def entries(self) -> int:
+        return self._shard_word(ENTRIES_WORD)
+
+    @property
+    def snapshots(self) -> int:
+        return self._shard_word(SNAPSHOTS_WORD)
+
+    @property
+    def snapshots_sent(self) -> int:
+        """Whole snapshots that the runner has sent into the inbox."""
+        return self.ring.producer_words[WORD_SNAPSHOTS_ENDED] if self.ring else 0
+
+    @property
+    def is_loading(self) -> bool:
+        """True while a snapshot that was sent whole is not marked as applied.
+
+        A snapshot of offset 0 is never marked, so this may stay true until the first frame; see ``is_drained``.
+        """
+        return self.snapshots_sent > self._shard_word(WORD_SNAPSHOTS_APPLIED)
+
+    @property
+    def is_drained(self) -> bool:
+        """True when nothing waits in the ring or in the overflow: all that was sent has been applied."""
+        return self.ring is not None and not self.ring.used_bytes and not self.ring.overflow_events
+
+    def _shard_word(self, word: int) -> int:
+        return self.ring.consumer_words[word] if self.ring else 0
+
+    def _link_word(self, word: LinkWord) -> int:
+        return self.ring.producer_words[word] if self.ring else 0
+
+
+class ProgressMeter:
+    """Turns statuses into progress, with rates over the last second."""
+
+    def __init__(self) -> None:
+        self._past: dict[int, deque[tuple[float, ShardProgress]]] = {}
+
+    def sample(self, statuses: Sequence[ShardStatus], now: float) -> list[ShardProgress]:
+        """``now``: of any clock that goes on evenly, in seconds."""
+        return [self._sample(status, now) for status in statuses]
+
+    def _sample(self, status: ShardStatus, now: float) -> ShardProgress:
+        past = self._past.setdefault(status.index, deque())
+        bare = _progress(status, Rates())
+        if past and past[-1][1].ring and bare.ring and past[-1][1].ring.created_unix_s != bare.ring.created_unix_s:
+            past.clear()  # another ring: its counters begin anew
+        past.append((now, bare))
+        while len(past) > 2 and now - past[1][0] >= RATE_WINDOW_S:
+            past.popleft()
+        then, before = past[0]
+        return _progress(status, _rates(before, bare, now - then)) if now > then else bare
+
+
+def _progress(status: ShardStatus, rates: Rates) -> ShardProgress:
+    return ShardProgress(
+        status.index,
+        status.upstream,
+        status.link_state,
+        status.link_text,
+        status.ring,
+        rates,
+        status.runner_restarts,
+        status.shard_restarts,
+    )
+
+
+def _rates(before: ShardProgress, now: ShardProgress, elapsed: float) -> Rates:
+    return Rates(
+        max(0.0, (now.received_events - before.received_events) / elapsed),
+        max(0.0, (now.received_bytes - before.received_bytes) / elapsed),
+        max(0.0, (now.applied_events - before.applied_events) / elapsed),
+        max(0.0, (now.applied_bytes - before.applied_bytes) / elapsed),
+    )
+
+
+def _minus_one(word: int) -> int | None:
+    return word - 1 if word else None

@@ -1,0 +1,230 @@
+"""One fleet, shown while it runs, compared with its upstream before it is closed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kevy_ring.cli import figures
+from kevy_ring.cli.digest import DigestComparison
+from kevy_ring.cli.failure import Failure
+from kevy_ring.cli.goal import Goal, link_trouble
+from kevy_ring.cli.key_source import Pulse
+from kevy_ring.cli.outcome import Outcome, ShardOutcome
+from kevy_ring.cli.progress import ProgressMeter, ShardProgress
+from kevy_ring.cli.secrets import shown_url, without_secrets
+from kevy_ring.cli.verify import Verification
+from kevy_ring.cli.view import View
+from kevy_ring.replica.fleet import Fleet, FleetEnd, FleetEvent, FleetEventKind
+from kevy_ring.replica.link_words import LinkState
+from kevy_ring.shard.shard_line import ShardLines, ShardUnheard
+from kevy_ring.shard.shard_process import FAILED, STACK, ShardProcess
+
+TICK_S = 0.1
+#: A run that somebody waits for gives up when one process has been replaced this often.
+RESTARTS_MAX = 5
+#: What the shards may take to apply what is on its way, before a comparison and at the end.
+DRAIN_S = 60.0
+#: The same trouble with a link is told again after this long.
+_REPEAT_S = 30.0
+_TROUBLE = (LinkState.WAITING, LinkState.REFUSED)
+
+
+class Interrupted(Exception):
+    """A signal came while something was being waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a comparison is given: lines to the shards; ``pulse`` keeps the fleet and the view going while it works and
+    raises :class:`Interrupted`; ``settle(seconds)`` waits that long, and then until all that came is applied."""
+
+    lines: ShardLines
+    pulse: Pulse
+    settle: Callable[[float], None]
+
+
+Comparison = Callable[[Access], "Verification | DigestComparison"]
+
+
+class Replication:
+    """Follows ``urls`` into ``sink`` until the goal is reached or a signal comes; ``run`` is called once."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        sink: str,
+        goal: Goal,
+        view: View,
+        *,
+        name: str = "",
+        shards: int = 1,
+        streams: int,
+        capacity: int,
+        compare: Comparison | None = None,
+        protocol: str = "auto",
+    ) -> None:
+        self._name = name
+        self._sink = sink
+        self._goal = goal
+        self._view = view
+        self._compare = compare
+        self._lines = ShardLines()
+        self._meter = ProgressMeter()
+        self._shards: list[ShardProgress] = []
+        self._began = self._seen_at = time.monotonic()
+        self._stage = "connecting"
+        self._failures: dict[int, str] = {}
+        self._told: dict[int, tuple[str, float]] = {}
+        self._comparison: Verification | DigestComparison | None = None
+        self._problems: list[str] = []
+        self._fleet = Fleet(
+            urls,
+            ShardProcess(sink, streams, self._lines.address),
+            shards=shards,
+            capacity=capacity,
+            protocol=protocol,
+            on_event=self._happened,
+            close_timeout_s=DRAIN_S,
+        )
+
+    def run(self) -> Outcome:
+        """Returns what it came to; what went wrong is told there and not raised."""
+        self._began = time.monotonic()
+        with self._lines, self._fleet:
+            ended = self._fleet.run(self._is_over, tick_s=TICK_S)
+            self._hear()
+        return self._outcome(ended)
+
+    def _is_over(self) -> bool:
+        try:
+            self._look()
+            if self._goal.is_awaited:
+                self._give_up()
+            if not self._goal.reached(self._shards, time.monotonic()):
+                return False
+            if self._compare is not None:
+                if trouble := link_trouble(self._shards):
+                    raise Failure(f"no comparison: {trouble}")
+                self._stage = "comparing"
+                self._comparison = self._compare(Access(self._lines, self._pulse, self._settle))
+        except (Failure, ShardUnheard) as error:
+            self._problems.append(str(error))
+        except Interrupted:
+            self._problems.append("it was stopped before the comparison was made")
+        self._stage = "ending"
+        return True
+
+    def _look(self) -> None:
+        self._hear()
+        now = self._seen_at = time.monotonic()
+        shards = self._meter.sample(self._fleet.status(), now)
+        if all(shard.ring is not None for shard in shards):
+            self._shards = shards
+        self._tell_of_recovery(shards)
+        if self._stage not in ("comparing", "ending"):
+            self._stage = self._goal.stage(shards)
+        self._view.progress(self._stage, now - self._began, shards)
+
+    def _pulse(self) -> None:
+        if time.monotonic() - self._seen_at >= TICK_S:
+            self._fleet.step(0)
+            self._look()
+        if self._fleet.stop.is_set():
+            raise Interrupted
+
+    def _settle(self, seconds: float) -> None:
+        began = time.monotonic()
+        while True:
+            self._fleet.step(TICK_S / 2)
+            self._pulse()
+            waited = time.monotonic() - began
+            if waited >= seconds and all(map(_is_level, self._shards)):
+                return
+            if waited >= seconds + DRAIN_S:
+                behind = next(shard for shard in self._shards if not _is_level(shard))
+                raise Failure(f"no comparison: shard {behind.index} has not applied what it received")
+
+    def _give_up(self) -> None:
+        for shard in self._shards:
+            for who, restarts in (("shard", shard.shard_restarts), ("runner", shard.runner_restarts)):
+                if restarts >= RESTARTS_MAX:
+                    why = self._failures.get(shard.index)
+                    words = f"shard {shard.index}: its {who} process ended {restarts} times"
+                    raise Failure(f"{words}; the last time: {why}" if why else words)
+
+    def _hear(self) -> None:
+        """Pass on what the shard processes say."""
+        for shard, topic, words in self._lines.words():
+            text = without_secrets(words)
+            if topic == FAILED:
+                self._failures[shard] = text
+                self._view.note(f"shard {shard} failed: {text}", is_bad=True)
+            else:
+                self._view.note(text if topic == STACK else f"shard {shard}: {text}", is_bad=topic == STACK)
+
+    def _happened(self, event: FleetEvent) -> None:
+        self._hear()
+        text = without_secrets(str(event))
+        if event.kind is FleetEventKind.EXITED and not event.expected:
+            self._view.note(text, is_bad=True)
+        elif event.kind is FleetEventKind.LINK and event.link_state in _TROUBLE:
+            said, at = self._told.get(event.shard, ("", 0.0))
+            now = time.monotonic()
+            if said != event.text or now - at >= _REPEAT_S:
+                self._told[event.shard] = (event.text, now)
+                self._view.note(f"shard {event.shard}: no link: {without_secrets(event.text)}", is_bad=True)
+
+    def _tell_of_recovery(self, shards: Sequence[ShardProgress]) -> None:
+        for shard in shards:
+            if shard.index in self._told and shard.link_state in (LinkState.STREAMING, LinkState.SNAPSHOT):
+                del self._told[shard.index]
+                self._view.note(f"shard {shard.index}: linked")
+
+    def _outcome(self, ended: FleetEnd) -> Outcome:
+        results = self._fleet.results
+        outcome = Outcome(
+            name=self._name,
+            sink=shown_url(self._sink),
+            seconds=time.monotonic() - self._began,
+            stopped=ended is FleetEnd.SIGNALLED,
+            shards=[ShardOutcome(shard, results[shard.index]) for shard in self._shards],
+            comparison=self._comparison,
+            problems=self._problems,
+        )
+        if not self._problems:
+            missed = (
+                self._goal.missed(self._shards) if ended is FleetEnd.SIGNALLED or not self._goal.is_awaited else None
+            )
+            found = [missed, *self._faults(outcome)]
+            outcome.problems = [without_secrets(text) for text in found if text]
+        return outcome
+
+    def _faults(self, outcome: Outcome) -> list[str]:
+        """What the shards' last words, and a comparison, say against the outcome."""
+        faults: list[str] = []
+        if self._comparison is not None and not self._comparison.is_equal:
+            faults.append(str(self._comparison))
+        for shard in outcome.shards:
+            at = shard.last.index
+            facts = shard.facts
+            if facts is None:
+                why = self._failures.get(at)
+                faults.append(f"shard {at}: its process did not tell what it applied" + (f": {why}" if why else ""))
+                continue
+            if facts.refusals and not outcome.is_verified:
+                refused = figures.plural(facts.refusals, "command")
+                faults.append(f"shard {at}: the sink refused {refused}, the first: {facts.first_refusal}")
+            if facts.skipped and self._sink != "null" and not outcome.is_verified:
+                left = figures.plural(facts.skipped, "key")
+                faults.append(f"shard {at}: {left} of the snapshot (streams or module types) cannot be decoded")
+        return faults
+
+
+def _is_level(shard: ShardProgress) -> bool:
+    """Whether what the runner has told to have received is applied."""
+    if shard.link_state is not LinkState.STREAMING or (shard.is_loading and not shard.is_drained):
+        return False
+    received = shard.received_offset
+    return shard.is_drained or (received is not None and (shard.applied_offset or 0) >= received)

@@ -1,0 +1,46 @@
+"""Texts without the secrets of URLs: for words that come from a library, or repeat what the user typed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from kevy_ring.replica.upstream_url import REDACTED, parse_upstream
+
+# Everything between the scheme and the LAST @ before a blank or a quote: a password that was not percent-encoded may
+# hold an @ or a slash itself.
+_LOGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^\s'\"]*@", re.IGNORECASE)
+_OPTION = re.compile(r"(?P<name>[?&](?:\w*password\w*|\w*secret\w*)=)[^&\s'\"]*", re.IGNORECASE)
+
+
+def without_secrets(text: str) -> str:
+    """``text`` with every login of a URL in it, and every password option, replaced by ``***``."""
+    text = _LOGIN.sub(_without, text)
+    return _OPTION.sub(rf"\g<name>{REDACTED}", text)
+
+
+def _without(found: re.Match[str]) -> str:
+    is_done = re.fullmatch(rf"[^@]*://[^@/:]*:{re.escape(REDACTED)}@", found[0])
+    return found[0] if is_done else f"{found['scheme']}{REDACTED}@"
+
+
+def shown_url(url: str) -> str:
+    """An upstream's or a sink's URL for display."""
+    try:
+        return parse_upstream(url).redacted
+    except (ValueError, ModuleNotFoundError):
+        return _without_login(url)
+
+
+def without_typed_secrets(text: str, arguments: Iterable[str]) -> str:
+    """``text`` without the secrets of ``arguments``, in whatever broken form they were typed."""
+    for argument in arguments:
+        text = text.replace(argument, _without_login(argument))
+    return without_secrets(text)
+
+
+def _without_login(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if separator and "@" in rest:
+        url = f"{scheme}://{REDACTED}@{rest.rpartition('@')[2]}"
+    return without_secrets(url)

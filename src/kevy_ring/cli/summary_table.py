@@ -1,0 +1,63 @@
+"""The table at the end of a run: what each shard did."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+
+from kevy_ring.cli import figures
+from kevy_ring.cli.outcome import Outcome, ShardOutcome
+
+
+def summary_table(outcome: Outcome) -> Table:
+    """One row per shard, and their sum where there are several."""
+    several = len(outcome.shards) > 1
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="bold",
+                  show_footer=several)  # fmt: skip
+    keys, frames = sum(s.entries for s in outcome.shards), sum(s.frames for s in outcome.shards)
+    sizes = sum(s.facts.frame_bytes if s.facts else 0 for s in outcome.shards)
+    restarts = sum(s.restarts for s in outcome.shards)
+    peak = max((s.overflow_peak_bytes for s in outcome.shards), default=0)
+    table.add_column("shard", "all", justify="right", no_wrap=True)
+    table.add_column("syncs", justify="left", no_wrap=True)
+    table.add_column("snapshot\nkeys", figures.count(keys), justify="right", no_wrap=True)
+    table.add_column("frames\napplied", figures.count(frames), justify="right", no_wrap=True)
+    table.add_column("frame\nbytes", figures.size(sizes), justify="right", no_wrap=True)
+    table.add_column("overflow\npeak", figures.size(peak), justify="right", no_wrap=True)
+    table.add_column("applied\nup to", justify="right", no_wrap=True)
+    table.add_column("restarts", figures.count(restarts), justify="right", no_wrap=True)
+    for shard in outcome.shards:
+        table.add_row(
+            str(shard.last.index),
+            _syncs(shard),
+            figures.count(shard.entries),
+            figures.count(shard.frames),
+            figures.size(shard.facts.frame_bytes) if shard.facts else figures.NOTHING,
+            figures.size(shard.overflow_peak_bytes),
+            figures.count(shard.applied_offset),
+            figures.count(shard.restarts),
+        )
+    return table
+
+
+def _syncs(shard: ShardOutcome) -> str:
+    words = [f"{shard.last.full_syncs} full"] if shard.last.full_syncs else []
+    words += [f"{shard.last.partial_syncs} partial"] if shard.last.partial_syncs else []
+    return ", ".join(words) or "none"
+
+
+def rate_lines(outcome: Outcome) -> list[str]:
+    """How fast it went, over all shards."""
+    lines = []
+    if outcome.entries and (took := outcome.snapshot_seconds):
+        lines.append(
+            f"snapshot: {figures.plural(outcome.entries, 'key')} in {figures.seconds(took)}, "
+            f"{figures.short(outcome.entries / took)} keys/s"
+        )
+    if outcome.frames and (took := outcome.frame_seconds):
+        lines.append(
+            f"live: {figures.plural(outcome.frames, 'frame')} in {figures.seconds(took)}, "
+            f"{figures.short(outcome.frames / took)} frames/s over "
+            f"{figures.plural(len(outcome.shards), 'shard')}"
+        )
+    return lines

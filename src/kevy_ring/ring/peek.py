@@ -1,0 +1,122 @@
+"""The next records of a ring, read from its file without a role and without a mapping that could be written to."""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+
+from kevy_ring._core import lib
+from kevy_ring.errors import SegmentError
+from kevy_ring.ring.stats import SHM_DIR, RingStats, inspect_ring
+
+#: How much of a payload is kept.
+PAYLOAD_SHOWN_BYTES = 256
+
+# As csrc/ring_layout.h has them.
+_HEADER = struct.Struct("<IBBHQ")
+_FRAGMENT, _FLAGS_KNOWN = 1, 7
+_KINDS = 5
+_LENGTH_MAX = 0xFFFFFFE0
+_POSITIONS = 2**64
+# A consumer at full speed may release everything that was copied before it could be told to be still there.
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PeekedRecord:
+    """One record: where it lies, its header, and the first bytes of its payload of ``length`` bytes."""
+
+    position: int
+    kind: int
+    offset: int
+    length: int
+    is_fragment: bool
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """``records`` from the head on. ``corrupt``: what no honest producer writes, and ``corrupt_at`` where; else None.
+
+    ``moved`` is True when the consumer was faster than the look: then ``records`` is empty although the ring was not.
+    """
+
+    stats: RingStats
+    records: tuple[PeekedRecord, ...]
+    corrupt: str | None = None
+    corrupt_at: int = 0
+    moved: bool = False
+
+
+def peek_records(name: str, max_records: int = 10, *, payload_bytes: int = PAYLOAD_SHOWN_BYTES) -> Peek:
+    """Copy up to ``max_records`` records that wait in a ring, also in one whose processes are dead.
+
+    Takes no role and writes nothing. On a live ring the consumer may release a record while it is copied: such copies
+    are told by the head that has passed them, and dropped. Raises :class:`SegmentError` as ``inspect_ring`` does.
+    """
+    peek = None
+    for _ in range(_ATTEMPTS):
+        peek = _look(name, max_records, payload_bytes)
+        if not peek.moved:
+            break
+    assert peek is not None
+    return peek
+
+
+def _look(name: str, max_records: int, payload_bytes: int) -> Peek:
+    stats = inspect_ring(name)
+    records, corrupt, corrupt_at = _copy(stats, max_records, payload_bytes)
+    # The space of a record is written anew only after the head has passed it, so what the head has not passed now is
+    # as it was when it was copied.
+    head = inspect_ring(name).head
+    passed = (head - stats.head) % _POSITIONS
+    whole = tuple(record for record in records if (record.position - stats.head) % _POSITIONS >= passed)
+    if corrupt is not None and (corrupt_at - stats.head) % _POSITIONS < passed:
+        corrupt = None
+    moved = bool(passed) and not whole and corrupt is None
+    return Peek(stats, whole, corrupt, corrupt_at, moved)
+
+
+def _copy(stats: RingStats, max_records: int, payload_bytes: int) -> tuple[list[PeekedRecord], str | None, int]:
+    records: list[PeekedRecord] = []
+    position, left = stats.head, stats.used_bytes
+    if left > stats.capacity:
+        return records, "head and tail are further apart than the capacity", 0
+    try:
+        fd = os.open(SHM_DIR / stats.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as exc:
+        raise SegmentError(stats.name, reason="missing", detail=str(exc.strerror), errno=exc.errno or 0) from exc
+    try:
+        while left and len(records) < max_records:
+            header = _read(fd, stats.capacity, position, _HEADER.size)
+            length, kind, flags, zero, offset = _HEADER.unpack(header)
+            span = (_HEADER.size + length + 7) & ~7
+            fault = "record length" if length > _LENGTH_MAX or span > left else _header_fault(kind, flags, zero)
+            if fault:
+                return records, fault, position
+            payload = _read(fd, stats.capacity, position + _HEADER.size, min(length, payload_bytes))
+            records.append(PeekedRecord(position, kind, offset, length, bool(flags & _FRAGMENT), payload))
+            position = (position + span) % _POSITIONS
+            left -= span
+    finally:
+        os.close(fd)
+    return records, None, 0
+
+
+def _header_fault(kind: int, flags: int, zero: int) -> str | None:
+    if zero:
+        return "reserved bytes of the record header"
+    if kind >= _KINDS:
+        return "record kind"
+    if flags & ~_FLAGS_KNOWN:
+        return "record flags"
+    return None
+
+
+def _read(fd: int, capacity: int, position: int, count: int) -> bytes:
+    """``count`` bytes of the data area from a free-running position on; the wrap is in the middle of them or not."""
+    start = position & (capacity - 1)
+    base = int(lib.kr_page_bytes())
+    first = os.pread(fd, min(count, capacity - start), base + start)
+    return first + os.pread(fd, count - len(first), base) if len(first) < count else first

@@ -1,0 +1,184 @@
+"""A shard process from inside: its ring, its sink, and what it tells the one who started it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from kevy_ring.errors import KevyRingError
+from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.stop import StopSignal
+from kevy_ring.shard.shard import Shard
+from kevy_ring.shard.shard_line import ShardLine
+from kevy_ring.shard.sinks.sink import Sink, sink_from_url
+
+_ATTACH_TIMEOUT_S = 10.0
+
+#: Topics of what a shard says: a line of the log, why it ends, and the stack where that is not in the words.
+LOG, FAILED, STACK = "log", "failed", "stack"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFacts:
+    """What a shard has applied. Times are of this machine's monotonic clock, None for what has not happened.
+
+    ``skipped``: keys that the last snapshot's decoder left out. ``refusals``: commands that the sink's store answered
+    with an error, ``first_refusal`` in words. The digests are those of the null sink, else None.
+    """
+
+    frames: int = 0
+    frame_bytes: int = 0
+    entries: int = 0
+    snapshots: int = 0
+    skipped: int | None = 0
+    applied_offset: int | None = None
+    snapshot_began_at: float | None = None
+    snapshot_ended_at: float | None = None
+    first_frame_at: float | None = None
+    last_frame_at: float | None = None
+    refusals: int = 0
+    first_refusal: str = ""
+    first_offset: int | None = None
+    digest: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardProcess:
+    """What a fleet calls in each shard process: applies the ring to ``sink_url`` until stopped or the sender is gone.
+
+    ``address``: of a ShardLines that hears why a process failed and asks ``facts()``, ``databases()`` and
+    ``entries(db, keys)``; without one a failure is raised. What it returns is the last facts.
+    """
+
+    sink_url: str = field(repr=False)  # it may hold a password
+    shards: int = 1
+    address: str | None = field(default=None, repr=False)
+
+    def __call__(self, ring_name: str, index: int, stop: StopSignal) -> ShardFacts:
+        if self.address is None:
+            return self._run(ring_name, index, stop, None)
+        line = ShardLine(self.address, index)
+        with closing(line):
+            _log_to(line)
+            try:
+                return self._run(ring_name, index, stop, line)
+            except KevyRingError as error:
+                line.tell(FAILED, str(error))
+            except Exception as error:
+                line.tell(FAILED, f"{type(error).__name__}: {error}")
+                line.tell(STACK, traceback.format_exc())
+        sys.exit(1)
+
+    def _run(self, ring_name: str, index: int, stop: StopSignal, line: ShardLine | None) -> ShardFacts:
+        from kevy_ring.inbox import ReplicaInboxReceiver
+
+        with closing(sink_from_url(self.sink_url, shard=index, shards=self.shards)) as sink:
+            with ReplicaInboxReceiver.attach(ring_name, timeout=_ATTACH_TIMEOUT_S) as receiver:
+                shard = Shard(receiver, sink)
+                life = _Life(shard, sink, stop, line)
+                with closing(shard):
+                    shard.run(life.ask_stop)
+            return life.facts()
+
+
+class _Life:
+    """Looks at a shard between two batches: the only moments at which its sink may be read."""
+
+    def __init__(self, shard: Shard, sink: Sink, stop: StopSignal, line: ShardLine | None) -> None:
+        self._shard = shard
+        self._sink = sink
+        self._stop = stop
+        self._line = line
+        self._answers: dict[str, Callable[..., Any]] = {
+            "facts": self.facts,
+            "databases": self._databases,
+            "entries": self._entries,
+        }
+        self._seen = (0, 0)
+        self._asked_at = time.monotonic()
+        self._loading = False
+        self._began_at: float | None = None
+        self._loaded_at: float | None = None
+        self._first_at: float | None = None
+        self._last_at: float | None = None
+
+    def ask_stop(self) -> bool:
+        """What ``Shard.run`` asks before every batch, after every wait, and inside a long load."""
+        shard = self._shard
+        if shard.in_snapshot:
+            if not self._loading:
+                self._loading, self._began_at = True, self._asked_at
+            return self._stop.is_set()
+        self._note()
+        if self._line is not None:
+            self._line.answer(self._answers)
+        return self._stop.is_set()
+
+    def facts(self) -> ShardFacts:
+        shard, sink = self._shard, self._sink
+        if not shard.in_snapshot:
+            self._note()
+        refusals = getattr(sink, "refusals", None)
+        first = refusals.first if refusals is not None else None
+        return ShardFacts(
+            frames=shard.frames,
+            frame_bytes=shard.frame_bytes,
+            entries=shard.entries,
+            snapshots=shard.snapshots,
+            skipped=shard.skipped,
+            applied_offset=shard.applied_offset,
+            snapshot_began_at=self._began_at,
+            snapshot_ended_at=self._loaded_at,
+            first_frame_at=self._first_at,
+            last_frame_at=self._last_at,
+            refusals=refusals.count if refusals is not None else 0,
+            first_refusal=f"{first.command!r} at offset {first.offset}: {first.reply}" if first is not None else "",
+            first_offset=getattr(sink, "first_offset", None),
+            digest=getattr(sink, "digest", None),
+        )
+
+    def _note(self) -> None:
+        now = time.monotonic()
+        frames, snapshots = self._shard.frames, self._shard.snapshots
+        if snapshots != self._seen[1]:
+            self._began_at = self._began_at if self._loading else self._asked_at
+            self._loaded_at = now
+        self._loading = False
+        if frames != self._seen[0]:
+            self._first_at = self._first_at or self._asked_at
+            self._last_at = now
+        self._seen = (frames, snapshots)
+        self._asked_at = now
+
+    def _databases(self) -> list[int]:
+        return list(self._sink.databases)  # type: ignore[attr-defined]
+
+    def _entries(self, db: int, keys: list[bytes] | None) -> list[Entry]:
+        keyspace: dict[bytes, Entry] = self._sink.keyspace(db)  # type: ignore[attr-defined]
+        if keys is None:
+            return list(keyspace.values())
+        return [keyspace[key] for key in keys if key in keyspace]
+
+
+class _LineLog(logging.Handler):
+    """Log records as words on the line: a child that wrote to the terminal would spoil its parent's view."""
+
+    def __init__(self, line: ShardLine) -> None:
+        super().__init__(logging.WARNING)
+        self._line = line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(Exception):
+            self._line.tell(LOG, record.getMessage())
+
+
+def _log_to(line: ShardLine) -> None:
+    log = logging.getLogger("kevy_ring")
+    log.addHandler(_LineLog(line))
+    log.propagate = False

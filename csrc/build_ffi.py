@@ -17,6 +17,7 @@ SOURCES = [
     "producer_wait.c",
     "consumer.c",
     "consumer_wait.c",
+    "plain_run.c",
     "overflow.c",
     "inbox.c",
     "scan.c",

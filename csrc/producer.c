@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "ring.h"
+#include "short_copy.h"
 
 void kr_producer_lock(struct kr_producer *producer)
 {
@@ -187,9 +188,34 @@ int kr_producer_write(kr_producer *producer, const char *bytes, uint64_t length)
     return (int)kr_producer_write_many(producer, bytes, length, &(uint32_t){(uint32_t)length}, length <= KR_LENGTH_MAX ? 1 : UINT64_MAX);
 }
 
+/* Whole records from `staged` on, as long as they fit. Returns how many; nothing is revealed. */
+static uint64_t stage_many(struct kr_producer *producer, const char *joined, const uint32_t *lengths, uint64_t count)
+{
+    uint64_t done = 0, staged = producer->staged;
+    uint64_t room = producer->capacity - (staged - producer->head_cache);
+    for (; done < count; done++) {
+        uint64_t length = lengths[done], span = kr_record_span(length);
+        if (room < span) {
+            producer->staged = staged;
+            if ((room = kr_producer_room(producer, span)) < span)
+                break;
+        }
+        char *at = kr_producer_at(producer, staged);
+        kr_record_pad(at, length);
+        kr_record_header(at, length, 0, 0, 0);
+        kr_copy(at + KR_RECORD_BYTES, joined, length);
+        joined += length;
+        staged += span;
+        room -= span;
+    }
+    producer->staged = staged;
+    producer->staged_events += done;
+    return done;
+}
+
 int64_t kr_producer_write_many(kr_producer *producer, const char *joined, uint64_t total, const uint32_t *lengths, uint64_t count)
 {
-    uint64_t done = 0, sum = 0;
+    uint64_t sum = 0;
     if (count == UINT64_MAX)
         return KR_E_TOO_LARGE;
     for (uint64_t i = 0; i < count; i++)
@@ -201,18 +227,7 @@ int64_t kr_producer_write_many(kr_producer *producer, const char *joined, uint64
         return refused;
     if (producer->reserved)
         return kr_producer_leave(producer, KR_E_BUSY);
-    uint64_t room = producer->capacity - (producer->staged - producer->head_cache);
-    for (; done < count; done++) {
-        uint64_t length = lengths[done], span = kr_record_span(length);
-        if (room < span && (room = kr_producer_room(producer, span)) < span)
-            break;
-        char *at = kr_producer_at(producer, producer->staged);
-        kr_record_pad(at, length);
-        memcpy(at + KR_RECORD_BYTES, joined, length);
-        stage(producer, length, 0, 0);
-        joined += length;
-        room -= span;
-    }
+    uint64_t done = stage_many(producer, joined, lengths, count);
     kr_producer_publish_locked(producer);
     if (producer->gone)
         return kr_producer_leave(producer, producer->gone);

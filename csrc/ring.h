@@ -178,14 +178,12 @@ static inline char *kr_producer_at(struct kr_producer *producer, uint64_t positi
     return producer->data + (position & producer->mask);
 }
 
+/* Two stores: the fields are put together in registers. */
 static inline void kr_record_header(char *at, uint64_t length, uint32_t kind, uint32_t flags, uint64_t offset)
 {
-    struct kr_record *record = (struct kr_record *)(void *)at;
-    record->length = (uint32_t)length;
-    record->kind = (uint8_t)kind;
-    record->flags = (uint8_t)flags;
-    record->zero = 0;
-    record->offset = offset;
+    uint64_t *words = (uint64_t *)(void *)at;
+    words[0] = (uint64_t)(uint32_t)length | (uint64_t)kind << 32 | (uint64_t)flags << 40;
+    words[1] = offset;
 }
 
 /* The last word of a record is written before its payload: the padding behind the payload is then zero. */
@@ -200,6 +198,9 @@ static inline void kr_record_pad(char *at, uint64_t length)
 char *kr_place(struct kr_producer *producer, uint64_t span, int *in_ring);
 void kr_placed(struct kr_producer *producer, uint64_t length, int in_ring);
 int kr_finish(struct kr_producer *producer);
+
+/* plain_run.c */
+uint64_t kr_take_plain(const char *records, uint64_t bytes, uint64_t limit, uint64_t most, struct kr_columns *to, uint64_t *span, uint32_t *frames);
 
 /* overflow.c, under the producer's lock */
 char *kr_overflow_append(struct kr_producer *producer, uint64_t span);

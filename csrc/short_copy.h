@@ -1,0 +1,40 @@
+/* Copies of a few bytes without a call: most records and arguments are shorter than a call of memcpy is worth. */
+#ifndef KR_SHORT_COPY_H
+#define KR_SHORT_COPY_H
+
+#include <stdint.h>
+#include <string.h>
+
+#define KR_COPY_INLINE_MAX 128u
+
+/* 16 bytes at a time, the last ones overlapping: exactly `length` bytes are read and written. */
+static inline void kr_copy(char *to, const char *from, uint64_t length)
+{
+    if (length > KR_COPY_INLINE_MAX) {
+        memcpy(to, from, length);
+    } else if (length >= 16) {
+        char last[16];
+        memcpy(last, from + length - 16, 16);
+        for (uint64_t i = 0; i + 16 < length; i += 16)
+            memcpy(to + i, from + i, 16);
+        memcpy(to + length - 16, last, 16);
+    } else if (length >= 8) {
+        uint64_t first, last;
+        memcpy(&first, from, 8);
+        memcpy(&last, from + length - 8, 8);
+        memcpy(to, &first, 8);
+        memcpy(to + length - 8, &last, 8);
+    } else if (length >= 4) {
+        uint32_t first, last;
+        memcpy(&first, from, 4);
+        memcpy(&last, from + length - 4, 4);
+        memcpy(to, &first, 4);
+        memcpy(to + length - 4, &last, 4);
+    } else if (length) {
+        to[0] = from[0];
+        to[length / 2] = from[length / 2];
+        to[length - 1] = from[length - 1];
+    }
+}
+
+#endif

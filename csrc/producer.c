@@ -10,6 +10,9 @@
 #include "ring.h"
 #include "short_copy.h"
 
+#define AHEAD_BYTES 1024u  /* of free lines that are asked for before they are written */
+#define EXPECTED_MAX 4096u /* the copy of a larger record looks ahead by itself */
+
 void kr_producer_lock(struct kr_producer *producer)
 {
     if (pthread_mutex_trylock(&producer->lock) == 0)
@@ -201,6 +204,8 @@ static uint64_t stage_many(struct kr_producer *producer, const char *joined, con
                 break;
         }
         char *at = kr_producer_at(producer, staged);
+        if (span <= EXPECTED_MAX && room > span + AHEAD_BYTES)
+            kr_expect_writes(at + AHEAD_BYTES, span);
         kr_record_pad(at, length);
         kr_record_header(at, length, 0, 0, 0);
         kr_copy(at + KR_RECORD_BYTES, joined, length);

@@ -1,4 +1,4 @@
-/* Copies of a few bytes without a call: most records and arguments are shorter than a call of memcpy is worth. */
+/* Writing a few bytes without a call: most records and arguments are shorter than a call of memcpy is worth. */
 #ifndef KR_SHORT_COPY_H
 #define KR_SHORT_COPY_H
 
@@ -34,6 +34,18 @@ static inline void kr_copy(char *to, const char *from, uint64_t length)
         to[0] = from[0];
         to[length / 2] = from[length / 2];
         to[length - 1] = from[length - 1];
+    }
+}
+
+/* Asks for lines that are about to be written, which the consumer's core had last. It is a hint and never faults. */
+static inline void kr_expect_writes(char *at, uint64_t bytes)
+{
+    for (uint64_t line = 0; line < bytes; line += 64) {
+#if defined(__x86_64__)
+        __asm__ volatile("prefetchw %0" : : "m"(at[line]));
+#else
+        __builtin_prefetch(at + line, 1);
+#endif
     }
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_any_commands_survive_any_split_in_both_dialects(commands: list[list[byt
             stream = b"".join(wires)
             ends = [len(b"".join(wires[: i + 1])) for i in range(len(wires))]
             at = sorted({cut for cut in cuts if cut < len(stream)} | {0, len(stream)})
-            pieces = [stream[a:b] for a, b in zip(at, at[1:], strict=False)]
+            pieces = [stream[a:b] for a, b in pairwise(at)]
             start = 40 if dialect == "kevy" else 1000
             expected = [Frame(40 + i if dialect == "kevy" else 1000 + ends[i], argv) for i, argv in enumerate(commands)]
             got = feed((sender, receiver), FrameScanner(dialect), pieces, start, redis=dialect == "redis")

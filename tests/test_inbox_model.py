@@ -65,7 +65,7 @@ class InboxModel(RuleBasedStateMachine):
 
     @rule(keep=st.integers(0, 5))
     def drain_and_fail_in_the_middle(self, keep: int) -> None:
-        with pytest.raises(ZeroDivisionError), self.receiver.drain() as batch:  # noqa: PT012
+        with pytest.raises(ZeroDivisionError), self.receiver.drain() as batch:
             for i, event in enumerate(batch):
                 assert event == self.model[i]
                 if i == keep:

@@ -44,13 +44,9 @@ uint64_t kr_producer_room(struct kr_producer *producer, uint64_t wanted)
     if (room >= wanted)
         return room;
     /* Pairs with the store of head in kr_consumer_release(): the consumer is done with all bytes before it. */
-    uint64_t head = load_acquire(&producer->header->head);
-    if (producer->tail - head > producer->capacity) {
-        producer->gone = KR_E_CORRUPT;
+    if (!kr_producer_believes(producer, load_acquire(&producer->header->head)))
         return 0;
-    }
-    producer->head_cache = head;
-    return producer->capacity - (producer->staged - head);
+    return producer->capacity - (producer->staged - producer->head_cache);
 }
 
 static void ring_data_bell(struct kr_producer *producer, uint64_t request)

@@ -7,13 +7,9 @@ int kr_producer_arm(struct kr_producer *producer, uint64_t wanted)
     struct kr_header *header = producer->header;
     store_relaxed(&header->space_wanted, producer->staged + wanted - producer->capacity);
     store_seq_cst(&header->space_request, ++producer->space_request);
-    uint64_t head = load_seq_cst(&header->head);
-    if (producer->tail - head > producer->capacity) {
-        producer->gone = KR_E_CORRUPT;
+    if (!kr_producer_believes(producer, load_seq_cst(&header->head)))
         return 1;
-    }
-    producer->head_cache = head;
-    return producer->capacity - (producer->staged - head) >= wanted;
+    return producer->capacity - (producer->staged - producer->head_cache) >= wanted;
 }
 
 int kr_producer_wait(kr_producer *producer, uint64_t length, int64_t timeout_ns)

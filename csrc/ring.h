@@ -178,6 +178,18 @@ static inline char *kr_producer_at(struct kr_producer *producer, uint64_t positi
     return producer->data + (position & producer->mask);
 }
 
+/* Takes a head that a consumer can have written: it never goes back, nor beyond tail. Otherwise the room that it
+ * promises could be more than the ring has. */
+static inline int kr_producer_believes(struct kr_producer *producer, uint64_t head)
+{
+    if (producer->tail - head > producer->tail - producer->head_cache) {
+        producer->gone = KR_E_CORRUPT;
+        return 0;
+    }
+    producer->head_cache = head;
+    return 1;
+}
+
 /* Two stores: the fields are put together in registers. */
 static inline void kr_record_header(char *at, uint64_t length, uint32_t kind, uint32_t flags, uint64_t offset)
 {

@@ -247,6 +247,28 @@ static void a_head_that_no_consumer_writes_is_corrupt(void)
         }
 }
 
+static void a_head_that_goes_back_is_corrupt(void)
+{
+    for (int waits = 0; waits < 2; waits++) {
+        struct scratch_ring ring;
+        scratch_open_at(&ring, 4096, 1 << 20);
+        for (int i = 0; i < 2; i++) { /* so that the producer knows of a head of 1 << 20 and 4096 */
+            CHECK_EQ(kr_producer_write(ring.producer, bytes, 4080), 1);
+            CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 1);
+            CHECK_EQ(scratch_release_all(&ring), 0);
+        }
+        CHECK_EQ(kr_producer_write(ring.producer, bytes, 1008), 1);
+        CHECK(kr_producer_reserve(ring.producer, 3056) >= 0);
+        CHECK_EQ(kr_producer_commit(ring.producer, 3056), 0);
+        uint64_t tail = load_relaxed(&ring.map->header->tail);
+        store_relaxed(&ring.map->header->head, tail - 4096); /* within the capacity, but it was further on before */
+        if (waits)
+            CHECK_EQ(kr_producer_wait(ring.producer, 8, 0), KR_WAIT_READY); /* to see what is wrong */
+        CHECK_EQ(kr_producer_write(ring.producer, bytes, 8), KR_E_CORRUPT); /* and not over what nobody has read */
+        scratch_close(&ring);
+    }
+}
+
 static void words_are_published_for_the_layers_above(void)
 {
     struct scratch_ring ring;
@@ -299,6 +321,7 @@ static const struct check_case cases[] = {
     CASE(a_consumer_that_never_came_is_not_gone),
     CASE(waiting_for_space_ends_when_there_is_space_or_no_time),
     CASE(a_head_that_no_consumer_writes_is_corrupt),
+    CASE(a_head_that_goes_back_is_corrupt),
     CASE(words_are_published_for_the_layers_above),
     CASE(a_stale_head_is_refreshed_when_room_is_short),
 };

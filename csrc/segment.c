@@ -14,6 +14,8 @@
 
 #include "ring.h"
 
+#define TAKE_STEP_BYTES ((uint64_t)1 << 20) /* some hundred microseconds */
+
 uint64_t kr_page_bytes(void) { return (uint64_t)sysconf(_SC_PAGESIZE); }
 
 static int failed(kr_failure *why, int code, int err)
@@ -95,16 +97,25 @@ static kr_map *drop(kr_map *map)
     return NULL;
 }
 
-/* Takes the pages now: a full file system must be an error here, not a SIGBUS in the middle of a record. */
+/* Takes the pages now: a full file system must be an error here, not a SIGBUS in the middle of a record. In steps,
+ * since a signal undoes the step that it interrupts: under a profiler's timer one long step would never end. */
 static int take_space(int fd, uint64_t bytes, kr_failure *why)
 {
     struct statvfs fs;
-    int err = posix_fallocate(fd, 0, (off_t)bytes);
+    int err = 0, limited = !fstatvfs(fd, &fs) && fs.f_blocks;
+    uint64_t free_bytes = limited ? (uint64_t)fs.f_bavail * fs.f_frsize : UINT64_MAX;
+    if (free_bytes < bytes)
+        err = ENOSPC; /* before it takes all that is left from others */
+    for (uint64_t at = 0; at < bytes && !err; at += TAKE_STEP_BYTES) {
+        uint64_t step = bytes - at < TAKE_STEP_BYTES ? bytes - at : TAKE_STEP_BYTES;
+        do
+            err = posix_fallocate(fd, (off_t)at, (off_t)step);
+        while (err == EINTR);
+    }
     if (!err)
         return 0;
     why->needed = bytes;
-    if (!fstatvfs(fd, &fs))
-        why->free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    why->free_bytes = limited ? free_bytes : 0;
     return failed(why, err == ENOSPC || err == EFBIG ? KR_E_SPACE : KR_E_SYSTEM, err);
 }
 

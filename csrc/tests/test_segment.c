@@ -9,7 +9,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -112,6 +112,28 @@ static void a_segment_larger_than_the_file_system_is_refused(void)
     CHECK_EQ(why.code, KR_E_SPACE);
     CHECK_EQ(why.needed, ((uint64_t)1 << 46) + kr_page_bytes());
     CHECK(why.free_bytes > 0 && why.free_bytes < why.needed);
+}
+
+static void nothing_to_do(int number) { (void)number; }
+
+static void signals_do_not_keep_a_segment_from_being_made(void)
+{
+    struct sigaction action, before;
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR2};
+    struct itimerspec often = {{0, 500000}, {0, 500000}}, never = {{0, 0}, {0, 0}};
+    char name[32];
+    timer_t timer;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = nothing_to_do;
+    action.sa_flags = SA_RESTART;
+    CHECK(!sigaction(SIGUSR2, &action, &before));
+    CHECK(!timer_create(CLOCK_MONOTONIC, &event, &timer));
+    scratch_object(name);
+    CHECK(!timer_settime(timer, 0, &often, NULL));
+    CHECK_EQ(create_code(name, 64 << 20), 0);
+    CHECK(!timer_settime(timer, 0, &never, NULL));
+    CHECK(!timer_delete(timer));
+    CHECK(!sigaction(SIGUSR2, &before, NULL));
 }
 
 static void a_segment_that_is_not_finished_is_not_ready(void)
@@ -310,6 +332,7 @@ static const struct check_case cases[] = {
     CASE(a_bad_name_is_refused),
     CASE(a_missing_segment_is_missing),
     CASE(a_segment_larger_than_the_file_system_is_refused),
+    CASE(signals_do_not_keep_a_segment_from_being_made),
     CASE(a_segment_that_is_not_finished_is_not_ready),
     CASE(something_else_is_not_a_ring),
     CASE(another_version_is_refused),

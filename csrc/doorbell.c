@@ -54,6 +54,8 @@ int kr_unlink_doorbells(const char *name)
 {
     char path[320];
     int failed = 0;
+    if (!kr_name_is_plain(name))
+        return -1;
     bell_path(path, sizeof path, name, "data");
     failed |= unlink(path);
     bell_path(path, sizeof path, name, "space");

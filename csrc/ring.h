@@ -120,6 +120,7 @@ static inline struct kr_columns kr_split_columns(char *columns, uint64_t records
 }
 
 /* segment.c */
+int kr_name_is_plain(const char *name);
 void kr_map_hold(struct kr_map *map);
 
 /* role.c */

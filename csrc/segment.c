@@ -14,7 +14,11 @@
 
 #include "ring.h"
 
+#define NAME_BYTES_MAX 240 /* a file name has 255, and a doorbell's suffix is appended */
 #define TAKE_STEP_BYTES ((uint64_t)1 << 20) /* some hundred microseconds */
+
+/* A name in the one directory where segments and doorbells are, and nowhere else. */
+int kr_name_is_plain(const char *name) { return *name && strlen(name) <= NAME_BYTES_MAX && !strchr(name, '/'); }
 
 uint64_t kr_page_bytes(void) { return (uint64_t)sysconf(_SC_PAGESIZE); }
 
@@ -29,8 +33,8 @@ static int open_object(const char *name, kr_failure *why)
 {
     char path[272];
     struct stat info;
-    if (strlen(name) > 255)
-        return failed(why, KR_E_ARGUMENT, ENAMETOOLONG);
+    if (!kr_name_is_plain(name))
+        return failed(why, KR_E_ARGUMENT, EINVAL);
     snprintf(path, sizeof path, "/%s", name);
     int fd = shm_open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
     if (fd < 0)
@@ -276,9 +280,12 @@ void kr_map_stats(kr_map *map, kr_stats *out)
     out->creator_pid = header->creator_pid;
     out->creator_start = header->creator_start;
     out->created_unix_ns = header->created_unix_ns;
-    /* Tail first: the head that is read later can only be nearer to it. */
-    out->tail = load_acquire(&header->tail);
-    out->head = load_acquire(&header->head);
+    /* Head first, so that it does not overtake the tail that is read with it; and again when the two are of moments
+     * too far apart. What is still too far apart then is what a corrupt ring says. */
+    for (int tries = 0; tries < 100 && (!tries || out->tail - out->head > out->capacity); tries++) {
+        out->head = load_acquire(&header->head);
+        out->tail = load_acquire(&header->tail);
+    }
     kr_role_read(&header->producer, &out->producer);
     kr_role_read(&header->consumer, &out->consumer);
     out->events_in = load_relaxed(&header->events_in);

@@ -91,6 +91,11 @@ static void a_bad_name_is_refused(void)
     name[sizeof name - 1] = 0;
     CHECK_EQ(create_code(name, 4096), KR_E_ARGUMENT);
     CHECK_EQ(attach_code(name), KR_E_ARGUMENT);
+    CHECK_EQ(kr_unlink_doorbells(name), -1);
+    CHECK_EQ(attach_code(""), KR_E_ARGUMENT);
+    CHECK_EQ(attach_code("../shm/elsewhere"), KR_E_ARGUMENT);
+    CHECK_EQ(create_code("a/b", 4096), KR_E_ARGUMENT);
+    CHECK_EQ(kr_unlink_doorbells("../tmp/elsewhere"), -1);
 }
 
 static void a_missing_segment_is_missing(void)

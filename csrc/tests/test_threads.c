@@ -136,27 +136,47 @@ static void read_all(struct passage *passage)
             continue;
         }
         CHECK(ring->batch.index + ring->batch.span <= capacity);
+        uint64_t counted = number;
         for (int64_t i = 0; i < got; i++, number++) {
             uint32_t length = length_of(passage, number, position);
             CHECK_EQ(scratch_length(ring, (uint64_t)i), length);
             verify(scratch_payload(ring, (uint64_t)i), number, length);
             position = scratch_end_of(ring, (uint64_t)i);
-            if (number % 7 == 0) /* give back what is read, while the batch goes on */
-                CHECK_EQ(kr_consumer_release(ring->consumer, position, 0, 0), 0);
+            if (number % 7 == 0) { /* give back what is read, while the batch goes on */
+                CHECK_EQ(kr_consumer_release(ring->consumer, position, number + 1 - counted, 0), 0);
+                counted = number + 1;
+            }
         }
-        CHECK_EQ(kr_consumer_release(ring->consumer, position, (uint64_t)got, 1), 0);
+        CHECK_EQ(kr_consumer_release(ring->consumer, position, number - counted, 1), 0);
     }
     CHECK_EQ(scratch_drain(ring, 1, UINT64_MAX), 0);
+}
+
+/* What an operator's tool reads while the two are at work. */
+static void *read_stats(void *argument)
+{
+    struct passage *passage = argument;
+    kr_stats stats;
+    do {
+        kr_map_stats(passage->ring.map, &stats);
+        CHECK(stats.tail - stats.head <= stats.capacity);
+        CHECK(stats.bytes_in <= passage->records * passage->largest);
+    } while (stats.events_out < passage->records);
+    return NULL;
 }
 
 static void pass(void *(*writer)(void *), uint64_t capacity, uint64_t largest, uint64_t records, int sleeps)
 {
     struct passage passage = {.records = check_rounds(records), .largest = largest, .sleeps = sleeps};
-    pthread_t thread;
+    pthread_t thread, watcher;
     scratch_open(&passage.ring, capacity);
     CHECK(!pthread_create(&thread, NULL, writer, &passage));
+    if (sleeps)
+        CHECK(!pthread_create(&watcher, NULL, read_stats, &passage));
     read_all(&passage);
     CHECK(!pthread_join(thread, NULL));
+    if (sleeps)
+        CHECK(!pthread_join(watcher, NULL));
     scratch_close(&passage.ring);
 }
 

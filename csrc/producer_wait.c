@@ -1,6 +1,14 @@
 /* The producer asleep: the request for space, the wait, and the descriptor for event loops. */
 #include "ring.h"
 
+/* Committed records that nobody can see take room that nobody can give back: when they stand in the way of what is
+ * waited for, they are published now. */
+static void show_what_is_in_the_way(struct kr_producer *producer, uint64_t wanted)
+{
+    if (producer->staged - producer->tail + wanted > producer->capacity)
+        kr_producer_publish_locked(producer);
+}
+
 /* Asks to be woken when `wanted` bytes are free. Returns 1 when they are free already. */
 int kr_producer_arm(struct kr_producer *producer, uint64_t wanted)
 {
@@ -22,6 +30,7 @@ int kr_producer_wait(kr_producer *producer, uint64_t length, int64_t timeout_ns)
         int refused = kr_producer_enter(producer);
         if (refused)
             return refused == KR_E_PEER_CLOSED || refused == KR_E_PEER_DEAD ? KR_WAIT_GONE : refused;
+        show_what_is_in_the_way(producer, wanted);
         int ready = kr_producer_room(producer, wanted) >= wanted;
         if (!ready) {
             kr_bell_clear(producer->space_bell); /* before the look in kr_producer_arm() */
@@ -52,6 +61,8 @@ int kr_producer_wait_fd(kr_producer *producer, uint64_t length)
     if (producer->closed)
         return kr_producer_leave(producer, KR_E_CLOSED);
     int fd = kr_peer_descriptor(&producer->peer, producer->space_bell);
+    if (!kr_producer_usable(producer))
+        show_what_is_in_the_way(producer, kr_record_span(length));
     kr_bell_clear(producer->space_bell);
     if (kr_producer_usable(producer) || kr_producer_arm(producer, kr_record_span(length)))
         kr_bell_ring(producer->space_bell);

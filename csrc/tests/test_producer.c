@@ -230,6 +230,29 @@ static void waiting_for_space_ends_when_there_is_space_or_no_time(void)
     scratch_close(&ring);
 }
 
+static void waiting_for_space_shows_the_committed_records_that_are_in_the_way(void)
+{
+    for (int watched = 0; watched < 2; watched++) {
+        struct scratch_ring ring;
+        scratch_open(&ring, 4096);
+        CHECK(kr_producer_reserve(ring.producer, 3000) >= 0);
+        CHECK_EQ(kr_producer_commit(ring.producer, 3000), 0);
+        CHECK_EQ(kr_producer_wait(ring.producer, 1000, 0), KR_WAIT_READY);
+        CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 0); /* it was not in the way */
+        int fd = -1;
+        if (watched)
+            CHECK((fd = kr_producer_wait_fd(ring.producer, 2000)) >= 0);
+        else
+            CHECK_EQ(kr_producer_wait(ring.producer, 2000, 1000), KR_WAIT_TIMEOUT);
+        CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 1); /* else nobody could ever make room */
+        CHECK_EQ(scratch_release_all(&ring), 0);
+        if (watched)
+            CHECK(scratch_readable(fd));
+        CHECK_EQ(kr_producer_wait(ring.producer, 2000, -1), KR_WAIT_READY);
+        scratch_close(&ring);
+    }
+}
+
 static void a_head_that_no_consumer_writes_is_corrupt(void)
 {
     const int64_t bad[] = {64, 4096 + 64, -64, -4096, INT64_MIN};
@@ -320,6 +343,7 @@ static const struct check_case cases[] = {
     CASE(a_closed_consumer_is_seen_at_once_and_for_good),
     CASE(a_consumer_that_never_came_is_not_gone),
     CASE(waiting_for_space_ends_when_there_is_space_or_no_time),
+    CASE(waiting_for_space_shows_the_committed_records_that_are_in_the_way),
     CASE(a_head_that_no_consumer_writes_is_corrupt),
     CASE(a_head_that_goes_back_is_corrupt),
     CASE(words_are_published_for_the_layers_above),

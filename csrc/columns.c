@@ -14,6 +14,13 @@ static uint32_t end_of(const char *payload, uint32_t number)
     return *(const volatile uint32_t *)(const void *)(payload + 4 + 4 * (uint64_t)number);
 }
 
+/* Whether a payload is as long as its end positions alone. A drain has seen to it, but not for an event that came in
+ * fragments: its number of arguments is still what the producer says. */
+static int holds_ends(const struct kr_columns *from, uint64_t i)
+{
+    return from->argcs[i] == 0 || 4 + 4 * (uint64_t)from->argcs[i] <= from->lengths[i];
+}
+
 /* Start and end of every argument of every frame, from the first record header of the batch. Returns how many, or
  * minus one minus the number of the event whose end positions do not rise within its payload. */
 int64_t kr_batch_arguments(const char *batch, char *columns, uint64_t records, uint64_t count, uint64_t *starts, uint64_t *ends, uint64_t room)
@@ -23,7 +30,7 @@ int64_t kr_batch_arguments(const char *batch, char *columns, uint64_t records, u
     for (uint64_t i = 0; i < count; i++) {
         uint32_t argc = from.argcs[i], last = 0;
         uint64_t first = from.starts[i] + 4 + 4 * (uint64_t)argc;
-        if (argc > room - done)
+        if (argc > room - done || !holds_ends(&from, i))
             return -1 - (int64_t)i;
         for (uint32_t a = 0; a < argc; a++) {
             uint32_t end = end_of(batch + from.starts[i], a);
@@ -73,6 +80,8 @@ int64_t kr_batch_resp(const char *batch, char *columns, uint64_t records, uint64
         uint64_t total = from.lengths[i] - 4 - 4 * (uint64_t)argc;
         if (from.kinds[i] != KIND_FRAME)
             continue;
+        if (!holds_ends(&from, i))
+            return -1 - (int64_t)i;
         size += 3 + digits(argc);
         if (out && size > room)
             return -1 - (int64_t)i;

@@ -1,0 +1,96 @@
+/* What one pass over a batch makes of its columns, also when the records lie. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "scratch_ring.h"
+
+/* One event in memory of its own, as the layers above put it together from fragments. */
+struct lone {
+    char columns[25 + 7] __attribute__((aligned(16)));
+    char *record; /* exactly as long as it says, so that a sanitizer sees a byte too far */
+};
+
+static void make_lone(struct lone *lone, uint32_t length, uint32_t argc, const uint32_t *ends, uint32_t count)
+{
+    uint64_t span = kr_record_span(length);
+    struct kr_columns columns = kr_split_columns(lone->columns, 1);
+    columns.offsets[0] = 1;
+    columns.starts[0] = KR_RECORD_BYTES;
+    columns.lengths[0] = length;
+    columns.argcs[0] = argc;
+    columns.kinds[0] = 4;
+    lone->record = malloc(span);
+    CHECK(lone->record);
+    memset(lone->record, 'a', span);
+    memcpy(lone->record + KR_RECORD_BYTES, &argc, length < 4 ? length : 4);
+    for (uint32_t i = 0; i < count && 4 + 4 * i + 4 <= length; i++)
+        memcpy(lone->record + KR_RECORD_BYTES + 4 + 4 * i, &ends[i], 4);
+}
+
+static void arguments_and_commands_of_a_batch(void)
+{
+    struct scratch_ring ring;
+    const uint32_t lengths[] = {3, 1, 0, 12};
+    uint64_t starts[16], ends[16];
+    char out[256];
+    scratch_open(&ring, 4096);
+    CHECK_EQ(kr_send_frame(ring.producer, 1, "SETk", 4, lengths, 3), 0);
+    CHECK_EQ(kr_send_plain(ring.producer, 2, 0, "chunk", 5), 0);
+    CHECK_EQ(kr_send_frame(ring.producer, 2, "twelve bytes", 12, lengths + 3, 1), 0);
+    CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 3);
+    const char *batch = ring.area + ring.batch.index;
+    CHECK_EQ(kr_batch_arguments(batch, ring.columns, ring.rows, 3, starts, ends, 16), 4);
+    CHECK_EQ(ends[0] - starts[0], 3);
+    CHECK(!memcmp(batch + starts[0], "SET", 3));
+    CHECK(!memcmp(batch + starts[1], "k", 1));
+    CHECK_EQ(ends[2] - starts[2], 0);
+    CHECK(!memcmp(batch + starts[3], "twelve bytes", 12));
+    CHECK_EQ(kr_batch_arguments(batch, ring.columns, ring.rows, 3, starts, ends, 3), -3);
+    const char *commands = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$0\r\n\r\n*1\r\n$12\r\ntwelve bytes\r\n";
+    int64_t size = kr_batch_resp(batch, ring.columns, ring.rows, 3, NULL, 0);
+    CHECK_EQ(size, strlen(commands));
+    CHECK_EQ(kr_batch_resp(batch, ring.columns, ring.rows, 3, out, (uint64_t)size), size);
+    CHECK(!memcmp(out, commands, (size_t)size));
+    for (int64_t room = 0; room < size; room++)
+        CHECK(kr_batch_resp(batch, ring.columns, ring.rows, 3, out, (uint64_t)room) < 0);
+    scratch_close(&ring);
+}
+
+static void a_number_of_arguments_that_lies_is_refused(void)
+{
+    const uint32_t bad[][2] = {{4, 1}, {7, 1}, {8, 2}, {20, 5}, {20, 100}, {20, 0x3fffffff}, {20, UINT32_MAX}, {0, 1}, {3, 1}};
+    const uint32_t zeros[8] = {0};
+    uint64_t starts[128], ends[128];
+    char out[4096];
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct lone lone;
+        make_lone(&lone, bad[i][0], bad[i][1], zeros, 8);
+        CHECK_EQ(kr_batch_arguments(lone.record, lone.columns, 1, 1, starts, ends, 128), -1);
+        CHECK_EQ(kr_batch_resp(lone.record, lone.columns, 1, 1, NULL, 0), -1);
+        CHECK_EQ(kr_batch_resp(lone.record, lone.columns, 1, 1, out, sizeof out), -1);
+        free(lone.record);
+    }
+}
+
+static void ends_that_do_not_rise_within_the_payload_are_refused(void)
+{
+    const uint32_t bad[][2] = {{5, 4}, {0, 9}, {UINT32_MAX, 8}, {9, 8}};
+    uint64_t starts[8], ends[8];
+    char out[256];
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct lone lone;
+        make_lone(&lone, 12 + 8, 2, bad[i], 2);
+        CHECK_EQ(kr_batch_arguments(lone.record, lone.columns, 1, 1, starts, ends, 8), -1);
+        CHECK_EQ(kr_batch_resp(lone.record, lone.columns, 1, 1, NULL, 0), -1);
+        CHECK_EQ(kr_batch_resp(lone.record, lone.columns, 1, 1, out, sizeof out), -1);
+        free(lone.record);
+    }
+}
+
+static const struct check_case cases[] = {
+    CASE(arguments_and_commands_of_a_batch),
+    CASE(a_number_of_arguments_that_lies_is_refused),
+    CASE(ends_that_do_not_rise_within_the_payload_are_refused),
+};
+CHECK_MAIN(cases)

@@ -389,6 +389,45 @@ static void send_without_memory(void *argument)
     scratch_remove_all();
 }
 
+static void scan_without_memory(void *argument)
+{
+    struct scratch_ring ring;
+    struct rlimit limit, before;
+    unsigned long pages = 0;
+    kr_scan scan;
+    const char *frame = "*2\r\n:0\r\n*1\r\n$4\r\nPING\r\n";
+    kr_scanner *scanner = kr_scanner_new();
+    (void)argument;
+    scratch_open(&ring, 4096);
+    CHECK_EQ(kr_producer_write(ring.producer, bytes, 4080), 1); /* everything else overflows */
+    char *many = malloc(1 << 20);
+    uint64_t length = 0;
+    for (uint64_t offset = 0; length < (1 << 20) - 64; offset++)
+        length += (uint64_t)sprintf(many + length, "*2\r\n:%llu\r\n*1\r\n$4\r\nPING\r\n", (unsigned long long)offset);
+    FILE *file = fopen("/proc/self/statm", "re");
+    CHECK(file && fscanf(file, "%lu", &pages) == 1 && !fclose(file));
+    CHECK(!getrlimit(RLIMIT_AS, &before));
+    limit = before;
+    limit.rlim_cur = pages * kr_page_bytes() + (1 << 20);
+    CHECK(!setrlimit(RLIMIT_AS, &limit));
+    CHECK_EQ(kr_scan_kevy(ring.producer, scanner, many, length, 0, &scan), KR_E_NOMEM);
+    CHECK_EQ(overflow_of(&ring).events, scan.frames); /* what was taken is counted, so that nothing is sent twice */
+    CHECK(!setrlimit(RLIMIT_AS, &before));
+    kr_scanner_reset(scanner);
+    int code = kr_scan_kevy(ring.producer, scanner, frame, strlen(frame), 0, &scan);
+    CHECK_EQ(code, KR_SEND_OVERFLOW | KR_SEND_PUMP); /* nobody was told to pump before */
+    free(many);
+    kr_scanner_free(scanner);
+    scratch_remove_all();
+}
+
+static void without_memory_a_scan_leaves_the_pump_to_the_next_send(void)
+{
+    struct child child;
+    child_start(&child, scan_without_memory, NULL);
+    child_end(&child);
+}
+
 static void without_memory_a_send_says_so_and_loses_nothing(void)
 {
     struct child child;
@@ -408,6 +447,7 @@ static const struct check_case cases[] = {
     CASE(blocks_of_every_size_keep_the_order),
     CASE(a_chunk_is_committed_in_place_or_behind_the_overflow),
     CASE(a_receiver_that_is_gone_fails_every_send),
+    CASE(without_memory_a_scan_leaves_the_pump_to_the_next_send),
     CASE(without_memory_a_send_says_so_and_loses_nothing),
 };
 CHECK_MAIN(cases)

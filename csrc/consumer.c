@@ -223,7 +223,7 @@ int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t event
     struct kr_header *header = consumer->header;
     if (refused)
         return refused;
-    if (position - consumer->head > consumer->drained - consumer->head)
+    if (position - consumer->head > consumer->drained - consumer->head || (position & 7))
         return kr_consumer_leave(consumer, KR_E_ARGUMENT);
     uint64_t freed = position - consumer->head;
     int seen_again = done && position != consumer->drained;

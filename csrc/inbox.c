@@ -28,11 +28,21 @@ static void encode_plain(char *at, uint32_t kind, uint64_t offset, const char *b
         memcpy(at + KR_RECORD_BYTES, bytes, length);
 }
 
-/* The same bytes as in the ring, for digests and tests. Returns the span, or KR_E_TOO_LARGE. */
+static int sums_to(const uint32_t *lengths, uint64_t count, uint64_t total)
+{
+    uint64_t sum = 0;
+    for (uint64_t i = 0; i < count; i++)
+        sum += lengths[i];
+    return sum == total;
+}
+
+/* The same bytes as in the ring, for digests and tests. Returns the span, or what kr_send_frame() would say. */
 int64_t kr_encode_frame(char *out, uint64_t room, uint64_t offset, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc)
 {
-    uint64_t span = kr_record_span(frame_length(total, argc));
-    if (span > room)
+    uint64_t length = frame_length(total, argc), span = kr_record_span(length);
+    if (!argc || !sums_to(lengths, argc, total))
+        return KR_E_ARGUMENT;
+    if (length > KR_LENGTH_MAX || span > room)
         return KR_E_TOO_LARGE;
     encode_frame(out, offset, joined, total, lengths, argc);
     return (int64_t)span;
@@ -83,14 +93,6 @@ int kr_finish(struct kr_producer *producer)
     return answer;
 }
 
-static int sums_to(const uint32_t *lengths, uint64_t count, uint64_t total)
-{
-    uint64_t sum = 0;
-    for (uint64_t i = 0; i < count; i++)
-        sum += lengths[i];
-    return sum == total;
-}
-
 int kr_send_frame(kr_producer *producer, uint64_t offset, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc)
 {
     uint64_t length = frame_length(total, argc);
@@ -113,6 +115,8 @@ int kr_send_frame(kr_producer *producer, uint64_t offset, const char *joined, ui
 int kr_send_plain(kr_producer *producer, uint32_t kind, uint64_t offset, const char *bytes, uint64_t length)
 {
     int in_ring;
+    if (!kind || kind >= KIND_FRAME)
+        return KR_E_ARGUMENT;
     if (length > KR_LENGTH_MAX)
         return KR_E_TOO_LARGE;
     int refused = kr_producer_enter(producer);
@@ -135,8 +139,12 @@ int kr_send_many(kr_producer *producer, uint64_t count, const uint8_t *kinds, co
     *accepted = 0;
     if (!sums_to(lengths, length_count, total))
         return KR_E_ARGUMENT;
-    for (uint64_t i = 0; i < count; i++)
+    /* Whatever a drain would take for a fault, before anything is written. */
+    for (uint64_t i = 0; i < count; i++) {
+        if (!kinds[i] || kinds[i] > KIND_FRAME || (kinds[i] == KIND_FRAME && !argcs[i]))
+            return KR_E_ARGUMENT;
         used += argcs[i];
+    }
     if (used != length_count)
         return KR_E_ARGUMENT;
     int refused = kr_producer_enter(producer);

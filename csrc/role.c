@@ -19,10 +19,11 @@
 
 #define HOLDER_STACK_BYTES (256u << 10) /* virtual; room for a large static TLS block of the process */
 
-static uint32_t fork_generation, forks_made;
+static uint32_t fork_generation; /* changes in a child before it has a second thread */
+static kr_word32 forks_made;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
-static void forked_here(void) { forks_made++; }
+static void forked_here(void) { count_up32(&forks_made); }
 static void forked_away(void) { fork_generation++; }
 static void watch_forks(void) { pthread_atfork(NULL, forked_here, forked_away); }
 
@@ -37,7 +38,7 @@ uint32_t kr_generation(void)
 uint32_t kr_forks_made(void)
 {
     pthread_once(&fork_once, watch_forks);
-    return forks_made;
+    return load_relaxed32(&forks_made);
 }
 
 /* Field 22 of /proc/PID/stat; the state is field 3. 0 when there is no such process. */

@@ -92,6 +92,7 @@ static void a_release_frees_what_it_names_and_no_more(void)
     uint64_t first = ring.batch.position;
     CHECK_EQ(kr_consumer_release(ring.consumer, first - 32, 0, 0), KR_E_ARGUMENT);
     CHECK_EQ(kr_consumer_release(ring.consumer, first + 160, 5, 1), KR_E_ARGUMENT);
+    CHECK_EQ(kr_consumer_release(ring.consumer, first + 33, 1, 1), KR_E_ARGUMENT);
     CHECK_EQ(kr_consumer_release(ring.consumer, first, 0, 0), 0);
     CHECK_EQ(kr_consumer_release(ring.consumer, first + 32, 1, 0), 0);
     kr_map_stats(ring.map, &stats);

@@ -119,6 +119,18 @@ static void events_that_do_not_add_up_are_refused_whole(void)
     CHECK_EQ(kr_send_many(ring.producer, 1, kinds, offsets, argcs, "abcabc", 6, lengths, 2, &accepted), KR_E_ARGUMENT);
     CHECK_EQ(kr_send_plain(ring.producer, 2, 0, bytes, KR_LENGTH_MAX + 1ull), KR_E_TOO_LARGE);
     CHECK_EQ(kr_send_frame(ring.producer, 1, bytes, (uint64_t)UINT32_MAX + 5, huge, 2), KR_E_TOO_LARGE);
+    const uint8_t unknown[] = {2, 5}, none[] = {0, 2};
+    char encoded[64];
+    CHECK_EQ(kr_send_frame(ring.producer, 1, "", 0, lengths, 0), KR_E_ARGUMENT);
+    CHECK_EQ(kr_send_plain(ring.producer, 0, 0, "", 0), KR_E_ARGUMENT);
+    CHECK_EQ(kr_send_plain(ring.producer, 4, 0, "12345678", 8), KR_E_ARGUMENT);
+    CHECK_EQ(kr_send_plain(ring.producer, 258, 0, "", 0), KR_E_ARGUMENT);
+    CHECK_EQ(kr_send_many(ring.producer, 2, unknown, offsets, argcs, "abcabc", 6, lengths, 2, &accepted), KR_E_ARGUMENT);
+    CHECK_EQ(kr_send_many(ring.producer, 2, none, offsets, argcs, "abcabc", 6, lengths, 2, &accepted), KR_E_ARGUMENT);
+    CHECK_EQ(kr_send_many(ring.producer, 2, kinds, offsets, (const uint32_t[]){2, 0}, "abcabc", 6, lengths, 2, &accepted),
+             KR_E_ARGUMENT);
+    CHECK_EQ(kr_encode_frame(encoded, sizeof encoded, 1, "abc", 3, lengths, 2), KR_E_ARGUMENT);
+    CHECK_EQ(kr_encode_frame(encoded, sizeof encoded, 1, "", 0, lengths, 0), KR_E_ARGUMENT);
     CHECK_EQ(kr_commit_chunk(ring.producer, 0), KR_E_ARGUMENT);
     CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 0);
     scratch_close(&ring);

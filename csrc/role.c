@@ -92,40 +92,46 @@ static void futex_wake(kr_word32 *word)
 }
 
 /* The thread that holds a role. Its robust list replaces libc's for this thread only, which takes no robust
- * mutex of libc. The list node is private memory: a hostile peer cannot bend the kernel's walk. */
+ * mutex of libc, and until it returns: the kernel walks the list of an ending thread, whose stack is libc's again by
+ * then. The list is private memory, so a hostile peer cannot bend the walk, and volatile, since the kernel may read
+ * it between any two stores. */
 static void *hold(void *argument)
 {
     struct holder_start *start = argument;
     struct kr_role *role = start->role;
     struct kr_claim *claim = role->claim;
-    struct robust_list node;
-    struct robust_list_head list;
+    volatile struct robust_list node;
+    volatile struct robust_list_head list;
+    struct robust_list *first = (struct robust_list *)&node, *none = (struct robust_list *)&list.list;
+    struct robust_list_head *of_libc = NULL;
+    size_t of_libc_bytes;
     uint32_t tid = (uint32_t)syscall(SYS_gettid);
 
-    list.list.next = &list.list;
-    list.futex_offset = (long)((char *)&claim->word - (char *)&node);
-    list.list_op_pending = &node; /* from here a death marks the word if it is ours, even before it is in the list */
-    node.next = &list.list;
+    list.list.next = none;
+    list.futex_offset = (long)((char *)&claim->word - (char *)first);
+    list.list_op_pending = first; /* from here a death marks the word if it is ours, even before it is in the list */
+    node.next = none;
+    syscall(SYS_get_robust_list, 0, &of_libc, &of_libc_bytes);
     int registered = syscall(SYS_set_robust_list, &list, sizeof list) == 0;
     int taken = registered && compare_exchange32(&claim->word, start->seen, tid);
     if (taken)
-        list.list.next = &node;
+        list.list.next = first;
     list.list_op_pending = NULL;
     start->taken = taken;
     role->failure = registered ? 0 : errno;
     store_release32(&start->answered, 1);
     futex_wake(&start->answered);
-    if (!taken)
-        return NULL;
 
-    while (load_acquire32(&role->command) == 0)
+    while (taken && load_acquire32(&role->command) == 0)
         futex_wait(&role->command, 0);
 
-    list.list_op_pending = &node;
-    list.list.next = &list.list;
-    /* Pairs with kr_peer_gone(): whoever sees the role given up sees all that its holder published. */
-    store_release32(&claim->word, role->final_word);
-    list.list_op_pending = NULL;
+    if (taken) {
+        list.list_op_pending = first;
+        list.list.next = none;
+        /* Pairs with kr_peer_gone(): whoever sees the role given up sees all that its holder published. */
+        store_release32(&claim->word, role->final_word);
+    }
+    syscall(SYS_set_robust_list, of_libc, sizeof list);
     return NULL;
 }
 

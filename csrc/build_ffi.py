@@ -50,7 +50,15 @@ ffibuilder.set_source(
     sources=[str((HERE / name).relative_to(ROOT)) for name in SOURCES],
     include_dirs=["csrc"],
     depends=[str(path.relative_to(ROOT)) for path in sorted(HERE.glob("*.h"))],
-    extra_compile_args=["-std=gnu11", "-O3", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"],
+    extra_compile_args=[
+        "-std=gnu11",
+        "-O3",
+        "-fvisibility=hidden",
+        "-fno-strict-aliasing",
+        "-Wall",
+        "-Wextra",
+        "-Wno-unused-parameter",
+    ],
     libraries=["pthread", "rt"],
     py_limited_api=True,
 )

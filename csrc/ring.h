@@ -155,6 +155,14 @@ uint64_t kr_now_ns(void);
 uint64_t kr_now_coarse_ns(void);
 
 /* producer.c: kr_producer_enter() locks a usable handle or says why not; the others are called under the lock */
+/* For a writer that runs over the end of a payload: the padding is cleared when all is written. */
+static inline void kr_clear_padding(char *at, uint64_t length)
+{
+    uint64_t span = kr_record_span(length), padding = span - KR_RECORD_BYTES - length;
+    if (span > KR_RECORD_BYTES)
+        *(uint64_t *)(void *)(at + span - 8) &= UINT64_MAX >> (8 * padding);
+}
+
 int kr_producer_enter(struct kr_producer *producer);
 int kr_producer_leave(struct kr_producer *producer, int answer);
 int kr_producer_usable(struct kr_producer *producer);

@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "canonical.h"
 #include "ring.h"
+#include "short_copy.h"
 
 #define ARGS_MAX 1048576u             /* as in the protocol module: resp.py names the reasons */
 #define BULK_MAX ((uint64_t)512 << 20)
@@ -17,6 +19,9 @@
 #define OFFSET_MAX INT64_MAX
 #define ARGS_AT_FIRST 64u
 #define DIGITS_MAX 19
+#define KIND_FRAME 4u
+#define PLAIN_MAX 4096u    /* payload bytes; copies of larger ones look ahead by themselves */
+#define AHEAD_BYTES 1024u  /* of free lines that are asked for before they are written */
 
 enum { OK = 1, NEED = 0, OTHER = -1, NOMEM = -2 };
 
@@ -150,21 +155,62 @@ static inline int argument(struct kr_scanner *scanner, const char *frame, const 
     return OK;
 }
 
-/* Reads the frame at `frame` as far as the bytes go; an unfinished one is taken up again where it stopped. */
-static int read_frame(struct kr_scanner *scanner, const char *frame, const char *end, int with_offset, const char **stopped)
+/* The common case of the two above. What is read here is right; the first thing that is not plainly so is left where it
+ * stands, for them to judge. Both return where they stopped. */
+static inline const char *plain_head(struct kr_scanner *scanner, const char *at, const char *end, const struct kr_head *head)
+{
+    uint64_t argc;
+    if (end - at < 2 * KR_SLACK || (head ? !kr_head_stands(head, at) : *at != '*'))
+        return at;
+    const char *number = at + (head ? head->length : 1);
+    unsigned read = kr_short_number(number, &argc);
+    if (!read || !argc)
+        return at;
+    scanner->argc = (uint32_t)argc;
+    scanner->args = 0;
+    scanner->total = 0;
+    scanner->stage = 1;
+    scanner->offset = head ? head->offset : 0;
+    return number + read;
+}
+
+static inline const char *plain_arguments(struct kr_scanner *scanner, const char *frame, const char *at, const char *end)
+{
+    uint32_t args = scanner->args, most = scanner->argc < scanner->room ? scanner->argc : scanner->room;
+    uint64_t total = scanner->total, length;
+    for (; args < most && end - at >= KR_SLACK && *at == '$' && total < COMMAND_MAX - KR_SHORT_NUMBER_MAX; args++) {
+        unsigned read = kr_short_number(at + 1, &length);
+        const char *bytes = at + 1 + read;
+        if (!read || (uint64_t)(end - bytes) < length + 2 || bytes[length] != '\r' || bytes[length + 1] != '\n')
+            break;
+        scanner->starts[args] = (uint64_t)(bytes - frame);
+        scanner->lengths[args] = (uint32_t)length;
+        total += length;
+        at = bytes + length + 2;
+    }
+    scanner->args = args;
+    scanner->total = total;
+    return at;
+}
+
+/* Reads the frame at `frame` as far as the bytes go; an unfinished one is taken up again where it stopped. `head`: how a
+ * kevy frame with the next offset begins; NULL: Redis. */
+static inline int read_frame(struct kr_scanner *scanner, const char *frame, const char *end, const struct kr_head *head, const char **stopped)
 {
     const char *at = frame + (scanner->stage ? scanner->cursor : 0);
     int read = OK;
-    *stopped = at;
+    if (!scanner->stage)
+        at = plain_head(scanner, at, end, head);
     if (!scanner->stage) {
-        if ((read = frame_head(scanner, &at, end, with_offset)) != OK) {
+        if ((read = frame_head(scanner, &at, end, head != NULL)) != OK) {
             *stopped = at;
             return read;
         }
         scanner->stage = 1;
     }
+    at = plain_arguments(scanner, frame, at, end);
     while (scanner->args < scanner->argc && (read = argument(scanner, frame, &at, end)) == OK)
-        ;
+        at = plain_arguments(scanner, frame, at, end);
     scanner->cursor = (uint64_t)(at - frame);
     *stopped = at;
     return read;
@@ -188,6 +234,34 @@ static int is_control(const struct kr_scanner *scanner, const char *frame)
     return 0;
 }
 
+/* Straight into the ring, 16 bytes at a time: each copy may run over into what is written next, and the last one into
+ * free space. 0: this one needs the long way. */
+static inline int write_plain(struct kr_producer *producer, const struct kr_scanner *scanner, const char *frame, const char *end, uint64_t offset)
+{
+    uint64_t argc = scanner->argc, length = 4 + 4 * argc + scanner->total, span = kr_record_span(length);
+    uint64_t room = producer->capacity - (producer->staged - producer->head_cache);
+    uint32_t done = 0;
+    if (length > PLAIN_MAX || room < span + KR_COPY_OVER || producer->overflow.events || producer->reserved ||
+        (uint64_t)(end - frame) < scanner->cursor + KR_COPY_OVER)
+        return 0;
+    char *at = kr_producer_at(producer, producer->staged);
+    if (room > span + AHEAD_BYTES)
+        kr_expect_writes(at + AHEAD_BYTES, span);
+    kr_record_header(at, length, KIND_FRAME, 0, offset);
+    uint32_t *words = (uint32_t *)(void *)(at + KR_RECORD_BYTES);
+    char *to = (char *)(words + 1 + argc);
+    words[0] = (uint32_t)argc;
+    for (uint64_t i = 0; i < argc; i++) {
+        uint32_t bytes = scanner->lengths[i];
+        kr_copy_over(to + done, frame + scanner->starts[i], bytes);
+        words[1 + i] = done += bytes;
+    }
+    kr_clear_padding(at, length);
+    producer->staged += span;
+    producer->staged_events++;
+    return 1;
+}
+
 static int write_frame(struct kr_producer *producer, const struct kr_scanner *scanner, const char *frame, uint64_t offset)
 {
     uint64_t length = 4 + 4 * (uint64_t)scanner->argc + scanner->total;
@@ -197,37 +271,40 @@ static int write_frame(struct kr_producer *producer, const struct kr_scanner *sc
     if (!at || producer->gone)
         return producer->gone ? producer->gone : KR_E_NOMEM;
     kr_record_pad(at, length);
-    kr_record_header(at, length, 4, 0, offset);
+    kr_record_header(at, length, KIND_FRAME, 0, offset);
     uint32_t *words = (uint32_t *)(void *)(at + KR_RECORD_BYTES);
     char *to = (char *)(words + 1 + scanner->argc);
     words[0] = scanner->argc;
     for (uint32_t i = 0; i < scanner->argc; i++) {
         uint32_t bytes = scanner->lengths[i];
-        memcpy(to + end, frame + scanner->starts[i], bytes);
+        kr_copy(to + end, frame + scanner->starts[i], bytes);
         words[1 + i] = end += bytes;
     }
     kr_placed(producer, length, in_ring);
     return 0;
 }
 
-static int scan(kr_producer *producer, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t offset, int kevy, kr_scan *out)
+static inline int scan(kr_producer *producer, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t offset, int kevy, kr_scan *out)
 {
     const char *at = bytes, *end = bytes + length, *stopped = bytes;
+    struct kr_head head;
     int failed = kr_producer_enter(producer), read = NEED;
     memset(out, 0, sizeof *out);
     if (failed)
         return failed;
-    while (at < end && (read = read_frame(scanner, at, end, kevy, &stopped)) == OK) {
+    kr_head_make(&head, offset);
+    while (at < end && (read = read_frame(scanner, at, end, kevy ? &head : NULL, &stopped)) == OK) {
         scanner->stage = 0;
         if (kevy ? scanner->offset != offset : is_control(scanner, at))
             break;
         uint64_t own = kevy ? offset : offset + (uint64_t)(stopped - bytes);
-        if ((failed = write_frame(producer, scanner, at, own)))
+        if (!write_plain(producer, scanner, at, end, own) && (failed = write_frame(producer, scanner, at, own)))
             break;
         at = stopped;
         out->frames++;
         out->last_offset = own;
-        offset += (uint64_t)kevy;
+        if (kevy)
+            kr_head_follow(&head, ++offset);
         /* In steps, so that the other side works on what is there while this one goes on. */
         if (producer->staged - producer->tail >= producer->capacity / 8)
             kr_producer_publish_locked(producer);

@@ -37,6 +37,18 @@ static inline void kr_copy(char *to, const char *from, uint64_t length)
     }
 }
 
+#define KR_COPY_OVER 16u /* bytes behind the end, of both places, that kr_copy_over may touch */
+
+static inline void kr_copy_over(char *to, const char *from, uint64_t length)
+{
+    if (length > KR_COPY_INLINE_MAX) {
+        memcpy(to, from, length);
+        return;
+    }
+    for (uint64_t i = 0; i < length; i += 16)
+        memcpy(to + i, from + i, 16);
+}
+
 /* Asks for lines that are about to be written, which the consumer's core had last. It is a hint and never faults. */
 static inline void kr_expect_writes(char *at, uint64_t bytes)
 {

@@ -31,10 +31,11 @@ int main(int argc, char **argv)
     }
     double seconds = (double)(clock_ns() - begin) / 1e9;
     right &= memcmp(from, to, (records < places ? records : places) * size) == 0;
-    printf("{\"contender\": \"memcpy\", \"how\": \"one thread\", \"sides\": \"none\", \"record_bytes\": %llu, "
-           "\"records\": %llu, \"ring_bytes\": %llu, \"right\": %s, \"seconds\": %.6f, \"records_per_s\": %.0f, "
-           "\"payload_bytes_per_s\": %.0f}\n",
-           (unsigned long long)size, (unsigned long long)records, (unsigned long long)ring, right ? "true" : "false",
-           seconds, (double)records / seconds, (double)records * (double)size / seconds);
-    return !right;
+    struct core_plan plan = {.size = size, .records = records, .ring_bytes = ring, .batch = 1};
+    if (!right) {
+        fprintf(stderr, "memcpy: the copy differs\n");
+        return 3;
+    }
+    core_print("memcpy", "one thread", &plan, "copy", seconds);
+    return 0;
 }

@@ -18,6 +18,7 @@
 #define POOL_BYTES ((uint64_t)1 << 20) /* the producer's prepared payloads, written from again and again */
 #define DEADLINE_S 60                  /* a run that hangs ends itself */
 #define SPINS_BEFORE_YIELD 2000
+#define WRONG_ANSWER 3 /* the exit code that tells the harness so */
 
 struct meeting {
     _Atomic uint32_t ready, go;
@@ -35,7 +36,7 @@ struct side {
 void fail(const char *what)
 {
     perror(what);
-    _exit(3);
+    _exit(1);
 }
 
 uint64_t clock_ns(void)
@@ -64,8 +65,7 @@ void wait_more(struct waiting *waiting)
 #endif
 }
 
-/* Each side on a core of its own, where there are two: a scheduler that puts both on one measures itself. */
-static void keep_to(unsigned nth)
+void keep_to_core(unsigned nth)
 {
     cpu_set_t allowed, one;
     unsigned seen = 0;
@@ -112,7 +112,7 @@ static void *produce(void *argument)
 {
     struct side *side = argument;
     const struct core_plan *plan = side->plan;
-    keep_to(0);
+    keep_to_core(0);
     void *end = side->contender->produce_on(side->prepared, plan);
     uint64_t pool = pool_records(plan), size = plan->size, sent = 0, next = 0;
     char *payloads = aligned_alloc(4096, (pool * size + 4095) & ~4095ull);
@@ -134,7 +134,7 @@ static void *produce(void *argument)
 static void consume(struct side *side)
 {
     const struct core_plan *plan = side->plan;
-    keep_to(1);
+    keep_to_core(1);
     void *end = side->contender->consume_on(side->prepared, plan);
     struct payload_sum sum = {.look = plan->look, .size = plan->size};
     struct waiting waiting = {0};
@@ -222,6 +222,16 @@ static uint64_t number_of(const char *text)
     return value;
 }
 
+void core_print(const char *name, const char *how, const struct core_plan *plan, const char *look, double seconds)
+{
+    printf("{\"contender\": \"%s\", \"how\": \"%s\", \"record_bytes\": %llu, \"ring_bytes\": %llu, \"batch\": %llu, "
+           "\"look\": \"%s\", \"records_per_s\": %.0f, \"seconds\": %.6f, \"work\": %llu, "
+           "\"figures\": {\"payload_bytes_per_s\": %.0f}}\n",
+           name, how, (unsigned long long)plan->size, (unsigned long long)plan->ring_bytes, (unsigned long long)plan->batch,
+           look, (double)plan->records / seconds, seconds, (unsigned long long)plan->records,
+           (double)plan->records * (double)plan->size / seconds);
+}
+
 int core_main(int argc, char **argv, const struct core_contender *contender)
 {
     struct core_plan plan = {.look = LOOK_READ};
@@ -241,12 +251,10 @@ int core_main(int argc, char **argv, const struct core_contender *contender)
     }
     plan.look = !strcmp(argv[5], "verify") ? LOOK_VERIFY : !strcmp(argv[5], "touch") ? LOOK_TOUCH : LOOK_READ;
     seconds = run(contender, &plan);
-    printf("{\"contender\": \"%s\", \"how\": \"%s\", \"sides\": \"%s\", \"record_bytes\": %llu, \"records\": %llu, "
-           "\"ring_bytes\": %llu, \"batch\": %llu, \"look\": \"%s\", \"right\": %s, \"seconds\": %.6f, "
-           "\"records_per_s\": %.0f, \"payload_bytes_per_s\": %.0f}\n",
-           contender->name, contender->how, contender->threads ? "threads" : "processes", (unsigned long long)plan.size,
-           (unsigned long long)plan.records, (unsigned long long)plan.ring_bytes, (unsigned long long)plan.batch, argv[5],
-           seconds < 0 ? "false" : "true", seconds, (double)plan.records / seconds,
-           (double)plan.records * (double)plan.size / seconds);
-    return seconds < 0;
+    if (seconds < 0) {
+        fprintf(stderr, "%s: a record was lost, torn or out of order\n", contender->name);
+        return WRONG_ANSWER;
+    }
+    core_print(contender->name, contender->how, &plan, argv[5], seconds);
+    return 0;
 }

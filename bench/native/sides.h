@@ -35,6 +35,12 @@ struct core_contender {
 /* Parses the command line, verifies, measures and prints one line of JSON. The exit code of the program. */
 int core_main(int argc, char **argv, const struct core_contender *contender);
 
+/* The line of JSON. */
+void core_print(const char *name, const char *how, const struct core_plan *plan, const char *look, double seconds);
+
+/* Each side on a core of its own, where there are two: a scheduler that puts both on one measures itself. */
+void keep_to_core(unsigned nth);
+
 /* Memory that a child process shares. */
 void *shared_pages(uint64_t bytes);
 uint64_t clock_ns(void);

@@ -29,6 +29,7 @@ from kevy_ring import (
     ReplicaInboxSender,
     Ring,
     RoleTaken,
+    SegmentError,
     SendError,
     SnapshotBegin,
     SnapshotChunk,
@@ -763,10 +764,12 @@ def test_pairs_are_made_together_or_not_at_all() -> None:
     pairs = replica_inbox_pairs(3, capacity=4096, name=f"kevy-p{os.getpid()}")
     try:
         assert [sender.name for sender, _ in pairs] == [f"kevy-p{os.getpid()}-{i}" for i in range(3)]
-        before = len(os.listdir("/dev/shm"))
-        with pytest.raises(Exception, match="exists"):
+        pairs[0][0].close()
+        pairs[0][1].close()  # so that number 0 can be made before number 1 fails
+        with pytest.raises(SegmentError) as failed:
             replica_inbox_pairs(5, capacity=4096, name=f"kevy-p{os.getpid()}")
-        assert len(os.listdir("/dev/shm")) == before
+        assert failed.value.reason == "exists"
+        assert not os.path.exists(f"/dev/shm/kevy-p{os.getpid()}-0")
     finally:
         for sender, receiver in pairs:
             sender.close()

@@ -410,10 +410,12 @@ def test_handles_of_a_ring_pickle_and_take_their_role_on_first_use(ring: Ring) -
 
 
 def test_rings_that_come_and_go_leave_no_descriptor_and_no_segment() -> None:
-    before = (len(os.listdir("/proc/self/fd")), len(os.listdir("/dev/shm")), threading.active_count())
+    before, names = (len(os.listdir("/proc/self/fd")), threading.active_count()), []
     for _ in range(300):
         with Ring.create(4096) as ring, ring.producer() as producer, ring.consumer() as consumer:
             producer.try_write(b"x")
             consumer.fileno()
             assert consumer.read_many() == [b"x"]
-    assert (len(os.listdir("/proc/self/fd")), len(os.listdir("/dev/shm")), threading.active_count()) == before
+            names.append(ring.name)
+    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
+    assert not [entry for entry in os.listdir("/dev/shm") if entry.split(".")[0] in names]

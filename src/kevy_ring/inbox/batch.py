@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, CorruptRing
 from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
-from kevy_ring.inbox.argument_spans import ArgumentSpans
+from kevy_ring.inbox.argument_views import ArgumentViews
 from kevy_ring.ring.batch import Columns, RecordBatch
 from kevy_ring.ring.borrow import Borrow
 
@@ -20,22 +21,27 @@ _FRAME, _CHUNK, _BEGIN, _END = Kind.FRAME, Kind.SNAPSHOT_CHUNK, Kind.SNAPSHOT_BE
 
 
 class BatchFrame(Frame):
-    """A frame that lies in a batch. ``argv`` is decoded at each touch, into read-only memoryviews: take it once.
+    """A frame that lies in a batch. ``argv`` is made when touched, of read-only memoryviews.
 
     Touching it after the batch was released raises :class:`ClosedError`.
     """
 
-    __slots__ = ("_batch", "_index")
+    __slots__ = ("_index", "_views")
 
-    def __init__(self, offset: int, batch: Batch, index: int) -> None:
+    def __init__(self, offset: int, views: ArgumentViews, index: int) -> None:
         self.offset = offset
-        self._batch = batch
+        self._views = views
         self._index = index
 
     @property
     def argv(self) -> list[memoryview]:  # type: ignore[override]
         """The arguments, as read-only memoryviews into the ring."""
-        return self._batch.argv(self._index)
+        # As ArgumentViews.of(), without the call: most of what a frame costs in Python is calls.
+        views, i = self._views, self._index
+        if not views.low <= i < views.high:
+            views._make(i)
+        first, base = views.first, views.base
+        return views.views[first[i] - base : first[i + 1] - base]
 
 
 class BatchChunk(SnapshotChunk):
@@ -64,15 +70,15 @@ class Batch(RecordBatch):
     numpy arrays of shape (len(batch),), one entry per event. Offsets are those of frames and snapshot ends, else 0.
     """
 
-    __slots__ = ("_kinds", "_offsets", "_only_frames", "_spans")
+    __slots__ = ("_kinds", "_offsets", "_only_frames", "_views")
 
-    _spans: ArgumentSpans | None
+    _views: ArgumentViews | None
     _kinds: list[int] | None
     _offsets: list[int] | None
 
     def __init__(self, consumer: Any, columns: Columns | None, count: int, borrow: Borrow | None, out: Any) -> None:
         super().__init__(consumer, columns, count, borrow, out)
-        self._spans = self._kinds = self._offsets = None
+        self._views = self._kinds = self._offsets = None
         self._only_frames: bool = not count or bool(out.frames == count)
 
     @property
@@ -103,17 +109,21 @@ class Batch(RecordBatch):
         """
         if not 0 <= i < self.count:
             raise IndexError("batch index out of range")
-        if not self._held:
-            raise ClosedError(self._consumer.name, "released")
-        spans = self._spans or self._find_arguments()
-        view = self._borrow.view()  # type: ignore[union-attr]
-        return [view[start:end] for start, end in spans.of(i)]
+        return self._arguments().of(i)
 
-    def _find_arguments(self) -> ArgumentSpans:
-        """The spans of all arguments of all frames, by one call of the core for the whole batch."""
-        assert self._columns is not None
-        self._spans = spans = ArgumentSpans(self)
-        return spans
+    def _arguments(self) -> ArgumentViews:
+        views = self._views
+        if views is None:
+            views = self._views = ArgumentViews(self)
+        return views
+
+    def _ended(self) -> None:
+        if self._views is not None:
+            self._views.end()
+
+    def _drop_views(self) -> None:
+        if self._views is not None:
+            self._views.drop()
 
     def resp(self) -> list[memoryview]:
         """The frames as RESP commands, ready for ``socket.sendmsg``: one block of memory that may be kept.
@@ -148,7 +158,7 @@ class Batch(RecordBatch):
             raise ClosedError(self._consumer.name, "released")
         kind = kinds[i]
         if kind == _FRAME:
-            return BatchFrame(offsets[i], self, i)
+            return BatchFrame(offsets[i], self._arguments(), i)
         if kind == _CHUNK:
             return BatchChunk(self, i)
         if kind == _BEGIN:
@@ -162,9 +172,13 @@ class Batch(RecordBatch):
             raise IndexError("batch index out of range")
         return self._event(i % self.count)
 
-    if TYPE_CHECKING:
+    def __iter__(self) -> Iterator[ReplicaApply]:
+        return self._iterate(
+            self._frames() if self._only_frames and self.count else map(self._event, range(self.count))
+        )
 
-        def __iter__(self) -> Iterator[ReplicaApply]: ...
+    def _frames(self) -> Iterator[ReplicaApply]:
+        return map(BatchFrame, self._column("offsets"), repeat(self._arguments()), range(self.count))
 
     def owned(self, i: int) -> ReplicaApply:
         """Event ``i`` with memory of its own: it may be kept."""

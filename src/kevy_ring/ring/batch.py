@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -149,17 +150,27 @@ class RecordBatch:
         return [copy[start : start + length] for start, length in ends]
 
     def __iter__(self) -> Iterator[Any]:
+        return self._iterate(map(self._payload, range(self.count)))
+
+    def _iterate(self, records: Iterator[Any]) -> Iterator[Any]:
+        """Yield all records that are not released, and keep where the iteration stands."""
         self._iterating = True
         try:
-            for i in range(self._released, self.count):
+            for i, record in enumerate(islice(records, self._released, None), self._released):
                 self._cursor = i
-                yield self[i]
+                yield record
         except GeneratorExit:
             # The loop was left early: by an exception, or by `break`. Where it was left tells which, see __exit__.
             frame = sys._getframe(1)
             self._left_at = (id(frame), frame.f_lasti)
             raise
         self._iterating = False
+
+    def _ended(self) -> None:
+        """Nothing of the batch is held any more."""
+
+    def _drop_views(self) -> None:
+        """Let go of views that the batch itself keeps for later use."""
 
     def release(self, upto: int | None = None) -> None:
         """Give the space of the first ``upto`` records (None: all) back to the producer.
@@ -173,6 +184,7 @@ class RecordBatch:
         if not self._held or (upto <= self._released and upto != self.count):
             return
         borrow = self._borrow
+        self._drop_views()
         if borrow is not None and not borrow.end():
             raise ViewsEscaped(self._consumer.name, held=borrow.length)
         self._give_back(upto, done=upto == self.count)
@@ -194,6 +206,7 @@ class RecordBatch:
         self._released = upto
         if done or drop_rest:
             self._held = False
+            self._ended()
 
     def _left_inside(self, tb: TracebackType | None) -> bool:
         """Whether the exception came from inside the iteration, not from behind a `break`."""
@@ -219,12 +232,15 @@ class RecordBatch:
         upto = self._cursor if self._left_inside(tb) else self._released
         # The traceback itself may hold views of the record that failed. They get a private copy, so that the
         # error of the application is the one that is seen and the ring goes on.
+        self._drop_views()
         if self._borrow is not None and not self._borrow.end():
             self._consumer._freeze(self._borrow, go_on=True)
         self._give_back(max(upto, self._released), done=False, drop_rest=True)
 
     def _abandon(self) -> None:
         """The consumer closes: nothing is released, and escaped views keep their bytes."""
+        self._drop_views()
         if self._held and self._borrow is not None and not self._borrow.end():
             self._consumer._freeze(self._borrow, go_on=False)
         self._held = False
+        self._ended()

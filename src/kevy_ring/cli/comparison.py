@@ -11,7 +11,7 @@ from kevy_ring.cli.digest import DigestComparison, compare_digests
 from kevy_ring.cli.key_source import EmbeddedKeys, KeySource, ShardKeys, UnitedKeys
 from kevy_ring.cli.redis_keys import RedisKeys
 from kevy_ring.cli.replication import Access, Comparison
-from kevy_ring.cli.verify import Verification, compare
+from kevy_ring.cli.verify import ROUNDS_S, Verification, compare
 from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.replica.upstream_url import UpstreamUrl
 
@@ -40,7 +40,9 @@ def comparison_of(
             replicas = [replica_keys(sink, shard, streams, access) for shard in range(first, first + count)]
             united: KeySource = UnitedKeys(replicas) if count > 1 else replicas[0]
             theirs = RedisKeys(source)
-            result += compare(theirs, united, is_final=False, settle=access.settle, pulse=access.pulse)
+            result += compare(
+                theirs, united, is_final=False, settle=access.settle, pulse=access.pulse, rounds_s=ROUNDS_S
+            )
             theirs.close()
             first += count
         return result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -112,7 +111,8 @@ def _value_words(upstream: Entry, replica: Entry) -> str:
 
 def _sides(ours: Any, theirs: Any) -> str:
     if isinstance(ours, bytes) and isinstance(theirs, bytes):
-        at = len(os.path.commonprefix([ours, theirs]))
+        pairs = enumerate(zip(ours, theirs, strict=False))
+        at = next((at for at, (one, other) in pairs if one != other), min(len(ours), len(theirs)))
         if at > _SAME_START_BYTES:
             sizes = (
                 f"of {figures.count(len(ours))} bytes in the upstream, of {figures.count(len(theirs))} in the replica"

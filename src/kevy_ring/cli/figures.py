@@ -53,6 +53,17 @@ def seconds(number: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def age(number: float | None) -> str:
+    """The greatest unit only: ``12 s``, ``21 min``, ``3 h``, ``2 d``; a dash for None."""
+    if number is None:
+        return NOTHING
+    for unit, length in (("s", 60), ("min", 60), ("h", 24)):
+        if number < length:
+            return f"{int(number)} {unit}"
+        number /= length
+    return f"{int(number)} d"
+
+
 def text(value: bytes, limit: int = 40) -> str:
     """Bytes for a terminal: text where it is text, escapes for all that a terminal would obey or cannot show."""
     cut = value[:limit]

@@ -14,15 +14,17 @@ from kevy_ring.ring.leftovers import is_abandoned, remove_abandoned
 
 
 @click.command(short_help="Remove abandoned rings.")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def gc(dry_run: bool, as_json: bool) -> int:
-    """Remove every ring whose creator and both of whose roles are dead, with its doorbells; never a live one.
+def gc(names: tuple[str, ...], dry_run: bool, as_json: bool) -> int:
+    """Remove every ring (or only those NAMEd) whose creator and both of whose roles are dead, with its doorbells; never
+    a live one.
 
     Processes are told dead by this machine's process table: do not run it in a container whose shared memory is the
     host's and whose processes are not.
     """
-    found, unreadable = look_at_all()
+    found, unreadable = look_at_all(names)
     removed, failed = [], list(unreadable)
     for stats in filter(is_abandoned, found):
         try:
@@ -35,9 +37,9 @@ def gc(dry_run: bool, as_json: bool) -> int:
             removed.append(gone)
     total = sum(stats.capacity for stats in removed)
     if as_json:
-        names = [stats.name for stats in removed]
+        gone_names = [stats.name for stats in removed]
         faults = [{"name": fault.name, "error": str(fault)} for fault in failed]
-        print(json.dumps({"removed": names, "bytes": total, "dry_run": dry_run, "failed": faults}))
+        print(json.dumps({"removed": gone_names, "bytes": total, "dry_run": dry_run, "failed": faults}))
     else:
         did = "would remove" if dry_run else "removed"
         for stats in removed:

@@ -138,7 +138,7 @@ class EmbeddedDone:
 
 def _stage(shards: Sequence[ShardProgress]) -> str:
     states = {shard.link_state for shard in shards}
-    if LinkState.SNAPSHOT in states:
+    if LinkState.SNAPSHOT in states or any(shard.awaits_snapshot for shard in shards):
         return "snapshot"
     if states and states <= {LinkState.STREAMING}:
         if any(shard.is_loading and not shard.is_drained for shard in shards):
@@ -159,6 +159,6 @@ def _trouble(shard: ShardProgress) -> str | None:
         return f"{where} never synced{text}"
     if shard.link_state in _TROUBLE:
         return f"{where}: the link was down at the end{text}"
-    if shard.link_state is LinkState.SNAPSHOT:
+    if shard.link_state is LinkState.SNAPSHOT or shard.awaits_snapshot:
         return f"{where} was still in its snapshot at the end"
     return None

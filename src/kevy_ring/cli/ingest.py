@@ -152,15 +152,16 @@ def _end(view: View, outcomes: list[Outcome], words: list[str]) -> int:
 def _ended_in_order() -> Iterator[None]:
     """SIGTERM unwinds the stack as Ctrl-C does, wherever it comes (a fleet takes both while it runs), and a terminal
     that goes away is a SIGTERM: no ring may stay behind for it."""
+    # Asked now: a terminal that is gone does not say any more that it was one.
+    terminals = [end.fileno() for end in (sys.__stdout__, sys.__stderr__) if end is not None and end.isatty()]
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
     def hang_up(number: int, frame: object) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        for end in (sys.__stdout__, sys.__stderr__):
-            if end is not None and end.isatty():
-                os.dup2(nowhere, end.fileno())
+        for terminal in terminals:
+            os.dup2(nowhere, terminal)
         os.close(nowhere)
         signal.raise_signal(signal.SIGTERM)
 

@@ -126,12 +126,12 @@ def _replica_facts(stats: RingStats) -> list[tuple[str, Text | str]]:
 
 
 def _record_table(records: tuple[PeekedRecord, ...]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="bold")
     table.add_column("position", justify="right", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     table.add_column("offset", justify="right", no_wrap=True)
     table.add_column("bytes", justify="right", no_wrap=True)
-    table.add_column("begins with", overflow="fold")
+    table.add_column("begins with", no_wrap=True, overflow="ellipsis")
     for record in records:
         has_offset = record.kind in (Kind.FRAME, Kind.SNAPSHOT_END)
         table.add_row(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Collection
 
 import click
 from rich import box
@@ -11,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.ring_words import overflow_words, ring_object, role_text
+from kevy_ring.cli.ring_words import ring_object, role_text
 from kevy_ring.cli.tables import print_table, tables_console
 from kevy_ring.errors import SegmentError
 from kevy_ring.ring import RingStats, inspect_ring, ring_names
@@ -48,10 +49,12 @@ def ls(as_json: bool) -> int:
     return 0
 
 
-def look_at_all() -> tuple[list[RingStats], list[SegmentError]]:
-    """The headers of all rings, and what could not be read. One that went meanwhile is in neither."""
+def look_at_all(names: Collection[str] = ()) -> tuple[list[RingStats], list[SegmentError]]:
+    """The headers of all rings (of ``names``, if any), and what could not be read. One that is gone is in neither."""
     found, unreadable = [], []
     for name in ring_names():
+        if names and name not in names:
+            continue
         try:
             found.append(inspect_ring(name))
         except SegmentError as error:
@@ -61,28 +64,28 @@ def look_at_all() -> tuple[list[RingStats], list[SegmentError]]:
 
 
 def _table(found: list[RingStats]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="bold")
     table.add_column("ring", no_wrap=True, overflow="fold")
     table.add_column("capacity", justify="right", no_wrap=True)
     table.add_column("fill", justify="right", no_wrap=True)
     table.add_column("producer", no_wrap=True)
     table.add_column("consumer", no_wrap=True)
-    table.add_column("overflow", justify="right")
+    table.add_column("overflow", justify="right", no_wrap=True)
     table.add_column("drained", justify="right", no_wrap=True)
     table.add_column("age", justify="right", no_wrap=True)
     now = time.time()
     for stats in found:
         abandoned = is_abandoned(stats)
         name = Text(stats.name, style="red" if abandoned else "")
-        drained = "never" if stats.last_drain_age_s is None else f"{figures.seconds(stats.last_drain_age_s)} ago"
+        drained = "never" if stats.last_drain_age_s is None else f"{figures.age(stats.last_drain_age_s)} ago"
         table.add_row(
             Text.assemble(name, "\n", ("abandoned", "bold red")) if abandoned else name,
             figures.size(stats.capacity),
             figures.percent(stats.used_bytes, stats.capacity),
             role_text(stats.producer),
             role_text(stats.consumer),
-            overflow_words(stats),
+            figures.size(stats.overflow_bytes) if stats.overflow_events else "0",
             drained,
-            figures.seconds(max(0.0, now - stats.created_unix_s)),
+            figures.age(max(0.0, now - stats.created_unix_s)),
         )
     return table

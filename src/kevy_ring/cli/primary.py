@@ -95,7 +95,7 @@ def _where(statuses: list[ShardStatus], shards: int) -> Text:
 
 
 def _table(statuses: list[ShardStatus]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="bold")
     for name in ("shard", "port", "replicas", "live frames sent", "of", "acknowledged by a replica"):
         table.add_column(name, justify="right", no_wrap=True)
     for number, status in enumerate(statuses):

@@ -117,6 +117,11 @@ class ShardProgress:
         return self.ring.producer_words[WORD_SNAPSHOTS_ENDED] if self.ring else 0
 
     @property
+    def awaits_snapshot(self) -> bool:
+        """True while a full sync is agreed on and its snapshot has not come whole yet, as at the very start."""
+        return self.full_syncs > 0 and not self.snapshots_sent
+
+    @property
     def is_loading(self) -> bool:
         """True while a snapshot that was sent whole is not marked as applied.
 

@@ -59,7 +59,7 @@ def progress_table(shards: Sequence[ShardProgress], width: int, height: int) -> 
 
 
 def _cells(shard: ShardProgress, *, is_wide: bool, is_tall: bool) -> list[Text | str]:
-    word, look = _LOOKS[shard.link_state]
+    word, look = _LOOKS[LinkState.SNAPSHOT if shard.awaits_snapshot else shard.link_state]
     rates = shard.rates
     between = "  " if is_wide else "\n" if is_tall else None
     return [

@@ -135,7 +135,7 @@ class RedisKeys:
                 try:
                     replies.append(self._connection.read_response(disable_decoding=True))
                 except exceptions.ResponseError as error:
-                    if not refusals_too or str(error).startswith(("NOPERM", "NOAUTH")):
+                    if not refusals_too or isinstance(error, exceptions.NoPermissionError):
                         self.close()
                         raise Failure(self._refused(command, str(error))) from None
                     replies.append(error)

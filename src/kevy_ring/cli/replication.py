@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.digest import DigestComparison
@@ -76,6 +76,8 @@ class Replication:
         self._began = self._seen_at = time.monotonic()
         self._stage = "connecting"
         self._failures: dict[int, str] = {}
+        self._stacks: set[str] = set()
+        self._trouble: dict[int, str] = {}
         self._told: dict[int, tuple[str, float]] = {}
         self._comparison: Verification | DigestComparison | None = None
         self._problems: list[str] = []
@@ -151,7 +153,7 @@ class Replication:
             for who, restarts in (("shard", shard.shard_restarts), ("runner", shard.runner_restarts)):
                 if restarts >= RESTARTS_MAX:
                     why = self._failures.get(shard.index)
-                    words = f"shard {shard.index}: its {who} process ended {restarts} times"
+                    words = f"shard {shard.index}: its {who} process ended {figures.plural(restarts, 'time')}"
                     raise Failure(f"{words}; the last time: {why}" if why else words)
 
     def _hear(self) -> None:
@@ -161,15 +163,21 @@ class Replication:
             if topic == FAILED:
                 self._failures[shard] = text
                 self._view.note(f"shard {shard} failed: {text}", is_bad=True)
+            elif topic == STACK:
+                # A process that fails again fails in the same way: once is enough to be read.
+                if text not in self._stacks:
+                    self._stacks.add(text)
+                    self._view.note(text.rstrip(), is_bad=True)
             else:
-                self._view.note(text if topic == STACK else f"shard {shard}: {text}", is_bad=topic == STACK)
+                self._view.note(f"shard {shard}: {text}")
 
     def _happened(self, event: FleetEvent) -> None:
         self._hear()
         text = without_secrets(str(event))
-        if event.kind is FleetEventKind.EXITED and not event.expected:
+        if event.kind is FleetEventKind.EXITED and (event.exit_code or not event.expected):
             self._view.note(text, is_bad=True)
         elif event.kind is FleetEventKind.LINK and event.link_state in _TROUBLE:
+            self._trouble[event.shard] = event.text
             said, at = self._told.get(event.shard, ("", 0.0))
             now = time.monotonic()
             if said != event.text or now - at >= _REPEAT_S:
@@ -184,19 +192,19 @@ class Replication:
 
     def _outcome(self, ended: FleetEnd) -> Outcome:
         results = self._fleet.results
+        # Words may have come after the last look.
+        shards = [replace(shard, link_text=self._trouble.get(shard.index, shard.link_text)) for shard in self._shards]
         outcome = Outcome(
             name=self._name,
             sink=shown_url(self._sink),
             seconds=time.monotonic() - self._began,
             stopped=ended is FleetEnd.SIGNALLED,
-            shards=[ShardOutcome(shard, results[shard.index]) for shard in self._shards],
+            shards=[ShardOutcome(shard, results[shard.index]) for shard in shards],
             comparison=self._comparison,
             problems=self._problems,
         )
         if not self._problems:
-            missed = (
-                self._goal.missed(self._shards) if ended is FleetEnd.SIGNALLED or not self._goal.is_awaited else None
-            )
+            missed = self._goal.missed(shards) if ended is FleetEnd.SIGNALLED or not self._goal.is_awaited else None
             found = [missed, *self._faults(outcome)]
             outcome.problems = [without_secrets(text) for text in found if text]
         return outcome
@@ -224,7 +232,9 @@ class Replication:
 
 def _is_level(shard: ShardProgress) -> bool:
     """Whether what the runner has told to have received is applied."""
-    if shard.link_state is not LinkState.STREAMING or (shard.is_loading and not shard.is_drained):
+    if shard.link_state is not LinkState.STREAMING or shard.awaits_snapshot:
+        return False
+    if shard.is_loading and not shard.is_drained:
         return False
     received = shard.received_offset
     return shard.is_drained or (received is not None and (shard.applied_offset or 0) >= received)

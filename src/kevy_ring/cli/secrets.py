@@ -27,7 +27,8 @@ def _without(found: re.Match[str]) -> str:
 def shown_url(url: str) -> str:
     """An upstream's or a sink's URL for display."""
     try:
-        return parse_upstream(url).redacted
+        # A place for the shard's number is no part of a URL, and would not be shown.
+        return _without_login(url) if "{shard}" in url else parse_upstream(url).redacted
     except (ValueError, ModuleNotFoundError):
         return _without_login(url)
 

@@ -56,7 +56,7 @@ class TerminalView:
         for number, line in enumerate(words):
             print_line(self._console, Text(line, style="bold green" if number == 0 else "dim"))
         if problem is not None:
-            print_line(self._console, Text.assemble(("failed: ", "bold red"), problem))
+            print_line(self._console, Text("failed, exit code 1", style="bold red"))
         sys.stdout.flush()
 
     def _stop(self) -> None:

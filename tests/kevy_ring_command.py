@@ -1,0 +1,108 @@
+"""The kevy-ring command in a process of its own, as a shell starts it; and its rings, which must not stay behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+DEADLINE_S = 40.0
+
+
+class Finished:
+    """What a process has left: ``code``, ``out`` and ``err``."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """Standard output as one JSON object per line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        last = self.objects[-1]
+        assert last["type"] == "summary"
+        return last
+
+
+class RunningCommand:
+    """``kevy-ring ARGUMENTS``; leave the ``with`` and it and its children are gone."""
+
+    def __init__(self, *arguments: str, path: Sequence[Path] = (), **environment: str) -> None:
+        where = os.pathsep.join([*map(str, path), *filter(None, sys.path)])
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "kevy_ring", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=os.environ | {"PYTHONPATH": where} | environment,
+        )
+        self.pid = self._process.pid
+
+    def finish(self) -> Finished:
+        """Wait for its end."""
+        out, err = self._process.communicate(timeout=DEADLINE_S)
+        return Finished(self._process.returncode, out, err)
+
+    def read_object(self) -> dict[str, Any]:
+        """The next line of its output, as JSON."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, f"it ended: {self._process.communicate(timeout=DEADLINE_S)[1]}"
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def read_until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Read objects until one is as wanted."""
+        while not holds(found := self.read_object()):
+            pass
+        return found
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def children(self) -> list[int]:
+        """The pids of its living children."""
+        return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
+    def __enter__(self) -> RunningCommand:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._process.poll() is None:
+            # A session of its own: nobody else is in this group.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ValueError):
+            self._process.communicate(timeout=DEADLINE_S)
+
+
+def run_command(*arguments: str, path: Sequence[Path] = ()) -> Finished:
+    """Run it to its end."""
+    with RunningCommand(*arguments, path=path) as running:
+        return running.finish()
+
+
+def is_gone(pid: int) -> bool:
+    """True when the process has ended (a zombie has)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.05)

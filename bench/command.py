@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -22,7 +23,12 @@ from bench.rounds import MIN_ROUNDS, QUICK_ROUNDS, play
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; 0 done, 1 something is wrong, 2 bad usage."""
+    signal.signal(signal.SIGTERM, _leave)  # so that the processes of the round that runs are ended too
     return _run_cases(_parser().parse_args(list(arguments)))
+
+
+def _leave(number: int, frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _parser() -> argparse.ArgumentParser:

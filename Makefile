@@ -1,46 +1,58 @@
-# `make run` and `make test` set up what is missing and do the rest. Set PYTHON to choose an interpreter.
+# make run     replicate a stream over TCP into shard processes on this machine, and compare what arrives
+# make test    build everything and run all tests
+# make lint    ruff and mypy
+# make bench   the benchmarks
+# make clean   remove all that these made
+# Each makes the virtual environment in .venv that it needs. PYTHON=python3.12 chooses another interpreter.
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(wildcard csrc/*.c csrc/*.h csrc/*.py) setup.py pyproject.toml
+BUILT_FROM := pyproject.toml setup.py $(wildcard csrc/*.c csrc/*.h csrc/build_ffi.py)
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install
 
-.DEFAULT_GOAL := help
-.PHONY: help run test lint bench native clean
+.DELETE_ON_ERROR:
+.PHONY: run test lint bench clean
 
-help:
-	@echo "make run    replicate a stream into shard processes on this machine, and prove it key by key"
-	@echo "make test   build everything and pass all tests"
-	@echo "make lint   ruff and mypy --strict;  make native   the C core's own tests, also under sanitizers"
-	@echo "make bench  the benchmarks beside the rivals;  make clean   remove what was built"
-
-# One stamp for the virtual environment and the build in it; made anew when the C core or the metadata change.
-$(VENV)/ready: $(SOURCES)
-	@command -v $(PYTHON) >/dev/null || { echo "kevy-ring needs Python 3.10 or newer: '$(PYTHON)' was not found"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "kevy-ring needs Python 3.10 or newer: $$($(PYTHON) --version) is too old (set PYTHON)"; exit 1; }
-	@command -v cc >/dev/null || command -v gcc >/dev/null || { echo "kevy-ring needs a C compiler (Debian: apt install gcc libc6-dev python3-dev)"; exit 1; }
-	@test -x $(BIN)/python || { echo "making a virtual environment in $(VENV)"; $(PYTHON) -m venv $(VENV); }
-	@echo "building kevy-ring and installing what it and its tests need"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'setuptools>=77' 'cffi>=1.16' wheel
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[dev]'
-	@touch $@
-
-run: $(VENV)/ready
+run: $(VENV)/for-run
 	@$(BIN)/kevy-ring ingest
 
-test: $(VENV)/ready
-	$(BIN)/python -m pytest
+test: $(VENV)/for-work
+	@$(BIN)/python -m pytest -q
 
-lint: $(VENV)/ready
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+lint: $(VENV)/for-work
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
 
-native:
-	$(MAKE) -C csrc test asan tsan stress mutants
-
-bench: $(VENV)/ready
-	@sh bench/run.sh
+bench: $(VENV)/for-work
+	@if [ -f bench/requirements.txt ]; then $(PIP_INSTALL) -r bench/requirements.txt; fi
+	@$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) .venv-bench build dist csrc/build bench/native/build src/*.egg-info src/kevy_ring/*.so
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf $(VENV) build dist csrc/build src/*.egg-info src/kevy_ring/_core.*.so
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find src tests bench csrc -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An editable install, in two sizes: what the command needs, and what the work on it needs.
+$(VENV)/for-run: $(BUILT_FROM) | $(BIN)/python
+	@echo "building the C core and installing kevy-ring into $(VENV) ..."
+	@$(PIP_INSTALL) --editable '.[cli]'
+	@touch $@
+
+$(VENV)/for-work: $(BUILT_FROM) | $(BIN)/python
+	@echo "building the C core and installing kevy-ring and its tools into $(VENV) ..."
+	@$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@ $(VENV)/for-run
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "kevy-ring: no $(PYTHON) found (Debian: apt install python3)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "kevy-ring: Python 3.10 or newer is needed; choose one with make PYTHON=..." >&2; exit 1; }
+	@command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null \
+	  || { echo "kevy-ring: no C compiler found (Debian: apt install gcc libc6-dev python3-dev)" >&2; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
+	  || { echo "kevy-ring: no Python.h found (Debian: apt install python3-dev)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "kevy-ring: Python cannot make virtual environments (Debian: apt install python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)

@@ -401,6 +401,7 @@ static void every_function_may_be_called_from_any_thread(void)
         CHECK_EQ(load_relaxed(&ring.map->header->data_request), wanted);
         CHECK_EQ(load_relaxed(&ring.map->header->consumer_words[9]), other);
         scratch_close(&ring);
+        scratch_remove_all();
     }
 }
 

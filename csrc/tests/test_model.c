@@ -1,0 +1,329 @@
+/* Random operations on a small ring beside a plain array that does the same. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "scratch_ring.h"
+
+#define CAPACITY 4096u
+#define LENGTH_MAX 5000u
+#define KEPT 4096u /* records that the array holds, numbered modulo; more than fit ring and overflow in these tests */
+
+/* Record i has number i; its bytes follow from the number. `given` are given back, `drained` lie in the open batch,
+ * `shown` are published, `made` are committed. */
+struct array {
+    uint32_t lengths[KEPT];
+    uint64_t given, drained, shown, made;
+    uint64_t reserved; /* plus one; 0: none */
+};
+
+static uint64_t seed;
+static char bytes[LENGTH_MAX * 8];
+
+static uint64_t below(uint64_t limit) { return check_below(&seed, limit); }
+
+static uint32_t some_length(void)
+{
+    switch (below(8)) {
+    case 0: return 0;
+    case 1: return (uint32_t)below(9);
+    case 2: return (uint32_t)below(LENGTH_MAX);
+    case 3: return (uint32_t)(CAPACITY - 16 - below(3));
+    default: return (uint32_t)below(300);
+    }
+}
+
+static void fill(char *to, uint64_t number, uint32_t length)
+{
+    for (uint32_t i = 0; i < length; i++)
+        to[i] = (char)(number * 131 + i * 7);
+}
+
+static void verify(const char *from, uint64_t number, uint32_t length)
+{
+    for (uint32_t i = 0; i < length; i++)
+        CHECK_EQ(from[i], (char)(number * 131 + i * 7));
+}
+
+static uint64_t span_of(const struct array *array, uint64_t first, uint64_t last)
+{
+    uint64_t span = 0;
+    for (uint64_t i = first; i < last; i++)
+        span += kr_record_span(array->lengths[i % KEPT]);
+    return span;
+}
+
+static uint64_t room(const struct array *array) { return CAPACITY - span_of(array, array->given, array->made); }
+
+static void make(struct array *array, uint32_t length)
+{
+    CHECK(array->made - array->given < KEPT);
+    array->lengths[array->made++ % KEPT] = length;
+}
+
+static void write_records(struct scratch_ring *ring, struct array *array)
+{
+    uint32_t lengths[8];
+    uint64_t count = below(4) ? 1 : below(9), total = 0, fit = 0, left = room(array);
+    for (uint64_t i = 0; i < count; i++) {
+        lengths[i] = some_length();
+        fill(bytes + total, array->made + i, lengths[i]);
+        total += lengths[i];
+    }
+    int64_t wrote = count == 1 && below(2)
+                        ? kr_producer_write(ring->producer, bytes, lengths[0])
+                        : kr_producer_write_many(ring->producer, bytes, total, lengths, count);
+    if (array->reserved) {
+        CHECK_EQ(wrote, KR_E_BUSY);
+        return;
+    }
+    for (; fit < count && kr_record_span(lengths[fit]) <= left; fit++) {
+        left -= kr_record_span(lengths[fit]);
+        make(array, lengths[fit]);
+    }
+    array->shown = array->made;
+    CHECK_EQ(wrote, !fit && count && kr_record_span(lengths[0]) > CAPACITY ? KR_E_TOO_LARGE : (int64_t)fit);
+}
+
+static void reserve(struct scratch_ring *ring, struct array *array)
+{
+    uint32_t length = some_length();
+    int64_t index = kr_producer_reserve(ring->producer, length);
+    if (array->reserved)
+        CHECK_EQ(index, KR_E_BUSY);
+    else if (kr_record_span(length) > CAPACITY)
+        CHECK_EQ(index, KR_E_TOO_LARGE);
+    else if (kr_record_span(length) > room(array))
+        CHECK_EQ(index, -100);
+    else {
+        CHECK(index >= 0 && index < (int64_t)CAPACITY);
+        array->reserved = length + 1u;
+        memset(ring->area + index, 0xee, length);
+        fill(ring->area + index, array->made, length);
+    }
+}
+
+static void end_reservation(struct scratch_ring *ring, struct array *array)
+{
+    uint32_t length = (uint32_t)below(array->reserved ? array->reserved : 10);
+    if (below(4) == 0) {
+        CHECK_EQ(kr_producer_abort(ring->producer), 0);
+    } else if (!array->reserved) {
+        CHECK_EQ(kr_producer_commit(ring->producer, length), KR_E_ARGUMENT);
+    } else {
+        CHECK_EQ(kr_producer_commit(ring->producer, array->reserved), KR_E_ARGUMENT);
+        CHECK_EQ(kr_producer_commit(ring->producer, length), 0);
+        make(array, length);
+    }
+    array->reserved = 0;
+}
+
+/* How many records a drain takes, by the rule of the interface. */
+static uint64_t expected_batch(const struct array *array, uint64_t records, uint64_t limit)
+{
+    uint64_t count = 0, span = 0;
+    for (uint64_t i = array->drained; i < array->shown && count < records; i++) {
+        span += kr_record_span(array->lengths[i % KEPT]);
+        if (count && span > limit)
+            break;
+        count++;
+    }
+    return count;
+}
+
+static void drain(struct scratch_ring *ring, struct array *array)
+{
+    uint64_t records = below(3) ? below(20) : SCRATCH_ROWS, limit = below(3) ? below(6000) : UINT64_MAX;
+    if (array->drained != array->given) {
+        CHECK_EQ(scratch_drain(ring, records, limit), KR_E_BUSY);
+        return;
+    }
+    uint64_t count = expected_batch(array, records, limit);
+    CHECK_EQ(scratch_drain(ring, records, limit), count);
+    array->drained += count;
+    if (!count)
+        return;
+    CHECK_EQ(ring->batch.span, span_of(array, array->given, array->drained));
+    CHECK_EQ(ring->batch.more, array->drained != array->shown);
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t number = array->given + i;
+        CHECK_EQ(scratch_length(ring, i), array->lengths[number % KEPT]);
+        CHECK_EQ(scratch_kind(ring, i), 0);
+        verify(scratch_payload(ring, i), number, scratch_length(ring, i));
+    }
+}
+
+static void release(struct scratch_ring *ring, struct array *array)
+{
+    if (array->drained == array->given)
+        return;
+    kr_stats stats;
+    kr_map_stats(ring->map, &stats);
+    uint64_t upto = array->given + below(array->drained - array->given + 1);
+    int done = upto == array->drained || below(3) == 0;
+    uint64_t position = stats.head + span_of(array, array->given, upto);
+    CHECK_EQ(kr_consumer_release(ring->consumer, position, upto - array->given, done), 0);
+    array->given = upto;
+    if (done)
+        array->drained = upto; /* the rest is seen again */
+}
+
+static void compare(struct scratch_ring *ring, const struct array *array)
+{
+    kr_stats stats;
+    kr_map_stats(ring->map, &stats);
+    CHECK_EQ(stats.tail - stats.head, span_of(array, array->given, array->shown));
+    CHECK_EQ(stats.events_in, array->shown);
+    CHECK_EQ(stats.events_out, array->given);
+    int found = kr_consumer_wait(ring->consumer, 0, 0);
+    CHECK_EQ(found, array->drained != array->shown ? KR_WAIT_READY : KR_WAIT_TIMEOUT);
+}
+
+static void step(struct scratch_ring *ring, struct array *array)
+{
+    switch (below(9)) {
+    case 0:
+    case 1: write_records(ring, array); break;
+    case 2: reserve(ring, array); break;
+    case 3: end_reservation(ring, array); break;
+    case 4:
+        CHECK_EQ(kr_producer_publish(ring->producer), 0);
+        array->shown = array->made;
+        break;
+    case 5:
+    case 6: drain(ring, array); break;
+    default: release(ring, array); break;
+    }
+    compare(ring, array);
+}
+
+static void run_model(uint64_t start, int watched)
+{
+    struct scratch_ring ring;
+    struct array array = {.made = 0};
+    scratch_open_at(&ring, CAPACITY, start);
+    int fd = watched ? kr_consumer_wait_fd(ring.consumer) : -1;
+    for (uint64_t i = check_rounds(4000); i; i--) {
+        step(&ring, &array);
+        if (watched && array.drained != array.shown)
+            CHECK(scratch_readable(fd));
+        if (watched && array.drained == array.given && array.drained == array.shown) {
+            CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 0);
+            CHECK(!scratch_readable(fd));
+        }
+    }
+    scratch_close(&ring);
+}
+
+static const uint64_t starts[] = {0, (1ull << 31) - 64, (1ull << 32) - 64, (1ull << 63) - 64, 0ull - 64};
+
+static void a_ring_does_what_an_array_does(void)
+{
+    for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++)
+        for (int watched = 0; watched < 2; watched++) {
+            seed = 1000 + i * 2 + (uint64_t)watched;
+            run_model(starts[i], watched);
+        }
+}
+
+/* The inbox: whatever its size, an event comes out once, whole and in turn. */
+static char *whole;
+static uint64_t have;
+
+static void take_event(const struct array *array, uint64_t number, uint8_t kind, uint64_t offset, const char *payload, uint64_t length)
+{
+    uint64_t header = kind == 4 ? 8 : 0;
+    CHECK_EQ(kind, number % 2 ? 4 : 2);
+    CHECK_EQ(offset, number % 2 ? number : 0);
+    CHECK_EQ(length - header, array->lengths[number % KEPT]);
+    verify(payload + header, number, (uint32_t)(length - header));
+}
+
+static void take_events(struct scratch_ring *ring, struct array *array)
+{
+    uint64_t records = below(10) + 1;
+    int64_t got = scratch_drain(ring, records, below(2) ? below(5000) : UINT64_MAX);
+    CHECK(got >= 0);
+    if (!got)
+        return;
+    uint64_t upto = ring->batch.position + ring->batch.span, keep = (uint64_t)got;
+    if (ring->batch.fragment) {
+        CHECK_EQ(got, 1);
+        if (ring->batch.flags & KR_FLAG_FIRST)
+            have = 0;
+        memcpy(whole + have, scratch_payload(ring, 0), scratch_length(ring, 0));
+        have += scratch_length(ring, 0);
+        if (ring->batch.flags & KR_FLAG_LAST)
+            take_event(array, array->given++, scratch_kind(ring, 0), scratch_offset(ring, 0), whole, have);
+    } else {
+        if (below(4) == 0) { /* an exception at record `keep`: that one and the rest come again */
+            keep = below((uint64_t)got);
+            upto = keep ? scratch_end_of(ring, keep - 1) : ring->batch.position;
+        }
+        for (uint64_t i = 0; i < keep; i++) {
+            take_event(array, array->given++, scratch_kind(ring, i), scratch_offset(ring, i), scratch_payload(ring, i),
+                       scratch_length(ring, i));
+        }
+    }
+    CHECK_EQ(kr_consumer_release(ring->consumer, upto, keep, 1), 0);
+}
+
+static void send_event(struct scratch_ring *ring, struct array *array)
+{
+    uint32_t length = below(30) ? some_length() : (uint32_t)below(sizeof bytes);
+    int64_t index;
+    int code;
+    if (array->made - array->given >= KEPT / 2)
+        return;
+    fill(bytes, array->made, length);
+    if (array->made % 2)
+        code = kr_send_frame(ring->producer, array->made, bytes, length, &length, 1);
+    else if (below(2) || (index = kr_producer_reserve(ring->producer, length + below(8))) < 0)
+        code = kr_send_plain(ring->producer, 2, 0, bytes, length);
+    else {
+        memcpy(ring->area + index, bytes, length);
+        code = kr_commit_chunk(ring->producer, length);
+    }
+    CHECK(code >= 0);
+    make(array, length);
+}
+
+static void an_inbox_does_what_an_array_does(void)
+{
+    whole = malloc(sizeof bytes + 64);
+    for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++) {
+        struct scratch_ring ring;
+        struct array array = {.made = 0};
+        kr_overflow_info overflow;
+        seed = 77 + i;
+        have = 0;
+        scratch_open_at(&ring, CAPACITY, starts[i]);
+        for (uint64_t steps = check_rounds(4000); steps; steps--) {
+            uint64_t what = below(5);
+            if (what < 2)
+                send_event(&ring, &array);
+            else if (what < 4)
+                take_events(&ring, &array);
+            else
+                CHECK(kr_pump(ring.producer, 0) >= 0);
+        }
+        while (array.given < array.made) {
+            CHECK(kr_pump(ring.producer, 0) >= 0);
+            take_events(&ring, &array);
+        }
+        CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_DONE);
+        kr_overflow_read(ring.producer, &overflow);
+        CHECK_EQ(overflow.events, 0);
+        CHECK_EQ(overflow.bytes, 0);
+        CHECK(overflow.peak_bytes > 0);
+        scratch_close(&ring);
+    }
+    free(whole);
+}
+
+static const struct check_case cases[] = {
+    CASE(a_ring_does_what_an_array_does),
+    CASE(an_inbox_does_what_an_array_does),
+};
+CHECK_MAIN(cases)

@@ -1,0 +1,248 @@
+/* Parks and wakes, over and over, with each side aimed at the other's last moment before its sleep.
+ *
+ * The two sides go in step, so that nobody makes a move that wakes the other by accident. Every sleep ends by itself
+ * after a second, so a lost wake-up shows as a sleeper that comes up without news, has work, and no byte in its FIFO. */
+#define _GNU_SOURCE
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+
+#include "check.h"
+#include "scratch_ring.h"
+
+struct duel {
+    struct scratch_ring ring;
+    uint64_t rounds;
+    int watched; /* sleep on the descriptor instead of in the wait */
+};
+
+static void dawdle(uint64_t *seed, uint64_t limit)
+{
+    for (volatile uint64_t i = check_below(seed, limit); i; i--)
+        ;
+}
+
+static uint64_t head_of(struct scratch_ring *ring) { return load_acquire(&ring->map->header->head); }
+static uint64_t tail_of(struct scratch_ring *ring) { return load_acquire(&ring->map->header->tail); }
+static int has_records(struct scratch_ring *ring) { return tail_of(ring) != ring->consumer->drained; }
+static int is_empty(struct scratch_ring *ring) { return tail_of(ring) == head_of(ring); }
+
+/* A sleeper came up without news. Whoever rings has time to do it; work without a byte is then a lost wake-up. */
+static void check_not_lost(struct scratch_ring *ring, int bell, int (*has_work)(struct scratch_ring *))
+{
+    for (int i = 0; i < 300; i++) {
+        if (!has_work(ring) || scratch_bell_rung(bell))
+            return;
+        check_sleep_ms(1);
+    }
+    check_failed(__FILE__, __LINE__, "no wake-up was lost");
+}
+
+static int sleep_on(int descriptor)
+{
+    struct pollfd watched = {.fd = descriptor, .events = POLLIN};
+    return poll(&watched, 1, 1000) == 1 ? KR_WAIT_READY : KR_WAIT_INTERRUPTED;
+}
+
+static void await_records(struct duel *duel)
+{
+    struct scratch_ring *ring = &duel->ring;
+    int found;
+    while ((found = duel->watched ? sleep_on(kr_consumer_wait_fd(ring->consumer)) : kr_consumer_wait(ring->consumer, -1, 0)) ==
+           KR_WAIT_INTERRUPTED)
+        check_not_lost(ring, ring->map->data_bell, has_records);
+    CHECK_EQ(found, KR_WAIT_READY);
+}
+
+static void await_space(struct duel *duel, uint64_t length)
+{
+    struct scratch_ring *ring = &duel->ring;
+    int found;
+    while ((found = duel->watched ? sleep_on(kr_producer_wait_fd(ring->producer, length))
+                                  : kr_producer_wait(ring->producer, length, -1)) == KR_WAIT_INTERRUPTED)
+        check_not_lost(ring, ring->map->space_bell, is_empty);
+    CHECK_EQ(found, KR_WAIT_READY);
+}
+
+/* Up to three records, and the next ones when all of them are given back. */
+static void *write_in_step(void *argument)
+{
+    struct duel *duel = argument;
+    uint64_t seed = 1;
+    for (uint64_t round = 0; round < duel->rounds; round++) {
+        dawdle(&seed, round % 64 ? 300 : 60000);
+        for (uint64_t i = 0; i <= round % 3; i++)
+            CHECK_EQ(kr_producer_write(duel->ring.producer, "12345678", 8), 1);
+        while (!is_empty(&duel->ring))
+            sched_yield();
+    }
+    return NULL;
+}
+
+static void read_in_step(struct duel *duel, uint64_t records)
+{
+    struct scratch_ring *ring = &duel->ring;
+    uint64_t seed = 2;
+    if (duel->watched) /* from here on the descriptor alone says when to come: no look in between puts it right */
+        CHECK(kr_consumer_wait_fd(ring->consumer) >= 0);
+    int fd = ring->consumer->peer.wait_fd;
+    while (records) {
+        if (duel->watched) {
+            while (sleep_on(fd) == KR_WAIT_INTERRUPTED)
+                check_not_lost(ring, ring->map->data_bell, has_records);
+        } else {
+            await_records(duel);
+        }
+        int64_t got = scratch_drain(ring, check_below(&seed, 3) + 1, UINT64_MAX);
+        CHECK(got >= 0);
+        if (!got)
+            continue;
+        dawdle(&seed, 100);
+        uint64_t keep = check_below(&seed, 8) ? (uint64_t)got : check_below(&seed, (uint64_t)got + 1);
+        uint64_t upto = keep ? scratch_end_of(ring, keep - 1) : ring->batch.position;
+        CHECK_EQ(kr_consumer_release(ring->consumer, upto, keep, 1), 0);
+        records -= keep;
+        dawdle(&seed, 200);
+    }
+}
+
+static uint64_t records_in(uint64_t rounds)
+{
+    uint64_t records = 0;
+    for (uint64_t round = 0; round < rounds; round++)
+        records += round % 3 + 1;
+    return records;
+}
+
+static void duel_over_records(int watched)
+{
+    struct duel duel = {.rounds = check_rounds(20000), .watched = watched};
+    pthread_t thread;
+    scratch_open(&duel.ring, 4096);
+    CHECK(!pthread_create(&thread, NULL, write_in_step, &duel));
+    read_in_step(&duel, records_in(duel.rounds));
+    CHECK(!pthread_join(thread, NULL));
+    scratch_close(&duel.ring);
+}
+
+static void no_wait_for_records_loses_a_wake_up(void) { duel_over_records(0); }
+static void no_descriptor_for_records_loses_a_wake_up(void) { duel_over_records(1); }
+
+static void write_from_a_child(void *argument)
+{
+    struct duel *ours = argument, duel = {.rounds = ours->rounds};
+    scratch_attach(&duel.ring, ours->ring.name);
+    scratch_take_producer(&duel.ring);
+    write_in_step(&duel);
+}
+
+static void no_wait_for_another_process_loses_a_wake_up(void)
+{
+    struct duel duel = {.rounds = check_rounds(10000)};
+    struct child child;
+    scratch_create(&duel.ring, 4096);
+    child_start(&child, write_from_a_child, &duel);
+    scratch_take_consumer(&duel.ring);
+    read_in_step(&duel, records_in(duel.rounds));
+    child_end(&child);
+    scratch_close(&duel.ring);
+}
+
+/* Whenever the producer asks for space, and only then, gives all of the ring back in two steps. */
+static void *release_in_step(void *argument)
+{
+    struct scratch_ring *ring = argument;
+    uint64_t seed = 3, asked = 0;
+    while (kr_peer_gone(&ring->consumer->peer) == 0) {
+        uint64_t request = load_acquire(&ring->map->header->space_request);
+        if (request == asked) {
+            sched_yield();
+            continue;
+        }
+        asked = request;
+        dawdle(&seed, 300);
+        int64_t got = scratch_drain(ring, SCRATCH_ROWS, UINT64_MAX);
+        CHECK(got >= 0);
+        if (!got)
+            continue;
+        uint64_t part = check_below(&seed, (uint64_t)got);
+        CHECK_EQ(kr_consumer_release(ring->consumer, scratch_end_of(ring, part), part + 1, 0), 0);
+        dawdle(&seed, 300);
+        CHECK_EQ(kr_consumer_release(ring->consumer, scratch_end_of(ring, (uint64_t)got - 1), (uint64_t)got - part - 1, 1), 0);
+    }
+    return NULL;
+}
+
+static void duel_over_space(int watched)
+{
+    struct duel duel = {.rounds = check_rounds(10000), .watched = watched};
+    pthread_t thread;
+    uint64_t seed = 4;
+    scratch_open(&duel.ring, 4096);
+    CHECK(!pthread_create(&thread, NULL, release_in_step, &duel.ring));
+    for (uint64_t round = 0; round < duel.rounds; round++) {
+        while (kr_producer_write(duel.ring.producer, "12345678", 8) == 1)
+            ;
+        dawdle(&seed, 300);
+        await_space(&duel, check_below(&seed, 4081));
+    }
+    kr_producer_close(duel.ring.producer);
+    CHECK(!pthread_join(thread, NULL));
+    scratch_close(&duel.ring);
+}
+
+static void no_wait_for_space_loses_a_wake_up(void) { duel_over_space(0); }
+static void no_descriptor_for_space_loses_a_wake_up(void) { duel_over_space(1); }
+
+static void *pump(void *argument)
+{
+    struct scratch_ring *ring = argument;
+    int code;
+    while ((code = kr_pump(ring->producer, -1)) == KR_PUMP_AGAIN)
+        check_not_lost(ring, ring->map->space_bell, is_empty);
+    CHECK_EQ(code, KR_PUMP_DONE);
+    return NULL;
+}
+
+/* Every burst overflows, and the next one comes when the last event of it has arrived. */
+static void no_pump_loses_a_wake_up(void)
+{
+    struct duel duel = {.watched = 0};
+    struct scratch_ring *ring = &duel.ring;
+    uint64_t seed = 5, taken = 0, sent = 0;
+    scratch_open(ring, 4096);
+    for (uint64_t round = check_rounds(1000); round; round--) {
+        pthread_t thread;
+        int started = 0;
+        for (uint64_t i = 100 + check_below(&seed, 300); i; i--) {
+            int code = kr_send_plain(ring->producer, 3, sent++, "", 0);
+            CHECK(code >= 0);
+            if (code & KR_SEND_PUMP)
+                CHECK(!pthread_create(&thread, NULL, pump, ring)), started++;
+        }
+        while (taken < sent) {
+            await_records(&duel);
+            int64_t got = scratch_drain(ring, 1 + check_below(&seed, 200), UINT64_MAX);
+            for (int64_t i = 0; i < got; i++)
+                CHECK_EQ(scratch_offset(ring, (uint64_t)i), taken++);
+            dawdle(&seed, 300);
+            if (got)
+                CHECK_EQ(scratch_release_all(ring), 0);
+        }
+        if (started)
+            CHECK(!pthread_join(thread, NULL));
+        CHECK(started <= 1);
+    }
+    scratch_close(ring);
+}
+
+static const struct check_case cases[] = {
+    CASE(no_wait_for_records_loses_a_wake_up),
+    CASE(no_descriptor_for_records_loses_a_wake_up),
+    CASE(no_wait_for_another_process_loses_a_wake_up),
+    CASE(no_wait_for_space_loses_a_wake_up),
+    CASE(no_descriptor_for_space_loses_a_wake_up),
+    CASE(no_pump_loses_a_wake_up),
+};
+CHECK_MAIN(cases)

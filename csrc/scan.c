@@ -199,6 +199,9 @@ static inline int read_frame(struct kr_scanner *scanner, const char *frame, cons
 {
     const char *at = frame + (scanner->stage ? scanner->cursor : 0);
     int read = OK;
+    *stopped = at;
+    if (at > end) /* fewer bytes than last time */
+        return NEED;
     if (!scanner->stage)
         at = plain_head(scanner, at, end, head);
     if (!scanner->stage) {

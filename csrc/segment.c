@@ -20,6 +20,10 @@
 /* A name in the one directory where segments and doorbells are, and nowhere else. */
 int kr_name_is_plain(const char *name) { return *name && strlen(name) <= NAME_BYTES_MAX && !strchr(name, '/'); }
 
+/* Up to this capacity all pages are mapped at once (half a millisecond for each MiB), so that no send of the first lap
+ * stops for a page fault. A larger ring would keep who attaches waiting for too long. */
+#define PREFAULT_MAX ((uint64_t)64 << 20)
+
 uint64_t kr_page_bytes(void) { return (uint64_t)sysconf(_SC_PAGESIZE); }
 
 static int failed(kr_failure *why, int code, int err)
@@ -227,7 +231,7 @@ char *kr_area_map(kr_map *map, kr_failure *why)
         return NULL;
     }
     char *data = base + page;
-    int flags = MAP_SHARED | MAP_FIXED, access = PROT_READ | PROT_WRITE;
+    int flags = MAP_SHARED | MAP_FIXED | (capacity <= PREFAULT_MAX ? MAP_POPULATE : 0), access = PROT_READ | PROT_WRITE;
     if (mprotect(base, page, access) ||
         mmap(data, capacity, access, flags, map->segment, (off_t)page) == MAP_FAILED ||
         mmap(data + capacity, capacity, access, flags, map->segment, (off_t)page) == MAP_FAILED) {

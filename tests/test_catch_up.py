@@ -2,50 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from kevy_ring.cli.catch_up import CatchUp
-from kevy_ring.cli.progress import Rates, ShardProgress
-from kevy_ring.inbox.pump import WORD_SNAPSHOTS_ENDED
-from kevy_ring.inbox.sender import WORD_SNAPSHOTS_APPLIED
-from kevy_ring.replica.link_words import LinkState, LinkWord
-from kevy_ring.ring import Ring, RingStats
-
-
-def header() -> RingStats:
-    with Ring.create(4096) as ring:
-        return ring.stats()
-
-
-HEADER = header()
-
-
-def shard(
-    state: LinkState = LinkState.STREAMING,
-    *,
-    received: int | None = None,
-    upstream: int | None = None,
-    applied: int | None = None,
-    full_syncs: int = 1,
-    snapshots_sent: int = 1,
-    snapshots_applied: int = 1,
-    waiting_bytes: int = 0,
-    index: int = 0,
-) -> ShardProgress:
-    words, consumer = [0] * 16, [0] * 16
-    for word, offset in ((LinkWord.RECEIVED_OFFSET, received), (LinkWord.UPSTREAM_OFFSET, upstream)):
-        words[word] = 0 if offset is None else offset + 1
-    words[LinkWord.FULL_SYNCS] = full_syncs
-    words[WORD_SNAPSHOTS_ENDED] = snapshots_sent
-    consumer[WORD_SNAPSHOTS_APPLIED] = snapshots_applied
-    ring = replace(
-        HEADER,
-        applied_offset=applied,
-        used_bytes=waiting_bytes,
-        producer_words=tuple(words),
-        consumer_words=tuple(consumer),
-    )
-    return ShardProgress(index, "kevy://h:1", state, "", ring, Rates())
+from kevy_ring.cli.progress import ShardProgress
+from kevy_ring.replica.link_words import LinkState
+from progress_of import progress_of as shard
 
 
 def first_time(samples: list[tuple[float, ShardProgress]]) -> float | None:

@@ -24,7 +24,8 @@ def short(number: float) -> str:
 def size(number: float) -> str:
     """``512 B``, ``7.9 MiB``."""
     for unit in _SIZES:
-        if number < 1023.5 or unit == _SIZES[-1]:
+        # Not 1023: four digits would be one too many.
+        if number < 999.5 or unit == _SIZES[-1]:
             break
         number /= 1024
     places = 0 if unit == "B" or number >= 99.95 or number == int(number) else 1

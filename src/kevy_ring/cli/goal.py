@@ -96,7 +96,7 @@ class EmbeddedDone:
         self._is_live = False
 
     def stage(self, shards: Sequence[ShardProgress]) -> str:
-        if not self._is_live and all(shard.link_state is LinkState.STREAMING for shard in shards):
+        if not self._is_live and all(self._is_synced(shard) for shard in shards):
             return "the upstream encodes frames ahead"
         return _stage(shards)
 

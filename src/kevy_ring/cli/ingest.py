@@ -25,10 +25,13 @@ from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
 _EMBEDDED_SHARDS = 2
 _HELP = """Follow upstreams into shard processes.
 
-URL is kevy://host:port (shard i is at port + i), redis://[user:password@]host:port, rediss:// (TLS) or unix://path.
-Each stream gets a ring in shared memory, a runner process that receives and a shard process that applies.
+\b
+URL:  kevy://host:port                     shard i is at port + i
+      redis://[user:password@]host:port    Redis or Valkey; rediss:// with TLS
+      unix://[user:password@]path
 
-Without a URL an embedded upstream is started, fed, followed and compared, first key by key and then by digest.
+Each stream gets a ring in shared memory, a runner process that receives and a shard process that applies. Without a
+URL an embedded upstream is started, fed, followed and compared, first key by key and then by digest.
 
 Exit code: 0 done (and verified, where asked for), 1 something is wrong, 2 bad usage.
 """
@@ -36,7 +39,9 @@ Exit code: 0 done (and verified, where asked for), 1 something is wrong, 2 bad u
 
 @click.command(help=_HELP, short_help="Follow upstreams into shard processes.")
 @click.argument("urls", metavar="[URL]...", nargs=-1)
-@click.option("--shards", type=click.IntRange(1, 1024), help="Shards of each kevy:// upstream.  [1; 2 without a URL]")
+@click.option(
+    "--shards", metavar="N", type=click.IntRange(1, 1024), help="Shards of each kevy:// upstream.  [1; 2 without a URL]"
+)
 @click.option("--capacity", type=ByteSize(power_of_two=True), default="8MiB", show_default=True, help="Of each ring.")
 @click.option(
     "--sink",
@@ -52,9 +57,16 @@ Exit code: 0 done (and verified, where asked for), 1 something is wrong, 2 bad u
 )  # fmt: skip
 @click.option("--protocol", type=click.Choice(["auto", "kevy1", "kevy2"]), default="auto", hidden=True)
 @click.option(
-    "--keys", type=click.IntRange(0), default=50_000, show_default=True, help="Without a URL: in the snapshot."
+    "--keys",
+    metavar="N",
+    type=click.IntRange(0),
+    default=50_000,
+    show_default=True,
+    help="Without a URL: in the snapshot.",
 )
-@click.option("--ops", type=click.IntRange(0), default=500_000, show_default=True, help="Without a URL: live frames.")
+@click.option(
+    "--ops", metavar="N", type=click.IntRange(0), default=500_000, show_default=True, help="Without a URL: live frames."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line, a summary at last.")
 def ingest(
     *,

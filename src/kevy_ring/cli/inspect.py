@@ -36,7 +36,9 @@ _ARGC = struct.Struct("<I")
 
 @click.command(short_help="Look into one ring.")
 @click.argument("name")
-@click.option("--records", type=click.IntRange(0, 1000), default=10, show_default=True, help="How many to show.")
+@click.option(
+    "--records", metavar="N", type=click.IntRange(0, 1000), default=10, show_default=True, help="How many to show."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def inspect(name: str, records: int, as_json: bool) -> int:
     """Say what the ring NAME holds, and show the records that wait in it.
@@ -131,7 +133,8 @@ def _record_table(records: tuple[PeekedRecord, ...]) -> Table:
     table.add_column("kind", no_wrap=True)
     table.add_column("offset", justify="right", no_wrap=True)
     table.add_column("bytes", justify="right", no_wrap=True)
-    table.add_column("begins with", no_wrap=True, overflow="ellipsis")
+    # Not the column but its cells do not wrap: then it is this one that gives way on a narrow terminal.
+    table.add_column("begins with")
     for record in records:
         has_offset = record.kind in (Kind.FRAME, Kind.SNAPSHOT_END)
         table.add_row(
@@ -139,7 +142,7 @@ def _record_table(records: tuple[PeekedRecord, ...]) -> Table:
             _KINDS[Kind(record.kind)] + (" (part)" if record.is_fragment else ""),
             figures.count(record.offset) if has_offset else figures.NOTHING,
             figures.count(record.length),
-            Text(_beginning(record)),
+            Text(_beginning(record), no_wrap=True, overflow="ellipsis"),
         )
     return table
 

@@ -71,13 +71,13 @@ def _table(found: list[RingStats]) -> Table:
     table.add_column("producer", no_wrap=True)
     table.add_column("consumer", no_wrap=True)
     table.add_column("overflow", justify="right", no_wrap=True)
-    table.add_column("drained", justify="right", no_wrap=True)
+    table.add_column("last drain", justify="right", no_wrap=True)
     table.add_column("age", justify="right", no_wrap=True)
     now = time.time()
     for stats in found:
         abandoned = is_abandoned(stats)
         name = Text(stats.name, style="red" if abandoned else "")
-        drained = "never" if stats.last_drain_age_s is None else f"{figures.age(stats.last_drain_age_s)} ago"
+        drained = "never" if stats.last_drain_age_s is None else figures.age(stats.last_drain_age_s)
         table.add_row(
             Text.assemble(name, "\n", ("abandoned", "bold red")) if abandoned else name,
             figures.size(stats.capacity),

@@ -21,24 +21,43 @@ _TERMINAL_S, _JSON_S, _PIPE_S = 0.5, 1.0, 5.0
 _HELP = """Serve the embedded upstream: kevy protocol 1 and 2 on loopback ports, one per shard, in the foreground.
 
 It holds keys of all types, sends them as a snapshot, and then live frames from a seeded workload once every shard has
-a replica. Follow it with: kevy-ring ingest kevy://127.0.0.1:PORT --shards N
+a replica. Follow it with:
+
+\b
+    kevy-ring ingest kevy://127.0.0.1:PORT --shards N
 """
 
 
 @click.command(help=_HELP, short_help="Serve the embedded upstream, alone.")
-@click.option("--shards", type=click.IntRange(1, 1024), default=2, show_default=True)
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of shard 0; the others follow.  [any]")
 @click.option(
-    "--keys", type=click.IntRange(0), default=50_000, show_default=True, help="In the snapshot, over all shards."
+    "--shards", metavar="N", type=click.IntRange(1, 1024), default=2, show_default=True, help="A port for each."
 )
-@click.option("--ops", type=click.IntRange(0), default=500_000, show_default=True, help="Live frames, in all.")
 @click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), help="Live frames per second.  [as many as are taken]"
+    "--port", metavar="N", type=click.IntRange(0, 65535), default=0, help="Of shard 0; the others follow.  [any]"
 )
-@click.option("--value-bytes", type=click.IntRange(0), default=64, show_default=True)
+@click.option(
+    "--keys",
+    metavar="N",
+    type=click.IntRange(0),
+    default=50_000,
+    show_default=True,
+    help="In the snapshot, over all shards.",
+)
+@click.option(
+    "--ops", metavar="N", type=click.IntRange(0), default=500_000, show_default=True, help="Live frames, in all."
+)
+@click.option(
+    "--rate",
+    metavar="N",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Live frames per second.  [as many as are taken]",
+)
+@click.option(
+    "--value-bytes", metavar="N", type=click.IntRange(0), default=64, show_default=True, help="Of most values."
+)
 @click.option("--backlog", type=ByteSize(), default=DEFAULT_BACKLOG_BYTES, help="Of each shard.  [64MiB]")
 @click.option("--protocol", type=click.Choice(["1", "2"]), help="Speak only this one.  [both]")
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seed", metavar="N", type=int, default=1, show_default=True, help="Of the workload.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def primary(
     *,

@@ -14,6 +14,8 @@ from kevy_ring.replica.link_words import LinkState
 
 #: From this width on everything of a shard stands in one line, its upstream too.
 WIDE = 140
+#: From this width on words are written out, and stand further apart.
+_ROOMY = 92
 #: Lines of a terminal that are not rows of the table.
 _OTHER_LINES = 10
 _BAR_CELLS = 8
@@ -37,43 +39,89 @@ def link_word(state: LinkState) -> str:
 
 
 def progress_table(shards: Sequence[ShardProgress], width: int, height: int) -> Table:
-    """A table for a terminal of ``width`` by ``height`` cells: on one that is not wide a row takes two lines, as long
-    as there is room for them, and goes without the bytes per second otherwise."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="bold")
-    is_wide = width >= WIDE
-    is_tall = 2 * len(shards) + _OTHER_LINES <= height
-    table.add_column("shard", justify="right", no_wrap=True)
-    if is_wide:
-        table.add_column("upstream", no_wrap=True, overflow="ellipsis", max_width=36)
-    table.add_column("link", no_wrap=True, min_width=10)
-    table.add_column("snapshot", justify="right", no_wrap=True, min_width=11)
-    for name in ("received/s", "applied/s"):
-        table.add_column(name, justify="right", no_wrap=True, min_width=16 if is_wide else 10)
-    table.add_column("ring", justify="right", no_wrap=True, min_width=_BAR_CELLS + 5 if is_wide else 5)
-    table.add_column("overflow", justify="right", no_wrap=True, min_width=8)
-    for name in ("received", "applied"):
-        table.add_column(f"{name} up to" if is_wide else f"{name}\nup to", justify="right", no_wrap=True, min_width=9)
-    for shard in shards:
-        table.add_row(*_cells(shard, is_wide=is_wide, is_tall=is_tall))
+    """A table for a terminal of ``width`` by ``height`` cells.
+
+    On a wide one a shard has one line with everything. Elsewhere it has two, what it received and what it applied; and
+    where there is no room for that, one without the bytes per second.
+    """
+    gap = (0, 1 if width >= _ROOMY else 0)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=gap, collapse_padding=True, header_style="bold")
+    if width >= WIDE:
+        _fill_wide(table, shards)
+    elif 2 * len(shards) + _OTHER_LINES <= height:
+        _fill_tall(table, shards, ("received", "applied") if width >= _ROOMY else ("in", "out"))
+    else:
+        _fill_flat(table, shards)
     return table
 
 
-def _cells(shard: ShardProgress, *, is_wide: bool, is_tall: bool) -> list[Text | str]:
+def _fill_wide(table: Table, shards: Sequence[ShardProgress]) -> None:
+    _add_first_columns(table, "shard")
+    table.add_column("upstream", no_wrap=True, overflow="ellipsis", max_width=36)
+    _add_numbers(table, {"received/s": 16, "applied/s": 16, "ring": _BAR_CELLS + 5, "overflow": 8})
+    _add_numbers(table, {"received up to": 9, "applied up to": 9})
+    for shard in shards:
+        rates = shard.rates
+        table.add_row(
+            *_first_cells(shard),
+            shard.upstream,
+            _rate(rates.received_events, rates.received_bytes),
+            _rate(rates.applied_events, rates.applied_bytes),
+            _fill(shard, with_bar=True),
+            _overflow(shard),
+            figures.count(shard.received_at_least),
+            figures.count(shard.applied_offset),
+        )
+
+
+def _fill_tall(table: Table, shards: Sequence[ShardProgress], words: tuple[str, str]) -> None:
+    _add_first_columns(table, "#")
+    table.add_column("", no_wrap=True)
+    _add_numbers(table, {"events/s": 8, "bytes/s": 8, "up to offset" if words[0] != "in" else "offset": 9})
+    _add_numbers(table, {"ring": 5, "overflow": 8})
+    for shard in shards:
+        rates = shard.rates
+        table.add_row(
+            *_first_cells(shard),
+            Text("\n".join(words), style="dim"),
+            f"{figures.short(rates.received_events)}\n{figures.short(rates.applied_events)}",
+            f"{figures.size(rates.received_bytes)}\n{figures.size(rates.applied_bytes)}",
+            f"{figures.count(shard.received_at_least)}\n{figures.count(shard.applied_offset)}",
+            _fill(shard, with_bar=False),
+            _overflow(shard),
+        )
+
+
+def _fill_flat(table: Table, shards: Sequence[ShardProgress]) -> None:
+    _add_first_columns(table, "#")
+    _add_numbers(table, {"in/s": 5, "out/s": 5, "received": 9, "applied": 9, "ring": 5, "overflow": 8})
+    for shard in shards:
+        table.add_row(
+            *_first_cells(shard),
+            figures.short(shard.rates.received_events),
+            figures.short(shard.rates.applied_events),
+            figures.count(shard.received_at_least),
+            figures.count(shard.applied_offset),
+            _fill(shard, with_bar=False),
+            _overflow(shard),
+        )
+
+
+def _add_first_columns(table: Table, number: str) -> None:
+    table.add_column(number, justify="right", no_wrap=True)
+    table.add_column("link", no_wrap=True, min_width=10)
+    _add_numbers(table, {"snapshot": 10})
+
+
+def _add_numbers(table: Table, names: dict[str, int]) -> None:
+    """Columns of numbers with at least so many cells, so that they do not dance while the numbers change."""
+    for name, cells in names.items():
+        table.add_column(name, justify="right", no_wrap=True, min_width=cells)
+
+
+def _first_cells(shard: ShardProgress) -> list[Text | str]:
     word, look = _LOOKS[LinkState.SNAPSHOT if shard.awaits_snapshot else shard.link_state]
-    rates = shard.rates
-    between = "  " if is_wide else "\n" if is_tall else None
-    return [
-        str(shard.index),
-        *([shard.upstream] if is_wide else []),
-        Text(word, style=look),
-        _snapshot(shard),
-        _rate(rates.received_events, rates.received_bytes, between),
-        _rate(rates.applied_events, rates.applied_bytes, between),
-        _fill(shard, with_bar=is_wide),
-        _overflow(shard),
-        figures.count(shard.received_at_least),
-        figures.count(shard.applied_offset),
-    ]
+    return [str(shard.index), Text(word, style=look), _snapshot(shard)]
 
 
 def _snapshot(shard: ShardProgress) -> Text | str:
@@ -86,16 +134,13 @@ def _snapshot(shard: ShardProgress) -> Text | str:
         return Text("loading", style="cyan")
     if not shard.snapshots:
         return figures.NOTHING
-    return figures.plural(shard.entries, "key") if shard.entries else "empty"
+    return f"{figures.short(shard.entries)} keys" if shard.entries else "empty"
 
 
-def _rate(events: float, size: float, between: str | None) -> Text:
-    """Events and bytes per second; ``between`` None: events only."""
+def _rate(events: float, size: float) -> Text:
     if events < 0.5:
         return Text("0", style="dim")
-    if between is None:
-        return Text(figures.short(events))
-    return Text.assemble(figures.short(events), between, (f"{figures.size(size):>8}", "dim"))
+    return Text.assemble(figures.short(events), "  ", (f"{figures.size(size):>8}", "dim"))
 
 
 def _fill(shard: ShardProgress, *, with_bar: bool) -> Text:

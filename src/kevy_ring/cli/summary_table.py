@@ -8,6 +8,8 @@ from rich.table import Table
 from kevy_ring.cli import figures
 from kevy_ring.cli.outcome import Outcome, ShardOutcome
 
+_RATE_LEAST, _RATE_LEAST_S = 1000, 0.01
+
 
 def summary_table(outcome: Outcome) -> Table:
     """One row per shard, and their sum where there are several."""
@@ -48,16 +50,14 @@ def _syncs(shard: ShardOutcome) -> str:
 
 def rate_lines(outcome: Outcome) -> list[str]:
     """How fast it went, over all shards."""
+    # A rate over some few things or some few milliseconds would be noise.
     lines = []
     if outcome.entries and (took := outcome.snapshot_seconds):
-        lines.append(
-            f"snapshot: {figures.plural(outcome.entries, 'key')} in {figures.seconds(took)}, "
-            f"{figures.short(outcome.entries / took)} keys/s"
-        )
+        rate = f", {figures.short(outcome.entries / took)} keys/s"
+        told = rate if outcome.entries >= _RATE_LEAST and took >= _RATE_LEAST_S else ""
+        lines.append(f"snapshot: {figures.plural(outcome.entries, 'key')} in {figures.seconds(took)}{told}")
     if outcome.frames and (took := outcome.frame_seconds):
-        lines.append(
-            f"live: {figures.plural(outcome.frames, 'frame')} in {figures.seconds(took)}, "
-            f"{figures.short(outcome.frames / took)} frames/s over "
-            f"{figures.plural(len(outcome.shards), 'shard')}"
-        )
+        rate = f", {figures.short(outcome.frames / took)} frames/s over {figures.plural(len(outcome.shards), 'shard')}"
+        told = rate if outcome.frames >= _RATE_LEAST and took >= _RATE_LEAST_S else ""
+        lines.append(f"live: {figures.plural(outcome.frames, 'frame')} in {figures.seconds(took)}{told}")
     return lines

@@ -1,0 +1,55 @@
+"""The progress of a shard, made up for a test."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from kevy_ring.cli.progress import Rates, ShardProgress
+from kevy_ring.inbox.pump import WORD_SNAPSHOTS_ENDED
+from kevy_ring.inbox.sender import WORD_SNAPSHOTS_APPLIED
+from kevy_ring.replica.link_words import LinkState, LinkWord
+from kevy_ring.ring import Ring, RingStats
+from kevy_ring.shard.shard import ENTRIES_WORD, SNAPSHOTS_WORD
+
+
+def _header() -> RingStats:
+    with Ring.create(4096) as ring:
+        return ring.stats()
+
+
+HEADER = _header()
+
+
+def progress_of(
+    state: LinkState = LinkState.STREAMING,
+    *,
+    index: int = 0,
+    received: int | None = None,
+    upstream: int | None = None,
+    applied: int | None = None,
+    full_syncs: int = 1,
+    snapshots_sent: int = 1,
+    snapshots_applied: int = 1,
+    waiting_bytes: int = 0,
+    entries: int = 0,
+    rates: Rates | None = None,
+    **header: Any,
+) -> ShardProgress:
+    """Offsets as the ring's header would have them; ``header``: other fields of the ring's statistics."""
+    producer, consumer = [0] * 16, [0] * 16
+    for word, offset in ((LinkWord.RECEIVED_OFFSET, received), (LinkWord.UPSTREAM_OFFSET, upstream)):
+        producer[word] = 0 if offset is None else offset + 1
+    producer[LinkWord.FULL_SYNCS] = full_syncs
+    producer[WORD_SNAPSHOTS_ENDED] = snapshots_sent
+    consumer[WORD_SNAPSHOTS_APPLIED] = consumer[SNAPSHOTS_WORD] = snapshots_applied
+    consumer[ENTRIES_WORD] = entries
+    ring = replace(
+        HEADER,
+        applied_offset=applied,
+        used_bytes=waiting_bytes,
+        producer_words=tuple(producer),
+        consumer_words=tuple(consumer),
+        **header,
+    )
+    return ShardProgress(index, f"redis://replica-{index}.example:6379", state, "", ring, rates or Rates())

@@ -1,0 +1,129 @@
+"""One round of ``stall``, driven from Python: ``python -m bench.stall_round ours|queue EVENTS``.
+
+The receiver stands still while all events are sent, each send timed by itself; then it takes them all, in order.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from array import array
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from bench.measured import WrongAnswer
+from bench.pair_process import at_the_start, dismiss, fork_role, gather, main
+from kevy_ring import replica_inbox_pair
+from kevy_ring.events import Frame
+
+_CAPACITY = 8 << 20
+_ARGV = [b"SET", b"key:000000123456", b"v" * 64]
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def _send_all(send: Callable[[Frame], None], count: int) -> dict[str, Any]:
+    """Send ``count`` frames; microseconds of each send and resident bytes of an event."""
+    took = array("Q", bytes(8 * count))
+    for i in range(count):
+        took[i] = 1  # touched before the memory is looked at
+    clock, before, began = time.perf_counter_ns, _resident_bytes(), time.monotonic_ns()
+    for i in range(count):
+        frame = Frame(i, _ARGV)
+        start = clock()
+        send(frame)
+        took[i] = clock() - start
+    seconds = (time.monotonic_ns() - began) / 1e9
+    per_event = (_resident_bytes() - before) / count
+    ordered = sorted(took)
+    shares = {"p50_us": 0.5, "p99_us": 0.99, "p99_9_us": 0.999, "max_us": 1.0}
+    figures = {name: ordered[min(count - 1, int(count * share))] / 1000 for name, share in shares.items()}
+    return {"seconds": seconds, "figures": {**figures, "bytes_per_event": per_event}}
+
+
+class Ours:
+    """``send`` one by one; the overflow holds what the ring does not, and its pump delivers it."""
+
+    def __init__(self) -> None:
+        self.sender, self.receiver = replica_inbox_pair(_CAPACITY)
+
+    def produce(self, count: int, connection: Connection) -> dict[str, Any]:
+        """All sends, then the flush."""
+        sender = self.sender
+        sender.receiver_gone  # noqa: B018  the role is taken before the time begins
+        report = _send_all(sender.send, count)
+        waiting = sender.overflow
+        if waiting.events:
+            encoded = waiting.bytes / waiting.events
+            report["figures"] |= {"memory_ratio": report["figures"]["bytes_per_event"] / encoded}
+        at_the_start(connection)
+        report["at"] = time.monotonic_ns()
+        if not sender.flush(100.0):
+            raise WrongAnswer("the overflow did not empty")
+        return report
+
+    def consume(self, count: int, connection: Connection) -> dict[str, Any]:
+        """Everything, in order, by the columns."""
+        receiver, seen = self.receiver, 0
+        receiver.stats()
+        at_the_start(connection)
+        while seen < count:
+            with receiver.drain(4096, _CAPACITY // 4) as batch:
+                if not len(batch):
+                    receiver.wait(10.0)
+                    continue
+                offsets = batch.offsets
+                if int(offsets[0]) != seen or int(offsets[-1]) != seen + len(batch) - 1:
+                    raise WrongAnswer(f"events out of order at {seen}")
+                seen += len(batch)
+        return {"at": time.monotonic_ns()}
+
+
+class StandardQueue:
+    """``multiprocessing.Queue``: what the pipe does not hold waits in a deque of the sender's process."""
+
+    def __init__(self) -> None:
+        self.events: Any = multiprocessing.get_context("fork").Queue()
+
+    def produce(self, count: int, connection: Connection) -> dict[str, Any]:
+        """All puts, then the feeder thread's end."""
+        report = _send_all(lambda frame: self.events.put((frame.offset, frame.argv)), count)
+        at_the_start(connection)
+        report["at"] = time.monotonic_ns()
+        self.events.close()
+        self.events.join_thread()
+        return report
+
+    def consume(self, count: int, connection: Connection) -> dict[str, Any]:
+        """Everything, in order, one by one."""
+        at_the_start(connection)
+        for i in range(count):
+            if self.events.get(timeout=60.0)[0] != i:
+                raise WrongAnswer(f"event {i} is another one")
+        return {"at": time.monotonic_ns()}
+
+
+_WAYS = {"ours": Ours, "queue": StandardQueue}
+
+
+def run(way: str, count: int) -> dict[str, Any]:
+    """All sends with a receiver that stands still, then the drain of everything."""
+    path: Any = _WAYS[way]()
+    sides = [fork_role(lambda c: path.consume(count, c)), fork_role(lambda c: path.produce(count, c))]
+    gather(sides, "ready")
+    for side in sides:
+        side.send("go")
+    taken, sent = gather(sides, "report")
+    dismiss(sides)
+    drained = count / ((taken["at"] - sent["at"]) / 1e9)
+    return {"seconds": sent["seconds"], "work": count, "figures": {**sent["figures"], "drained_per_s": drained}}
+
+
+if __name__ == "__main__":
+    sys.exit(main(lambda: run(sys.argv[1], int(sys.argv[2]))))

@@ -19,6 +19,8 @@ from kevy_ring.ring import RingStats, inspect_ring, ring_names
 from kevy_ring.ring.leftovers import is_abandoned
 
 _PIPE_WIDTH = 160
+#: From this width on a ring has one line.
+WIDE = 100
 
 
 @click.command(short_help="List every ring of this machine.")
@@ -36,7 +38,8 @@ def ls(as_json: bool) -> int:
             print(json.dumps({"name": error.name, "error": str(error)}))
         return 0
     if found:
-        print_table(tables_console(_PIPE_WIDTH), _table(found))
+        console = tables_console(_PIPE_WIDTH)
+        print_table(console, _table(found, console.width))
     else:
         print("no rings")
     for error in unreadable:
@@ -63,29 +66,37 @@ def look_at_all(names: Collection[str] = ()) -> tuple[list[RingStats], list[Segm
     return found, unreadable
 
 
-def _table(found: list[RingStats]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="bold")
+def _table(found: list[RingStats], width: int) -> Table:
+    """A line per ring, or on a narrow terminal two."""
+    is_wide = width >= WIDE
+    gap = (0, 1 if is_wide else 0)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=gap, collapse_padding=True, header_style="bold")
     table.add_column("ring", no_wrap=True, overflow="fold")
-    table.add_column("capacity", justify="right", no_wrap=True)
-    table.add_column("fill", justify="right", no_wrap=True)
-    table.add_column("producer", no_wrap=True)
-    table.add_column("consumer", no_wrap=True)
-    table.add_column("overflow", justify="right", no_wrap=True)
-    table.add_column("last drain", justify="right", no_wrap=True)
-    table.add_column("age", justify="right", no_wrap=True)
+    for name in ("capacity", "fill") if is_wide else ("size",):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("producer", "consumer") if is_wide else ("roles",):
+        table.add_column(name, no_wrap=True)
+    for name in ("overflow", "last drain" if is_wide else "drained", "age"):
+        table.add_column(name, justify="right", no_wrap=True)
     now = time.time()
     for stats in found:
-        abandoned = is_abandoned(stats)
-        name = Text(stats.name, style="red" if abandoned else "")
-        drained = "never" if stats.last_drain_age_s is None else figures.age(stats.last_drain_age_s)
-        table.add_row(
-            Text.assemble(name, "\n", ("abandoned", "bold red")) if abandoned else name,
-            figures.size(stats.capacity),
-            figures.percent(stats.used_bytes, stats.capacity),
-            role_text(stats.producer),
-            role_text(stats.consumer),
-            figures.size(stats.overflow_bytes) if stats.overflow_events else "0",
-            drained,
-            figures.age(max(0.0, now - stats.created_unix_s)),
-        )
+        table.add_row(*_cells(stats, now, is_wide=is_wide))
     return table
+
+
+def _cells(stats: RingStats, now: float, *, is_wide: bool) -> list[Text | str]:
+    name = Text(stats.name)
+    if is_abandoned(stats):
+        name = Text.assemble((stats.name, "red"), "\n", ("abandoned", "bold red"))
+    capacity, fill = figures.size(stats.capacity), figures.percent(stats.used_bytes, stats.capacity)
+    producer, consumer = role_text(stats.producer), role_text(stats.consumer)
+    middle: list[Text | str] = [capacity, fill, producer, consumer]
+    if not is_wide:
+        middle = [f"{capacity}\n{fill}", Text.assemble("producer ", producer, "\nconsumer ", consumer)]
+    return [
+        name,
+        *middle,
+        figures.size(stats.overflow_bytes) if stats.overflow_events else "0",
+        "never" if stats.last_drain_age_s is None else figures.age(stats.last_drain_age_s),
+        figures.age(max(0.0, now - stats.created_unix_s)),
+    ]

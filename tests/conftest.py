@@ -13,6 +13,12 @@ import pytest
 from kevy_ring import ReplicaInboxReceiver, ReplicaInboxSender, replica_inbox_pair
 
 
+def pytest_configure() -> None:
+    """A shell without job control starts background commands deaf to SIGINT, and children inherit that: undo it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def pair() -> Iterator[tuple[ReplicaInboxSender, ReplicaInboxReceiver]]:
     """A sender and a receiver over a ring of 64 KiB."""

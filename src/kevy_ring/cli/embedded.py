@@ -130,7 +130,7 @@ def _closing(outcomes: list[Outcome], elapsed: float) -> list[str]:
     keys = sum(each.compared for each in compared if isinstance(each, Verification))
     frames = sum(each.frames for each in compared if isinstance(each, DigestComparison))
     proofs = [f"{figures.plural(keys, 'key')} by type, value and expiry"] if keys else []
-    proofs += [f"{figures.plural(frames, 'frame')} byte by byte"] if frames else []
+    proofs += [f"{figures.plural(frames, 'frame')} by a digest over every byte"] if frames else []
     if not proofs:
         return [f"done in {figures.seconds(elapsed)}; nothing was compared"]
     return [

@@ -13,6 +13,7 @@
 #define SOURCES 16
 #define SNAPSHOT_CHUNKS 1024 /* then the shard's buffer is filled anew */
 #define MOST 64
+#define FULL -100 /* see kr_producer_reserve */
 
 struct job {
     struct halves ring;
@@ -30,10 +31,12 @@ static void produce(void *argument)
         fail("kr_producer_open");
     halves_meet(&job->ring);
     for (uint64_t i = 0; i < job->chunks; i++) {
+        struct waiting waiting = {0};
         int64_t index;
-        while ((index = kr_producer_reserve(producer, CHUNK_BYTES)) < 0)
-            if (index != -100 || kr_producer_wait(producer, CHUNK_BYTES, 1000000000) < 0)
-                fail("kr_producer_reserve");
+        while ((index = kr_producer_reserve(producer, CHUNK_BYTES)) == FULL)
+            wait_more(&waiting);
+        if (index < 0)
+            fail("kr_producer_reserve");
         memcpy(area + index, job->sources + i % SOURCES * CHUNK_BYTES, CHUNK_BYTES);
         if (kr_commit_chunk(producer, CHUNK_BYTES) != KR_SEND_RING)
             fail("kr_commit_chunk");
@@ -48,12 +51,15 @@ static uint64_t consume(struct job *job, char *shard, int check)
     const uint32_t *lengths = (const uint32_t *)(const void *)(columns + 16 * MOST);
     kr_consumer *consumer = halves_consumer(&job->ring, &area);
     uint64_t seen = 0, wrong = 0, used = 0;
+    struct waiting waiting = {0};
     halves_meet(&job->ring);
     while (seen < job->chunks) {
         kr_batch batch;
         int64_t count = kr_consumer_drain(consumer, MOST, job->ring.ring_bytes / 8, columns, &batch);
-        if (count < 0 || (!count && kr_consumer_wait(consumer, 1000000000, 50000) < 0))
+        if (count < 0)
             fail("kr_consumer_drain");
+        if (!count)
+            wait_more(&waiting);
         for (int64_t i = 0; i < count; i++, seen++) {
             if (used == SNAPSHOT_CHUNKS * (uint64_t)CHUNK_BYTES)
                 used = 0;

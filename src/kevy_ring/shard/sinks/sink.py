@@ -73,6 +73,12 @@ class StagingSink(Sink, Protocol):
         """Start a snapshot; at most one is open at a time."""
 
 
+def _without_login(url: str) -> str:
+    """The URL without whatever stands before its last ``@``: errors are printed and logged, passwords are not."""
+    scheme, found, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if found else url.rpartition("@")[2]
+
+
 def sink_from_url(url: str, *, shard: int = 0, shards: int = 1) -> Sink:
     """The sink that ``url`` names, for shard number ``shard`` of ``shards``.
 
@@ -100,7 +106,7 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1) -> Sink:
     if kind in ("redis", "rediss", "unix") and rest.startswith("//"):
         if shards > 1 and own == url:
             raise ValueError(
-                f"{shards} shards cannot share the target {url!r}: a snapshot replaces all that its target holds; "
+                f"{shards} shards cannot share the target {_without_login(url)!r}: a snapshot replaces all that its target holds; "
                 "put {shard} in the URL, as in redis://host:port/{shard}"
             )
         from kevy_ring.shard.sinks.redis import RedisSink
@@ -110,4 +116,4 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1) -> Sink:
         from kevy_ring.shard.sinks.python import PythonSink
 
         return PythonSink(rest)
-    raise ValueError(f"{url!r} names no sink: null, memory, jsonl:DIR, redis://HOST:PORT, python:MODULE:CALLABLE")
+    raise ValueError(f"{_without_login(url)!r} names no sink: null, memory, jsonl:DIR, redis://HOST:PORT, python:MODULE:CALLABLE")

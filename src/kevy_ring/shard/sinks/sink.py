@@ -89,6 +89,7 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1) -> Sink:
 
     Raises ``ValueError`` for a URL that names no sink, and SinkError where the sink cannot be made.
     """
+    shown = _without_login(url)
     own = url.replace("{shard}", str(shard))
     kind, _, rest = own.partition(":")
     if own == "null":
@@ -106,7 +107,7 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1) -> Sink:
     if kind in ("redis", "rediss", "unix") and rest.startswith("//"):
         if shards > 1 and own == url:
             raise ValueError(
-                f"{shards} shards cannot share the target {_without_login(url)!r}: a snapshot replaces all that its target holds; "
+                f"{shards} shards cannot share the target {shown!r}: a snapshot replaces all that its target holds; "
                 "put {shard} in the URL, as in redis://host:port/{shard}"
             )
         from kevy_ring.shard.sinks.redis import RedisSink
@@ -116,4 +117,4 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1) -> Sink:
         from kevy_ring.shard.sinks.python import PythonSink
 
         return PythonSink(rest)
-    raise ValueError(f"{_without_login(url)!r} names no sink: null, memory, jsonl:DIR, redis://HOST:PORT, python:MODULE:CALLABLE")
+    raise ValueError(f"{shown!r} names no sink: null, memory, jsonl:DIR, redis://HOST:PORT, python:MODULE:CALLABLE")

@@ -1,12 +1,11 @@
 /* RESP in its canonical form, compared and read in whole words. Whatever does not look like the common case is left to
- * the byte-by-byte reading in scan.c: nothing here decides that something is wrong. All loads stay within KR_SLACK bytes. */
+ * the byte-by-byte reading in scan.c: nothing here decides that something is wrong.
+ * Up to 32 bytes are read at the place that is looked at: the caller sees to it that they are there. */
 #ifndef KR_CANONICAL_H
 #define KR_CANONICAL_H
 
 #include <stdint.h>
 #include <string.h>
-
-#define KR_SLACK 32 /* readable bytes at the place that is looked at */
 
 static inline uint64_t kr_load64(const char *at)
 {
@@ -15,25 +14,26 @@ static inline uint64_t kr_load64(const char *at)
     return word;
 }
 
+#define KR_HEAD_DIGITS 5u /* where the digits of the offset begin */
+
 /* The text in front of a kevy frame's number of arguments, `*2 :<offset> *`, as the next offset makes it. */
 struct kr_head {
     uint64_t words[4], masks[4];
     uint64_t length, offset;
-    unsigned units_word, units_shift; /* where the last digit stands */
+    unsigned units; /* where the last digit stands */
 };
 
 static inline void kr_head_make(struct kr_head *head, uint64_t offset)
 {
     char text[32] = "*2\r\n:", digits[20], mask[32];
-    unsigned count = 0, at = 5;
+    unsigned count = 0, at = KR_HEAD_DIGITS;
     head->offset = offset;
     do
         digits[count++] = (char)('0' + offset % 10);
     while (offset /= 10);
     while (count)
         text[at++] = digits[--count];
-    head->units_word = (at - 1) / 8;
-    head->units_shift = (at - 1) % 8 * 8;
+    head->units = at - 1;
     memcpy(text + at, "\r\n*", 3);
     head->length = at + 3;
     memset(mask, 0, sizeof mask);
@@ -42,13 +42,19 @@ static inline void kr_head_make(struct kr_head *head, uint64_t offset)
     memcpy(head->masks, mask, sizeof mask);
 }
 
-/* To the text of `offset`, which follows on the present one. */
+/* To the text of `offset`, which follows on the present one: one more in the last digit, and the carry. */
 static inline void kr_head_follow(struct kr_head *head, uint64_t offset)
 {
     head->offset = offset;
-    head->words[head->units_word] += (uint64_t)1 << head->units_shift;
-    if ((head->words[head->units_word] >> head->units_shift & 0xff) > '9')
-        kr_head_make(head, offset);
+    for (unsigned at = head->units; at >= KR_HEAD_DIGITS; at--) {
+        uint64_t *word = &head->words[at / 8];
+        unsigned shift = at % 8 * 8;
+        *word += (uint64_t)1 << shift;
+        if ((*word >> shift & 0xff) <= '9')
+            return;
+        *word -= (uint64_t)10 << shift;
+    }
+    kr_head_make(head, offset); /* one more digit */
 }
 
 static inline int kr_head_stands(const struct kr_head *head, const char *at)
@@ -59,27 +65,40 @@ static inline int kr_head_stands(const struct kr_head *head, const char *at)
     return !differing;
 }
 
-#define KR_SHORT_NUMBER_MAX 999
+#define KR_SHORT_MAX 999u /* the largest length that kr_bulk_head reads */
+#define KR_CRLF ((uint64_t)('\r' | '\n' << 8))
 
-/* A number of one to three digits and CRLF: bytes read, or 0 when it is not such a number. */
-static inline unsigned kr_short_number(const char *at, uint64_t *out)
+/* `$`, a length of one to three digits, CRLF: bytes read, or 0 when it is not that. */
+static inline unsigned kr_bulk_head(const char *at, uint64_t *length)
 {
     uint64_t word = kr_load64(at);
-    uint64_t first = (word & 0xff) - '0', second = (word >> 8 & 0xff) - '0', third = (word >> 16 & 0xff) - '0';
-    const uint64_t crlf = '\r' | '\n' << 8;
-    if ((word >> 16 & 0xffff) == crlf && first - 1 < 9 && second < 10) {
-        *out = first * 10 + second;
-        return 4;
+    if ((word & 0x000000ffff0000ff) == ('$' | KR_CRLF << 24)) {
+        /* A byte that is no digit leaves its high bit set here or in the sum; so does one that borrowed. */
+        uint32_t digits = (uint32_t)(word >> 8 & 0xffff) - 0x3030u;
+        *length = (uint64_t)(digits & 0xff) * 10 + (digits >> 8);
+        return ((digits + 0x7676u) | digits) & 0xffff8080u || !(digits & 0xff) ? 0 : 5;
     }
-    if ((word >> 8 & 0xffff) == crlf && first < 10) {
-        *out = first;
-        return 3;
+    if ((word & 0x00000000ffff00ff) == ('$' | KR_CRLF << 16)) {
+        *length = (word >> 8 & 0xff) - '0';
+        return *length < 10 ? 4 : 0;
     }
-    if ((word >> 24 & 0xffff) == crlf && first - 1 < 9 && second < 10 && third < 10) {
-        *out = first * 100 + second * 10 + third;
-        return 5;
-    }
-    return 0;
+    uint64_t first = (word >> 8 & 0xff) - '0', second = (word >> 16 & 0xff) - '0', third = (word >> 24 & 0xff) - '0';
+    *length = first * 100 + second * 10 + third;
+    return (word & 0x0000ffff000000ff) == ('$' | KR_CRLF << 32) && first - 1 < 9 && second < 10 && third < 10 ? 6 : 0;
+}
+
+/* One digit from 1 to 9 and CRLF: the digit, or 0. Three bytes. */
+static inline uint64_t kr_one_digit(const char *at)
+{
+    uint64_t word = kr_load64(at), digit = (word & 0xff) - '0';
+    return (word >> 8 & 0xffff) == KR_CRLF && digit < 10 ? digit : 0;
+}
+
+static inline int kr_crlf_stands(const char *at)
+{
+    uint16_t word;
+    memcpy(&word, at, sizeof word);
+    return word == KR_CRLF;
 }
 
 #endif

@@ -20,7 +20,7 @@
 #define ARGS_AT_FIRST 64u
 #define DIGITS_MAX 19
 #define KIND_FRAME 4u
-#define PLAIN_MAX 4096u    /* payload bytes; copies of larger ones look ahead by themselves */
+#define PLAIN_SLACK 1280   /* bytes that can be read, and be written, beside an argument of up to KR_SHORT_MAX */
 #define AHEAD_BYTES 1024u  /* of free lines that are asked for before they are written */
 
 enum { OK = 1, NEED = 0, OTHER = -1, NOMEM = -2 };
@@ -155,76 +155,30 @@ static inline int argument(struct kr_scanner *scanner, const char *frame, const 
     return OK;
 }
 
-/* The common case of the two above. What is read here is right; the first thing that is not plainly so is left where it
- * stands, for them to judge. Both return where they stopped. */
-static inline const char *plain_head(struct kr_scanner *scanner, const char *at, const char *end, const struct kr_head *head)
-{
-    uint64_t argc;
-    if (end - at < 2 * KR_SLACK || (head ? !kr_head_stands(head, at) : *at != '*'))
-        return at;
-    const char *number = at + (head ? head->length : 1);
-    unsigned read = kr_short_number(number, &argc);
-    if (!read || !argc)
-        return at;
-    scanner->argc = (uint32_t)argc;
-    scanner->args = 0;
-    scanner->total = 0;
-    scanner->stage = 1;
-    scanner->offset = head ? head->offset : 0;
-    return number + read;
-}
-
-static inline const char *plain_arguments(struct kr_scanner *scanner, const char *frame, const char *at, const char *end)
-{
-    uint32_t args = scanner->args, most = scanner->argc < scanner->room ? scanner->argc : scanner->room;
-    uint64_t total = scanner->total, length;
-    for (; args < most && end - at >= KR_SLACK && *at == '$' && total < COMMAND_MAX - KR_SHORT_NUMBER_MAX; args++) {
-        unsigned read = kr_short_number(at + 1, &length);
-        const char *bytes = at + 1 + read;
-        if (!read || (uint64_t)(end - bytes) < length + 2 || bytes[length] != '\r' || bytes[length + 1] != '\n')
-            break;
-        scanner->starts[args] = (uint64_t)(bytes - frame);
-        scanner->lengths[args] = (uint32_t)length;
-        total += length;
-        at = bytes + length + 2;
-    }
-    scanner->args = args;
-    scanner->total = total;
-    return at;
-}
-
-/* Reads the frame at `frame` as far as the bytes go; an unfinished one is taken up again where it stopped. `head`: how a
- * kevy frame with the next offset begins; NULL: Redis. */
-static inline int read_frame(struct kr_scanner *scanner, const char *frame, const char *end, const struct kr_head *head, const char **stopped)
+/* Reads the frame at `frame` as far as the bytes go; an unfinished one is taken up again where it stopped. */
+static int read_frame(struct kr_scanner *scanner, const char *frame, const char *end, int with_offset, const char **stopped)
 {
     const char *at = frame + (scanner->stage ? scanner->cursor : 0);
     int read = OK;
     *stopped = at;
-    if (at > end) /* fewer bytes than last time */
-        return NEED;
-    if (!scanner->stage)
-        at = plain_head(scanner, at, end, head);
     if (!scanner->stage) {
-        if ((read = frame_head(scanner, &at, end, head != NULL)) != OK) {
+        if ((read = frame_head(scanner, &at, end, with_offset)) != OK) {
             *stopped = at;
             return read;
         }
         scanner->stage = 1;
     }
-    at = plain_arguments(scanner, frame, at, end);
     while (scanner->args < scanner->argc && (read = argument(scanner, frame, &at, end)) == OK)
-        at = plain_arguments(scanner, frame, at, end);
+        ;
     scanner->cursor = (uint64_t)(at - frame);
     *stopped = at;
     return read;
 }
 
 /* Commands that are the protocol's own affair: state, keep-alives and requests for an acknowledgement. */
-static int is_control(const struct kr_scanner *scanner, const char *frame)
+static inline int is_control(const char *name, uint64_t length)
 {
     static const struct { const char *name; uint32_t length; } controls[] = {{"PING", 4}, {"SELECT", 6}, {"REPLCONF", 8}};
-    const char *name = frame + scanner->starts[0];
-    uint32_t length = scanner->lengths[0];
     for (unsigned i = 0; i < sizeof controls / sizeof *controls; i++) {
         uint32_t same = 0;
         if (length != controls[i].length)
@@ -237,32 +191,44 @@ static int is_control(const struct kr_scanner *scanner, const char *frame)
     return 0;
 }
 
-/* Straight into the ring, 16 bytes at a time: each copy may run over into what is written next, and the last one into
- * free space. 0: this one needs the long way. */
-static inline int write_plain(struct kr_producer *producer, const struct kr_scanner *scanner, const char *frame, const char *end, uint64_t offset)
+/* The common case of all that is above and below, in one pass: a frame of a few short arguments, wholly there, into a ring
+ * with room. What it takes is right; in front of anything that is not plainly so it returns NULL and has done nothing.
+ * Arguments are copied 16 bytes at a time: each copy may run over into what is written next, the last one into free space.
+ * `head`: how a kevy frame with the next offset begins; NULL: Redis. Returns the byte behind the frame. */
+static inline const char *plain_frame(struct kr_producer *producer, const char *frame, const char *end, const struct kr_head *head, uint64_t *offset)
 {
-    uint64_t argc = scanner->argc, length = 4 + 4 * argc + scanner->total, span = kr_record_span(length);
-    uint64_t room = producer->capacity - (producer->staged - producer->head_cache);
-    uint32_t done = 0;
-    if (length > PLAIN_MAX || room < span + KR_COPY_OVER || producer->overflow.events || producer->reserved ||
-        (uint64_t)(end - frame) < scanner->cursor + KR_COPY_OVER)
-        return 0;
-    char *at = kr_producer_at(producer, producer->staged);
-    if (room > span + AHEAD_BYTES)
-        kr_expect_writes(at + AHEAD_BYTES, span);
-    kr_record_header(at, length, KIND_FRAME, 0, offset);
+    const char *number = frame + (head ? head->length : 1), *from = number + 3;
+    if (end - frame < PLAIN_SLACK || (head ? !kr_head_stands(head, frame) : *frame != '*'))
+        return NULL;
+    uint64_t argc = kr_one_digit(number), done = 0, room = producer->capacity - (producer->staged - producer->head_cache);
+    if (!argc || room < PLAIN_SLACK || producer->overflow.events || producer->reserved)
+        return NULL;
+    char *at = kr_producer_at(producer, producer->staged), *to = at + KR_RECORD_BYTES + 4 + 4 * argc;
     uint32_t *words = (uint32_t *)(void *)(at + KR_RECORD_BYTES);
-    char *to = (char *)(words + 1 + argc);
+    const char *last = end - PLAIN_SLACK;
+    uint64_t most = room - PLAIN_SLACK;
     words[0] = (uint32_t)argc;
-    for (uint64_t i = 0; i < argc; i++) {
-        uint32_t bytes = scanner->lengths[i];
-        kr_copy_over(to + done, frame + scanner->starts[i], bytes);
-        words[1 + i] = done += bytes;
+    for (uint64_t i = 1; i <= argc; i++) {
+        uint64_t length;
+        unsigned read = kr_bulk_head(from, &length);
+        const char *bytes = from + read;
+        if (!read || !kr_crlf_stands(bytes + length) || (i == 1 && !head && is_control(bytes, length)))
+            return NULL;
+        kr_copy_over(to + done, bytes, length);
+        words[i] = (uint32_t)(done += length);
+        from = bytes + length + 2;
+        if ((from > last || done > most) && i < argc)
+            return NULL;
     }
+    uint64_t length = 4 + 4 * argc + done, span = kr_record_span(length);
+    *offset = head ? head->offset : *offset + (uint64_t)(from - frame);
+    kr_record_header(at, length, KIND_FRAME, 0, *offset);
     kr_clear_padding(at, length);
     producer->staged += span;
     producer->staged_events++;
-    return 1;
+    if (most > AHEAD_BYTES + span)
+        kr_expect_writes(at + AHEAD_BYTES, span);
+    return from;
 }
 
 static int write_frame(struct kr_producer *producer, const struct kr_scanner *scanner, const char *frame, uint64_t offset)
@@ -289,20 +255,28 @@ static int write_frame(struct kr_producer *producer, const struct kr_scanner *sc
 
 static inline int scan(kr_producer *producer, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t offset, int kevy, kr_scan *out)
 {
-    const char *at = bytes, *end = bytes + length, *stopped = bytes;
+    const char *at = bytes, *end = bytes + length, *stopped = bytes, *behind;
     struct kr_head head;
     int failed = kr_producer_enter(producer), read = NEED;
     memset(out, 0, sizeof *out);
     if (failed)
         return failed;
     kr_head_make(&head, offset);
-    while (at < end && (read = read_frame(scanner, at, end, kevy ? &head : NULL, &stopped)) == OK) {
-        scanner->stage = 0;
-        if (kevy ? scanner->offset != offset : is_control(scanner, at))
-            break;
-        uint64_t own = kevy ? offset : offset + (uint64_t)(stopped - bytes);
-        if (!write_plain(producer, scanner, at, end, own) && (failed = write_frame(producer, scanner, at, own)))
-            break;
+    while (at < end) {
+        uint64_t own = kevy ? offset : offset + (uint64_t)(at - bytes);
+        if (!scanner->stage && (behind = plain_frame(producer, at, end, kevy ? &head : NULL, &own))) {
+            read = OK;
+            stopped = behind;
+        } else {
+            if ((read = read_frame(scanner, at, end, kevy, &stopped)) != OK)
+                break;
+            scanner->stage = 0;
+            if (kevy ? scanner->offset != offset : is_control(at + scanner->starts[0], scanner->lengths[0]))
+                break;
+            own = kevy ? offset : offset + (uint64_t)(stopped - bytes);
+            if ((failed = write_frame(producer, scanner, at, own)))
+                break;
+        }
         at = stopped;
         out->frames++;
         out->last_offset = own;
@@ -317,12 +291,10 @@ static inline int scan(kr_producer *producer, kr_scanner *scanner, const char *b
     out->why = read == NEED || at == end ? KR_SCAN_NEED : read == OK && kevy ? KR_SCAN_GAP : KR_SCAN_OTHER;
     if (out->why != KR_SCAN_NEED)
         scanner->stage = 0;
-    if (!failed && read != NOMEM)
-        return kr_finish(producer);
-    /* Not kr_finish(): nobody would look at what it asks for, and the pump would be taken for running. */
-    kr_producer_publish_locked(producer);
-    kr_overflow_publish_gauges(producer);
-    return kr_producer_leave(producer, failed ? failed : KR_E_NOMEM);
+    int bits = kr_finish(producer);
+    if (failed || read == NOMEM)
+        return failed ? failed : KR_E_NOMEM;
+    return bits;
 }
 
 int kr_scan_kevy(kr_producer *producer, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t next_offset, kr_scan *out)

@@ -25,6 +25,7 @@ class Contender:
     version: str = ""
     missing: str = ""
     note: str = ""
+    is_bound: bool = False  # what the machine allows, not a rival: nothing is judged by it unless a goal names it
 
     @classmethod
     def absent(cls, name: str, variant: str, why: str) -> Contender:

@@ -14,7 +14,8 @@ def in_unit(value: float, unit: str) -> str:
         for size, prefix in _BIG:
             if abs(value) >= size:
                 return f"{value / size:.3g} {prefix}{_short(unit)}".rstrip()
-    return f"{value:.3g} {_short(unit)}".rstrip()
+    plain = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{plain} {_short(unit)}".rstrip()
 
 
 def _short(unit: str) -> str:

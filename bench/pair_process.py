@@ -22,7 +22,7 @@ from bench.pair import Job
 from bench.sink import DigestSink, Sink
 from bench.transport import Transport, transport_class
 
-Role = Callable[[Connection], dict[str, Any]]
+Role = Callable[[Connection], Any]
 
 
 _forked: list[int] = []

@@ -36,10 +36,10 @@ def _variant_table(case: CaseResult, variant: str) -> Table:
     title = f"{case.name}: {variant}" if variant else case.name
     table = Table(title=title, title_justify="left", caption=case.what, caption_justify="left")
     table.add_column("contender")
-    for metric in case.metrics:
-        table.add_column(f"{metric.name} (p10 to p90)", justify="right")
-    table.add_column("to best rival", justify="right")
     main = case.metrics[0]
+    for metric in case.metrics:
+        table.add_column(f"{metric.name} (p10 to p90)" if metric is main else metric.name, justify="right")
+    table.add_column("to best rival", justify="right")
     best = case.best_rival(variant, main)
     for contender in _ordered(case, variant, main):
         name = f"[bold]{contender.name}[/]" if contender.is_ours else contender.name
@@ -47,7 +47,7 @@ def _variant_table(case: CaseResult, variant: str) -> Table:
             why = f"not here: {contender.missing}" if contender.missing else f"[red]{contender.failure}[/]"
             table.add_row(name, why, *[""] * len(case.metrics))
             continue
-        table.add_row(name, *(_cell(contender, m) for m in case.metrics), _ratio(contender, best, main))
+        table.add_row(name, *(_cell(contender, m, m is main) for m in case.metrics), _ratio(contender, best, main))
     return table
 
 
@@ -61,10 +61,12 @@ def _ordered(case: CaseResult, variant: str, metric: Metric) -> list[ContenderRe
     return sorted((c for c in case.contenders if c.variant == variant), key=key)
 
 
-def _cell(contender: ContenderResult, metric: Metric) -> str:
+def _cell(contender: ContenderResult, metric: Metric, with_spread: bool) -> str:
     spread = contender.spread(metric.name)
     if spread is None:
         return "-"
+    if not with_spread:
+        return in_unit(spread.median, metric.unit)
     return f"{in_unit(spread.median, metric.unit)} ({in_unit(spread.p10, '')} to {in_unit(spread.p90, '')})"
 
 

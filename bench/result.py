@@ -36,6 +36,7 @@ class ContenderResult:
     version: str
     note: str
     missing: str
+    is_bound: bool = False
     failure: str = ""
     is_checked: bool = False
     wall_s: float = 0.0
@@ -46,7 +47,7 @@ class ContenderResult:
     def of(cls, contender: Contender) -> ContenderResult:
         """An empty result for a contender."""
         c = contender
-        return cls(c.name, c.variant, c.is_ours, c.version, c.note, c.missing)
+        return cls(c.name, c.variant, c.is_ours, c.version, c.note, c.missing, c.is_bound)
 
     def spread(self, metric: str) -> Spread | None:
         """Median, p10 and p90 of a metric; None when there was no good round or it does not measure that."""
@@ -100,7 +101,7 @@ class CaseResult:
         found = [
             (spread.median, c)
             for c in self.contenders
-            if c.variant == variant and not c.is_ours and (not among or c.name in among)
+            if c.variant == variant and not c.is_ours and (c.name in among if among else not c.is_bound)
             if (spread := c.spread(metric.name)) is not None
         ]
         if not found:

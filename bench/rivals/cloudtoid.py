@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from bench.rivals.batches import batches_of
 from bench.sink import Sink
@@ -17,7 +17,7 @@ class Cloudtoid(Transport):
 
     name = "cloudtoid-interprocess"
     distribution = "cloudtoid-interprocess"
-    modules = ("cloudtoid_interprocess",)
+    modules: ClassVar[tuple[str, ...]] = ("cloudtoid_interprocess",)
     note = "try_send / try_receive in a loop"
 
     def open_sender(self) -> None:

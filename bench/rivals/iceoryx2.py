@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +64,15 @@ class Iceoryx2(Transport):
         self.poll = self._poll
 
     def _opened(self) -> Any:
-        """Both sides may make it at the same moment: then one has to try again."""
-        import iceoryx2 as iox2
+        return self._retried(self._service)
 
+    def _retried(self, make: Callable[[], Any]) -> Any:
+        """Both sides may make a service at the same moment: then one has to try again."""
         for _ in range(500):
-            with contextlib.suppress(iox2.PublishSubscribeOpenOrCreateError):
-                return self._service()
+            with contextlib.suppress(Exception):
+                return make()
             time.sleep(0.01)
-        return self._service()
+        return make()
 
     def _put(self, record: bytes) -> bool:
         sample = self._publisher.loan_slice_uninit(len(record))

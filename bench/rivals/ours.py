@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from bench.rivals.batches import batches_of
@@ -41,12 +42,12 @@ class Ours(Transport):
 
         options = {} if self.spin_us is None else {"spin_us": self.spin_us}
         self._consumer: Any = Ring.attach(self._ring.name, timeout=5.0).consumer(**options)
-        self.poll = self._consumer.read_many
+        self.poll = partial(self._consumer.read_many, 1)
         self.get = self._get
 
     def _get(self) -> list[bytes]:
         consumer = self._consumer
-        while not (records := consumer.read_many(64)):
+        while not (records := consumer.read_many(1)):
             consumer.wait(60.0)
             if consumer.sender_gone:
                 raise EOFError

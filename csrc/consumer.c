@@ -173,7 +173,7 @@ int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t 
     uint32_t frames = 0;
     const char *base = consumer->data + out->index;
     uint64_t plain = 0;
-    count = kr_take_plain(base, tail - head, max_bytes, max_records, &to, &plain, &frames);
+    count = kr_take_plain(base, tail - head, max_bytes, max_records, to, &plain, &frames);
     position += plain;
     while (count < max_records && position != tail) {
         struct kr_record record;

@@ -37,7 +37,7 @@ static inline uint64_t prefetch(const char *records, uint64_t ahead, uint64_t at
 
 /* Records whose first word is that of the one before them: the place of the next is known without waiting for this one,
  * so several are on their way from the other core at once. */
-static inline uint64_t same_again(const char *records, uint64_t at, uint64_t end, uint64_t most, uint64_t first, struct kr_columns *to, uint64_t count)
+static inline uint64_t same_again(const char *records, uint64_t at, uint64_t end, uint64_t most, uint64_t first, struct kr_columns to, uint64_t count)
 {
     uint64_t length = (uint32_t)first, own = kr_record_span(length), start = count, from = at;
     uint32_t argc = 0;
@@ -48,23 +48,23 @@ static inline uint64_t same_again(const char *records, uint64_t at, uint64_t end
         if (first >> 32 == KIND_FRAME) {
             if (!frame_head(record + KR_RECORD_BYTES, length, &argc))
                 break;
-            to->argcs[count] = argc;
+            to.argcs[count] = argc;
         }
-        to->offsets[count++] = read_word(record + 8);
+        to.offsets[count++] = read_word(record + 8);
     }
     for (uint64_t i = start; i < count; i++)
-        to->starts[i] = from + (i - start) * own + KR_RECORD_BYTES;
+        to.starts[i] = from + (i - start) * own + KR_RECORD_BYTES;
     for (uint64_t i = start; i < count; i++)
-        to->lengths[i] = (uint32_t)length;
-    memset(to->kinds + start, (int)(first >> 32), count - start);
+        to.lengths[i] = (uint32_t)length;
+    memset(to.kinds + start, (int)(first >> 32), count - start);
     if (first >> 32 != KIND_FRAME)
-        memset(to->argcs + start, 0, (count - start) * sizeof *to->argcs);
+        memset(to.argcs + start, 0, (count - start) * sizeof *to.argcs);
     return count;
 }
 
 /* `bytes` of records at `records` are published; at most `most` records and `limit` bytes of them are taken. Returns
  * how many were. */
-uint64_t kr_take_plain(const char *records, uint64_t bytes, uint64_t limit, uint64_t most, struct kr_columns *to, uint64_t *span, uint32_t *frames)
+uint64_t kr_take_plain(const char *records, uint64_t bytes, uint64_t limit, uint64_t most, struct kr_columns to, uint64_t *span, uint32_t *frames)
 {
     uint64_t at = 0, count = 0, ahead = 0, end = limit < bytes ? limit : bytes, before = 0;
     uint32_t found = 0, same = 0;
@@ -77,11 +77,11 @@ uint64_t kr_take_plain(const char *records, uint64_t bytes, uint64_t limit, uint
             break;
         if (kind == KIND_FRAME && !frame_head(record + KR_RECORD_BYTES, length, &argc))
             break;
-        to->offsets[count] = read_word(record + 8);
-        to->starts[count] = at + KR_RECORD_BYTES;
-        to->lengths[count] = (uint32_t)length;
-        to->argcs[count] = argc;
-        to->kinds[count] = (uint8_t)kind;
+        to.offsets[count] = read_word(record + 8);
+        to.starts[count] = at + KR_RECORD_BYTES;
+        to.lengths[count] = (uint32_t)length;
+        to.argcs[count] = argc;
+        to.kinds[count] = (uint8_t)kind;
         found += kind == KIND_FRAME;
         at += own;
         count++;

@@ -11,6 +11,8 @@
 #include "short_copy.h"
 
 #define AHEAD_BYTES 1024u  /* of free lines that are asked for before they are written */
+#define ALIKE_MAX 64u      /* records of one length that are written in one go */
+#define SHORTEST 16u       /* bytes: short enough for the copy to be two instructions, when it is known */
 #define EXPECTED_MAX 4096u /* the copy of a larger record looks ahead by itself */
 
 void kr_producer_lock(struct kr_producer *producer)
@@ -187,29 +189,44 @@ int kr_producer_write(kr_producer *producer, const char *bytes, uint64_t length)
     return (int)kr_producer_write_many(producer, bytes, length, &(uint32_t){(uint32_t)length}, length <= KR_LENGTH_MAX ? 1 : UINT64_MAX);
 }
 
-/* Whole records from `staged` on, as long as they fit. Returns how many; nothing is revealed. */
-static uint64_t stage_many(struct kr_producer *producer, const char *joined, const uint32_t *lengths, uint64_t count)
+/* `count` records of one length, back to back in both places. `ahead`: whether that much behind each is free too. */
+static inline void stage_alike(char *at, const char *joined, uint64_t length, uint64_t count, int ahead)
 {
-    uint64_t done = 0, staged = producer->staged;
-    uint64_t room = producer->capacity - (staged - producer->head_cache);
-    for (; done < count; done++) {
-        uint64_t length = lengths[done], span = kr_record_span(length);
-        if (room < span) {
-            producer->staged = staged;
-            if ((room = kr_producer_room(producer, span)) < span)
-                break;
-        }
-        char *at = kr_producer_at(producer, staged);
-        if (span <= EXPECTED_MAX && room > span + AHEAD_BYTES)
+    uint64_t span = kr_record_span(length);
+    for (uint64_t i = 0; i < count; i++) {
+        if (ahead)
             kr_expect_writes(at + AHEAD_BYTES, span);
         kr_record_pad(at, length);
         kr_record_header(at, length, 0, 0, 0);
         kr_copy(at + KR_RECORD_BYTES, joined, length);
+        at += span;
         joined += length;
-        staged += span;
-        room -= span;
     }
-    producer->staged = staged;
+}
+
+/* Whole records from `staged` on, as long as they fit. Returns how many; nothing is revealed. */
+static uint64_t stage_many(struct kr_producer *producer, const char *joined, const uint32_t *lengths, uint64_t count)
+{
+    uint64_t done = 0;
+    while (done < count) {
+        uint64_t length = lengths[done], span = kr_record_span(length), alike = 1;
+        uint64_t room = kr_producer_room(producer, span);
+        if (room < span)
+            break;
+        while (alike < ALIKE_MAX && done + alike < count && lengths[done + alike] == length)
+            alike++;
+        if (alike * span > room)
+            alike = room / span;
+        char *at = kr_producer_at(producer, producer->staged);
+        int ahead = span <= EXPECTED_MAX && room >= alike * span + AHEAD_BYTES;
+        if (length == SHORTEST)
+            stage_alike(at, joined, SHORTEST, alike, ahead);
+        else
+            stage_alike(at, joined, length, alike, ahead);
+        joined += alike * length;
+        producer->staged += alike * span;
+        done += alike;
+    }
     producer->staged_events += done;
     return done;
 }

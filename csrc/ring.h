@@ -221,7 +221,7 @@ void kr_placed(struct kr_producer *producer, uint64_t length, int in_ring);
 int kr_finish(struct kr_producer *producer);
 
 /* plain_run.c */
-uint64_t kr_take_plain(const char *records, uint64_t bytes, uint64_t limit, uint64_t most, struct kr_columns *to, uint64_t *span, uint32_t *frames);
+uint64_t kr_take_plain(const char *records, uint64_t bytes, uint64_t limit, uint64_t most, struct kr_columns to, uint64_t *span, uint32_t *frames);
 
 /* overflow.c, under the producer's lock */
 char *kr_overflow_append(struct kr_producer *producer, uint64_t span);

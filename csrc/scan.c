@@ -161,6 +161,8 @@ static int read_frame(struct kr_scanner *scanner, const char *frame, const char 
     const char *at = frame + (scanner->stage ? scanner->cursor : 0);
     int read = OK;
     *stopped = at;
+    if (at > end) /* fewer bytes than last time */
+        return NEED;
     if (!scanner->stage) {
         if ((read = frame_head(scanner, &at, end, with_offset)) != OK) {
             *stopped = at;
@@ -291,10 +293,12 @@ static inline int scan(kr_producer *producer, kr_scanner *scanner, const char *b
     out->why = read == NEED || at == end ? KR_SCAN_NEED : read == OK && kevy ? KR_SCAN_GAP : KR_SCAN_OTHER;
     if (out->why != KR_SCAN_NEED)
         scanner->stage = 0;
-    int bits = kr_finish(producer);
-    if (failed || read == NOMEM)
-        return failed ? failed : KR_E_NOMEM;
-    return bits;
+    if (!failed && read != NOMEM)
+        return kr_finish(producer);
+    /* Not kr_finish(): nobody would look at what it asks for, and the pump would be taken for running. */
+    kr_producer_publish_locked(producer);
+    kr_overflow_publish_gauges(producer);
+    return kr_producer_leave(producer, failed ? failed : KR_E_NOMEM);
 }
 
 int kr_scan_kevy(kr_producer *producer, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t next_offset, kr_scan *out)

@@ -25,12 +25,13 @@ lint: $(VENV)/for-work
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(VENV)/for-work
-	@if [ -f bench/requirements.txt ]; then $(PIP_INSTALL) -r bench/requirements.txt; fi
-	@$(BIN)/python -m bench
+# An environment of its own, .venv-bench. BENCH="CASE ... --quick" chooses what is run.
+bench: $(BIN)/python
+	@PYTHON=$(PYTHON) bench/setup.sh
+	@.venv-bench/bin/python -m bench $(BENCH)
 
 clean:
-	@rm -rf $(VENV) build dist csrc/build src/*.egg-info src/kevy_ring/_core.*.so
+	@rm -rf $(VENV) .venv-bench bench/build build dist csrc/build src/*.egg-info src/kevy_ring/_core.*.so
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find src tests bench csrc -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from bench.measured import Measured, RoundFailed, WrongAnswer
 
-BUILD = Path(__file__).resolve().parent / "build"
+_ROOT = Path(__file__).resolve().parent.parent
+BUILD = _ROOT / "bench" / "build"
 ROUND_DEADLINE_S = 120.0
 WRONG_ANSWER_EXIT = 3  # a program that found its own answer wrong exits with it and says on stderr what was wrong
 
@@ -42,6 +43,7 @@ def run_to_line(command: list[str], deadline_s: float) -> str:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        cwd=_ROOT,
     )
     try:
         out, err = process.communicate(timeout=deadline_s)

@@ -41,7 +41,7 @@ def _variant_table(case: CaseResult, variant: str) -> Table:
         table.add_column(f"{metric.name} (p10 to p90)" if metric is main else metric.name, justify="right")
     table.add_column("to best rival", justify="right")
     best = case.best_rival(variant, main)
-    for contender in _ordered(case, variant, main):
+    for contender in case.ordered(variant):
         name = f"[bold]{contender.name}[/]" if contender.is_ours else contender.name
         if contender.missing or contender.failure:
             why = f"not here: {contender.missing}" if contender.missing else f"[red]{contender.failure}[/]"
@@ -49,16 +49,6 @@ def _variant_table(case: CaseResult, variant: str) -> Table:
             continue
         table.add_row(name, *(_cell(contender, m, m is main) for m in case.metrics), _ratio(contender, best, main))
     return table
-
-
-def _ordered(case: CaseResult, variant: str, metric: Metric) -> list[ContenderResult]:
-    def key(contender: ContenderResult) -> tuple[bool, float]:
-        spread = contender.spread(metric.name)
-        if spread is None:
-            return True, 0.0
-        return False, -spread.median if metric.better == "higher" else spread.median
-
-    return sorted((c for c in case.contenders if c.variant == variant), key=key)
 
 
 def _cell(contender: ContenderResult, metric: Metric, with_spread: bool) -> str:

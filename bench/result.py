@@ -91,6 +91,18 @@ class CaseResult:
         """The metric of that name."""
         return next((m for m in self.metrics if m.name == name), Metric(name, "", "lower"))
 
+    def ordered(self, variant: str) -> list[ContenderResult]:
+        """The contenders of a variant, the best first, those without a figure last."""
+        main = self.metrics[0]
+
+        def key(contender: ContenderResult) -> tuple[bool, float]:
+            spread = contender.spread(main.name)
+            if spread is None:
+                return True, 0.0
+            return False, -spread.median if main.better == "higher" else spread.median
+
+        return sorted((c for c in self.contenders if c.variant == variant), key=key)
+
     def verdicts(self) -> list[Verdict]:
         """Every goal of the case whose variant was run."""
         ran = set(self.variants())

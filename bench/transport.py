@@ -38,6 +38,7 @@ class Transport:
         self.places = max(16, capacity_bytes // max(record_bytes, 16))  # for rings that count records, not bytes
         self.places = 1 << (self.places.bit_length() - 1)
         self._folder: Path | None = None
+        self.get = self._polled  # for a rival that has no waiting form
 
     @property
     def folder(self) -> Path:
@@ -62,6 +63,11 @@ class Transport:
         """Take everything away that outlives the processes. Called by the creator when both have ended."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _polled(self) -> Any:
+        while not (found := self.poll()):
+            pass
+        return found
 
     def sending_loop(self, way: str) -> Callable[[Sequence[bytes], int], None]:
         """The loop that sends all ``records`` ``repeats`` times."""

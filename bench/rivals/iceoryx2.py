@@ -53,6 +53,8 @@ class Iceoryx2(Transport):
             if service.dynamic_config.number_of_subscribers:
                 break
             time.sleep(0.01)
+        else:
+            raise TimeoutError("no subscriber came")
         factory = service.publisher_builder().initial_max_slice_len(self.record_bytes)
         factory = factory.backpressure_strategy(iox2.BackpressureStrategy.RetryUntilDelivered)
         self._publisher: Any = factory.create()

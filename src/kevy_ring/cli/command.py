@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from kevy_ring import __version__
+from kevy_ring.cli.bench import bench
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.gc import gc
 from kevy_ring.cli.ingest import ingest
@@ -28,7 +29,7 @@ def command() -> None:
     """Replication streams from Redis, Valkey or kevy into Python processes, through rings in shared memory."""
 
 
-for _each in (ingest, primary, ls, inspect, gc):
+for _each in (ingest, primary, bench, ls, inspect, gc):
     command.add_command(_each)
 
 

@@ -71,8 +71,16 @@ def _draw(case: CaseResult, variants: list[str], theme: _Theme, folder: Path) ->
         for variant, axis in zip(variants, axes[:, 0], strict=True):
             _bars(case, variant, axis, theme)
         better = "longer" if case.metrics[0].better == "higher" else "shorter"
-        figure.suptitle(f"{case.name} ({better} is better)", x=0.01, ha="left", fontsize=11, fontweight="bold")
-        figure.tight_layout()
+        figure.suptitle(
+            f"{case.name} ({better} is better)",
+            x=0.01,
+            y=1 - 0.12 / height,
+            va="top",
+            ha="left",
+            fontsize=11,
+            fontweight="bold",
+        )
+        figure.tight_layout(rect=(0, 0, 1, 1 - 0.3 / height))
         for kind, metadata in (("svg", {"Date": None}), ("png", {})):
             path = folder / f"{case.name}-{theme.name}.{kind}"
             figure.savefig(path, dpi=144, facecolor=theme.paper, metadata=metadata)

@@ -96,7 +96,7 @@ def _run_cases(options: argparse.Namespace) -> int:
     if busy:
         console.print(f"This machine is busy: {busy}. Take no figure below for a speed.", style="yellow")
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else MIN_ROUNDS)
-    run = RunResult(machine, shlex.join(["python", "-m", "bench", *sys.argv[1:]]), options.quick, busy, rounds)
+    run = RunResult(machine, _command_line(names, options, rounds), options.quick, busy, rounds)
     began = time.monotonic()
     for name in names:
         run.cases.append(_run_case(console, name, rounds, options))
@@ -111,6 +111,20 @@ def _run_cases(options: argparse.Namespace) -> int:
         print(json.dumps(dataclasses.asdict(run)))
     print_losses(console, run)
     return 1 if any(c.failure for case in run.cases for c in case.contenders if c.is_ours) else 0
+
+
+def _command_line(names: Sequence[str], options: argparse.Namespace, rounds: int) -> str:
+    """The command that would run the same again, without where its results go."""
+    parts = [
+        "python",
+        "-m",
+        "bench",
+        *([] if names == case_names() else names),
+        *(["--quick"] if options.quick else []),
+    ]
+    for name, value in (("--only", options.only), ("--variant", options.variant)):
+        parts += [name, value] if value else []
+    return shlex.join([*parts, "--rounds", str(rounds), *(["--behaviour"] if options.behaviour else [])])
 
 
 def _run_case(console: Console, name: str, rounds: int, options: argparse.Namespace) -> CaseResult:

@@ -14,6 +14,7 @@ CAPACITY_BYTES = 1 << 20
 # Its receiver gives space back late: with less than this a sender waits for ever.
 _TACHYON_CAPACITY_BYTES = 1 << 24
 _OURS = "kevy-ring try_reserve, drain"
+_WRITTEN = "kevy-ring try_write, drain"
 _TOUCHED, _WHOLE = "64 KiB, a byte a page read", "64 KiB, all bytes read"
 GOALS = (
     Goal(_TOUCHED, _OURS, ratio=1.1, text=">= 1.1 x the best"),
@@ -36,13 +37,16 @@ def contenders(quick: bool) -> list[Contender]:
     """Whoever can work in place does."""
     found = []
     for variant, whole in ((_TOUCHED, False), (_WHOLE, True)):
-        rows = [("ours", 1.5e5, "try_reserve, commit, publish / drain, in place", _OURS)]
-        rows += [(rival, pace, note, "") for rival, (pace, note) in _RIVALS.items()]
-        for rival, pace, note, name in rows:
+        rows = [
+            ("ours", "chunks", 1.5e5, "try_reserve, commit, publish / drain, in place", _OURS),
+            ("ours", "written_chunks", 1.5e5, "try_write of a bytes object / drain, in place", _WRITTEN),
+        ]
+        rows += [(rival, "chunks", pace, note, "") for rival, (pace, note) in _RIVALS.items()]
+        for rival, way, pace, note, name in rows:
             found.append(
                 pair_contender(
                     rival,
-                    "chunks",
+                    way,
                     variant,
                     CHUNK_BYTES,
                     quick=quick,

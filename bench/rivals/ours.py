@@ -158,5 +158,8 @@ class Ours(Transport):
                             last = bytes(view)
         return last
 
+    send_written_chunks = send_single
+    take_written_chunks = take_chunks
+
 
 TRANSPORT = Ours

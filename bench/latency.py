@@ -8,8 +8,7 @@ from functools import partial
 
 from bench.contender import Contender
 from bench.measured import Measured, RoundFailed
-from bench.native import run_to_line
-from bench.pair import process_command
+from bench.pair import run_process
 from bench.transport import transport_class, version_of, why_missing
 
 RECORD_BYTES = 88
@@ -58,7 +57,7 @@ def latency_contender(
 
 def run_latency(job: LatencyJob) -> Measured:
     """One round; every reply is compared with what was sent. Raises as :func:`bench.native.run_native`."""
-    line = run_to_line(process_command("bench.latency_process", asdict(job)), _DEADLINE_S)
+    line = run_process("bench.latency_process", asdict(job), _DEADLINE_S)
     try:
         return Measured(**json.loads(line))
     except (ValueError, TypeError) as error:

@@ -140,13 +140,13 @@ def _compute_for_ever() -> None:
         sum(range(10_000))
 
 
-def run(job: LatencyJob) -> dict[str, Any]:
+def run(job: LatencyJob, tag: str) -> dict[str, Any]:
     """Run both sides, with other processes computing beside them when the job says so."""
     kind = transport_class(job.rival)
     for module in kind.modules:
         importlib.import_module(module)
-    there = kind(f"kl{os.getpid():x}", RECORD_BYTES, _CAPACITY_BYTES)
-    back = kind(f"km{os.getpid():x}", RECORD_BYTES, _CAPACITY_BYTES)
+    there = kind(f"{tag}t", RECORD_BYTES, _CAPACITY_BYTES)
+    back = kind(f"{tag}b", RECORD_BYTES, _CAPACITY_BYTES)
     hogs = [multiprocessing.get_context("fork").Process(target=_compute_for_ever) for _ in range(job.hogs)]
     there.create()
     back.create()
@@ -172,4 +172,4 @@ def run(job: LatencyJob) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(lambda: run(LatencyJob(**json.loads(sys.argv[1])))))
+    sys.exit(main(lambda: run(LatencyJob(**json.loads(sys.argv[1])), sys.argv[2])))

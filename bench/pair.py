@@ -10,7 +10,7 @@ from functools import partial
 from bench.contender import Contender
 from bench.measured import Measured, RoundFailed
 from bench.native import run_to_line
-from bench.transport import transport_class, version_of, why_missing
+from bench.transport import new_tag, sweep, transport_class, version_of, why_missing
 
 CAPACITY_BYTES = 1 << 20  # the same for every rival: 1 MiB keeps ring and records in the second-level cache
 POOL_RECORDS = 4096  # distinct records that a timed round sends again and again
@@ -81,12 +81,16 @@ def pair_contender(
 
 def run_pair(job: Job, unit: int = 1, deadline_s: float = PAIR_DEADLINE_S) -> Measured:
     """Run one pair and return what it measured. Raises as :func:`bench.native.run_native`."""
-    return _measured(run_to_line(process_command("bench.pair_process", asdict(job)), deadline_s), unit)
+    return _measured(run_process("bench.pair_process", asdict(job), deadline_s), unit)
 
 
-def process_command(module: str, job: dict[str, object]) -> list[str]:
-    """The command line of a fresh Python that runs a module of the benchmarks."""
-    return [sys.executable, "-m", module, json.dumps(job)]
+def run_process(module: str, job: dict[str, object], deadline_s: float) -> str:
+    """Run a job in a fresh Python of its own; returns its last line. What it leaves behind is removed."""
+    tag = new_tag()
+    try:
+        return run_to_line([sys.executable, "-m", module, json.dumps(job), tag], deadline_s)
+    finally:
+        sweep(tag)
 
 
 def _check(job: Job) -> None:

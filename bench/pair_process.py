@@ -135,13 +135,13 @@ def _take(transport: Transport, job: Job, records: list[bytes], connection: Conn
     return {"at": ended, "cpu_s": cpu}
 
 
-def run(job: Job) -> dict[str, Any]:
+def run(job: Job, tag: str) -> dict[str, Any]:
     """Run both sides; seconds from the first send to the last take."""
     kind = transport_class(job.rival)
     for module in kind.modules:
         importlib.import_module(module)
     records = make_records(job.records, job.record_bytes)
-    transport = kind(f"kb{os.getpid():x}", job.record_bytes, job.capacity_bytes)
+    transport = kind(tag, job.record_bytes, job.capacity_bytes)
     transport.create()
     try:
         sides = [fork_role(lambda c: _take(transport, job, records, c))]
@@ -170,4 +170,4 @@ def main(run_job: Callable[[], dict[str, Any]]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(lambda: run(Job(**json.loads(sys.argv[1])))))
+    sys.exit(main(lambda: run(Job(**json.loads(sys.argv[1])), sys.argv[2])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -44,7 +45,7 @@ class Transport:
     def folder(self) -> Path:
         """A folder of this transport's own, removed with it."""
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="kevy-bench-"))
+            self._folder = Path(tempfile.mkdtemp(prefix=f"kevy-bench-{self.tag}-"))
         return self._folder
 
     def create(self) -> None:
@@ -76,6 +77,19 @@ class Transport:
     def taking_loop(self, way: str) -> Callable[[int, Sink], bytes]:
         """The loop that takes ``count`` records and returns the last."""
         return getattr(self, f"take_{way}")  # type: ignore[no-any-return]
+
+
+def new_tag() -> str:
+    """A name for one round's transports that no other on this machine has."""
+    return f"kb{secrets.token_hex(5)}"
+
+
+def sweep(tag: str) -> None:
+    """Remove what the transports of a round left behind that was ended from outside."""
+    for path in Path("/dev/shm").glob(f"*{tag}*"):
+        path.unlink(missing_ok=True)
+    for folder in Path(tempfile.gettempdir()).glob(f"kevy-bench-{tag}*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def transport_class(module: str) -> type[Transport]:

@@ -25,7 +25,7 @@ class OurEvents(Transport):
 
         self._sender: Any
         self._receiver: Any
-        self._sender, self._receiver = replica_inbox_pair()
+        self._sender, self._receiver = replica_inbox_pair(name=self.tag)
 
     def remove(self) -> None:
         """Unlink the ring."""

@@ -27,7 +27,7 @@ class Ours(Transport):
         """Make the ring; each side takes its role in its own process."""
         from kevy_ring import Ring
 
-        self._ring: Any = Ring.create(capacity=self.capacity_bytes)
+        self._ring: Any = Ring.create(capacity=self.capacity_bytes, name=self.tag)
 
     def open_sender(self) -> None:
         """Take the producer role."""

@@ -262,7 +262,7 @@ def test_a_wrong_password_is_told_without_any_and_never_synced_is_exit_code_1(re
     redis_server.client().config_set("requirepass", "the right one")
     url = f"redis://:{SECRET}@127.0.0.1:{redis_server.port}"
     for sink in ([], ["--sink", f"redis://:{SECRET}@127.0.0.1:{redis_server.port}"]):
-        done = run_command("ingest", url, "--duration", "1", "--json", *sink)
+        done = run_command("ingest", url, "--duration", "4", "--json", *sink)
         assert done.code == 1
         assert f"redis://:***@127.0.0.1:{redis_server.port}" in done.err
         assert SECRET not in done.out + done.err

@@ -59,6 +59,12 @@ void check_equal(const char *file, int line, const char *left_text, int64_t left
     fail();
 }
 
+static unsigned seconds(void)
+{
+    const char *limit = getenv("CHECK_SECONDS");
+    return limit && atoi(limit) > 0 ? (unsigned)atoi(limit) : CHECK_SECONDS;
+}
+
 uint64_t check_rounds(uint64_t rounds)
 {
     const char *factor = getenv("LOOPS");
@@ -106,7 +112,7 @@ int check_main(int argc, char **argv, const struct check_case *cases, size_t cou
         if (!wanted)
             continue;
         running = cases[i].name;
-        alarm(CHECK_SECONDS);
+        alarm(seconds());
         cases[i].run();
         alarm(0);
         undo();
@@ -127,7 +133,7 @@ void child_start(struct child *child, void (*body)(void *), void *argument)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() == 1)
             _exit(1);
-        alarm(CHECK_SECONDS);
+        alarm(seconds());
         close(down[1]);
         close(up[0]);
         child_in = down[0];

@@ -15,8 +15,9 @@ struct check_case {
 };
 #define CASE(function) {#function, function}
 
-/* Runs the cases named on the command line, or all. Each has CHECK_SECONDS until SIGALRM ends the program. */
-#define CHECK_SECONDS 50u
+/* Runs the cases named on the command line, or all. Each has the seconds that the environment's CHECK_SECONDS says until
+ * SIGALRM ends the program. */
+#define CHECK_SECONDS 50
 int check_main(int argc, char **argv, const struct check_case *cases, size_t count);
 #define CHECK_MAIN(cases) \
     int main(int argc, char **argv) { return check_main(argc, argv, cases, sizeof(cases) / sizeof(cases)[0]); }
@@ -37,7 +38,7 @@ void check_at_end(void (*undo)(void));
 void check_sleep_ms(unsigned milliseconds);
 int check_open_descriptors(void);
 
-/* Another process. It runs `body` and exits, dies with its parent, and after CHECK_SECONDS. */
+/* Another process. It runs `body` and exits, dies with its parent, and after as many seconds as a case has. */
 struct child {
     pid_t pid;
     int to_child, from_child; /* the parent's ends of two pipes */

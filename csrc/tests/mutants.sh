@@ -1,66 +1,197 @@
 #!/bin/sh
-# Shows that the tests find a core that was made wrong on purpose: each mutant is one edit of a copy of the sources, and
-# one of the tests must fail on it. Fails when a mutant survives, or when an edit no longer finds its line.
-#   csrc/tests/mutants.sh [NAME]
+# Makes the core wrong on purpose, one way at a time, and shows which test finds out. Run by `make mutants`, which
+# passes CC, COMMON, CORE and the flags of each flavour. Fails when one survives that must be found, when an edit matches
+# nothing any more, or when a test fails on the core as it is. MUTANTS: the names of those to make, all when empty.
 set -u
-cd "$(dirname "$0")/.." || exit 2
-work=build/mutants
-only=${1:-}
-survivors=0
-rm -rf "$work"
-printf '%-34s %-22s %s\n' mutant "test" outcome
+ok=0 lost=0 survived=0
+rm -rf build/mutants
+mkdir -p build/mutants
+export CHECK_SECONDS=10
 
-# mutant NAME FILE SED-SCRIPT FLAVOUR/TEST
-mutant() {
-    [ -z "$only" ] || [ "$only" = "$1" ] || return 0
-    tree=$work/$(echo "$1" | tr ' ' -)
-    mkdir -p "$tree/tests"
-    cp ./*.c ./*.h Makefile "$tree/"
-    cp tests/*.c tests/*.h "$tree/tests/"
-    sed -i "$3" "$tree/$2"
-    if cmp -s "$2" "$tree/$2"; then
-        printf '%-34s %-22s %s\n' "$1" "$4" "NOT MADE: its line is gone from $2"
-        survivors=$((survivors + 1))
-        return 0
-    fi
-    if ! make -s -C "$tree" "build/${4%/*}/test_${4#*/}" >"$tree/log" 2>&1; then
-        printf '%-34s %-22s %s\n' "$1" "$4" "NOT BUILT: see csrc/$tree/log"
-        survivors=$((survivors + 1))
-        return 0
-    fi
+flags_of() { eval "printf %s \"\$${1}_FLAGS\""; }
+
+# Runs FLAVOUR:TEST[:CASE] with the binary in directory $2. Output goes to $2/log.
+run() {
+    flavour=${1%%:*} rest=${1#*:}
+    test=${rest%%:*} case=
+    [ "$rest" = "$test" ] || case=${rest#*:}
     still=
-    [ "${4%/*}" = tsan ] && setarch -R true 2>/dev/null && still="setarch -R"
-    # shellcheck disable=SC2086
-    if (cd "$tree" && timeout -k 5 90 $still "./build/${4%/*}/test_${4#*/}" >>log 2>&1); then
-        printf '%-34s %-22s %s\n' "$1" "$4" SURVIVED
-        survivors=$((survivors + 1))
-    else
-        printf '%-34s %-22s %s\n' "$1" "$4" found
-    fi
-    rm -rf "$tree"
+    [ "$flavour" = tsan ] && still=$STILL
+    timeout -k 2 30 $still "$2/$flavour-$test" $case >"$2/log" 2>&1
 }
 
-mutant "publish relaxed" producer.c \
-    's/store_seq_cst(&header->tail, producer->tail)/store_relaxed(\&header->tail, producer->tail)/' tsan/threads
-mutant "release relaxed" consumer.c \
-    's/store_seq_cst(&header->head, position)/store_relaxed(\&header->head, position)/' tsan/threads
-mutant "tail before the bytes" producer.c \
-    '/stage_many(struct kr_producer/,/^}/ s/^\( *\)int ahead = /\1store_release(\&producer->header->tail, producer->staged + alike * span);\n&/' tsan/threads
-mutant "tail read relaxed" consumer.c \
-    's/uint64_t tail = load_acquire(&consumer->header->tail)/uint64_t tail = load_relaxed(\&consumer->header->tail)/' tsan/threads
-mutant "head read relaxed" producer.c \
-    's/load_acquire(&producer->header->head)/load_relaxed(\&producer->header->head)/' tsan/threads
-mutant "no request before the sleep" consumer_wait.c \
-    's/store_seq_cst(&consumer->header->data_request, ++consumer->data_request)/(void)0/' plain/doorbell
-mutant "no look after the request" consumer_wait.c \
-    's/if (load_seq_cst(&consumer->header->tail) != consumer->drained)/if (0)/' plain/stress
-mutant "the dead count as alive" ring.h \
-    's/return (word & KR_ROLE_DEAD) ? KR_E_PEER_DEAD : 0;/return 0;/' plain/roles
-mutant "a length is believed" consumer.c \
-    's/if (kr_record_span(out->length) > available)/if (0)/' plain/consumer
-mutant "a byte for every publish" producer.c \
-    's/if (request != producer->data_reply)/if (1)/' plain/doorbell
+link() { # FLAVOUR TEST DIRECTORY OBJECTS-OF-THE-CORE
+    support=
+    case $2 in steps | kills) more=stepped ;; *) more= ;; esac
+    for part in $SUPPORT $more; do support="$support build/$1/$part.o"; done
+    $CC -g $(flags_of "$1") -pthread -o "$3/$1-$2" "build/$1/test_$2.o" $support $4 -lrt -ldl
+}
 
-rm -rf "$work"
-[ "$survivors" -eq 0 ] || { echo "$survivors mutants were not found"; exit 1; }
-echo "all mutants were found"
+# mutant NAME must|may FILE SED-SCRIPT RUN...
+mutant() {
+    name=$1 weight=$2 file=$3 edit=$4
+    shift 4
+    case " ${MUTANTS:-$name} " in
+    *" $name "*) ;;
+    *) return ;;
+    esac
+    dir=build/mutants/$name
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    sed "$edit" "$file" >"$dir/$file"
+    if cmp -s "$file" "$dir/$file"; then
+        printf '%-46s EDIT MATCHES NOTHING in %s\n' "$name" "$file"
+        lost=$((lost + 1))
+        return
+    fi
+    found=
+    for wanted in "$@"; do
+        flavour=${wanted%%:*} rest=${wanted#*:}
+        test=${rest%%:*}
+        if [ ! -x "$dir/$flavour-$test" ]; then
+            objects=
+            for part in $CORE; do
+                case $file in
+                *.h) cp "$part.c" "$dir/" ;;
+                esac
+                if [ -f "$dir/$part.c" ]; then
+                    $CC $COMMON -w $(flags_of "$flavour") -I. -c -o "$dir/$flavour-$part.o" "$dir/$part.c" || exit 1
+                    objects="$objects $dir/$flavour-$part.o"
+                else
+                    objects="$objects build/$flavour/$part.o"
+                fi
+            done
+            link "$flavour" "$test" "$dir" "$objects" || exit 1
+        fi
+        if ! run "$wanted" "$dir"; then
+            found=$wanted
+            break
+        fi
+    done
+    if [ -n "$found" ]; then
+        printf '%-46s found by %s\n' "$name" "$found"
+        ok=$((ok + 1))
+    elif [ "$weight" = must ]; then
+        printf '%-46s SURVIVED, and must not\n' "$name"
+        lost=$((lost + 1))
+    else
+        printf '%-46s survived\n' "$name"
+        survived=$((survived + 1))
+    fi
+    rm -rf "$dir"
+}
+
+# The core as it is passes what the mutants are run against.
+objects=
+dir=build/mutants/none
+mkdir -p $dir
+for wanted in $(grep -o '\(plain\|asan\|tsan\):[a-z_:]*' "$0" | sort -u); do
+    flavour=${wanted%%:*} rest=${wanted#*:}
+    test=${rest%%:*}
+    objects=
+    for part in $CORE; do objects="$objects build/$flavour/$part.o"; done
+    [ -x "$dir/$flavour-$test" ] || link "$flavour" "$test" $dir "$objects" || exit 1
+    run "$wanted" $dir || { echo "$wanted fails on the core as it is:"; cat $dir/log; exit 1; }
+done
+rm -rf $dir
+
+# Memory order. On this machine's processor most of these do no harm; the thread sanitizer sees them anyway.
+mutant publish_relaxed must producer.c 's/store_seq_cst(&header->tail, producer->tail)/store_relaxed(\&header->tail, producer->tail)/' \
+    tsan:threads:records_written_one_by_one_arrive_whole
+mutant release_relaxed must consumer.c 's/store_seq_cst(&header->head, position)/store_relaxed(\&header->head, position)/' \
+    tsan:threads:records_written_one_by_one_arrive_whole
+mutant drain_reads_tail_relaxed must consumer.c 's/load_acquire(&consumer->header->tail)/load_relaxed(\&consumer->header->tail)/' \
+    tsan:threads:records_written_one_by_one_arrive_whole
+mutant room_reads_head_relaxed must producer.c 's/load_acquire(&producer->header->head)/load_relaxed(\&producer->header->head)/' \
+    tsan:threads:records_written_one_by_one_arrive_whole
+mutant tail_before_the_bytes must producer.c \
+    '/stage_many(struct kr_producer/,/^}/ s/^\( *\)int ahead = /\1store_release(\&producer->header->tail, producer->staged + alike * span);\n&/' \
+    tsan:threads:records_written_one_by_one_arrive_whole
+mutant head_before_the_reading must consumer.c \
+    's/^    consumer->drained = position;$/& store_seq_cst(\&consumer->header->head, position);/' \
+    tsan:threads:records_written_one_by_one_arrive_whole
+mutant closed_asked_before_the_lock must consumer.c \
+    '/pthread_mutex_lock(&consumer->lock);/{N;s/\( *pthread_mutex_lock(&consumer->lock);\)\n\( *int refused = .*\)/\2\n\1/}' \
+    tsan:threads:every_function_may_be_called_from_any_thread
+
+# Sleep and wake: at every instruction of one side the other one moves.
+mutant look_before_the_request must consumer_wait.c \
+    '/^        kr_consumer_arm(consumer);$/{N;s/\(.*\)\n\(.*\)/\2\n\1/}' plain:steps
+mutant look_before_the_clearing must consumer_wait.c \
+    's/^        found = look(consumer);$/& kr_bell_clear(consumer->data_bell);/' plain:steps
+mutant request_read_before_tail_is_stored must producer.c \
+    '/store_seq_cst(&header->tail, producer->tail);/{N;s/\(.*\)\n\(.*\)/\2\n\1/}' plain:steps
+mutant space_looked_at_before_the_request must producer_wait.c \
+    '/store_seq_cst(&header->space_request/d;/return producer->capacity - (producer->staged - producer->head_cache) >= wanted;/s/return \(.*\);/int fits = \1; store_seq_cst(\&header->space_request, ++producer->space_request); return fits;/' \
+    plain:steps
+mutant space_looked_at_before_the_clearing must producer_wait.c \
+    's/^            ready = kr_producer_arm(producer, wanted);$/& kr_bell_clear(producer->space_bell);/' plain:steps
+mutant space_request_read_before_head_is_stored must consumer.c \
+    '/store_seq_cst(&header->head, position);/{N;s/\(.*\)\n\(.*\)/\2\n\1/}' plain:steps
+mutant the_pump_clears_behind_its_look must overflow.c \
+    's/^            moved = !producer->reserved \&\& kr_producer_arm(.*$/& kr_bell_clear(producer->space_bell);/' plain:steps
+mutant claim_after_the_tail must consumer_wait.c \
+    's/^    int gone = kr_peer_gone(&consumer->peer);$/    uint64_t seen = load_seq_cst(\&consumer->header->tail); &/;s/load_seq_cst(&consumer->header->tail) != consumer->drained/seen != consumer->drained/' \
+    plain:steps
+mutant closed_before_the_last_publish must producer.c \
+    '/^        if (!producer->gone)$/{N;h;d};/kr_role_release(&producer->role, KR_ROLE_CLOSED);$/{/^        /G}' plain:steps
+mutant empties_without_asking_anew must consumer_wait.c \
+    's/^    kr_bell_clear(consumer->data_bell);$/& if (load_acquire(\&consumer->header->data_reply) != consumer->data_request) return;/' plain:steps
+# Two stores that only a processor with a store buffer lets pass each other: luck, or many loops.
+mutant request_stored_relaxed may consumer_wait.c \
+    's/store_seq_cst(&consumer->header->data_request/store_relaxed(\&consumer->header->data_request/' \
+    plain:stress:no_wait_for_records_loses_a_wake_up plain:stress:no_descriptor_for_records_loses_a_wake_up
+mutant publish_no_more_than_a_release may producer.c \
+    's/store_seq_cst(&header->tail, producer->tail)/store_release(\&header->tail, producer->tail)/' \
+    plain:stress:no_wait_for_records_loses_a_wake_up plain:stress:no_descriptor_for_records_loses_a_wake_up
+# Harmless since emptying and asking anew go together: the late byte ends one sleep too early.
+mutant reply_before_the_byte may producer.c \
+    '/^    kr_bell_ring(producer->data_bell);$/{h;d};/store_release(&producer->header->data_reply, request);/G' \
+    plain:steps plain:doorbell
+mutant never_asks_again must consumer_wait.c 's/++consumer->data_request/consumer->data_request/' plain:doorbell
+mutant asks_without_emptying must consumer_wait.c '/^    kr_bell_clear(consumer->data_bell);$/d' plain:doorbell
+mutant never_rings must producer.c 's/^    kr_bell_ring(producer->data_bell);$/    ;/' plain:doorbell
+mutant rings_on_every_publish must producer.c 's/if (request != producer->data_reply)/if (1)/' plain:doorbell
+mutant forgets_that_it_rang must producer.c 's/^    producer->data_reply = request;$/    ;/' plain:doorbell
+mutant never_rings_for_space must consumer.c 's/if (request != consumer->space_reply)/if (0)/' plain:producer plain:doorbell
+mutant rings_for_too_little_space must consumer.c 's/if ((int64_t)(position - wanted) >= 0)/if (1)/' plain:producer
+mutant a_budget_leaves_the_descriptor_silent must consumer_wait.c \
+    's/if (load_acquire(&header->data_reply) != consumer->data_request)/if (0)/' plain:doorbell
+mutant seen_again_in_silence must consumer.c 's/if (seen_again \&\& /if (0 \&\& /' plain:doorbell
+mutant the_descriptor_keeps_the_first_peer must peer.c 's/if (epoch == peer->epoch)/if (peer->epoch)/' plain:doorbell
+mutant a_pidfd_stays_in_the_set must peer.c '/EPOLL_CTL_DEL/s/epoll_ctl(.*);/;/' plain:doorbell
+mutant the_successor_trusts_the_doorbell must consumer.c '/^    kr_consumer_arm(consumer);$/d' plain:doorbell
+mutant a_closed_producer_still_writes must producer.c \
+    's/^        kr_bell_ring(producer->data_bell);.*$/        ring_data_bell(producer, load_seq_cst(\&producer->header->data_request));/' plain:doorbell
+
+# Roles.
+mutant the_peer_is_never_gone must producer.c 's/producer->gone = kr_peer_gone(&producer->peer);/;/' plain:producer
+mutant the_dead_count_as_alive must ring.h 's/return (word & KR_ROLE_DEAD) ? KR_E_PEER_DEAD : 0;/return 0;/' plain:roles:a_killed_consumer_is_dead_before_it_is_reaped
+mutant the_wait_ignores_the_claim must consumer_wait.c 's/return gone ? KR_WAIT_GONE : KR_WAIT_TIMEOUT;/return KR_WAIT_TIMEOUT;/' plain:consumer
+mutant death_is_not_marked must role.c 's/^        list.list.next = first;$/        ;/' plain:roles:a_killed_consumer_is_dead_before_it_is_reaped
+mutant a_publish_in_two_stores must producer.c \
+    's/^    store_seq_cst(&header->tail, producer->tail);$/    if (producer->staged_events == 0 \&\& producer->tail - load_relaxed(\&header->tail) > 24) store_seq_cst(\&header->tail, producer->tail - 24); &/' \
+    plain:kills:a_producer_that_publishes
+mutant a_live_holder_is_no_obstacle must role.c 's/ \&\& !(seen \& KR_ROLE_DEAD))/ \&\& 0)/' plain:roles:a_role_has_one_holder
+mutant a_fork_changes_nothing must role.c 's/fork_generation++/(void)0/' plain:roles:inherited_handles_are_refused_and_harmless
+mutant a_zombie_is_alive must role.c "s/ && state != 'Z'//" plain:roles:a_killed_producer_leaves_what_it_published
+
+# Positions and records.
+mutant the_known_head_stays_behind must ring.h 's/^    producer->head_cache = head;$/    ;/' plain:producer
+mutant any_head_is_believed must ring.h 's/if (producer->tail - head > producer->tail - producer->head_cache)/if (0)/' plain:producer
+mutant room_for_one_record_too_many must producer.c 's/return producer->capacity - (producer->staged - producer->head_cache);/return producer->capacity + 16 - (producer->staged - producer->head_cache);/' plain:model
+mutant room_for_one_record_too_few must producer.c 's/return producer->capacity - (producer->staged - producer->head_cache);/return producer->capacity - 16 - (producer->staged - producer->head_cache);/' plain:model
+mutant a_second_batch_beside_the_first must consumer.c 's/if (consumer->drained != consumer->head)/if (0)/' plain:consumer
+mutant a_length_is_believed must plain_run.c 's/if (kind > KIND_LAST || own > end - at)/if (kind > KIND_LAST)/' plain:consumer
+mutant end_positions_are_believed must plain_run.c 's/ || read_half(payload + head - 4) != length - head//' plain:consumer
+mutant a_tail_is_believed must consumer.c 's/if (tail - head > consumer->capacity)/if (0)/' plain:consumer
+mutant nothing_is_seen_again must consumer.c '/^    if (done)$/{N;d}' plain:consumer
+mutant padding_is_what_was_there must ring.h 's/if (span > KR_RECORD_BYTES)/if (0)/' plain:inbox
+mutant the_ring_overtakes_the_overflow must inbox.c 's/\*in_ring = !overflow->events \&\& /*in_ring = /' plain:inbox
+mutant the_pump_takes_a_reserved_place must overflow.c 's/if (!producer->reserved) /if (1) /' plain:inbox
+mutant a_fragment_too_many must overflow.c 's/KR_FLAG_LAST : 0/0 : 0/' plain:inbox
+mutant the_pump_counts_as_running_for_ever must overflow.c 's/producer->pump_running = 0;/;/' plain:inbox
+
+rm -rf build/mutants
+echo "$ok found, $survived survived that may, $lost failures"
+[ "$lost" = 0 ]

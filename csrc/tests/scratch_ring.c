@@ -18,12 +18,12 @@ static struct {
     pid_t maker; /* a forked child has the table too, but not the rings */
     char name[32];
 } made[NAMES];
-static int count;
+static int rings;
 
 /* Also called from a signal handler: unlink() and nothing else. */
 void scratch_remove_all(void)
 {
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < rings; i++) {
         char path[48] = "/dev/shm/";
         if (made[i].maker != getpid())
             continue;
@@ -31,7 +31,7 @@ void scratch_remove_all(void)
         kr_unlink_doorbells(made[i].name);
         unlink(path);
     }
-    count = 0;
+    rings = 0;
 }
 
 void scratch_object(char name[32])
@@ -42,9 +42,9 @@ void scratch_object(char name[32])
     strcpy(name, "kevy-t");
     for (size_t i = 0; i < sizeof bytes; i++)
         sprintf(name + 6 + 2 * i, "%02x", bytes[i]);
-    CHECK(count < NAMES);
-    made[count].maker = getpid();
-    strcpy(made[count++].name, name);
+    CHECK(rings < NAMES);
+    made[rings].maker = getpid();
+    strcpy(made[rings++].name, name);
     check_at_end(scratch_remove_all);
     int fd = shm_open(strcat(path, name), O_CREAT | O_EXCL | O_RDWR, 0600);
     CHECK(fd >= 0);
@@ -168,6 +168,27 @@ uint64_t scratch_end_of(const struct scratch_ring *ring, uint64_t i)
 int scratch_release_all(struct scratch_ring *ring)
 {
     return kr_consumer_release(ring->consumer, ring->batch.position + ring->batch.span, ring->batch.count, 1);
+}
+
+int scratch_write(struct scratch_ring *ring, uint64_t count)
+{
+    static const uint32_t lengths[4] = {8, 8, 8, 8};
+    CHECK(count <= 4);
+    return (int)kr_producer_write_many(ring->producer, "12345678123456781234567812345678", 8 * count, lengths, count);
+}
+
+int scratch_take(struct scratch_ring *ring)
+{
+    int64_t got = scratch_drain(ring, 1, UINT64_MAX);
+    CHECK(got >= 0);
+    if (got)
+        CHECK_EQ(scratch_release_all(ring), 0);
+    return (int)got;
+}
+
+int scratch_has_records(struct scratch_ring *ring)
+{
+    return load_acquire(&ring->map->header->tail) != ring->consumer->drained;
 }
 
 int scratch_bell_rung(int bell)

@@ -40,6 +40,10 @@ uint64_t scratch_offset(const struct scratch_ring *ring, uint64_t i);
 uint8_t scratch_kind(const struct scratch_ring *ring, uint64_t i);
 uint64_t scratch_end_of(const struct scratch_ring *ring, uint64_t i); /* the position behind record i */
 int scratch_release_all(struct scratch_ring *ring);
+/* `count` records of "12345678" with one publish; one record out and its space back, how many there were. */
+int scratch_write(struct scratch_ring *ring, uint64_t count);
+int scratch_take(struct scratch_ring *ring);
+int scratch_has_records(struct scratch_ring *ring); /* behind what is drained */
 int scratch_bell_rung(int bell); /* bytes waiting in a FIFO */
 int scratch_readable(int descriptor);
 

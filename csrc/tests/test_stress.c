@@ -17,15 +17,23 @@ struct duel {
     int watched; /* sleep on the descriptor instead of in the wait */
 };
 
-static void dawdle(uint64_t *seed, uint64_t limit)
+/* From nothing to some microseconds: whatever the other side is doing meanwhile, it is hit at some time. */
+static void dawdle(uint64_t *seed)
 {
-    for (volatile uint64_t i = check_below(seed, limit); i; i--)
+    static const uint64_t limits[] = {50, 200, 600, 1500, 4000};
+    for (volatile uint64_t i = check_below(seed, limits[check_below(seed, 5)]); i; i--)
         ;
+}
+
+/* Gives the core away after a while; not at once, since that takes longer than what is aimed at. */
+static void pause_after(unsigned *spins)
+{
+    if (++*spins > 2000)
+        sched_yield();
 }
 
 static uint64_t head_of(struct scratch_ring *ring) { return load_acquire(&ring->map->header->head); }
 static uint64_t tail_of(struct scratch_ring *ring) { return load_acquire(&ring->map->header->tail); }
-static int has_records(struct scratch_ring *ring) { return tail_of(ring) != ring->consumer->drained; }
 static int is_empty(struct scratch_ring *ring) { return tail_of(ring) == head_of(ring); }
 
 /* A sleeper came up without news. Whoever rings has time to do it; work without a byte is then a lost wake-up. */
@@ -51,7 +59,7 @@ static void await_records(struct duel *duel)
     int found;
     while ((found = duel->watched ? sleep_on(kr_consumer_wait_fd(ring->consumer)) : kr_consumer_wait(ring->consumer, -1, 0)) ==
            KR_WAIT_INTERRUPTED)
-        check_not_lost(ring, ring->map->data_bell, has_records);
+        check_not_lost(ring, ring->map->data_bell, scratch_has_records);
     CHECK_EQ(found, KR_WAIT_READY);
 }
 
@@ -71,11 +79,11 @@ static void *write_in_step(void *argument)
     struct duel *duel = argument;
     uint64_t seed = 1;
     for (uint64_t round = 0; round < duel->rounds; round++) {
-        dawdle(&seed, round % 64 ? 300 : 60000);
+        dawdle(&seed);
         for (uint64_t i = 0; i <= round % 3; i++)
             CHECK_EQ(kr_producer_write(duel->ring.producer, "12345678", 8), 1);
-        while (!is_empty(&duel->ring))
-            sched_yield();
+        for (unsigned spins = 0; !is_empty(&duel->ring);)
+            pause_after(&spins);
     }
     return NULL;
 }
@@ -90,7 +98,7 @@ static void read_in_step(struct duel *duel, uint64_t records)
     while (records) {
         if (duel->watched) {
             while (sleep_on(fd) == KR_WAIT_INTERRUPTED)
-                check_not_lost(ring, ring->map->data_bell, has_records);
+                check_not_lost(ring, ring->map->data_bell, scratch_has_records);
         } else {
             await_records(duel);
         }
@@ -98,12 +106,12 @@ static void read_in_step(struct duel *duel, uint64_t records)
         CHECK(got >= 0);
         if (!got)
             continue;
-        dawdle(&seed, 100);
         uint64_t keep = check_below(&seed, 8) ? (uint64_t)got : check_below(&seed, (uint64_t)got + 1);
         uint64_t upto = keep ? scratch_end_of(ring, keep - 1) : ring->batch.position;
         CHECK_EQ(kr_consumer_release(ring->consumer, upto, keep, 1), 0);
         records -= keep;
-        dawdle(&seed, 200);
+        if (check_below(&seed, 2))
+            dawdle(&seed);
     }
 }
 
@@ -149,26 +157,28 @@ static void no_wait_for_another_process_loses_a_wake_up(void)
     scratch_close(&duel.ring);
 }
 
-/* Whenever the producer asks for space, and only then, gives all of the ring back in two steps. */
+/* Whenever the producer asks for space, or is about to since there is none, gives all of the ring back in two steps. */
 static void *release_in_step(void *argument)
 {
     struct scratch_ring *ring = argument;
     uint64_t seed = 3, asked = 0;
+    unsigned spins = 0;
     while (kr_peer_gone(&ring->consumer->peer) == 0) {
         uint64_t request = load_acquire(&ring->map->header->space_request);
-        if (request == asked) {
-            sched_yield();
+        if (request == asked && tail_of(ring) - head_of(ring) + 24 <= 4096) {
+            pause_after(&spins);
             continue;
         }
         asked = request;
-        dawdle(&seed, 300);
+        spins = 0;
+        dawdle(&seed);
         int64_t got = scratch_drain(ring, SCRATCH_ROWS, UINT64_MAX);
         CHECK(got >= 0);
         if (!got)
             continue;
         uint64_t part = check_below(&seed, (uint64_t)got);
         CHECK_EQ(kr_consumer_release(ring->consumer, scratch_end_of(ring, part), part + 1, 0), 0);
-        dawdle(&seed, 300);
+        dawdle(&seed);
         CHECK_EQ(kr_consumer_release(ring->consumer, scratch_end_of(ring, (uint64_t)got - 1), (uint64_t)got - part - 1, 1), 0);
     }
     return NULL;
@@ -184,7 +194,8 @@ static void duel_over_space(int watched)
     for (uint64_t round = 0; round < duel.rounds; round++) {
         while (kr_producer_write(duel.ring.producer, "12345678", 8) == 1)
             ;
-        dawdle(&seed, 300);
+        if (round & 1)
+            dawdle(&seed);
         await_space(&duel, check_below(&seed, 4081));
     }
     kr_producer_close(duel.ring.producer);
@@ -226,7 +237,7 @@ static void no_pump_loses_a_wake_up(void)
             int64_t got = scratch_drain(ring, 1 + check_below(&seed, 200), UINT64_MAX);
             for (int64_t i = 0; i < got; i++)
                 CHECK_EQ(scratch_offset(ring, (uint64_t)i), taken++);
-            dawdle(&seed, 300);
+            dawdle(&seed);
             if (got)
                 CHECK_EQ(scratch_release_all(ring), 0);
         }

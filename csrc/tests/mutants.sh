@@ -3,7 +3,7 @@
 # passes CC, COMMON, CORE and the flags of each flavour. Fails when one survives that must be found, when an edit matches
 # nothing any more, or when a test fails on the core as it is. MUTANTS: the names of those to make, all when empty.
 set -u
-ok=0 lost=0 survived=0
+ok=0 lost=0 survived=0 passed=
 rm -rf build/mutants
 mkdir -p build/mutants
 export CHECK_SECONDS=10
@@ -27,6 +27,23 @@ link() { # FLAVOUR TEST DIRECTORY OBJECTS-OF-THE-CORE
     $CC -g $(flags_of "$1") -pthread -o "$3/$1-$2" "build/$1/test_$2.o" $support $4 -lrt -ldl
 }
 
+# The core as it is passes what a mutant is run against: asked once for each.
+baseline() {
+    dir_of_none=build/mutants/none
+    mkdir -p "$dir_of_none"
+    case " $passed " in *" $1 "*) return ;; esac
+    flavour=${1%%:*} rest=${1#*:}
+    test=${rest%%:*} objects=
+    for part in $CORE; do objects="$objects build/$flavour/$part.o"; done
+    [ -x "$dir_of_none/$flavour-$test" ] || link "$flavour" "$test" "$dir_of_none" "$objects" || exit 1
+    run "$1" "$dir_of_none" || {
+        echo "$1 fails on the core as it is:"
+        cat "$dir_of_none/log"
+        exit 1
+    }
+    passed="$passed $1"
+}
+
 # mutant NAME must|may FILE SED-SCRIPT RUN...
 mutant() {
     name=$1 weight=$2 file=$3 edit=$4
@@ -46,6 +63,7 @@ mutant() {
     fi
     found=
     for wanted in "$@"; do
+        baseline "$wanted"
         flavour=${wanted%%:*} rest=${wanted#*:}
         test=${rest%%:*}
         if [ ! -x "$dir/$flavour-$test" ]; then
@@ -80,20 +98,6 @@ mutant() {
     fi
     rm -rf "$dir"
 }
-
-# The core as it is passes what the mutants are run against.
-objects=
-dir=build/mutants/none
-mkdir -p $dir
-for wanted in $(grep -o '\(plain\|asan\|tsan\):[a-z_:]*' "$0" | sort -u); do
-    flavour=${wanted%%:*} rest=${wanted#*:}
-    test=${rest%%:*}
-    objects=
-    for part in $CORE; do objects="$objects build/$flavour/$part.o"; done
-    [ -x "$dir/$flavour-$test" ] || link "$flavour" "$test" $dir "$objects" || exit 1
-    run "$wanted" $dir || { echo "$wanted fails on the core as it is:"; cat $dir/log; exit 1; }
-done
-rm -rf $dir
 
 # Memory order. On this machine's processor most of these do no harm; the thread sanitizer sees them anyway.
 mutant publish_relaxed must producer.c 's/store_seq_cst(&header->tail, producer->tail)/store_relaxed(\&header->tail, producer->tail)/' \

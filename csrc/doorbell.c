@@ -4,7 +4,8 @@
  * Who wants to be woken raises its request word and looks once more at the other side's position; who moves a
  * position looks at the request and, when it differs from the last one it honoured, writes one byte and then
  * notes the request as honoured. All four steps are sequentially consistent, so one of the two sees the other.
- * However long the burst, one request costs one byte. */
+ * However long the burst, one request costs one byte. Emptying the FIFO and raising the request go together, always:
+ * kr_consumer_arm() says why. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

@@ -12,6 +12,8 @@
 
 #include "check.h"
 
+void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
 static const char *volatile running = "start";
 static void (*undo_at_end)(void);
 static int child_in = -1, child_out = -1;
@@ -102,9 +104,13 @@ int check_open_descriptors(void)
 int check_main(int argc, char **argv, const struct check_case *cases, size_t count)
 {
     int ran = 0;
-    signal(SIGALRM, stop);
-    signal(SIGTERM, stop);
-    signal(SIGINT, stop);
+    static const int ends[] = {SIGALRM, SIGTERM, SIGINT, SIGHUP, SIGSEGV, SIGBUS, SIGABRT};
+    int own = !__sanitizer_set_death_callback; /* a sanitizer reports a crash itself, and then calls back */
+    if (!own)
+        __sanitizer_set_death_callback(undo);
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        if (own || i < 4)
+            signal(ends[i], stop);
     for (size_t i = 0; i < count; i++) {
         int wanted = argc < 2;
         for (int a = 1; a < argc; a++)

@@ -162,8 +162,8 @@ mutant rings_for_too_little_space must consumer.c 's/if ((int64_t)(position - wa
 mutant a_budget_leaves_the_descriptor_silent must consumer_wait.c \
     's/if (load_acquire(&header->data_reply) != consumer->data_request)/if (0)/' plain:doorbell
 mutant seen_again_in_silence must consumer.c 's/if (seen_again \&\& /if (0 \&\& /' plain:doorbell
-mutant the_descriptor_keeps_the_first_peer must peer.c 's/if (epoch == peer->epoch)/if (peer->epoch)/' plain:doorbell
-mutant a_pidfd_stays_in_the_set must peer.c '/EPOLL_CTL_DEL/s/epoll_ctl(.*);/;/' plain:doorbell
+mutant the_descriptor_keeps_the_first_peer must peer.c 's/if (epoch == peer->epoch)/if (peer->epoch)/' plain:wakes
+mutant a_pidfd_stays_in_the_set must peer.c '/EPOLL_CTL_DEL/s/epoll_ctl(.*);/;/' plain:wakes
 mutant the_successor_trusts_the_doorbell must consumer.c '/^    kr_consumer_arm(consumer);$/d' plain:doorbell
 mutant a_closed_producer_still_writes must producer.c \
     's/^        kr_bell_ring(producer->data_bell);.*$/        ring_data_bell(producer, load_seq_cst(\&producer->header->data_request));/' plain:doorbell
@@ -191,10 +191,10 @@ mutant end_positions_are_believed must plain_run.c 's/ || read_half(payload + he
 mutant a_tail_is_believed must consumer.c 's/if (tail - head > consumer->capacity)/if (0)/' plain:consumer
 mutant nothing_is_seen_again must consumer.c '/^    if (done)$/{N;d}' plain:consumer
 mutant padding_is_what_was_there must ring.h 's/if (span > KR_RECORD_BYTES)/if (0)/' plain:inbox
-mutant the_ring_overtakes_the_overflow must inbox.c 's/\*in_ring = !overflow->events \&\& /*in_ring = /' plain:inbox
+mutant the_ring_overtakes_the_overflow must inbox.c 's/\*in_ring = !overflow->events \&\& /*in_ring = /' plain:overflow
 mutant the_pump_takes_a_reserved_place must overflow.c 's/if (!producer->reserved) /if (1) /' plain:inbox
-mutant a_fragment_too_many must overflow.c 's/KR_FLAG_LAST : 0/0 : 0/' plain:inbox
-mutant the_pump_counts_as_running_for_ever must overflow.c 's/producer->pump_running = 0;/;/' plain:inbox
+mutant a_fragment_too_many must overflow.c 's/KR_FLAG_LAST : 0/0 : 0/' plain:overflow
+mutant the_pump_counts_as_running_for_ever must overflow.c 's/producer->pump_running = 0;/;/' plain:overflow
 
 rm -rf build/mutants
 echo "$ok found, $survived survived that may, $lost failures"

@@ -97,7 +97,8 @@ static unsigned char *trace[TRACE_MAX];
 static unsigned traced;
 static unsigned char *place; /* of the breakpoint */
 static unsigned char instead;
-static unsigned visits; /* of the place, until the one that is meant */
+static volatile unsigned wanted; /* visits of the place until the one that is meant; 0: no breakpoint any more */
+static pthread_t caller;
 
 static void record(int number, siginfo_t *info, void *context)
 {
@@ -115,12 +116,13 @@ static void stop_here(int number, siginfo_t *info, void *context)
     (void)number, (void)info;
     if (registers[REG_EFL] & TRAP_FLAG) { /* one instruction behind a visit that was not meant */
         registers[REG_EFL] &= ~(greg_t)TRAP_FLAG;
-        *place = BREAKPOINT;
+        if (wanted)
+            *place = BREAKPOINT;
         return;
     }
     *place = instead;
     registers[REG_RIP] = (greg_t)(uintptr_t)place;
-    if (--visits)
+    if (!pthread_equal(pthread_self(), caller) || --wanted) /* the thread that holds a role comes by the same places */
         registers[REG_EFL] |= TRAP_FLAG;
     else
         move_now();
@@ -160,14 +162,16 @@ void stepped_call(struct stepped *call, unsigned at)
     CHECK(at < traced);
     on_trap(stop_here);
     place = trace[at];
-    visits = 0;
+    caller = pthread_self();
+    wanted = 0;
     for (unsigned i = 0; i <= at; i++)
-        visits += trace[i] == place;
+        wanted += trace[i] == place;
     unprotect(place);
     instead = *place;
     begin(call);
     *(volatile unsigned char *)place = BREAKPOINT;
     call->answer = call->act(call->argument);
+    wanted = 0;
     *(volatile unsigned char *)place = instead; /* it may have gone another way this time */
     end(call);
 }

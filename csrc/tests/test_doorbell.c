@@ -1,11 +1,5 @@
-/* Sleep and wake: what rings, what leaves it rung, who is woken. */
-#define _GNU_SOURCE
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
+/* The doorbell: what rings it, what leaves it rung, what it costs. */
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "check.h"
 #include "scratch_ring.h"
@@ -36,20 +30,6 @@ static int consumer_wait(struct scratch_ring *ring)
     while ((found = kr_consumer_wait(ring->consumer, -1, 0)) == KR_WAIT_INTERRUPTED)
         ;
     return found;
-}
-
-static int producer_wait(struct scratch_ring *ring, uint64_t length)
-{
-    int found;
-    while ((found = kr_producer_wait(ring->producer, length, -1)) == KR_WAIT_INTERRUPTED)
-        ;
-    return found;
-}
-
-static void sleep_on(int descriptor)
-{
-    struct pollfd watched = {.fd = descriptor, .events = POLLIN};
-    CHECK_EQ(poll(&watched, 1, -1), 1);
 }
 
 /* Whatever is in the FIFO at first: the state right before a sleep. */
@@ -162,192 +142,6 @@ static void a_producers_descriptor_is_readable_when_there_is_room(void)
     scratch_close(&ring);
 }
 
-static void *write_one(void *argument)
-{
-    check_sleep_ms(20);
-    write_some(argument, 1);
-    return NULL;
-}
-
-static void *close_producer(void *argument)
-{
-    check_sleep_ms(20);
-    kr_producer_close(((struct scratch_ring *)argument)->producer);
-    return NULL;
-}
-
-static void *close_consumer(void *argument)
-{
-    check_sleep_ms(20);
-    kr_consumer_close(((struct scratch_ring *)argument)->consumer);
-    return NULL;
-}
-
-static void *free_all(void *argument)
-{
-    check_sleep_ms(20);
-    drain_some(argument, 4096 / 24);
-    return NULL;
-}
-
-static void a_parked_consumer_is_woken(void)
-{
-    static const struct {
-        void *(*wake)(void *);
-        int expected;
-    } ways[] = {{write_one, KR_WAIT_READY}, {close_producer, KR_WAIT_GONE}, {close_consumer, KR_E_CLOSED}};
-    for (int watched = 0; watched < 2; watched++)
-        for (int way = 0; way < 3; way++) {
-            struct scratch_ring ring;
-            pthread_t thread;
-            scratch_open(&ring, 4096);
-            int fd = watched ? kr_consumer_wait_fd(ring.consumer) : -1;
-            CHECK(!pthread_create(&thread, NULL, ways[way].wake, &ring));
-            if (watched)
-                sleep_on(fd);
-            CHECK_EQ(consumer_wait(&ring), ways[way].expected);
-            CHECK(!pthread_join(thread, NULL));
-            scratch_close(&ring);
-        }
-}
-
-static void a_parked_producer_is_woken(void)
-{
-    static const struct {
-        void *(*wake)(void *);
-        int expected;
-    } ways[] = {{free_all, KR_WAIT_READY}, {close_consumer, KR_WAIT_GONE}, {close_producer, KR_E_CLOSED}};
-    for (int watched = 0; watched < 2; watched++)
-        for (int way = 0; way < 3; way++) {
-            struct scratch_ring ring;
-            pthread_t thread;
-            scratch_open(&ring, 4096);
-            write_some(&ring, 4096 / 24);
-            int fd = watched ? kr_producer_wait_fd(ring.producer, 1000) : -1;
-            CHECK(!pthread_create(&thread, NULL, ways[way].wake, &ring));
-            if (watched)
-                sleep_on(fd);
-            CHECK_EQ(producer_wait(&ring, 1000), ways[way].expected);
-            CHECK(!pthread_join(thread, NULL));
-            scratch_close(&ring);
-        }
-}
-
-static void hold_producer(void *argument)
-{
-    struct scratch_ring *ours = argument, ring;
-    scratch_attach(&ring, ours->name);
-    scratch_take_producer(&ring);
-    child_say('p');
-    child_hear();
-}
-
-static void hold_consumer(void *argument)
-{
-    struct scratch_ring *ours = argument, ring;
-    scratch_attach(&ring, ours->name);
-    scratch_take_consumer(&ring);
-    child_say('c');
-    child_hear();
-}
-
-static void *kill_child(void *argument)
-{
-    check_sleep_ms(20);
-    child_kill(argument);
-    return NULL;
-}
-
-static void death_wakes_a_parked_peer(void)
-{
-    for (int watched = 0; watched < 2; watched++)
-        for (int role = 0; role < 2; role++) {
-            struct scratch_ring ring;
-            struct child child;
-            pthread_t thread;
-            int fd = -1;
-            scratch_create(&ring, 4096);
-            if (role == KR_ROLE_CONSUMER) {
-                scratch_take_consumer(&ring);
-                child_start(&child, hold_producer, &ring);
-            } else {
-                scratch_take_producer(&ring);
-                write_some(&ring, 4096 / 24);
-                child_start(&child, hold_consumer, &ring);
-            }
-            CHECK(child_listen(&child));
-            if (watched)
-                fd = role == KR_ROLE_CONSUMER ? kr_consumer_wait_fd(ring.consumer) : kr_producer_wait_fd(ring.producer, 1000);
-            CHECK(!pthread_create(&thread, NULL, kill_child, &child));
-            if (watched)
-                sleep_on(fd);
-            CHECK_EQ(role == KR_ROLE_CONSUMER ? consumer_wait(&ring) : producer_wait(&ring, 1000), KR_WAIT_GONE);
-            CHECK(!pthread_join(thread, NULL));
-            child_reap(&child);
-            scratch_close(&ring);
-        }
-}
-
-static void a_new_peer_wakes_who_waits_for_one(void)
-{
-    struct scratch_ring ring;
-    struct child child;
-    scratch_create(&ring, 4096);
-    scratch_take_consumer(&ring);
-    int fd = kr_consumer_wait_fd(ring.consumer);
-    CHECK(!scratch_readable(fd));
-    child_start(&child, hold_producer, &ring);
-    CHECK_EQ(child_listen(&child), 'p');
-    CHECK(scratch_readable(fd));
-    CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 0);
-    CHECK(!scratch_readable(fd));
-    child_kill(&child); /* and from now on its death is watched */
-    sleep_on(fd);
-    CHECK_EQ(consumer_wait(&ring), KR_WAIT_GONE);
-    child_reap(&child);
-    scratch_close(&ring);
-}
-
-static volatile sig_atomic_t signals;
-
-static void count_signal(int number)
-{
-    (void)number;
-    signals++;
-}
-
-static void signal_parent(void *argument)
-{
-    (void)argument;
-    child_hear();
-    check_sleep_ms(10);
-    kill(getppid(), SIGUSR1);
-}
-
-static void a_signal_interrupts_a_wait(void)
-{
-    struct scratch_ring ring;
-    struct sigaction action, before;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = count_signal;
-    CHECK(!sigaction(SIGUSR1, &action, &before));
-    for (int role = 0; role < 2; role++) {
-        struct child child;
-        child_start(&child, signal_parent, NULL);
-        scratch_open(&ring, 4096);
-        write_some(&ring, role == KR_ROLE_PRODUCER ? 4096 / 24 : 0);
-        signals = 0;
-        child_tell(&child, 'g');
-        while (!signals)
-            CHECK_EQ(role == KR_ROLE_PRODUCER ? kr_producer_wait(ring.producer, 1000, -1)
-                                              : kr_consumer_wait(ring.consumer, -1, 0),
-                     KR_WAIT_INTERRUPTED);
-        child_end(&child);
-        scratch_close(&ring);
-    }
-    CHECK(!sigaction(SIGUSR1, &before, NULL));
-}
-
 static void a_byte_that_nobody_asked_for_does_not_spin(void)
 {
     struct scratch_ring ring;
@@ -450,65 +244,17 @@ static void a_producer_that_closed_writes_no_word_any_more(void)
     scratch_close(&ring);
 }
 
-static void stay(void *argument)
-{
-    (void)argument;
-    child_hear();
-}
-
-static void a_watched_descriptor_follows_the_producers(void)
-{
-    struct scratch_ring ring;
-    struct child holder, bystander;
-    scratch_create(&ring, 4096);
-    scratch_take_consumer(&ring);
-    int fd = kr_consumer_wait_fd(ring.consumer);
-    for (int round = 0; round < 4; round++) {
-        child_start(&holder, hold_producer, &ring);
-        CHECK_EQ(child_listen(&holder), 'p');
-        CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 0);
-        CHECK(!scratch_readable(fd)); /* the end of the producer before is not seen again */
-        if (round & 1)
-            park(&ring); /* a wait looks at the peer too */
-        child_start(&bystander, stay, NULL); /* has copies of all descriptors */
-        child_kill(&holder);
-        sleep_on(fd);
-        CHECK_EQ(consumer_wait(&ring), KR_WAIT_GONE);
-        child_reap(&holder);
-        if (round & 2)
-            child_tell(&bystander, 'e'), child_end(&bystander);
-        child_start(&holder, hold_producer, &ring);
-        CHECK_EQ(child_listen(&holder), 'p');
-        if (round & 1)
-            park(&ring);
-        CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 0);
-        CHECK(!scratch_readable(fd));
-        if (!(round & 2))
-            child_tell(&bystander, 'e'), child_end(&bystander);
-        child_kill(&holder);
-        sleep_on(fd);
-        child_reap(&holder);
-    }
-    scratch_close(&ring);
-}
-
 static const struct check_case cases[] = {
     CASE(nobody_asleep_costs_nothing),
     CASE(a_burst_rings_once_for_a_parked_consumer),
     CASE(a_watched_descriptor_is_readable_exactly_while_there_is_something),
     CASE(a_descriptor_and_a_wait_do_not_disturb_each_other),
     CASE(a_producers_descriptor_is_readable_when_there_is_room),
-    CASE(a_parked_consumer_is_woken),
-    CASE(a_parked_producer_is_woken),
-    CASE(death_wakes_a_parked_peer),
-    CASE(a_new_peer_wakes_who_waits_for_one),
-    CASE(a_signal_interrupts_a_wait),
     CASE(a_byte_that_nobody_asked_for_does_not_spin),
     CASE(what_a_predecessor_left_in_the_doorbell_does_not_spin),
     CASE(a_successor_of_one_that_died_half_way_to_sleep_is_rung),
     CASE(a_byte_cleared_before_its_request_is_noted_is_not_a_lost_wake_up),
     CASE(records_seen_again_ring_the_descriptor),
     CASE(a_producer_that_closed_writes_no_word_any_more),
-    CASE(a_watched_descriptor_follows_the_producers),
 };
 CHECK_MAIN(cases)

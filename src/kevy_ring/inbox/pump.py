@@ -28,6 +28,7 @@ EXIT_FLUSH_S = 5.0  # a process that ends with a full overflow waits this long f
 # Words of the header that the sending end publishes; 0 to 3 are the overflow's gauges, from 8 on the application's.
 WORD_SNAPSHOTS_BEGUN = 4
 WORD_SNAPSHOTS_ENDED = 5
+_FLUSH_TICK_S = 0.05
 _PUMP_SLICE_NS = 500_000_000
 
 
@@ -46,7 +47,8 @@ class SendingEnd:
         self.snapshots_begun, self.snapshots_ended = words[WORD_SNAPSHOTS_BEGUN], words[WORD_SNAPSHOTS_ENDED]
         self.in_snapshot = False
         self._drained = threading.Condition()
-        self._pumping = False
+        self._pumps = 0  # threads; two for a moment, when one ends and the next has begun
+        self._pump_is_wanted = False
         self._close_when_drained = False
         # Runs at exit, in multiprocessing's children too, before the owner of the segment removes its name.
         self._at_exit = Finalize(self, SendingEnd._flush_at_exit, args=(self.producer,), exitpriority=100)
@@ -69,15 +71,22 @@ class SendingEnd:
 
     def acted(self, bits: int) -> None:
         """Do what a send asked for: start the pump, call the overflow's watcher."""
-        if bits & lib.KR_SEND_PUMP:
+        if bits & lib.KR_SEND_PUMP or self._pump_is_wanted:
             self._start_pump()
         if bits & lib.KR_SEND_HIGH:
             self._call(above_high=True)
 
     def _start_pump(self) -> None:
         with self._drained:
-            self._pumping = True
-        threading.Thread(target=self._pump, name=f"kevy-ring-pump-{self.segment.name}", daemon=True).start()
+            self._pumps += 1
+            self._pump_is_wanted = False
+        try:
+            threading.Thread(target=self._pump, name=f"kevy-ring-pump-{self.segment.name}", daemon=True).start()
+        except RuntimeError:  # no thread to be had now: the next send that overflows, or a flush, tries again
+            _log.warning("ring %s: no thread for the pump, the overflow waits", self.segment.name)
+            with self._drained:
+                self._pumps -= 1
+                self._pump_is_wanted = True
 
     def _pump(self) -> None:
         while True:
@@ -87,9 +96,11 @@ class SendingEnd:
             elif code != lib.KR_PUMP_AGAIN:
                 break
         with self._drained:
-            self._pumping = False
+            # The core has let a next pump start before this one gets here: only the last one may close.
+            self._pumps -= 1
+            shall_close = self._pumps == 0 and self._close_when_drained
             self._drained.notify_all()
-        if self._close_when_drained:
+        if shall_close:
             self.shut()
 
     def _call(self, *, above_high: bool) -> None:
@@ -108,9 +119,10 @@ class SendingEnd:
             left = 0.5 if deadline is None else min(0.5, deadline - time.monotonic())
             if left <= 0 or self.peer_code() < 0 or self.closed:
                 return False
+            if self._pump_is_wanted:
+                self._start_pump()
             with self._drained:
-                if self._pumping:
-                    self._drained.wait(left)
+                self._drained.wait(min(left, _FLUSH_TICK_S))
         return True
 
     def peer_code(self) -> int:
@@ -133,8 +145,10 @@ class SendingEnd:
         """Give the role up as soon as the overflow is empty: for handles that are dropped without a close."""
         if self.closed or self.foreign:
             return
-        self._close_when_drained = True
+        if self._pump_is_wanted:
+            self._start_pump()
         with self._drained:
-            if self._pumping:
+            self._close_when_drained = True
+            if self._pumps:
                 return
         self.shut()

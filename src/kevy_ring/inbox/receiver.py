@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from kevy_ring._core import ffi, lib
-from kevy_ring.errors import ClosedError, EventTruncated, RecvError
-from kevy_ring.events import ReplicaApply
+from kevy_ring.errors import ClosedError, CorruptRing, EventTruncated, RecvError
+from kevy_ring.events import Kind, ReplicaApply
 from kevy_ring.inbox.batch import Batch
 from kevy_ring.inbox.codec import checked_offset
 from kevy_ring.ring.batch import Columns
@@ -119,7 +119,9 @@ class ReplicaInboxReceiver(Consumer):
     def _whole(self, payload: bytes, kind: int, offset: int) -> Batch:
         """The batch of one event that was larger than the ring; its last fragment is still held."""
         record = _HEADER.pack(len(payload), kind, 0, 0, offset) + payload + bytes(-len(payload) % 8)
-        argc = int.from_bytes(payload[:4], "little") if kind == 4 else 0
+        argc = int.from_bytes(payload[:4], "little") if kind == Kind.FRAME else 0
+        if 4 + 4 * argc > len(payload):
+            raise CorruptRing(self.name, position=self._out.position, field="number of arguments")
         columns = Columns(1)
         ffi.memmove(columns.memory, struct.pack("<QQIIB", offset, 16, len(payload), argc, kind), 25)
         columns.exposed = True

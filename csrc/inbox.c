@@ -93,20 +93,30 @@ int kr_finish(struct kr_producer *producer)
     return answer;
 }
 
-int kr_send_frame(kr_producer *producer, uint64_t offset, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc)
+/* Locks, and finds the place of one record of `length` payload bytes; on a refusal it is unlocked again. */
+static int begin(struct kr_producer *producer, uint64_t length, char **at, int *in_ring)
 {
-    uint64_t length = frame_length(total, argc);
-    int in_ring;
-    if (argc == 0 || !sums_to(lengths, argc, total))
-        return KR_E_ARGUMENT;
     if (length > KR_LENGTH_MAX)
         return KR_E_TOO_LARGE;
     int refused = kr_producer_enter(producer);
     if (refused)
         return refused;
-    char *at = kr_place(producer, kr_record_span(length), &in_ring);
-    if (producer->gone || !at)
+    *at = kr_place(producer, kr_record_span(length), in_ring);
+    if (producer->gone || !*at)
         return kr_producer_leave(producer, producer->gone ? producer->gone : KR_E_NOMEM);
+    return 0;
+}
+
+int kr_send_frame(kr_producer *producer, uint64_t offset, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc)
+{
+    uint64_t length = frame_length(total, argc);
+    char *at;
+    int in_ring;
+    if (argc == 0 || !sums_to(lengths, argc, total))
+        return KR_E_ARGUMENT;
+    int refused = begin(producer, length, &at, &in_ring);
+    if (refused)
+        return refused;
     encode_frame(at, offset, joined, total, lengths, argc);
     kr_placed(producer, length, in_ring);
     return kr_finish(producer);
@@ -114,17 +124,13 @@ int kr_send_frame(kr_producer *producer, uint64_t offset, const char *joined, ui
 
 int kr_send_plain(kr_producer *producer, uint32_t kind, uint64_t offset, const char *bytes, uint64_t length)
 {
+    char *at;
     int in_ring;
     if (!kind || kind >= KIND_FRAME)
         return KR_E_ARGUMENT;
-    if (length > KR_LENGTH_MAX)
-        return KR_E_TOO_LARGE;
-    int refused = kr_producer_enter(producer);
+    int refused = begin(producer, length, &at, &in_ring);
     if (refused)
         return refused;
-    char *at = kr_place(producer, kr_record_span(length), &in_ring);
-    if (producer->gone || !at)
-        return kr_producer_leave(producer, producer->gone ? producer->gone : KR_E_NOMEM);
     encode_plain(at, kind, offset, bytes, length);
     kr_placed(producer, length, in_ring);
     return kr_finish(producer);

@@ -28,6 +28,7 @@
 #define KR_E_SPACE -16      /* kr_failure.needed and .free_bytes */
 #define KR_E_OWNER -17      /* the segment belongs to another user */
 #define KR_E_ARGUMENT -18
+#define KR_RESERVE_FULL -100 /* kr_producer_reserve: no room now, which is a value and no failure */
 
 #define KR_WAIT_TIMEOUT 0
 #define KR_WAIT_READY 1

@@ -258,7 +258,7 @@ int64_t kr_producer_write_many(kr_producer *producer, const char *joined, uint64
     return (int64_t)done;
 }
 
-/* The index of `length` writable payload bytes in the mirrored area, or -100 when full. */
+/* The index of `length` writable payload bytes in the mirrored area, or KR_RESERVE_FULL. */
 int64_t kr_producer_reserve(kr_producer *producer, uint64_t length)
 {
     int refused = kr_producer_enter(producer);
@@ -273,7 +273,7 @@ int64_t kr_producer_reserve(kr_producer *producer, uint64_t length)
         if (producer->gone)
             return kr_producer_leave(producer, producer->gone);
         count_full(producer);
-        return kr_producer_leave(producer, -100);
+        return kr_producer_leave(producer, KR_RESERVE_FULL);
     }
     producer->reserved = length + 1;
     int64_t index = (int64_t)((producer->staged + KR_RECORD_BYTES) & producer->mask);

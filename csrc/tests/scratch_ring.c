@@ -203,3 +203,31 @@ int scratch_readable(int descriptor)
     struct pollfd watched = {.fd = descriptor, .events = POLLIN};
     return poll(&watched, 1, 0) == 1 && (watched.revents & POLLIN);
 }
+
+char scratch_bytes[1 << 20];
+
+int scratch_send(struct scratch_ring *ring, uint64_t offset, uint32_t length)
+{
+    return kr_send_frame(ring->producer, offset, scratch_bytes, length, &length, 1);
+}
+
+kr_overflow_info scratch_overflow(struct scratch_ring *ring)
+{
+    kr_overflow_info info;
+    kr_overflow_read(ring->producer, &info);
+    return info;
+}
+
+void scratch_take_frames(struct scratch_ring *ring, uint64_t first, uint64_t last)
+{
+    while (first <= last) {
+        int64_t got = scratch_drain(ring, 64, UINT64_MAX);
+        CHECK(got > 0);
+        for (int64_t i = 0; i < got; i++) {
+            CHECK_EQ(scratch_kind(ring, (uint64_t)i), 4);
+            CHECK_EQ(scratch_offset(ring, (uint64_t)i), first++);
+        }
+        CHECK_EQ(scratch_release_all(ring), 0);
+    }
+    CHECK_EQ(first, last + 1);
+}

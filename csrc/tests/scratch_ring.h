@@ -43,6 +43,11 @@ int scratch_release_all(struct scratch_ring *ring);
 /* `count` records of "12345678" with one publish; one record out and its space back, how many there were. */
 int scratch_write(struct scratch_ring *ring, uint64_t count);
 int scratch_take(struct scratch_ring *ring);
+/* Frames of one argument of `length` scratch bytes; the offsets first to last are taken in order; the overflow now. */
+extern char scratch_bytes[1 << 20];
+int scratch_send(struct scratch_ring *ring, uint64_t offset, uint32_t length);
+void scratch_take_frames(struct scratch_ring *ring, uint64_t first, uint64_t last);
+kr_overflow_info scratch_overflow(struct scratch_ring *ring);
 int scratch_has_records(struct scratch_ring *ring); /* behind what is drained */
 int scratch_bell_rung(int bell); /* bytes waiting in a FIFO */
 int scratch_readable(int descriptor);

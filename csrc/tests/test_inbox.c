@@ -4,34 +4,6 @@
 #include "check.h"
 #include "scratch_ring.h"
 
-static char bytes[1 << 20];
-
-static int send_frame(struct scratch_ring *ring, uint64_t offset, uint32_t length)
-{
-    return kr_send_frame(ring->producer, offset, bytes, length, &length, 1);
-}
-
-static kr_overflow_info overflow_of(struct scratch_ring *ring)
-{
-    kr_overflow_info info;
-    kr_overflow_read(ring->producer, &info);
-    return info;
-}
-
-static void take_frames(struct scratch_ring *ring, uint64_t first, uint64_t last)
-{
-    while (first <= last) {
-        int64_t got = scratch_drain(ring, 64, UINT64_MAX);
-        CHECK(got > 0);
-        for (int64_t i = 0; i < got; i++) {
-            CHECK_EQ(scratch_kind(ring, (uint64_t)i), 4);
-            CHECK_EQ(scratch_offset(ring, (uint64_t)i), first++);
-        }
-        CHECK_EQ(scratch_release_all(ring), 0);
-    }
-    CHECK_EQ(first, last + 1);
-}
-
 static void a_frame_lies_in_the_ring_as_the_layout_says(void)
 {
     struct scratch_ring ring;
@@ -62,7 +34,7 @@ static void padding_is_zero_for_every_length(void)
     scratch_open(&ring, 4096);
     memset(ring.area, 0xff, 4096);
     for (uint32_t length = 0; length < 32; length++) {
-        CHECK_EQ(kr_send_plain(ring.producer, 2, 0, bytes, length), KR_SEND_RING);
+        CHECK_EQ(kr_send_plain(ring.producer, 2, 0, scratch_bytes, length), KR_SEND_RING);
         CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 1);
         for (uint64_t i = length; i < ring.batch.span - 16; i++)
             CHECK_EQ(scratch_payload(&ring, 0)[i], 0);
@@ -112,8 +84,8 @@ static void events_that_do_not_add_up_are_refused_whole(void)
     CHECK_EQ(kr_send_many(ring.producer, 2, kinds, offsets, argcs, "abcabc", 6, lengths, 3, &accepted), KR_E_ARGUMENT);
     CHECK_EQ(kr_send_many(ring.producer, 2, kinds, offsets, argcs, "abcabcabc", 9, lengths, 3, &accepted), KR_E_ARGUMENT);
     CHECK_EQ(kr_send_many(ring.producer, 1, kinds, offsets, argcs, "abcabc", 6, lengths, 2, &accepted), KR_E_ARGUMENT);
-    CHECK_EQ(kr_send_plain(ring.producer, 2, 0, bytes, KR_LENGTH_MAX + 1ull), KR_E_TOO_LARGE);
-    CHECK_EQ(kr_send_frame(ring.producer, 1, bytes, (uint64_t)UINT32_MAX + 5, huge, 2), KR_E_TOO_LARGE);
+    CHECK_EQ(kr_send_plain(ring.producer, 2, 0, scratch_bytes, KR_LENGTH_MAX + 1ull), KR_E_TOO_LARGE);
+    CHECK_EQ(kr_send_frame(ring.producer, 1, scratch_bytes, (uint64_t)UINT32_MAX + 5, huge, 2), KR_E_TOO_LARGE);
     const uint8_t unknown[] = {2, 5}, none[] = {0, 2};
     char encoded[64];
     CHECK_EQ(kr_send_frame(ring.producer, 1, "", 0, lengths, 0), KR_E_ARGUMENT);
@@ -149,7 +121,7 @@ static void a_chunk_is_committed_in_place_or_behind_the_overflow(void)
 
     index = kr_producer_reserve(ring.producer, 1000);
     memcpy(ring.area + index, "afterwards", 10);
-    CHECK_EQ(send_frame(&ring, 7, 10), KR_SEND_OVERFLOW | KR_SEND_PUMP); /* the place behind is reserved */
+    CHECK_EQ(scratch_send(&ring, 7, 10), KR_SEND_OVERFLOW | KR_SEND_PUMP); /* the place behind is reserved */
     CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_AGAIN);
     CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 0);
     CHECK_EQ(kr_commit_chunk(ring.producer, 10), KR_SEND_OVERFLOW);
@@ -162,11 +134,11 @@ static void a_chunk_is_committed_in_place_or_behind_the_overflow(void)
     CHECK_EQ(scratch_release_all(&ring), 0);
 
     CHECK(kr_producer_reserve(ring.producer, 100) >= 0);
-    CHECK_EQ(send_frame(&ring, 8, 10), KR_SEND_OVERFLOW | KR_SEND_PUMP);
+    CHECK_EQ(scratch_send(&ring, 8, 10), KR_SEND_OVERFLOW | KR_SEND_PUMP);
     CHECK_EQ(kr_producer_abort(ring.producer), 0);
     CHECK_EQ(scratch_bell_rung(ring.map->space_bell) > 0, 1);
     CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_DONE);
-    take_frames(&ring, 8, 8);
+    scratch_take_frames(&ring, 8, 8);
     scratch_close(&ring);
 }
 
@@ -178,20 +150,20 @@ static void a_receiver_that_is_gone_fails_every_send(void)
     const uint64_t offset = 1;
     const uint32_t argc = 1, length = 1;
     scratch_open(&ring, 4096);
-    while (send_frame(&ring, 0, 1000) == KR_SEND_RING)
+    while (scratch_send(&ring, 0, 1000) == KR_SEND_RING)
         ;
     kr_consumer_close(ring.consumer);
-    CHECK_EQ(send_frame(&ring, 1, 1), KR_E_PEER_CLOSED);
+    CHECK_EQ(scratch_send(&ring, 1, 1), KR_E_PEER_CLOSED);
     CHECK_EQ(kr_send_plain(ring.producer, 1, 0, "", 0), KR_E_PEER_CLOSED);
     CHECK_EQ(kr_send_many(ring.producer, 1, &kind, &offset, &argc, "x", 1, &length, 1, &accepted), KR_E_PEER_CLOSED);
     CHECK_EQ(accepted, 0);
     CHECK_EQ(kr_commit_chunk(ring.producer, 0), KR_E_PEER_CLOSED);
     CHECK_EQ(kr_pump(ring.producer, -1), KR_E_PEER_CLOSED);
-    CHECK_EQ(overflow_of(&ring).events, 1); /* still told as undelivered */
+    CHECK_EQ(scratch_overflow(&ring).events, 1); /* still told as undelivered */
     kr_producer_close(ring.producer);
-    CHECK_EQ(send_frame(&ring, 1, 1), KR_E_CLOSED);
+    CHECK_EQ(scratch_send(&ring, 1, 1), KR_E_CLOSED);
     CHECK_EQ(kr_pump(ring.producer, -1), KR_E_CLOSED);
-    CHECK_EQ(overflow_of(&ring).events, 0);
+    CHECK_EQ(scratch_overflow(&ring).events, 0);
     scratch_close(&ring);
 }
 

@@ -95,7 +95,7 @@ static void reserve(struct scratch_ring *ring, struct array *array)
     else if (kr_record_span(length) > CAPACITY)
         CHECK_EQ(index, KR_E_TOO_LARGE);
     else if (kr_record_span(length) > room(array))
-        CHECK_EQ(index, -100);
+        CHECK_EQ(index, KR_RESERVE_FULL);
     else {
         CHECK(index >= 0 && index < (int64_t)CAPACITY);
         array->reserved = length + 1u;

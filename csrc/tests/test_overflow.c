@@ -9,34 +9,6 @@
 #include "check.h"
 #include "scratch_ring.h"
 
-static char bytes[1 << 20];
-
-static int send_frame(struct scratch_ring *ring, uint64_t offset, uint32_t length)
-{
-    return kr_send_frame(ring->producer, offset, bytes, length, &length, 1);
-}
-
-static kr_overflow_info overflow_of(struct scratch_ring *ring)
-{
-    kr_overflow_info info;
-    kr_overflow_read(ring->producer, &info);
-    return info;
-}
-
-static void take_frames(struct scratch_ring *ring, uint64_t first, uint64_t last)
-{
-    while (first <= last) {
-        int64_t got = scratch_drain(ring, 64, UINT64_MAX);
-        CHECK(got > 0);
-        for (int64_t i = 0; i < got; i++) {
-            CHECK_EQ(scratch_kind(ring, (uint64_t)i), 4);
-            CHECK_EQ(scratch_offset(ring, (uint64_t)i), first++);
-        }
-        CHECK_EQ(scratch_release_all(ring), 0);
-    }
-    CHECK_EQ(first, last + 1);
-}
-
 static void what_does_not_fit_overflows_in_order(void)
 {
     struct scratch_ring ring;
@@ -44,14 +16,14 @@ static void what_does_not_fit_overflows_in_order(void)
     uint64_t sent = 0;
     int code;
     scratch_open(&ring, 4096);
-    while ((code = send_frame(&ring, sent, 100)) == KR_SEND_RING)
+    while ((code = scratch_send(&ring, sent, 100)) == KR_SEND_RING)
         sent++;
     CHECK_EQ(code, KR_SEND_OVERFLOW | KR_SEND_PUMP);
     CHECK_EQ(sent, 4096 / 128);
     sent++;
     for (int i = 0; i < 999; i++)
-        CHECK_EQ(send_frame(&ring, sent++, 100), KR_SEND_OVERFLOW);
-    kr_overflow_info info = overflow_of(&ring);
+        CHECK_EQ(scratch_send(&ring, sent++, 100), KR_SEND_OVERFLOW);
+    kr_overflow_info info = scratch_overflow(&ring);
     CHECK_EQ(info.events, 1000);
     CHECK_EQ(info.bytes, 128000);
     CHECK_EQ(info.peak_bytes, 128000);
@@ -60,9 +32,9 @@ static void what_does_not_fit_overflows_in_order(void)
     CHECK_EQ(stats.producer_words[0], 1000);
     CHECK_EQ(stats.producer_words[1], 128000);
     CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_AGAIN);
-    take_frames(&ring, 0, 31);
-    CHECK_EQ(send_frame(&ring, sent++, 0), KR_SEND_OVERFLOW); /* it would fit, but not before its elders */
-    CHECK_EQ(kr_producer_reserve(ring.producer, 1), -100);
+    scratch_take_frames(&ring, 0, 31);
+    CHECK_EQ(scratch_send(&ring, sent++, 0), KR_SEND_OVERFLOW); /* it would fit, but not before its elders */
+    CHECK_EQ(kr_producer_reserve(ring.producer, 1), KR_RESERVE_FULL);
     uint64_t taken = 32;
     do {
         code = kr_pump(ring.producer, 0);
@@ -74,7 +46,7 @@ static void what_does_not_fit_overflows_in_order(void)
     } while (code == KR_PUMP_AGAIN);
     CHECK_EQ(code, KR_PUMP_DONE);
     CHECK_EQ(taken, sent);
-    info = overflow_of(&ring);
+    info = scratch_overflow(&ring);
     CHECK_EQ(info.events, 0);
     CHECK_EQ(info.bytes, 0);
     CHECK_EQ(info.oldest_ns, 0);
@@ -82,7 +54,7 @@ static void what_does_not_fit_overflows_in_order(void)
     kr_map_stats(ring.map, &stats);
     CHECK_EQ(stats.events_in, sent);
     CHECK_EQ(stats.producer_words[0], 0);
-    CHECK_EQ(send_frame(&ring, sent, 100), KR_SEND_RING);
+    CHECK_EQ(scratch_send(&ring, sent, 100), KR_SEND_RING);
     scratch_close(&ring);
 }
 
@@ -91,12 +63,12 @@ static void a_pump_is_asked_for_again_when_the_last_one_ended(void)
     struct scratch_ring ring;
     scratch_open(&ring, 4096);
     for (int round = 0; round < 3; round++) {
-        CHECK_EQ(send_frame(&ring, 0, 4000), KR_SEND_RING);
-        CHECK_EQ(send_frame(&ring, 1, 4000), KR_SEND_OVERFLOW | KR_SEND_PUMP);
-        CHECK_EQ(send_frame(&ring, 2, 4000), KR_SEND_OVERFLOW);
+        CHECK_EQ(scratch_send(&ring, 0, 4000), KR_SEND_RING);
+        CHECK_EQ(scratch_send(&ring, 1, 4000), KR_SEND_OVERFLOW | KR_SEND_PUMP);
+        CHECK_EQ(scratch_send(&ring, 2, 4000), KR_SEND_OVERFLOW);
         for (uint64_t i = 0; i < 3; i++) {
             CHECK_EQ(kr_pump(ring.producer, 0), i == 2 ? KR_PUMP_DONE : KR_PUMP_AGAIN);
-            take_frames(&ring, i, i);
+            scratch_take_frames(&ring, i, i);
         }
     }
     CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_DONE);
@@ -108,11 +80,11 @@ static void the_marks_are_told_once_per_crossing(void)
     struct scratch_ring ring;
     scratch_open(&ring, 4096);
     CHECK_EQ(kr_overflow_marks(ring.producer, 300, 128), 0);
-    while (send_frame(&ring, 0, 100) == KR_SEND_RING)
+    while (scratch_send(&ring, 0, 100) == KR_SEND_RING)
         ;
-    CHECK_EQ(send_frame(&ring, 0, 100), KR_SEND_OVERFLOW);
-    CHECK_EQ(send_frame(&ring, 0, 100), KR_SEND_OVERFLOW | KR_SEND_HIGH);
-    CHECK_EQ(send_frame(&ring, 0, 100), KR_SEND_OVERFLOW);
+    CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW);
+    CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW | KR_SEND_HIGH);
+    CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW);
     CHECK_EQ(scratch_drain(&ring, 2, UINT64_MAX), 2);
     CHECK_EQ(scratch_release_all(&ring), 0);
     CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_AGAIN);
@@ -120,8 +92,8 @@ static void the_marks_are_told_once_per_crossing(void)
     CHECK_EQ(scratch_release_all(&ring), 0);
     CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_LOW);
     CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_AGAIN);
-    CHECK_EQ(send_frame(&ring, 0, 100), KR_SEND_OVERFLOW);
-    CHECK_EQ(send_frame(&ring, 0, 100), KR_SEND_OVERFLOW | KR_SEND_HIGH);
+    CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW);
+    CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW | KR_SEND_HIGH);
     CHECK_EQ(kr_overflow_marks(ring.producer, 0, 0), 0);
     while (scratch_drain(&ring, 1000, UINT64_MAX) > 0)
         CHECK_EQ(scratch_release_all(&ring), 0);
@@ -162,16 +134,16 @@ static void an_event_larger_than_the_ring_arrives_in_fragments(void)
     struct scratch_ring ring;
     kr_stats stats;
     uint64_t state = 5;
-    for (size_t i = 0; i < sizeof bytes; i++)
-        bytes[i] = (char)check_random(&state);
+    for (size_t i = 0; i < sizeof scratch_bytes; i++)
+        scratch_bytes[i] = (char)check_random(&state);
     scratch_open(&ring, 4096);
-    const uint64_t lengths[] = {4081, 4082, 5000, 4 * 1008, 5 * 1008, 5 * 1008 + 1, 6 * 1008 - 1, 100000, sizeof bytes};
+    const uint64_t lengths[] = {4081, 4082, 5000, 4 * 1008, 5 * 1008, 5 * 1008 + 1, 6 * 1008 - 1, 100000, sizeof scratch_bytes};
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         if (lengths[i] <= 4080)
             continue;
-        CHECK_EQ(kr_send_plain(ring.producer, 2, 0, bytes, lengths[i]), KR_SEND_OVERFLOW | KR_SEND_PUMP);
+        CHECK_EQ(kr_send_plain(ring.producer, 2, 0, scratch_bytes, lengths[i]), KR_SEND_OVERFLOW | KR_SEND_PUMP);
         CHECK_EQ(kr_send_plain(ring.producer, 3, 5, "", 0), KR_SEND_OVERFLOW);
-        pass_large(&ring, 2, 0, bytes, lengths[i]);
+        pass_large(&ring, 2, 0, scratch_bytes, lengths[i]);
         CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_DONE);
         CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 1);
         CHECK_EQ(scratch_kind(&ring, 0), 3);
@@ -181,8 +153,8 @@ static void an_event_larger_than_the_ring_arrives_in_fragments(void)
     CHECK_EQ(stats.events_in, 2 * 8);
     char *frame = malloc(1 << 16);
     const uint32_t argument = 50000;
-    CHECK_EQ(kr_encode_frame(frame, 1 << 16, 9, bytes, argument, &argument, 1), 50024);
-    CHECK_EQ(kr_send_frame(ring.producer, 9, bytes, argument, &argument, 1), KR_SEND_OVERFLOW | KR_SEND_PUMP);
+    CHECK_EQ(kr_encode_frame(frame, 1 << 16, 9, scratch_bytes, argument, &argument, 1), 50024);
+    CHECK_EQ(kr_send_frame(ring.producer, 9, scratch_bytes, argument, &argument, 1), KR_SEND_OVERFLOW | KR_SEND_PUMP);
     pass_large(&ring, 4, 9, frame + 16, 50008);
     free(frame);
     scratch_close(&ring);
@@ -195,8 +167,8 @@ static void blocks_of_every_size_keep_the_order(void)
     scratch_open(&ring, 1 << 20);
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 150; i++)
-            CHECK(send_frame(&ring, sent++, (uint32_t)check_below(&state, i % 10 ? 3000 : 600000)) >= 0);
-        CHECK(overflow_of(&ring).events > 0);
+            CHECK(scratch_send(&ring, sent++, (uint32_t)check_below(&state, i % 10 ? 3000 : 600000)) >= 0);
+        CHECK(scratch_overflow(&ring).events > 0);
         int code;
         do {
             code = kr_pump(ring.producer, 0);
@@ -225,16 +197,16 @@ static void send_without_memory(void *argument)
     CHECK(!setrlimit(RLIMIT_AS, &limit));
     uint64_t sent = 0;
     int code;
-    while ((code = send_frame(&ring, sent, 1000)) >= 0)
+    while ((code = scratch_send(&ring, sent, 1000)) >= 0)
         sent++;
     CHECK_EQ(code, KR_E_NOMEM);
     uint64_t accepted = 9;
     const uint8_t kinds[] = {4, 4};
     const uint64_t offsets[] = {sent, sent + 1};
     const uint32_t argcs[] = {1, 1}, lengths[] = {1000, 1000};
-    CHECK(kr_send_many(ring.producer, 2, kinds, offsets, argcs, bytes, 2000, lengths, 2, &accepted) >= 0);
+    CHECK(kr_send_many(ring.producer, 2, kinds, offsets, argcs, scratch_bytes, 2000, lengths, 2, &accepted) >= 0);
     CHECK_EQ(accepted, 0);
-    CHECK_EQ(overflow_of(&ring).events + 4, sent);
+    CHECK_EQ(scratch_overflow(&ring).events + 4, sent);
     scratch_remove_all();
 }
 
@@ -248,7 +220,7 @@ static void scan_without_memory(void *argument)
     kr_scanner *scanner = kr_scanner_new();
     (void)argument;
     scratch_open(&ring, 4096);
-    CHECK_EQ(kr_producer_write(ring.producer, bytes, 4080), 1); /* everything else overflows */
+    CHECK_EQ(kr_producer_write(ring.producer, scratch_bytes, 4080), 1); /* everything else overflows */
     char *many = malloc(1 << 20);
     uint64_t length = 0;
     for (uint64_t offset = 0; length < (1 << 20) - 64; offset++)
@@ -260,7 +232,7 @@ static void scan_without_memory(void *argument)
     limit.rlim_cur = pages * kr_page_bytes() + (1 << 20);
     CHECK(!setrlimit(RLIMIT_AS, &limit));
     CHECK_EQ(kr_scan_kevy(ring.producer, scanner, many, length, 0, &scan), KR_E_NOMEM);
-    CHECK_EQ(overflow_of(&ring).events, scan.frames); /* what was taken is counted, so that nothing is sent twice */
+    CHECK_EQ(scratch_overflow(&ring).events, scan.frames); /* what was taken is counted, so that nothing is sent twice */
     CHECK(!setrlimit(RLIMIT_AS, &before));
     kr_scanner_reset(scanner);
     int code = kr_scan_kevy(ring.producer, scanner, frame, strlen(frame), 0, &scan);

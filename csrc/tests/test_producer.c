@@ -127,7 +127,7 @@ static void an_aborted_reservation_leaves_nothing(void)
     CHECK_EQ(kr_producer_reserve(ring.producer, 4080), index);
     CHECK_EQ(kr_producer_abort(ring.producer), 0);
     CHECK_EQ(kr_producer_write(ring.producer, "ok", 2), 1);
-    CHECK_EQ(kr_producer_reserve(ring.producer, 4080), -100);
+    CHECK_EQ(kr_producer_reserve(ring.producer, 4080), KR_RESERVE_FULL);
     CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 1);
     CHECK(!memcmp(scratch_payload(&ring, 0), "ok", 2));
     scratch_close(&ring);

@@ -106,7 +106,7 @@ static void *write_in_place(void *argument)
     for (uint64_t number = 0; number < passage->records; number++) {
         uint32_t length = length_of(passage, number, position);
         int64_t index;
-        while ((index = kr_producer_reserve(producer, length)) == -100) {
+        while ((index = kr_producer_reserve(producer, length)) == KR_RESERVE_FULL) {
             CHECK_EQ(kr_producer_publish(producer), 0);
             pause_for_space(passage, length);
         }

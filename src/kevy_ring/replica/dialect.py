@@ -7,8 +7,6 @@ from kevy_ring.replica.protocol import ReplicationProtocol, ResumePoint
 from kevy_ring.replica.redis import RedisProtocol
 from kevy_ring.replica.upstream_url import UpstreamUrl
 
-DIALECTS = ("kevy1", "kevy2", "redis")
-
 # A primary that is being restarted also closes links without a byte, so what worked once is doubted only after
 # this many closes in a row.
 REFUSALS_TO_DOUBT = 3

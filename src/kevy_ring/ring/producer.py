@@ -19,8 +19,7 @@ from kevy_ring.ring.segment import Segment
 if TYPE_CHECKING:
     from kevy_ring._core import CData
 
-FULL = -100  # kr_producer_reserve: no room now
-_LENGTH_MAX = 0xFFFFFFE0
+FULL: int = lib.KR_RESERVE_FULL
 
 
 def open_producer(segment: Segment, area: CData) -> CData:

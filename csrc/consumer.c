@@ -258,14 +258,15 @@ int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t event
 int kr_consumer_peer(kr_consumer *consumer, kr_role_info *out)
 {
     kr_role_read(consumer->peer.claim, out);
-    int gone = kr_peer_gone(&consumer->peer), inherited = foreign(consumer);
+    if (foreign(consumer))
+        return KR_E_FORKED;
+    int gone = kr_peer_gone(&consumer->peer);
     if (!gone)
         return 0;
-    if (!inherited)
-        pthread_mutex_lock(&consumer->lock);
+    pthread_mutex_lock(&consumer->lock);
     if (load_acquire(&consumer->header->tail) != consumer->drained)
         gone = 0;
-    return inherited ? gone : kr_consumer_leave(consumer, gone);
+    return kr_consumer_leave(consumer, gone);
 }
 
 /* Also of a corrupt ring: what was applied is applied. */

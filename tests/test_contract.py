@@ -485,6 +485,7 @@ class TestFork:
         def child(pipe: object) -> None:
             caught = []
             for use in (
+                lambda: receiver.sender_gone,
                 lambda: sender.send(shards.frame(1)),
                 receiver.drain,
                 lambda: receiver.wait(0),
@@ -501,7 +502,7 @@ class TestFork:
             pipe.send(caught)  # type: ignore[attr-defined]
 
         process, reports = start(ended, child)
-        assert reports.recv() == ["forked", "forked", "forked", "clone"]
+        assert reports.recv() == ["forked", "forked", "forked", "forked", "clone"]
         process.join(10)
         stats = inspect_ring(sender.name)
         assert stats.producer.state is RoleState.ALIVE

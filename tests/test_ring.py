@@ -138,6 +138,8 @@ def test_a_batch_shows_columns_and_read_only_views(ends: tuple[Producer, Consume
         assert batch.lengths.tolist() == [1, 100, 0]
         assert batch.starts.dtype == np.uint64
         assert batch.lengths.dtype == np.uint32
+        with pytest.raises(ValueError, match="read-only"):
+            batch.lengths[0] = 1 << 30
         for i in range(3):
             start, length = int(batch.starts[i]), int(batch.lengths[i])
             assert batch.buffer[start : start + length] == batch[i]

@@ -51,12 +51,14 @@ class Columns:
         return ffi.unpack(ffi.cast(c_type, self.memory + before * self.room), count)  # type: ignore[no-any-return]
 
     def array(self, column: str, count: int) -> npt.NDArray[Any]:
-        """The first ``count`` entries as a numpy view of shape (count,)."""
+        """The first ``count`` entries as a read-only numpy view of shape (count,): the core reads them back."""
         import numpy as np
 
         self.exposed = True
         before, _, dtype = _LAYOUT[column]
-        return np.frombuffer(ffi.buffer(self.memory), dtype, count, before * self.room)
+        column_of = np.frombuffer(ffi.buffer(self.memory), dtype, count, before * self.room)
+        column_of.setflags(write=False)
+        return column_of
 
 
 class RecordBatch:

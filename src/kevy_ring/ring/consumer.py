@@ -133,7 +133,10 @@ class Consumer:
 
     def _peer_state(self, info: CData | None = None) -> int:
         handle = self._handle or self._claim()
-        return int(lib.kr_consumer_peer(handle, info if info is not None else ffi.new("kr_role_info *")))
+        code = int(lib.kr_consumer_peer(handle, info if info is not None else ffi.new("kr_role_info *")))
+        if code == lib.KR_E_FORKED:
+            raise self._fault(code)
+        return code
 
     def _release(self, position: int, records: int, *, done: bool) -> None:
         code = lib.kr_consumer_release(self._handle, position, records, done)

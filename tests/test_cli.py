@@ -72,7 +72,7 @@ def test_in_a_pipe_it_says_what_was_proved_in_plain_lines() -> None:
     assert (done.code, done.err) == (0, "")
     assert "Phase 1 of 2: into memory, compared key by key" in done.out
     assert "keys are equal in type, value and expiry" in done.out
-    assert "1,600 frames: their number, and a digest over every byte in order, are the upstream's" in done.out
+    assert "1,600 frames: their number, and a CRC-32 over every byte in order, are the upstream's" in done.out
     assert done.out.splitlines()[-2].startswith("verified in ")
     assert "\x1b" not in done.out
     assert all(line == line.rstrip() for line in done.out.splitlines())
@@ -127,7 +127,7 @@ def test_a_digest_that_is_not_the_upstreams_is_exit_code_1(
         EmbeddedPrimary, "frame_digest", lambda self, shard, start=None: (asked(self, shard, start)[0], b"another")
     )
     assert run(["ingest", *SMALL, "--sink", "null", "--shards", "1"]) == 1
-    assert "shard 0: the digest over its frames is not the upstream's" in capsys.readouterr().err
+    assert "shard 0: the CRC-32 over its frames is not the upstream's" in capsys.readouterr().err
 
 
 def fill(server: RedisServer, *, db: int = 0) -> None:

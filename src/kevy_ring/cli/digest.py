@@ -1,4 +1,4 @@
-"""Compares what a sink that keeps nothing has counted and digested with what the embedded upstream has sent."""
+"""Compares what a sink that keeps nothing has counted, and its CRC-32, with what the embedded upstream has sent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class DigestComparison:
         if self.faults:
             return self.faults[0]
         frames = figures.plural(self.frames, "frame")
-        return f"{frames}: their number, and a digest over every byte in order, are the upstream's"
+        return f"{frames}: their number, and a CRC-32 over every byte in order, are the upstream's"
 
 
 def compare_digests(
@@ -49,7 +49,7 @@ def compare_digests(
             words = f"shard {shard} took {figures.plural(fact.frames, 'frame')} where the upstream sent {expected:,}"
             result.faults.append(words)
         elif fact.digest != digest:
-            result.faults.append(f"shard {shard}: the digest over its frames is not the upstream's")
+            result.faults.append(f"shard {shard}: the CRC-32 over its frames is not the upstream's")
         result.frames += expected
         result.frame_bytes += fact.frame_bytes
     result.seconds = time.monotonic() - began

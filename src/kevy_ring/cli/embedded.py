@@ -20,7 +20,7 @@ from kevy_ring.cli.verify import Verification
 from kevy_ring.cli.view import View
 from kevy_ring.replica.primary import EmbeddedPrimary
 
-#: Of the live frames, what goes into memory and is compared key by key; the rest is only counted and digested.
+#: Of the live frames, what goes into memory and is compared key by key; of the rest the number and a CRC-32 are.
 MEMORY_SHARE = 0.6
 
 
@@ -52,7 +52,7 @@ class _Phase:
     def title(self) -> str:
         how = "not compared"
         if self.is_compared:
-            how = "compared by number and digest" if self.sink == "null" else "compared key by key"
+            how = "compared by number and CRC-32" if self.sink == "null" else "compared key by key"
         start = f"{self.name}: " if self.name else "The embedded upstream "
         return f"{start}into {shown_url(self.sink)}, {how}"
 
@@ -130,7 +130,7 @@ def _closing(outcomes: list[Outcome], elapsed: float) -> list[str]:
     keys = sum(each.compared for each in compared if isinstance(each, Verification))
     frames = sum(each.frames for each in compared if isinstance(each, DigestComparison))
     proofs = [f"{figures.plural(keys, 'key')} by type, value and expiry"] if keys else []
-    proofs += [f"{figures.plural(frames, 'frame')} by a digest over every byte"] if frames else []
+    proofs += [f"{figures.plural(frames, 'frame')} by a CRC-32 over every byte"] if frames else []
     if not proofs:
         return [f"done in {figures.seconds(elapsed)}; nothing was compared"]
     return [

@@ -140,7 +140,8 @@ class EmbeddedPrimary:
     def frame_digest(self, shard: int, start_offset: int | None = None) -> tuple[int, bytes]:
         """How many live frames a shard has from ``start_offset`` (the first one) to the last, and their digest.
 
-        BLAKE2b with 16 bytes over the canonical records; made here, by generating the frames once more from the seed.
+        A CRC-32 (:class:`StreamDigest`) over the canonical records; made here, by generating the frames once more from
+        the seed.
         Raises ``ValueError`` when ``start_offset`` is not the offset of a live frame or the one after the last.
         """
         workload = self.workloads[shard]

@@ -45,6 +45,7 @@ def native_contender(
     checked: tuple[object, ...] | None = None,
     *,
     is_ours: bool = False,
+    is_bound: bool = False,
     note: str = "",
 ) -> Contender:
     """A contender that is a native program: ``timed`` are the arguments of a round, ``checked`` those of the check."""
@@ -59,4 +60,4 @@ def native_contender(
     def check() -> None:
         run_native([str(path), *map(str, checked or timed)])
 
-    return Contender(name, variant, run, check, is_ours=is_ours, note=note)
+    return Contender(name, variant, run, check, is_ours=is_ours, is_bound=is_bound, note=note)

@@ -20,6 +20,7 @@ def python_contender(
     *,
     needs: Sequence[str] = (),
     is_ours: bool = False,
+    is_bound: bool = False,
     note: str = "",
 ) -> Contender:
     """A contender that is ``python -m MODULE``, with the arguments of a timed round and those of the check."""
@@ -33,4 +34,4 @@ def python_contender(
     def check() -> None:
         run_native([sys.executable, "-m", module, *map(str, checked)])
 
-    return Contender(name, variant, run, check if checked else None, is_ours=is_ours, note=note)
+    return Contender(name, variant, run, check if checked else None, is_ours=is_ours, is_bound=is_bound, note=note)

@@ -9,6 +9,8 @@
 #define relax() ((void)0)
 #endif
 
+#define LEAST_WINDOW_NS 1000u /* what is left of a window below this is not worth the clock that it needs */
+
 static void ring_self(struct kr_consumer *consumer)
 {
     if (!consumer->rung_by_self) {
@@ -54,17 +56,49 @@ static int look(struct kr_consumer *consumer)
     return gone ? KR_WAIT_GONE : KR_WAIT_TIMEOUT;
 }
 
-static int spin(struct kr_consumer *consumer, uint64_t drained, int64_t spin_ns)
+/* How long a wait looks at tail before it sleeps: the caller's bound, halved for every spin in vain since something came
+ * in time. Events that come rarely cost no spinning after the first few, and a request that is answered at once is
+ * always waited for awake. Any thread may change it between two loads of another: one halving more or less. */
+static uint64_t spin_window(const struct kr_consumer *consumer, uint64_t bound_ns)
 {
-    uint64_t until = kr_now_ns() + (uint64_t)spin_ns;
+    uint64_t halvings = load_relaxed(&consumer->spin_halvings);
+    uint64_t window_ns = halvings < 64 ? bound_ns >> halvings : 0;
+    return halvings && window_ns < LEAST_WINDOW_NS ? 0 : window_ns;
+}
+
+static int spin(struct kr_consumer *consumer, uint64_t drained, uint64_t began, uint64_t window_ns)
+{
     do {
         for (int i = 0; i < 64; i++) {
             if (load_acquire(&consumer->header->tail) != drained)
                 return 1;
             relax();
         }
-    } while (kr_now_ns() < until);
+    } while (kr_now_ns() - began < window_ns);
     return 0;
+}
+
+/* Whether something came while it looked. At most as long as the wait may last; a spin cut short counts as one in vain,
+ * or a caller that waits in short steps would spin all the time. */
+static int came_in_time(struct kr_consumer *consumer, uint64_t drained, uint64_t began, int64_t timeout_ns, int64_t bound_ns)
+{
+    uint64_t window_ns = bound_ns > 0 ? spin_window(consumer, (uint64_t)bound_ns) : 0;
+    if (!window_ns)
+        return 0;
+    store_relaxed(&consumer->spins, load_relaxed(&consumer->spins) + 1);
+    if (timeout_ns >= 0 && (uint64_t)timeout_ns < window_ns)
+        window_ns = (uint64_t)timeout_ns;
+    int found = spin(consumer, drained, began, window_ns);
+    store_relaxed(&consumer->spin_halvings, found ? 0 : load_relaxed(&consumer->spin_halvings) + 1);
+    return found;
+}
+
+/* Something came, and the bell ended the sleep for it. A sleep that short is two wakings, the peer's and this one, of
+ * sides that each could have been awake: two spins of the whole window would have met. */
+static void slept(struct kr_consumer *consumer, uint64_t asleep, int64_t bound_ns)
+{
+    if (bound_ns > 0 && (kr_now_ns() - asleep) / 2 < (uint64_t)bound_ns)
+        store_relaxed(&consumer->spin_halvings, 0);
 }
 
 int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns)
@@ -77,23 +111,33 @@ int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns)
     kr_consumer_leave(consumer, 0);
     if (found || timeout_ns == 0)
         return found;
-    uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : kr_now_ns() + (uint64_t)timeout_ns;
-    if (spin_ns > 0 && spin(consumer, drained, timeout_ns > 0 && timeout_ns < spin_ns ? timeout_ns : spin_ns))
+    uint64_t now = kr_now_ns(), asleep = 0;
+    uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : now + (uint64_t)timeout_ns;
+    if (came_in_time(consumer, drained, now, timeout_ns, spin_ns))
         return KR_WAIT_READY;
     for (;;) {
         if ((refused = kr_consumer_enter(consumer)))
             return refused;
-        kr_consumer_arm(consumer);
-        found = look(consumer);
-        if (found && consumer->peer.wait_fd >= 0)
-            ring_self(consumer); /* the FIFO was emptied, but there is something to see */
+        /* Awake, and there is news: the byte that woke it stays in the FIFO and its request is honoured, so nothing rings
+         * while it is busy with them. Emptying the FIFO is left to the next sleep, when the news have been answered: then
+         * nobody waits for it. But a watched descriptor is to stay readable, whoever emptied the FIFO meanwhile. */
+        found = asleep && consumer->peer.wait_fd < 0 ? look(consumer) : KR_WAIT_TIMEOUT;
+        if (!found) {
+            kr_consumer_arm(consumer);
+            found = look(consumer);
+            if (found && consumer->peer.wait_fd >= 0)
+                ring_self(consumer); /* the FIFO was emptied, but there is something to see */
+        }
         struct kr_watch watch = kr_peer_watch(&consumer->peer);
         kr_consumer_leave(consumer, 0);
+        if (found == KR_WAIT_READY && asleep)
+            slept(consumer, asleep, spin_ns);
         if (found)
             return found;
-        uint64_t now = kr_now_ns();
+        now = kr_now_ns();
         if (now >= deadline)
             return KR_WAIT_TIMEOUT;
+        asleep = now;
         int64_t left = timeout_ns < 0 ? -1 : (int64_t)(deadline - now);
         /* Also after a slice without news: a signal just before the sleep did not interrupt it. */
         if (kr_bell_wait(consumer->data_bell, watch, left) <= 0 && kr_now_ns() < deadline)

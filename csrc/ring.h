@@ -97,6 +97,7 @@ struct kr_consumer {
     uint32_t generation;
     int closed;
     kr_word idle_at; /* read without the lock: nothing is to be done while tail stands here */
+    kr_word spin_halvings, spins; /* outside the lock: of the spin window since it was whole; spins begun, for tests */
     struct kr_role role;
     struct kr_peer peer;
 };

@@ -120,9 +120,9 @@ mutant closed_asked_before_the_lock must consumer.c \
 
 # Sleep and wake: at every instruction of one side the other one moves.
 mutant look_before_the_request must consumer_wait.c \
-    '/^        kr_consumer_arm(consumer);$/{N;s/\(.*\)\n\(.*\)/\2\n\1/}' plain:steps
+    '/^            kr_consumer_arm(consumer);$/{N;s/\(.*\)\n\(.*\)/\2\n\1/}' plain:steps
 mutant look_before_the_clearing must consumer_wait.c \
-    's/^        found = look(consumer);$/& kr_bell_clear(consumer->data_bell);/' plain:steps
+    's/^            found = look(consumer);$/& kr_bell_clear(consumer->data_bell);/' plain:steps
 mutant request_read_before_tail_is_stored must producer.c \
     '/store_seq_cst(&header->tail, producer->tail);/{N;s/\(.*\)\n\(.*\)/\2\n\1/}' plain:steps
 mutant space_looked_at_before_the_request must producer_wait.c \
@@ -159,6 +159,12 @@ mutant rings_on_every_publish must producer.c 's/if (request != producer->data_r
 mutant forgets_that_it_rang must producer.c 's/^    producer->data_reply = request;$/    ;/' plain:doorbell
 mutant never_rings_for_space must consumer.c 's/if (request != consumer->space_reply)/if (0)/' plain:producer plain:doorbell
 mutant rings_for_too_little_space must consumer.c 's/if ((int64_t)(position - wanted) >= 0)/if (1)/' plain:producer
+mutant a_spin_in_vain_is_forgotten must consumer_wait.c 's/found ? 0 : load_relaxed(&consumer->spin_halvings) + 1/0/' plain:spin
+mutant a_spin_that_paid_is_forgotten must consumer_wait.c 's/found ? 0 : load_relaxed/load_relaxed/' plain:spin
+mutant a_short_sleep_is_forgotten must consumer_wait.c 's/^            slept(consumer, asleep, spin_ns);$/            ;/' plain:spin
+mutant every_sleep_counts_as_short must consumer_wait.c 's/ \&\& (kr_now_ns() - asleep) \/ 2 < (uint64_t)bound_ns//' plain:spin
+mutant the_last_of_the_window_stays must consumer_wait.c 's/halvings \&\& window_ns < LEAST_WINDOW_NS ? 0 : window_ns/window_ns/' plain:spin
+mutant asks_anew_when_woken must consumer_wait.c 's/found = asleep \&\& consumer->peer.wait_fd < 0 ? look(consumer) : KR_WAIT_TIMEOUT;/found = KR_WAIT_TIMEOUT;/' plain:spin
 mutant a_budget_leaves_the_descriptor_silent must consumer_wait.c \
     's/if (load_acquire(&header->data_reply) != consumer->data_request)/if (0)/' plain:doorbell
 mutant seen_again_in_silence must consumer.c 's/if (seen_again \&\& /if (0 \&\& /' plain:doorbell

@@ -22,6 +22,8 @@ SOURCES = [
     "inbox.c",
     "scan.c",
     "columns.c",
+    "pieces.c",
+    "python/calls.c",
 ]
 
 

@@ -171,6 +171,19 @@ int kr_consumer_wait_fd(kr_consumer *consumer);
 int kr_consumer_peer(kr_consumer *consumer, kr_role_info *out);
 int kr_consumer_set_word(kr_consumer *consumer, uint32_t which, uint64_t value);
 int kr_consumer_fault(kr_consumer *consumer, uint64_t *position);
+
+/* The methods of the interpreter that need no cffi, as the module kevy_ring._calls; called once, at import. */
+int kr_make_calls(void);
 /* CDEF END */
+
+/* Some bytes of somebody else's. */
+typedef struct {
+    const char *bytes;
+    uint64_t length;
+} kr_piece;
+
+/* pieces.c */
+int64_t kr_producer_write_pieces(kr_producer *producer, const kr_piece *pieces, uint64_t count);
+int kr_send_pieces(kr_producer *producer, uint64_t count, const uint64_t *offsets, const uint32_t *argcs, const kr_piece *pieces, uint64_t *accepted);
 
 #endif

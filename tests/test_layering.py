@@ -13,7 +13,8 @@ PICTURE = {
     "errors": {"events"},  # for type checking only
     "events": set(),
     "_core": set(),
-    "ring": {"_core", "errors", "events"},
+    "_calls": {"_core", "events"},
+    "ring": {"_core", "_calls", "errors", "events"},
     "inbox": {"_core", "errors", "events", "ring"},
     "replica": {"errors", "events", "ring", "inbox"},
     "shard": {"errors", "events", "ring", "inbox", "replica"},

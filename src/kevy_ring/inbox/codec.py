@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from itertools import accumulate, chain
-from typing import Any, NamedTuple
+from itertools import accumulate
+from typing import Any
 
 from kevy_ring.events import BytesLike, Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 
@@ -53,39 +53,16 @@ def plain_parts(event: ReplicaApply) -> tuple[int, int, bytes]:
     raise TypeError(f"not an event of a replication stream: {type(event).__name__}")
 
 
-class Parts(NamedTuple):
-    """A list of events as the core takes it: kinds, offsets, argument counts, all bytes joined, and their lengths."""
+def send_parts(
+    events: Sequence[ReplicaApply],
+) -> tuple[bytes, list[int], list[int], bytes, int, list[int], int]:
+    """Any list of events as the core takes it. ``TypeError`` or ``ValueError`` for the first bad one.
 
-    arguments: tuple[bytes, list[int], list[int], bytes, int, list[int], int]
-    has_plain: bool
-
-
-def frames_parts(events: Sequence[ReplicaApply]) -> Parts | None:
-    """The parts of a list of nothing but frames, by the interpreter's own loops; None when it holds anything else.
-
-    Lengths of wide views may be wrong: the core then refuses them, and :func:`mixed_parts` counts bytes.
+    Kinds, offsets, argument counts, all bytes joined and how many, the length of each piece and how many.
     """
-    if set(map(type, events)) != {Frame}:
-        return None
-    offsets = [event.offset for event in events]  # type: ignore[union-attr]
-    argvs = [event.argv for event in events]  # type: ignore[union-attr]
-    argcs = list(map(len, argvs))
-    if 0 in argcs:
-        raise ValueError("a frame has at least one argument")
-    if not (set(map(type, offsets)) == {int} and min(offsets) >= 0 and max(offsets) < OFFSET_LIMIT):
-        return None
-    flat = list(chain.from_iterable(argvs))
-    joined = b"".join(flat)
-    lengths = list(map(len, flat))
-    return Parts((b"\x04" * len(argcs), offsets, argcs, joined, len(joined), lengths, len(lengths)), False)
-
-
-def mixed_parts(events: Sequence[ReplicaApply]) -> Parts:
-    """The parts of any list of events. ``TypeError`` or ``ValueError`` for the first bad one."""
     kinds, offsets, argcs = bytearray(), [], []
     pieces: list[bytes] = []
     lengths: list[int] = []
-    has_plain = False
     for event in events:
         if isinstance(event, Frame):
             kind: int = Kind.FRAME
@@ -94,14 +71,13 @@ def mixed_parts(events: Sequence[ReplicaApply]) -> Parts:
         else:
             kind, offset, piece = plain_parts(event)
             sizes = [len(piece)]
-            has_plain = True
         kinds.append(kind)
         offsets.append(offset)
         argcs.append(len(sizes))
         pieces.append(piece)
         lengths += sizes
     joined = b"".join(pieces)
-    return Parts((bytes(kinds), offsets, argcs, joined, len(joined), lengths, len(lengths)), has_plain)
+    return bytes(kinds), offsets, argcs, joined, len(joined), lengths, len(lengths)
 
 
 def encode_record(event: ReplicaApply) -> bytes:

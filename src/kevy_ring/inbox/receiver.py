@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import struct
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, CorruptRing, EventTruncated, RecvError
-from kevy_ring.events import Kind, ReplicaApply
+from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotChunk
 from kevy_ring.inbox.batch import Batch
 from kevy_ring.inbox.codec import checked_offset
 from kevy_ring.ring.batch import Columns
 from kevy_ring.ring.borrow import Borrow
+from kevy_ring.ring.calls import ReceiverCalls, know_events
 from kevy_ring.ring.consumer import DEFAULT_SPIN_US, Consumer
 from kevy_ring.ring.segment import Segment
 from kevy_ring.ring.stats import RingStats, read_stats
@@ -22,6 +22,7 @@ _FIRST, _LAST = 2, 4  # flags of a fragment
 _HEADER = struct.Struct("<IBBHQ")
 _WORD_APPLIED, _WORD_HAS_APPLIED, _WORD_SNAPSHOTS_APPLIED = 0, 1, 2
 FIRST_APPLICATION_WORD = 8
+know_events(Frame, SnapshotChunk)
 
 
 class _Whole(Borrow):
@@ -39,7 +40,7 @@ class _Whole(Borrow):
         return True
 
 
-class ReplicaInboxReceiver(Consumer):
+class ReplicaInboxReceiver(ReceiverCalls, Consumer):
     """Receives replicated events of one upstream. Made by :func:`replica_inbox_pair` or :meth:`attach`.
 
     The consumer role is taken on first use, by the process that uses the handle first. Iterable: yields events
@@ -88,6 +89,7 @@ class ReplicaInboxReceiver(Consumer):
         if not count:
             return self._no_events
         self._assembly = self._assembled_last = None  # whole records follow: the sender of an unfinished event is gone
+        self._careful = False
         batch = Batch(self, self._columns, count, self._borrow(), self._out)
         self._open_batch = batch
         return batch
@@ -101,6 +103,7 @@ class ReplicaInboxReceiver(Consumer):
         kind, offset = columns.values("kinds", 1)[0], columns.values("offsets", 1)[0]
         if flags & _FIRST:
             self._assembly, self._assembled_last = bytearray(), None
+            self._careful = True
         assembly = self._assembly
         if assembly is None:
             self._release((position + out.span) % 2**64, 0, done=True)
@@ -129,32 +132,18 @@ class ReplicaInboxReceiver(Consumer):
         self._open_batch = batch
         return batch
 
-    def try_recv(self) -> ReplicaApply | None:
-        """The next event, with memory of its own; None when there is none now. Raises :class:`RecvError` at the end."""
+    def _try_recv(self) -> ReplicaApply | None:
+        """``try_recv`` of markers and of events larger than the ring, at the end, and the first of all."""
         with self.drain(max_events=1) as batch:
             event: ReplicaApply | None = batch.owned(0) if batch.count else None
-        if event is not None:
-            return event
-        info = ffi.new("kr_role_info *")
-        code = self._peer_state(info)
-        if code < 0:
-            raise RecvError(self.name, cause="closed" if code == lib.KR_E_PEER_CLOSED else "dead", pid=info.pid)
-        return None
+        if event is None:
+            self._raise_at_the_end()
+        return event
 
-    def recv(self, timeout: float | None = None) -> ReplicaApply | None:
-        """Wait up to ``timeout`` seconds for the next event, with memory of its own; None when the time is up.
-
-        Raises :class:`RecvError` when the sender is gone and everything that it published was received.
-        """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            event = self.try_recv()
-            if event is not None:
-                return event
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                return None
-            self.wait(left)
+    def _recv_some(self) -> list[ReplicaApply]:
+        """``recv_many`` of what ``_try_recv`` is for."""
+        event = self._try_recv()
+        return [] if event is None else [event]
 
     def __enter__(self) -> ReplicaInboxReceiver:
         return self

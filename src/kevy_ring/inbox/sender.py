@@ -12,10 +12,11 @@ from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, KevyRingError
 from kevy_ring.events import BytesLike, Frame, ReplicaApply, SnapshotBegin, SnapshotEnd
 from kevy_ring.inbox.chunk import ChunkGrant
-from kevy_ring.inbox.codec import frames_parts, joined_argv, mixed_parts, plain_parts
+from kevy_ring.inbox.codec import checked_offset, joined_argv, plain_parts, send_parts
 from kevy_ring.inbox.frame_run import FrameRun, FrameScanner
 from kevy_ring.inbox.overflow import Overflow, read_overflow
 from kevy_ring.inbox.pump import WORD_SNAPSHOTS_BEGUN, WORD_SNAPSHOTS_ENDED, SendingEnd
+from kevy_ring.ring.calls import SenderCalls, address_of
 from kevy_ring.ring.fault import handle_fault
 from kevy_ring.ring.producer import open_producer, receiver_gone
 from kevy_ring.ring.segment import Segment
@@ -29,7 +30,7 @@ FIRST_APPLICATION_WORD = 8
 _GONE = (lib.KR_E_PEER_CLOSED, lib.KR_E_PEER_DEAD)
 
 
-class ReplicaInboxSender:
+class ReplicaInboxSender(SenderCalls):
     """Sends replicated events to one shard. Made by :func:`replica_inbox_pair` or :meth:`attach`.
 
     The producer role is taken on first use, by the process that uses the handle first. A handle may be used from
@@ -47,7 +48,7 @@ class ReplicaInboxSender:
             segment.enter()
         else:
             end.handles += 1
-            self._producer = end.producer
+            self._take(end)
 
     @classmethod
     def attach(cls, name: str, timeout: float | None = 0.0) -> ReplicaInboxSender:
@@ -64,9 +65,13 @@ class ReplicaInboxSender:
             raise ClosedError(self.name)
         end = SendingEnd(self._segment)
         end.handles = 1
+        self._take(end)
+        return end.producer
+
+    def _take(self, end: SendingEnd) -> None:
         self._end = end
         self._producer = end.producer
-        return end.producer
+        self._bind(end.producer, address_of(end.producer))
 
     def _role(self) -> SendingEnd:
         """The role, taken now if this is the first use."""
@@ -84,72 +89,41 @@ class ReplicaInboxSender:
             return ValueError("an event is at most 4 GiB")
         return handle_fault(self.name, code)
 
-    def send(self, event: ReplicaApply) -> None:
-        """Hand one event over: into the ring when it fits, else into the overflow. Never waits for the shard.
-
-        Raises :class:`SendError` (with the event) when the receiver closed, exited or was killed; ``TypeError`` or
-        ``ValueError`` for a bad event, of which nothing is queued; :class:`ClosedError` on a closed or forked handle;
-        ``MemoryError`` when the overflow cannot grow.
-        """
+    def _send(self, event: ReplicaApply) -> None:
+        """``send`` of what is no plain frame, of the first event of all, and of what is refused."""
         producer = self._producer or self._claim()
-        if type(event) is Frame or isinstance(event, Frame):
-            argv = event.argv
-            joined = b"".join(argv)
-            lengths = list(map(len, argv))
-            try:
-                code = lib.kr_send_frame(producer, event.offset, joined, len(joined), lengths, len(lengths))
-            except OverflowError:
-                raise ValueError(f"an offset is at least 0 and below 2**64: {event.offset}") from None
-            if code:
-                self._after_send(code, event)
-            return
-        kind, offset, payload = plain_parts(event)
-        code = lib.kr_send_plain(producer, kind, offset, payload, len(payload))
+        if isinstance(event, Frame):
+            joined, lengths = joined_argv(event.argv)
+            offset = checked_offset(event.offset)
+            code = lib.kr_send_frame(producer, offset, joined, len(joined), lengths, len(lengths))
+        else:
+            kind, offset, payload = plain_parts(event)
+            code = lib.kr_send_plain(producer, kind, offset, payload, len(payload))
         if code < 0:
             raise self._failed(code, event)
-        if code:
-            self._role().acted(code)
+        self._acted(code, 0)
         self._mark_snapshots((event,))
 
-    def _after_send(self, code: int, event: Frame) -> None:
-        """What is left to do for a frame that did not simply go into the ring."""
-        if code > 0:
-            self._role().acted(code)
-            return
-        if code != lib.KR_E_ARGUMENT:
-            raise self._failed(code, event)
-        # No arguments, or their lengths do not count bytes: the careful way tells which.
-        joined, lengths = joined_argv(event.argv)
-        code = lib.kr_send_frame(self._producer, event.offset, joined, len(joined), lengths, len(lengths))
-        if code < 0:
-            raise self._failed(code, event)
-        if code:
-            self._role().acted(code)
-
-    def send_many(self, events: Sequence[ReplicaApply]) -> None:
-        """Hand a list of events over with one publish and at most one wake-up.
-
-        Raises as :meth:`send`; a bad event anywhere in the list means that nothing of it is queued.
-        ``SendError.unsent`` holds all events of the list that were not taken, in order.
-        """
+    def _send_many(self, events: Sequence[ReplicaApply]) -> None:
+        """``send_many`` of what is no list of plain frames."""
         producer = self._producer or self._claim()
         events = events if isinstance(events, (list, tuple)) else list(events)
         if not events:
             return
-        parts = frames_parts(events) or mixed_parts(events)
+        parts = send_parts(events)
         taken = ffi.new("uint64_t *")
-        code = lib.kr_send_many(producer, len(events), *parts.arguments, taken)
-        if code == lib.KR_E_ARGUMENT:  # lengths that do not count bytes
-            parts = mixed_parts(events)
-            code = lib.kr_send_many(producer, len(events), *parts.arguments, taken)
+        code = lib.kr_send_many(producer, len(events), *parts, taken)
         if code < 0:
             raise self._failed(code, unsent=events)
+        self._mark_snapshots(events[: taken[0]])
+        self._acted(code, len(events) - taken[0])
+
+    def _acted(self, code: int, left: int) -> None:
+        """Do what a send found to be done besides, and say for how many events there was no memory."""
         if code:
             self._role().acted(code)
-        if parts.has_plain:
-            self._mark_snapshots(events[: taken[0]])
-        if taken[0] != len(events):
-            raise MemoryError(f"ring {self.name!r}: no memory for {len(events) - taken[0]} events")
+        if left:
+            raise MemoryError(f"ring {self.name!r}: no memory for {left} events")
 
     def _mark_snapshots(self, events: Sequence[ReplicaApply]) -> None:
         end = self._role()
@@ -247,6 +221,7 @@ class ReplicaInboxSender:
             return 0
         self._closed = True
         end, self._end, self._producer = self._end, None, None
+        self._bind(None, 0)
         if end is None:
             self._close_unused()
             return 0

@@ -8,9 +8,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kevy_ring._core import ffi, lib
-from kevy_ring.errors import ClosedError, KevyRingError
+from kevy_ring.errors import ClosedError, KevyRingError, RecvError
 from kevy_ring.ring.batch import Columns, RecordBatch
 from kevy_ring.ring.borrow import Borrow
+from kevy_ring.ring.calls import ConsumerCalls, address_of
 from kevy_ring.ring.fault import consumer_fault, role_failure
 from kevy_ring.ring.segment import Segment
 
@@ -26,7 +27,7 @@ def nanoseconds(deadline: float | None) -> int:
     return -1 if deadline is None else max(0, int((deadline - time.monotonic()) * 1e9))
 
 
-class Consumer:
+class Consumer(ConsumerCalls):
     """The one reader of a ring. Made by :meth:`Ring.consumer`.
 
     Pickles to another process, which takes the role on first use. One batch at
@@ -56,6 +57,7 @@ class Consumer:
         if handle == ffi.NULL:
             raise role_failure(self.name, "consumer", why)
         self._handle = ffi.gc(handle, lib.kr_consumer_free)
+        self._bind(self._handle, address_of(self._handle), self._spin_ns)
         return self._handle
 
     def _fault(self, code: int) -> Exception:
@@ -96,11 +98,28 @@ class Consumer:
         self._open_batch = batch
         return batch
 
-    def read_many(self, max_records: int = 1024) -> list[bytes]:
-        """Up to ``max_records`` records as bytes of their own; an empty list when there are none."""
+    def _read_many(self, max_records: int) -> list[bytes]:
+        """``read_many`` of more than the core takes at once, and of what it refuses."""
         with self.drain(max_records) as batch:
             copies: list[bytes] = batch.copies()
             return copies
+
+    def _try_read(self) -> bytes | None:
+        """``try_read`` at the end, and the first of all."""
+        records = self._read_many(1)
+        if not records:
+            self._raise_at_the_end()
+        return records[0] if records else None
+
+    def _raise_at_the_end(self) -> None:
+        """Raise RecvError when the producer is gone and all that it published was taken."""
+        info = ffi.new("kr_role_info *")
+        code = self._peer_state(info)
+        if code < 0:
+            raise RecvError(self.name, cause="closed" if code == lib.KR_E_PEER_CLOSED else "dead", pid=info.pid)
+
+    def _refused(self, code: int) -> None:
+        raise self._fault(code)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Sleep until there is something to drain, or the producer is gone: True. False: ``timeout`` seconds passed."""
@@ -166,6 +185,7 @@ class Consumer:
         batch, self._open_batch = self._open_batch, None
         handle, self._handle = self._handle, None
         if handle is not None:
+            self._bind(None, 0, 0)
             if batch is not None:
                 batch._abandon()
             lib.kr_consumer_close(handle)

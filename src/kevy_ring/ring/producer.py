@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, KevyRingError, SendError, ViewsEscaped
 from kevy_ring.events import BytesLike
 from kevy_ring.ring.borrow import Borrow
+from kevy_ring.ring.calls import ProducerCalls, address_of
 from kevy_ring.ring.fault import handle_fault, role_failure
 from kevy_ring.ring.segment import Segment
 
@@ -97,7 +97,7 @@ class Grant:
             lib.kr_producer_abort(self._producer._handle)
 
 
-class Producer:
+class Producer(ProducerCalls):
     """The one writer of a ring. Made by :meth:`Ring.producer`.
 
     Pickles to another process, which takes the role on first use. All
@@ -117,8 +117,7 @@ class Producer:
             raise ClosedError(self.name)
         self._area = self._segment.new_area()
         self._handle = open_producer(self._segment, self._area)
-        # The one method that is called for every record: bound to its handle, it spares a third of its time.
-        self.__dict__["try_write"] = _bound_try_write(weakref.ref(self), self._handle)
+        self._bind(self._handle, address_of(self._handle))
         return self._handle
 
     def _fault(self, code: int) -> Exception:
@@ -132,8 +131,8 @@ class Producer:
             return ValueError(f"ring {self.name!r}: the lengths do not add up to the bytes")
         return handle_fault(self.name, code)
 
-    def try_write(self, record: BytesLike) -> bool:
-        """Write and publish one record. False: full now. ``ValueError``: larger than the ring."""
+    def _try_write(self, record: BytesLike) -> bool:
+        """``try_write`` of what is not plain bytes, of the first record of all, and of what is refused."""
         handle = self._handle or self._claim()
         if type(record) is not bytes:
             record = b"".join((record,))  # of any bytes-like object; TypeError for others
@@ -142,8 +141,8 @@ class Producer:
             raise self._fault(code)
         return bool(code == 1)
 
-    def write_many(self, records: Sequence[BytesLike]) -> int:
-        """Write records in order until one does not fit; one publish. Returns how many fitted."""
+    def _write_many(self, records: Sequence[BytesLike]) -> int:
+        """``write_many`` of what is no list of plain bytes, or a lot of them."""
         handle = self._handle or self._claim()
         joined, lengths = joined_lengths(records)
         return self._write(handle, joined, lengths, len(lengths))
@@ -224,7 +223,7 @@ class Producer:
                     self._claim()
             self._closed = True
             handle, self._handle = self._handle, None
-            self.__dict__.pop("try_write", None)
+            self._bind(None, 0)
             if handle is not None:
                 lib.kr_producer_close(handle)
             self._segment.leave()
@@ -242,27 +241,6 @@ class Producer:
     def __reduce__(self) -> tuple[Any, ...]:
         self._segment.handed_over = True
         return _attached_producer, (self.name,)
-
-
-def _bound_try_write(owner: weakref.ref[Producer], handle: CData) -> Callable[[BytesLike], bool]:
-    """``Producer.try_write`` for bytes, over one handle; all that is not plain goes to the method itself."""
-    write = lib.kr_producer_write
-
-    def try_write(record: BytesLike) -> bool:
-        try:
-            code = write(handle, record, len(record))
-        except TypeError:
-            code = None
-        if code == 1:
-            return True
-        if code == 0:
-            return False
-        producer = owner()
-        if producer is None:
-            raise ClosedError("of a producer that is gone")
-        return Producer.try_write(producer, record)
-
-    return try_write
 
 
 def _attached_producer(name: str) -> Producer:

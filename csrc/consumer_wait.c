@@ -118,9 +118,9 @@ int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns)
     for (;;) {
         if ((refused = kr_consumer_enter(consumer)))
             return refused;
-        /* Awake, and there is news: the byte that woke it stays in the FIFO and its request is honoured, so nothing rings
-         * while it is busy with them. Emptying the FIFO is left to the next sleep, when the news have been answered: then
-         * nobody waits for it. But a watched descriptor is to stay readable, whoever emptied the FIFO meanwhile. */
+        /* Awake, and there is news: no new request, so nothing rings while it is busy with them, and the byte stays in the
+         * FIFO. It goes away before the next sleep, together with a new request as ever; by then the news are answered
+         * and nobody waits for that. But a watched descriptor is to stay readable, whoever emptied the FIFO meanwhile. */
         found = asleep && consumer->peer.wait_fd < 0 ? look(consumer) : KR_WAIT_TIMEOUT;
         if (!found) {
             kr_consumer_arm(consumer);

@@ -65,6 +65,23 @@ class OurEvents(Transport):
                     last = bytes(batch[found - 1].argv[2])
         return last
 
+    send_owned = send_batch
+
+    def take_owned(self, count: int, sink: Sink) -> bytes:
+        """Lists of frames that own their memory."""
+        recv_many, take, check = self._receiver.recv_many, sink.take, frame_checker(sink)
+        event: Any = None
+        while count:
+            events = recv_many(1024)
+            if check is None:
+                for event in events:
+                    take(event.argv)
+            else:
+                for event in events:
+                    check(event.offset, event.argv)
+            count -= len(events)
+        return bytes(event.argv[2])
+
     def send_single(self, records: Sequence[bytes], repeats: int) -> None:
         """One call for each frame."""
         from kevy_ring import Frame
@@ -75,7 +92,7 @@ class OurEvents(Transport):
                 send(Frame(offset, [SET, KEYS[offset & KEY_MASK], value]))
                 offset += 1
 
-    take_single = take_batch
+    take_single = take_owned
     send_each = send_single
 
     def take_each(self, count: int, sink: Sink) -> bytes:

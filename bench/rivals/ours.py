@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from bench.rivals.batches import batches_of
@@ -42,16 +41,8 @@ class Ours(Transport):
 
         options = {} if self.spin_us is None else {"spin_us": self.spin_us}
         self._consumer: Any = Ring.attach(self._ring.name, timeout=5.0).consumer(**options)
-        self.poll = partial(self._consumer.read_many, 1)
-        self.get = self._get
-
-    def _get(self) -> list[bytes]:
-        consumer = self._consumer
-        while not (records := consumer.read_many(1)):
-            consumer.wait(60.0)
-            if consumer.sender_gone:
-                raise EOFError
-        return records  # type: ignore[no-any-return]
+        self.poll = self._consumer.try_read
+        self.get = self._consumer.read
 
     def remove(self) -> None:
         """Unlink the ring."""

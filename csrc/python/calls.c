@@ -261,10 +261,20 @@ static void consumer_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
+/* Takes the role at the first use. 0, or -1 with an exception: of a closed handle too. */
+static int claim(PyObject *self)
+{
+    if (((ConsumerCalls *)self)->consumer)
+        return 0;
+    PyObject *handle = PyObject_CallMethod(self, "_claim", NULL);
+    Py_XDECREF(handle);
+    return handle ? 0 : -1;
+}
+
 /* A batch of at most `most` records, with its columns. Negative: the long way knows why. */
 static int64_t drain(ConsumerCalls *calls, uint64_t most, kr_batch *batch, struct kr_columns *columns)
 {
-    if (!calls->consumer || calls->careful)
+    if (calls->careful)
         return -1;
     most = most < KEPT_RECORDS ? most : KEPT_RECORDS;
     *columns = kr_split_columns(calls->columns, most);
@@ -363,7 +373,7 @@ static PyObject *read_many(PyObject *self, PyObject *const *arguments, Py_ssize_
     kr_batch batch;
     struct kr_columns columns;
     uint64_t most = how_many(arguments, given_count, names, "max_records");
-    if (!most)
+    if (!most || claim(self) < 0)
         return NULL;
     int64_t count = most > KEPT_RECORDS ? -1 : drain(calls, most, &batch, &columns);
     if (count == 0)
@@ -467,6 +477,8 @@ static PyObject *take_or(PyObject *self, take_one take, const char *long_way)
 {
     int empty;
     kr_role_info info;
+    if (claim(self) < 0)
+        return NULL;
     PyObject *found = take(self, &empty);
     if (found || PyErr_Occurred())
         return found;
@@ -518,7 +530,7 @@ static PyObject *wait_for(PyObject *self, take_one take, int64_t timeout_ns, con
     uint64_t deadline = timeout_ns > 0 ? kr_now_ns() + (uint64_t)timeout_ns : 0;
     for (;;) {
         PyObject *found = take_or(self, take, long_way);
-        if (found != Py_None || !calls->consumer)
+        if (found != Py_None)
             return found;
         uint64_t now = timeout_ns > 0 ? kr_now_ns() : 0;
         int64_t left = timeout_ns < 0 ? -1 : now < deadline ? (int64_t)(deadline - now) : 0;
@@ -559,7 +571,7 @@ static PyObject *recv_many(PyObject *self, PyObject *const *arguments, Py_ssize_
     kr_batch batch;
     struct kr_columns columns;
     uint64_t most = how_many(arguments, given_count, names, "max_events");
-    if (!most)
+    if (!most || claim(self) < 0)
         return NULL;
     int64_t count = drain(calls, most, &batch, &columns);
     kr_role_info info;

@@ -133,7 +133,7 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         return batch
 
     def _try_recv(self) -> ReplicaApply | None:
-        """``try_recv`` of markers and of events larger than the ring, at the end, and the first of all."""
+        """``try_recv`` of markers and of events larger than the ring, and at the end."""
         with self.drain(max_events=1) as batch:
             event: ReplicaApply | None = batch.owned(0) if batch.count else None
         if event is None:

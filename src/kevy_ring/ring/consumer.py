@@ -105,7 +105,7 @@ class Consumer(ConsumerCalls):
             return copies
 
     def _try_read(self) -> bytes | None:
-        """``try_read`` at the end, and the first of all."""
+        """``try_read`` at the end, and of what the core refuses."""
         records = self._read_many(1)
         if not records:
             self._raise_at_the_end()

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.inbox.overflow import Overflow, read_overflow
+from kevy_ring.ring.fault import handle_fault
+from kevy_ring.ring.lender import Lender
 from kevy_ring.ring.producer import open_producer
 from kevy_ring.ring.segment import Segment
 from kevy_ring.ring.stats import read_stats
@@ -38,6 +40,7 @@ class SendingEnd:
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
         self.area = segment.new_area()
+        self.lender = Lender(self.area, segment.capacity)
         self.producer: CData = open_producer(segment, self.area)
         self.pid = os.getpid()
         self.handles = 0
@@ -139,6 +142,9 @@ class SendingEnd:
         lib.kr_producer_close(self.producer)
         self._at_exit.cancel()
         self.segment.leave()
+        code = self.lender.end()  # a chunk that is still being written must not reach a successor's ring
+        if code < 0:
+            raise handle_fault(self.segment.name, code)
         return left
 
     def shut_when_drained(self) -> None:

@@ -12,9 +12,9 @@ from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotChunk
 from kevy_ring.inbox.batch import Batch
 from kevy_ring.inbox.codec import checked_offset
 from kevy_ring.ring.batch import Columns
-from kevy_ring.ring.borrow import Borrow
 from kevy_ring.ring.calls import ReceiverCalls, know_events
 from kevy_ring.ring.consumer import DEFAULT_SPIN_US, Consumer
+from kevy_ring.ring.lender import Lender
 from kevy_ring.ring.segment import Segment
 from kevy_ring.ring.stats import RingStats, read_stats
 
@@ -25,19 +25,22 @@ FIRST_APPLICATION_WORD = 8
 know_events(Frame, SnapshotChunk)
 
 
-class _Whole(Borrow):
+class _Whole(Lender):
     """An event that was put together from fragments: memory of its own, which may outlive its batch."""
 
     __slots__ = ()
 
     def __init__(self, record: bytes) -> None:
         self._exporter = record
-        self._root = memoryview(record)
-        self.index, self.length, self.writable = 0, len(record), False
 
-    def end(self) -> bool:
-        self._exporter = self._root = None
-        return True
+    def readable(self, index: int, length: int) -> memoryview:
+        return memoryview(self._exporter)
+
+    def address(self, index: int) -> Any:
+        return ffi.from_buffer(self._exporter)
+
+    def escaped(self) -> bool:
+        return False
 
 
 class ReplicaInboxReceiver(ReceiverCalls, Consumer):
@@ -51,7 +54,7 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         super().__init__(segment, spin_us=spin_us)
         self._assembly: bytearray | None = None  # payload of an event larger than the ring, as far as it came
         self._assembled_last: int | None = None  # position of its last fragment, once that is part of it
-        self._no_events = Batch(None, None, 0, None, None)  # of all empty drains: they allocate nothing
+        self._no_events = Batch(None, None, 0, 0)  # of all empty drains: they allocate nothing
         self._snapshots_released = 0  # SnapshotEnd events of all batches that were given back, predecessors' included
 
     @classmethod
@@ -81,7 +84,8 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         """
         handle = self._handle or self._claim()
         count = self._fill(handle, max_events, max_bytes)
-        while count and self._out.fragment:
+        out = self._out
+        while count and out.fragment:
             whole = self._take_fragment()
             if whole is not None:
                 return whole
@@ -90,15 +94,13 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
             return self._no_events
         self._assembly = self._assembled_last = None  # whole records follow: the sender of an unfinished event is gone
         self._careful = False
-        batch = Batch(self, self._columns, count, self._borrow(), self._out)
-        self._open_batch = batch
+        batch = self._open_batch = Batch(self, self._columns, count, out.more)
         return batch
 
     def _take_fragment(self) -> Batch | None:
         out, columns = self._out, self._columns
         assert columns is not None
         flags, position = out.flags, out.position
-        loan = self._borrow()
         start, length = columns.values("starts", 1)[0], columns.values("lengths", 1)[0]
         kind, offset = columns.values("kinds", 1)[0], columns.values("offsets", 1)[0]
         if flags & _FIRST:
@@ -106,18 +108,23 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
             self._careful = True
         assembly = self._assembly
         if assembly is None:
-            self._release((position + out.span) % 2**64, 0, done=True)
+            self._pass(position + out.span)
             if flags & _LAST:
                 raise EventTruncated(self.name, offset=offset)
             return None
         if position != self._assembled_last:  # else its batch was left by an exception, and it is drained again
-            assembly += loan.view()[start : start + length]
-        loan.end()
+            assembly += self._lend().readable(out.index, out.span)[start : start + length]
         if not flags & _LAST:
-            self._release((position + out.span) % 2**64, 0, done=True)
+            self._pass(position + out.span)
             return None
         self._assembled_last = position
         return self._whole(bytes(assembly), kind, offset)
+
+    def _pass(self, position: int) -> None:
+        """Give the space of a fragment back, which is no event."""
+        code = lib.kr_consumer_release(self._handle, position % 2**64, 0, True)
+        if code < 0:
+            raise self._fault(code)
 
     def _whole(self, payload: bytes, kind: int, offset: int) -> Batch:
         """The batch of one event that was larger than the ring; its last fragment is still held."""
@@ -127,9 +134,7 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
             raise CorruptRing(self.name, position=self._out.position, field="number of arguments")
         columns = Columns(1)
         ffi.memmove(columns.memory, struct.pack("<QQIIB", offset, 16, len(payload), argc, kind), 25)
-        columns.exposed = True
-        batch = Batch(self, columns, 1, _Whole(record), self._out)
-        self._open_batch = batch
+        batch = self._open_batch = Batch(self, columns, 1, self._out.more, _Whole(record))
         return batch
 
     def _try_recv(self) -> ReplicaApply | None:

@@ -2,7 +2,8 @@
 
 from kevy_ring.ring.batch import RecordBatch
 from kevy_ring.ring.consumer import Consumer
-from kevy_ring.ring.producer import Grant, Producer
+from kevy_ring.ring.grant import Grant
+from kevy_ring.ring.producer import Producer
 from kevy_ring.ring.ring import Ring
 from kevy_ring.ring.segment import Segment
 from kevy_ring.ring.stats import RingStats, RoleState, RoleStats, inspect_ring, ring_names

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from itertools import islice
+from operator import length_hint
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from kevy_ring._core import ffi
+from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, ViewsEscaped
-from kevy_ring.ring.borrow import Borrow
+from kevy_ring.ring.lender import Lender
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,25 +30,45 @@ _LAYOUT = {
 }
 _RECORD_COLUMN_BYTES = 25
 _POSITION_MASK = 2**64 - 1  # positions run free and wrap at 64 bits
+MANY = 8  # records: to iterate so many or more, taking the columns as lists is cheaper than entry by entry
+_unpack, _give_back = ffi.unpack, lib.kr_consumer_release  # called for every batch: the look-up costs
 
 
 class Columns:
     """The index of a batch: one entry per record in five arrays, filled by one call of the core.
 
-    ``exposed``: numpy views of it were handed out, so the next batch gets memory of its own.
+    The memory stays from drain to drain. ``room``: the entries of each array as it is laid out now. ``exposed``: numpy
+    views of the memory were handed out, so the next batch gets memory of its own.
     """
 
-    __slots__ = ("exposed", "memory", "room")
+    __slots__ = ("_places", "_size", "asked", "exposed", "memory", "room")
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, asked: int = 0) -> None:
         self.memory: CData = _allocate("char[]", _RECORD_COLUMN_BYTES * room)
-        self.room = room
+        self._size = room
         self.exposed = False
+        self.lay_out(room, asked)
+
+    def lay_out(self, room: int, asked: int) -> bool:
+        """Use the memory for ``room`` entries from now on, if it has them. ``asked``: how many the caller wanted."""
+        if room > self._size:
+            return False
+        self.room = room
+        self.asked = asked
+        self._places: dict[str, CData] = {}
+        return True
+
+    def place(self, column: str) -> CData:
+        """Where the entries of a column lie, for the core and to be read one by one: nobody checks their number."""
+        place = self._places.get(column)
+        if place is None:
+            before, c_type, _ = _LAYOUT[column]
+            place = self._places[column] = ffi.cast(c_type, self.memory + before * self.room)
+        return place
 
     def values(self, column: str, count: int) -> list[int]:
         """The first ``count`` entries as Python integers."""
-        before, c_type, _ = _LAYOUT[column]
-        return ffi.unpack(ffi.cast(c_type, self.memory + before * self.room), count)  # type: ignore[no-any-return]
+        return _unpack(self.place(column), count)  # type: ignore[no-any-return]
 
     def array(self, column: str, count: int) -> npt.NDArray[Any]:
         """The first ``count`` entries as a read-only numpy view of shape (count,): the core reads them back."""
@@ -70,25 +90,25 @@ class RecordBatch:
     """
 
     __slots__ = (
-        "_borrow", "_columns", "_consumer", "_cursor", "_end", "_held", "_iterating", "_left_at", "_lengths",
-        "_position", "_released", "_starts", "count", "more",
+        "_ahead", "_columns", "_consumer", "_held", "_left_at", "_lender", "_lengths", "_released", "_root", "_starts",
+        "count", "more",
     )  # fmt: skip
+    _left_at: tuple[int, int] | None
+    _lengths: Any
 
-    def __init__(self, consumer: Any, columns: Columns | None, count: int, borrow: Borrow | None, out: Any) -> None:
+    def __init__(
+        self, consumer: Any, columns: Columns | None, count: int, more: int, lender: Lender | None = None
+    ) -> None:
         self._consumer: Consumer = consumer  # None for a batch of no records, which never asks it
         self._columns = columns
-        self._borrow = borrow
-        self._position: int = out.position if count else 0
-        self._end: int = (self._position + out.span) & _POSITION_MASK if count else 0
-        self.more: bool = bool(out.more) if count else False
         self.count = count
-        self._released = 0  # records whose space was given back
+        self.more = more != 0
+        self._lender = lender  # None: the consumer's, once it is needed
+        self._root: memoryview | None = None  # all views come from it: there are none while it is not there
         self._held = count > 0
-        self._cursor = 0
-        self._iterating = False
-        self._left_at: tuple[int, int] | None = None
-        self._starts: list[int] | None = None
-        self._lengths: list[int] | None = None
+        self._released = 0  # records whose space was given back
+        self._ahead: Any = None  # the numbers of the records that an iteration has not reached, as an iterator
+        self._starts: Any = None  # with _lengths: where the records lie, as lists or as columns in memory
 
     def __len__(self) -> int:
         return self.count
@@ -122,26 +142,43 @@ class RecordBatch:
     @property
     def buffer(self) -> memoryview:
         """All records of the batch with their headers and padding, as one read-only memoryview."""
-        if self._borrow is None:
+        if self._columns is None:
             return memoryview(b"")
+        return self._root or self._view()
+
+    def _view(self) -> memoryview:
+        """The loan as one view: made when it is first asked for."""
+        lender = self._lender or self._lent()
+        out = self._consumer._out  # of this batch, as long as it is held
+        root = self._root = lender.readable(out.index, out.span)
+        return root
+
+    def _lent(self) -> Lender:
         if not self._held:
             raise ClosedError(self._consumer.name, "released")
-        return self._borrow.view()
+        lender = self._lender
+        if lender is None:
+            lender = self._lender = self._consumer._lend()
+        return lender
 
     def _payload(self, i: int) -> memoryview:
-        starts, lengths = self._starts, self._lengths
-        if starts is None or lengths is None:
-            starts = self._starts = self._column("starts")
-            lengths = self._lengths = self._column("lengths")
-        if not self._held:
-            raise ClosedError(self._consumer.name, "released")
+        root = self._root or self._view()  # or it raises: of a batch that is released no column is read
+        starts = self._starts
+        if starts is None:
+            columns: Any = self._columns
+            starts = self._starts = columns.place("starts")
+            self._lengths = columns.place("lengths")
         start = starts[i]
-        return self._borrow.view()[start : start + lengths[i]]  # type: ignore[union-attr]
+        return root[start : start + self._lengths[i]]
 
-    def __getitem__(self, i: int) -> Any:
+    def _index(self, i: int) -> int:
+        """The number of a record from 0 on, of one that may be counted from the end."""
         if not -self.count <= i < self.count:
             raise IndexError("batch index out of range")
-        return self._payload(i % self.count)
+        return i % self.count
+
+    def __getitem__(self, i: int) -> Any:
+        return self._payload(i if 0 <= i < self.count else self._index(i))
 
     def copies(self) -> list[bytes]:
         """The payloads as bytes of their own."""
@@ -152,24 +189,37 @@ class RecordBatch:
         return [copy[start : start + length] for start, length in ends]
 
     def __iter__(self) -> Iterator[Any]:
-        return self._iterate(map(self._payload, range(self.count)))
+        ahead = self._unreleased()
+        if self.count >= MANY:
+            self._starts, self._lengths = self._column("starts"), self._column("lengths")
+        return self._iterate(map(self._payload, ahead), ahead)
 
-    def _iterate(self, records: Iterator[Any]) -> Iterator[Any]:
-        """Yield all records that are not released, and keep where the iteration stands."""
-        self._iterating = True
+    def _unreleased(self) -> Iterator[int]:
+        """The numbers of the records whose space was not given back."""
+        if self.count and not self._held:
+            raise ClosedError(self._consumer.name, "released")
+        return iter(range(self._released, self.count))
+
+    def _iterate(self, records: Iterator[Any], ahead: Iterator[int]) -> Iterator[Any]:
+        """Yield ``records``, which are made of the numbers in ``ahead``: those tell where the iteration stands."""
+        self._ahead, self._left_at = ahead, None
         try:
-            for i, record in enumerate(islice(records, self._released, None), self._released):
-                self._cursor = i
-                yield record
+            yield from records
         except GeneratorExit:
             # The loop was left early: by an exception, or by `break`. Where it was left tells which, see __exit__.
             frame = sys._getframe(1)
             self._left_at = (id(frame), frame.f_lasti)
             raise
-        self._iterating = False
+        self._ahead = None
 
-    def _ended(self) -> None:
+    def _reached(self) -> int:
+        """The records up to and with the one that the iteration stands at."""
+        return self.count - length_hint(self._ahead)
+
+    def _end(self) -> None:
         """Nothing of the batch is held any more."""
+        self._held = False
+        self._lender = None
 
     def _drop_views(self) -> None:
         """Let go of views that the batch itself keeps for later use."""
@@ -180,39 +230,55 @@ class RecordBatch:
         Raises :class:`ViewsEscaped` while any view into the batch is kept: then nothing is released. Releasing
         what is released already does nothing.
         """
-        upto = self.count if upto is None else upto
-        if not 0 <= upto <= self.count:
+        if upto is None:
+            upto = self.count
+        elif not 0 <= upto <= self.count:
             raise ValueError(f"release of {upto} records of a batch of {self.count}")
-        if not self._held or (upto <= self._released and upto != self.count):
-            return
-        borrow = self._borrow
+        if self._held and (upto > self._released or upto == self.count):
+            if self._root is not None:
+                self._recall()
+            self._give_back(upto, upto == self.count)
+
+    def _recall(self) -> None:
+        """End the loan, or raise :class:`ViewsEscaped`: then it goes on."""
         self._drop_views()
-        if borrow is not None and not borrow.end():
-            raise ViewsEscaped(self._consumer.name, held=borrow.length)
-        self._give_back(upto, done=upto == self.count)
-        if self._held and borrow is not None:
-            self._borrow = self._consumer._reborrow(borrow)
+        self._root = None
+        if self._lender.escaped():  # type: ignore[union-attr]
+            raise ViewsEscaped(self._consumer.name, held=len(self._view()))
+
+    def _cut_off(self, *, go_on: bool) -> None:
+        """End the loan whoever holds views of it: those get a private copy."""
+        if self._root is None:
+            return
+        self._drop_views()
+        self._root = None
+        if self._lent().escaped():
+            self._consumer._freeze(go_on=go_on)
 
     def _end_of(self, upto: int) -> int:
         """The position behind the first ``upto`` records."""
-        if upto == 0:
-            return self._position
+        out = self._consumer._out
         if upto == self.count:
-            return self._end
+            return (out.position + out.span) & _POSITION_MASK  # type: ignore[no-any-return]
+        if upto == 0:
+            return out.position  # type: ignore[no-any-return]
         start, length = self._column("starts")[upto - 1], self._column("lengths")[upto - 1]
-        return (self._position + ((start + length + 7) & ~7)) & _POSITION_MASK
+        return (out.position + ((start + length + 7) & ~7)) & _POSITION_MASK  # type: ignore[no-any-return]
 
-    def _give_back(self, upto: int, *, done: bool, drop_rest: bool = False) -> None:
-        position, records = self._end_of(upto), upto - self._released
-        self._consumer._release(position, records, done=done or drop_rest)
+    def _give_back(self, upto: int, done: bool) -> None:
+        """Give back what lies before record ``upto``. ``done``: the batch is over, whatever lies behind."""
+        consumer = self._consumer
+        code = _give_back(consumer._handle, self._end_of(upto), upto - self._released, done)
+        if code < 0:
+            raise consumer._fault(code)
         self._released = upto
-        if done or drop_rest:
-            self._held = False
-            self._ended()
+        if done:
+            consumer._open_batch = None
+            self._end()
 
     def _left_inside(self, tb: TracebackType | None) -> bool:
         """Whether the exception came from inside the iteration, not from behind a `break`."""
-        if not self._iterating:
+        if self._ahead is None:
             return False
         if self._left_at is None:
             return True
@@ -231,18 +297,14 @@ class RecordBatch:
             return
         if not self._held or self._consumer._closed:
             return
-        upto = self._cursor if self._left_inside(tb) else self._released
+        upto = self._reached() - 1 if self._left_inside(tb) else self._released
         # The traceback itself may hold views of the record that failed. They get a private copy, so that the
         # error of the application is the one that is seen and the ring goes on.
-        self._drop_views()
-        if self._borrow is not None and not self._borrow.end():
-            self._consumer._freeze(self._borrow, go_on=True)
-        self._give_back(max(upto, self._released), done=False, drop_rest=True)
+        self._cut_off(go_on=True)
+        self._give_back(max(upto, self._released), True)
 
     def _abandon(self) -> None:
         """The consumer closes: nothing is released, and escaped views keep their bytes."""
-        self._drop_views()
-        if self._held and self._borrow is not None and not self._borrow.end():
-            self._consumer._freeze(self._borrow, go_on=False)
-        self._held = False
-        self._ended()
+        if self._held:
+            self._cut_off(go_on=False)
+        self._end()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, KevyRingError, RecvError
 from kevy_ring.ring.batch import Columns, RecordBatch
-from kevy_ring.ring.borrow import Borrow
 from kevy_ring.ring.calls import ConsumerCalls, address_of
 from kevy_ring.ring.fault import consumer_fault, role_failure
+from kevy_ring.ring.lender import Lender
 from kevy_ring.ring.segment import Segment
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NO_LIMIT = 2**64 - 1
 DEFAULT_SPIN_US = 30.0
+_drain = lib.kr_consumer_drain  # called for every batch: the look-up costs
 
 
 def nanoseconds(deadline: float | None) -> int:
@@ -43,7 +44,8 @@ class Consumer(ConsumerCalls):
         self._closed = False
         self._open_batch: RecordBatch | None = None
         self._columns: Columns | None = None
-        self._nothing = RecordBatch(None, None, 0, None, None)  # of all empty drains: they allocate nothing
+        self._lender: Lender | None = None  # of the area, once a view of it was asked for
+        self._nothing = RecordBatch(None, None, 0, 0)  # of all empty drains: they allocate nothing
         self._out = ffi.new("kr_batch *")
 
     def _claim(self) -> CData:
@@ -65,23 +67,35 @@ class Consumer(ConsumerCalls):
 
     def _fill(self, handle: CData, max_records: int, max_bytes: int | None) -> int:
         """One call of the core: the columns of the next batch. Returns how many records."""
-        if max_records < 1 or (max_bytes is not None and max_bytes < 1):
-            raise ValueError("a drain takes at least one record and one byte")
-        max_records = min(max_records, self._segment.capacity // 16)
         columns = self._columns
-        if columns is None or columns.exposed or columns.room != max_records:
-            columns = self._columns = Columns(max_records)
-        limit = NO_LIMIT if max_bytes is None else min(max_bytes, NO_LIMIT)
-        count: int = lib.kr_consumer_drain(handle, max_records, limit, columns.memory, self._out)
+        if columns is None or columns.asked != max_records or columns.exposed:
+            columns = self._columns_for(max_records)
+        limit = NO_LIMIT
+        if max_bytes is not None:
+            if max_bytes < 1:
+                raise ValueError("a drain takes at least one byte")
+            limit = min(max_bytes, NO_LIMIT)
+        count: int = _drain(handle, columns.room, limit, columns.memory, self._out)
         if count < 0:
             raise self._fault(count)
         return count
 
-    def _borrow(self) -> Borrow:
-        return Borrow(self._area, self._segment.capacity, self._out.index, self._out.span)
+    def _columns_for(self, max_records: int) -> Columns:
+        if max_records < 1:
+            raise ValueError("a drain takes at least one record")
+        columns = self._columns
+        if columns is not None and self._open_batch is not None:
+            return columns  # the open batch reads them, and because of it the core refuses this drain
+        room = min(max_records, self._segment.capacity // 16)
+        if columns is None or columns.exposed or not columns.lay_out(room, max_records):
+            columns = self._columns = Columns(room, max_records)
+        return columns
 
-    def _reborrow(self, borrow: Borrow) -> Borrow:
-        return Borrow(self._area, self._segment.capacity, borrow.index, borrow.length)
+    def _lend(self) -> Lender:
+        lender = self._lender
+        if lender is None:
+            lender = self._lender = Lender(self._area, self._segment.capacity)
+        return lender
 
     def drain(self, max_records: int = 1024, max_bytes: int | None = None) -> RecordBatch:
         """Take up to ``max_records`` records of together at most ``max_bytes`` (but at least one). Never waits.
@@ -93,9 +107,7 @@ class Consumer(ConsumerCalls):
         count = self._fill(handle, max_records, max_bytes)
         if not count:
             return self._nothing
-        assert self._columns is not None
-        batch = RecordBatch(self, self._columns, count, self._borrow(), self._out)
-        self._open_batch = batch
+        batch = self._open_batch = RecordBatch(self, self._columns, count, self._out.more)
         return batch
 
     def _read_many(self, max_records: int) -> list[bytes]:
@@ -157,20 +169,13 @@ class Consumer(ConsumerCalls):
             raise self._fault(code)
         return code
 
-    def _release(self, position: int, records: int, *, done: bool) -> None:
-        code = lib.kr_consumer_release(self._handle, position, records, done)
-        if code < 0:
-            raise self._fault(code)
-        if done:
-            self._open_batch = None
-
-    def _freeze(self, borrow: Borrow, *, go_on: bool) -> None:
-        """Give the escaped views of a loan a private copy of its bytes, and the ring a new mapping."""
+    def _freeze(self, *, go_on: bool) -> None:
+        """Give the escaped views of the loan a private copy of its bytes, and the ring a new mapping."""
         fresh = self._segment.new_area() if go_on else None
-        code = lib.kr_area_freeze(self._area, borrow.index, borrow.length)
+        code = self._lend().cut_off()
         if code < 0:
             raise self._fault(code)
-        self._area = fresh
+        self._area, self._lender = fresh, None
         if fresh is not None:
             lib.kr_consumer_rebase(self._handle, fresh)
 
@@ -189,7 +194,7 @@ class Consumer(ConsumerCalls):
             if batch is not None:
                 batch._abandon()
             lib.kr_consumer_close(handle)
-        self._area = None
+        self._area = self._lender = None
         self._segment.leave()
 
     def __enter__(self) -> Consumer:

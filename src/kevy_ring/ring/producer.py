@@ -9,17 +9,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kevy_ring._core import ffi, lib
-from kevy_ring.errors import ClosedError, KevyRingError, SendError, ViewsEscaped
+from kevy_ring.errors import ClosedError, KevyRingError, SendError
 from kevy_ring.events import BytesLike
-from kevy_ring.ring.borrow import Borrow
 from kevy_ring.ring.calls import ProducerCalls, address_of
 from kevy_ring.ring.fault import handle_fault, role_failure
+from kevy_ring.ring.grant import Grant
+from kevy_ring.ring.lender import Lender
 from kevy_ring.ring.segment import Segment
 
 if TYPE_CHECKING:
     from kevy_ring._core import CData
 
 FULL: int = lib.KR_RESERVE_FULL
+_reserve = lib.kr_producer_reserve  # called for every record: the look-up costs
 
 
 def open_producer(segment: Segment, area: CData) -> CData:
@@ -49,54 +51,6 @@ def joined_lengths(records: Sequence[BytesLike]) -> tuple[bytes, list[int]]:
     return joined, lengths
 
 
-class Grant:
-    """Writable space in the ring for one record. ``view`` is a writable memoryview of the bytes asked for."""
-
-    def __init__(self, producer: Producer, index: int, length: int) -> None:
-        self._producer = producer
-        self._borrow = Borrow(producer._area, producer._segment.capacity, index, length, writable=True)
-        self._open = True
-        self.view = self._borrow.view()
-
-    def commit(self, length: int) -> None:
-        """Make a record of the first ``length`` bytes. It is seen at the next publish.
-
-        Raises ``ValueError`` for a length beyond the grant, :class:`ViewsEscaped` while views of it are kept, and
-        :class:`ClosedError` when the grant was committed or aborted before.
-        """
-        if not self._open:
-            raise ClosedError(self._producer.name, "released")
-        if not 0 <= length <= self._borrow.length:
-            raise ValueError(f"commit of {length} bytes into a grant of {self._borrow.length}")
-        self._let_go()
-        code = lib.kr_producer_commit(self._producer._handle, length)
-        if code < 0:
-            raise self._producer._fault(code)
-
-    def abort(self) -> None:
-        """Give the space back unwritten."""
-        if self._open:
-            self._let_go()
-            lib.kr_producer_abort(self._producer._handle)
-
-    def _let_go(self) -> None:
-        self.view = memoryview(b"")
-        if not self._borrow.end():
-            self.view = self._borrow.view()
-            raise ViewsEscaped(self._producer.name, held=self._borrow.length)
-        self._open = False
-
-    def __enter__(self) -> Grant:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        if kind is None or self._borrow.ended:
-            self.abort()
-        elif self._open:
-            self._open = False
-            lib.kr_producer_abort(self._producer._handle)
-
-
 class Producer(ProducerCalls):
     """The one writer of a ring. Made by :meth:`Ring.producer`.
 
@@ -110,6 +64,7 @@ class Producer(ProducerCalls):
         self.name = segment.name
         self._area: Any = None
         self._handle: Any = None
+        self._lender: Lender | None = None  # of the area, once a grant was asked for
         self._closed = False
 
     def _claim(self) -> CData:
@@ -172,12 +127,15 @@ class Producer(ProducerCalls):
         One grant at a time. ``ValueError``: larger than the ring.
         """
         handle = self._handle or self._claim()
-        index = lib.kr_producer_reserve(handle, length)
-        if index == FULL:
-            return None
+        index = _reserve(handle, length)
         if index < 0:
+            if index == FULL:
+                return None
             raise self._fault(index)
-        return Grant(self, index, length)
+        lender = self._lender
+        if lender is None:
+            lender = self._lender = Lender(self._area, self._segment.capacity)
+        return Grant(self, lender, index, length)
 
     def publish(self) -> None:
         """Reveal all committed records to the consumer with one store."""
@@ -216,7 +174,10 @@ class Producer(ProducerCalls):
         return code in (lib.KR_E_PEER_CLOSED, lib.KR_E_PEER_DEAD)
 
     def close(self) -> None:
-        """Publish what is committed and give the role up; the consumer sees the end after the last record."""
+        """Publish what is committed and give the role up; the consumer sees the end after the last record.
+
+        Views of a grant that is still open keep their bytes, and reach the ring no more.
+        """
         if not self._closed:
             if self._handle is None and self._segment.closes_unused_roles:
                 with contextlib.suppress(KevyRingError):
@@ -226,7 +187,12 @@ class Producer(ProducerCalls):
             self._bind(None, 0)
             if handle is not None:
                 lib.kr_producer_close(handle)
+            lender, self._lender = self._lender, None
+            self._area = None
             self._segment.leave()
+            # Not before the role is given up: another thread may be writing a record, which belongs in the ring.
+            if lender is not None and (code := lender.end()) < 0:
+                raise handle_fault(self.name, code)
 
     def __enter__(self) -> Producer:
         return self

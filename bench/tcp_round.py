@@ -28,7 +28,7 @@ from kevy_ring.shard.shard import Shard
 from kevy_ring.shard.sinks.null import NullSink
 
 _CAPACITY = 8 << 20
-_RECEIVE_BYTES = 256 << 10
+_RECEIVE_BYTES = 512 << 10
 _PAGE = 4096
 _DEADLINE_S = 60.0
 _ASK = b"*5\r\n$9\r\nREPLICATE\r\n$4\r\nFROM\r\n$1\r\n0\r\n$2\r\nID\r\n$4\r\nbare\r\n"

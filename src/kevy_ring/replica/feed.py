@@ -18,7 +18,8 @@ from kevy_ring.replica.link_words import LinkWords
 from kevy_ring.replica.protocol import ReplicationProtocol
 from kevy_ring.replica.stop import StopSignal
 
-RECEIVE_BYTES = 256 << 10
+# Measured: fewer calls for each byte than with half of it, and twice as much no longer lies in the cache.
+RECEIVE_BYTES = 512 << 10
 # A frame that is still unfinished at this size is put together by the protocol module, which holds it outside of the
 # receive buffer; shorter ones wait in the buffer for the rest and are scanned once.
 UNFINISHED_LIMIT = RECEIVE_BYTES // 2

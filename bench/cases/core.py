@@ -57,5 +57,9 @@ def contenders(quick: bool) -> list[Contender]:
             for program, (name, rival_note) in _RIVALS.items():
                 found.append(native_contender(name, variant, program, timed, verified, note=rival_note))
             copied = (size, count, RING_BYTES)
-            found.append(native_contender("memcpy", variant, "core_memcpy", copied, note="one thread, nobody reads it"))
+            found.append(
+                native_contender(
+                    "memcpy", variant, "core_memcpy", copied, note="one thread, nobody reads it", is_bound=True
+                )
+            )
     return found

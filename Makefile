@@ -2,6 +2,7 @@
 # make test    build everything and run all tests
 # make lint    ruff and mypy
 # make bench   the benchmarks
+# make torture kill -9 at random under load, and compare what is left (TORTURE="--minutes 5 --seed 7")
 # make clean   remove all that these made
 # Each makes the virtual environment in .venv that it needs. PYTHON=python3.12 chooses another interpreter.
 
@@ -12,7 +13,7 @@ BUILT_FROM := pyproject.toml setup.py $(wildcard csrc/*.c csrc/*.h csrc/python/*
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint bench clean
+.PHONY: run test lint bench torture clean
 
 run: $(VENV)/for-run
 	@$(BIN)/kevy-ring ingest
@@ -24,6 +25,9 @@ lint: $(VENV)/for-work
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+torture: $(VENV)/for-work
+	@$(BIN)/python tests/torture.py $(TORTURE)
 
 # An environment of its own, .venv-bench. BENCH="CASE ... --quick" chooses what is run.
 bench: $(BIN)/python

@@ -23,6 +23,7 @@ SOURCES = [
     "scan.c",
     "columns.c",
     "pieces.c",
+    "resume.c",
     "python/calls.c",
 ]
 

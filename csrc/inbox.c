@@ -67,6 +67,7 @@ void kr_placed(struct kr_producer *producer, uint64_t length, int in_ring)
         kr_overflow_appended(producer, kr_record_span(length), 1);
         return;
     }
+    kr_resume_note(&producer->resume, kr_producer_at(producer, producer->staged));
     producer->staged += kr_record_span(length);
     producer->staged_events++;
 }

@@ -102,6 +102,17 @@ typedef struct {
     uint64_t events, bytes, peak_bytes, oldest_ns, now_ns;
 } kr_overflow_info;
 
+#define KR_RESUME_FLAG_KNOWN 1          /* the offset is that of the last event published */
+#define KR_RESUME_FLAG_AFTER_SNAPSHOT 2 /* which is a SnapshotEnd */
+#define KR_RESUME_FLAG_IN_SNAPSHOT 4
+
+typedef struct {
+    uint64_t offset, db;
+    uint64_t snapshots; /* SnapshotEnds published since the ring was made */
+    uint32_t flags;
+    char upstream_id[64]; /* not ended by a zero where it is full; all zero: not known */
+} kr_resume_point;
+
 /* Segments. kr_map_create expects an empty shared-memory object of that name. */
 uint64_t kr_page_bytes(void);
 kr_map *kr_map_create(const char *name, uint64_t capacity, kr_failure *why);
@@ -110,7 +121,9 @@ kr_map *kr_map_duplicate(kr_map *map, kr_failure *why);
 void kr_map_close(kr_map *map);
 uint64_t kr_map_capacity(kr_map *map);
 void kr_map_stats(kr_map *map, kr_stats *out);
+void kr_map_adopt(kr_map *map); /* this process is responsible for the ring from now on, as its creator was */
 void kr_map_preset(kr_map *map, uint64_t position);
+void kr_map_resume(kr_map *map, kr_resume_point *out);
 int kr_unlink_doorbells(const char *name);
 uint64_t kr_process_start(uint32_t pid);
 int kr_process_alive(uint32_t pid, uint64_t start);
@@ -142,6 +155,7 @@ int kr_send_plain(kr_producer *producer, uint32_t kind, uint64_t offset, const c
 int kr_send_many(kr_producer *producer, uint64_t count, const uint8_t *kinds, const uint64_t *offsets, const uint32_t *argcs,
                  const char *joined, uint64_t total, const uint32_t *lengths, uint64_t length_count, uint64_t *accepted);
 int kr_commit_chunk(kr_producer *producer, uint64_t length);
+int kr_producer_set_upstream(kr_producer *producer, const char *id, uint64_t length, uint64_t db);
 int kr_pump(kr_producer *producer, int64_t timeout_ns);
 void kr_overflow_read(kr_producer *producer, kr_overflow_info *out);
 int kr_overflow_marks(kr_producer *producer, uint64_t high, uint64_t low);

@@ -146,6 +146,7 @@ static void move_fragment(struct kr_producer *producer)
     overflow->fragment_done = done + length;
     if (length == left) {
         producer->staged_events++;
+        kr_resume_note(&producer->resume, from);
         overflow->fragment_done = 0;
         taken(producer, kr_record_span(whole->length), 1);
     }
@@ -174,6 +175,7 @@ static uint64_t move_step(struct kr_producer *producer)
         uint64_t next = kr_record_span(length_at(from + span));
         if (events && span + next > limit)
             break;
+        kr_resume_note(&producer->resume, from + span);
         span += next;
         events++;
         if (span >= limit)

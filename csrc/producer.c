@@ -72,6 +72,7 @@ void kr_producer_publish_locked(struct kr_producer *producer)
     store_relaxed(&header->bytes_in, producer->bytes_in);
     store_relaxed(&header->publishes, ++producer->publishes);
     producer->tail = producer->staged;
+    kr_resume_write(&producer->resume, header, producer->tail, !producer->overflow.events);
     /* As a release it pairs with the acquire load of tail in kr_consumer_drain(): all bytes of all committed
      * records are visible before the position that reveals them. As seq_cst it stands before the load of the
      * request: either the sleeper sees this tail, or this side sees its request. */
@@ -111,6 +112,7 @@ kr_producer *kr_producer_open(kr_map *map, char *area, kr_failure *why)
         free(producer);
         return NULL;
     }
+    kr_resume_find(&producer->resume, header, producer->tail);
     producer->space_request = load_relaxed(&header->space_request);
     producer->events_in = load_relaxed(&header->events_in);
     producer->bytes_in = load_relaxed(&header->bytes_in);
@@ -119,6 +121,7 @@ kr_producer *kr_producer_open(kr_map *map, char *area, kr_failure *why)
     producer->data_wakes = load_relaxed(&header->data_wakes);
     /* A parked consumer learns of its new peer, and a predecessor that died between byte and reply is mended. */
     ring_data_bell(producer, load_seq_cst(&header->data_request));
+    kr_overflow_publish_gauges(producer); /* what waited behind the ring went with the predecessor */
     kr_map_hold(map);
     return producer;
 }

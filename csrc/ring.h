@@ -57,6 +57,22 @@ struct kr_overflow {
     int above;              /* the high mark was crossed and the low one not yet */
 };
 
+#define KR_RESUME_KNOWN 1u          /* the offset is that of an event */
+#define KR_RESUME_AFTER_SNAPSHOT 2u /* of a SnapshotEnd */
+#define KR_RESUME_IN_SNAPSHOT 4u    /* a snapshot has begun and not ended: nothing can be gone on from */
+#define KR_RESUME_SNAPSHOT 256u     /* from this bit on: how many SnapshotEnds were published */
+#define KR_RESUME_SNAPSHOTS (~(uint64_t)(KR_RESUME_SNAPSHOT - 1))
+#define KR_RESUME_ID_WORDS 8
+
+/* What the staged records stand for in the upstream's stream; resume.c. */
+struct kr_resume {
+    uint64_t offset, flags, db;
+    uint64_t id[KR_RESUME_ID_WORDS];
+    uint64_t next_id[KR_RESUME_ID_WORDS];
+    unsigned turn; /* the slot that is written next */
+    int id_waits;  /* next_id holds from the moment on at which nothing waits behind the ring */
+};
+
 struct kr_producer {
     pthread_mutex_t lock;
     struct kr_map *map;
@@ -78,6 +94,7 @@ struct kr_producer {
     struct kr_role role;
     struct kr_peer peer;
     struct kr_overflow overflow;
+    struct kr_resume resume;
 };
 
 struct kr_consumer {
@@ -220,6 +237,32 @@ static inline void kr_record_pad(char *at, uint64_t length)
 char *kr_place(struct kr_producer *producer, uint64_t span, int *in_ring);
 void kr_placed(struct kr_producer *producer, uint64_t length, int in_ring);
 int kr_finish(struct kr_producer *producer);
+
+/* resume.c, under the producer's lock */
+void kr_resume_note_rare(struct kr_resume *resume, const char *at);
+void kr_resume_write(struct kr_resume *resume, struct kr_header *header, uint64_t tail, int drained);
+void kr_resume_find(struct kr_resume *resume, const struct kr_header *header, uint64_t tail);
+
+/* A frame that is known to select no database. */
+static inline void kr_resume_frame(struct kr_resume *resume, uint64_t offset)
+{
+    resume->offset = offset;
+    resume->flags = (resume->flags & KR_RESUME_SNAPSHOTS) | KR_RESUME_KNOWN;
+}
+
+/* The payload of SELECT and a number of one to ten digits has so many bytes: a frame of any other length is none. */
+#define KR_SELECT_BYTES_MIN 19u
+#define KR_SELECT_BYTES_MAX 28u
+
+/* An event's record is staged: its header, and its payload, lie at `at`. */
+static inline void kr_resume_note(struct kr_resume *resume, const char *at)
+{
+    const struct kr_record *record = (const struct kr_record *)(const void *)at;
+    if (record->kind == 4 && record->length - KR_SELECT_BYTES_MIN > KR_SELECT_BYTES_MAX - KR_SELECT_BYTES_MIN)
+        kr_resume_frame(resume, record->offset);
+    else
+        kr_resume_note_rare(resume, at);
+}
 
 /* plain_run.c */
 uint64_t kr_take_plain(const char *records, uint64_t bytes, uint64_t limit, uint64_t most, struct kr_columns to, uint64_t *span, uint32_t *frames);

@@ -226,6 +226,7 @@ static inline const char *plain_frame(struct kr_producer *producer, const char *
     *offset = head ? head->offset : *offset + (uint64_t)(from - frame);
     kr_record_header(at, length, KIND_FRAME, 0, *offset);
     kr_clear_padding(at, length);
+    kr_resume_frame(&producer->resume, *offset);
     producer->staged += span;
     producer->staged_events++;
     if (most > AHEAD_BYTES + span)

@@ -268,6 +268,14 @@ int kr_area_freeze(char *area, uint64_t index, uint64_t span)
     return 0;
 }
 
+/* The creator's fields tell who is responsible; they are written by one process at a time, which holds no role yet. */
+void kr_map_adopt(kr_map *map)
+{
+    struct kr_header *header = map->header;
+    header->creator_pid = (uint32_t)getpid();
+    header->creator_start = kr_process_start(header->creator_pid);
+}
+
 /* Both positions at once, for a new ring that nobody uses yet: tests start near the wrap of 64 bits. */
 void kr_map_preset(kr_map *map, uint64_t position)
 {

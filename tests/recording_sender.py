@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from kevy_ring import ReplicaInboxReceiver, ReplicaInboxSender, replica_inbox_pair
 from kevy_ring.errors import SendError
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
-from kevy_ring.inbox import FrameRun, FrameScanner
+from kevy_ring.inbox import FrameRun, FrameScanner, Overflow
 from kevy_ring.replica.link_words import LinkWord
 
 DEADLINE_S = 20.0
@@ -38,7 +38,9 @@ class RecordingSender:
         self.applied_offset: int | None = None
         self.loading = False
         self.receiver_gone = False
+        self.overflow = Overflow(0, 0, 0, 0.0)
         self.words: dict[int, int] = {}
+        self.upstreams: list[tuple[str, int]] = []  # the histories that were named, with the database at their start
         self._changed = threading.Condition()
         self._ring: tuple[ReplicaInboxSender, ReplicaInboxReceiver] | None = None
 
@@ -75,6 +77,9 @@ class RecordingSender:
             self.applied_offset = event.ack_offset - 1 if event.ack_offset else None
         elif isinstance(event, Frame) and self.applies:
             self.applied_offset = event.offset
+
+    def set_upstream(self, upstream_id: str, db: int) -> None:
+        self.upstreams.append((upstream_id, db))
 
     def set_word(self, index: int, value: int) -> None:
         with self._changed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from kevy_ring.cli.view import View, choose_view
 from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
 
 _EMBEDDED_SHARDS = 2
+_RING_PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,23}")
 _HELP = """Follow upstreams into shard processes.
 
 \b
@@ -46,7 +48,18 @@ Exit code: 0 done (and verified, where asked for), 1 something is wrong, 2 bad u
 @click.option(
     "--sink",
     metavar="SINK",
-    help="memory, null, jsonl:DIR, redis://HOST:PORT[/{shard}], python:MODULE:CALLABLE.  [memory]",
+    help="memory, null, jsonl:DIR, sqlite:FILE, redis://HOST:PORT[/{shard}], python:MODULE:CALLABLE.  [memory]",
+)
+@click.option(
+    "--name",
+    metavar="PREFIX",
+    help="Name the rings PREFIX-0, ... and keep them at exit: the next run with this name goes on where this one ended "
+    "(jsonl and sqlite).",
+)
+@click.option(
+    "--overflow-limit",
+    type=ByteSize(),
+    help="Stop reading from an upstream while more than this waits behind a ring, until half of it is gone.  [off]",
 )
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), metavar="S", help="End after S seconds.")
 @click.option("--until-caught-up", is_flag=True, help="End when all that the upstream has is applied, for a second.")
@@ -74,6 +87,8 @@ def ingest(
     shards: int | None,
     capacity: int,
     sink: str | None,
+    name: str | None,
+    overflow_limit: int | None,
     duration: float | None,
     until_caught_up: bool,
     verify: bool,
@@ -87,11 +102,15 @@ def ingest(
         raise click.UsageError("--duration and --until-caught-up exclude each other")
     with _ended_in_order():
         if not urls:
+            if name is not None:
+                raise click.UsageError("--name is for a URL to follow: the embedded upstream ends with the command")
             if data_urls:
                 raise click.UsageError("--data-url is for a URL to follow: the embedded upstream knows its keys")
             embedded = Embedded(shards or _EMBEDDED_SHARDS, keys, ops, capacity, sink, duration, verify)
             return _end(*run_embedded(embedded, lambda: choose_view(as_json=as_json)))
         upstreams = _upstreams(urls, data_urls, shards)
+        if name is not None and not _RING_PREFIX.fullmatch(name):
+            raise click.UsageError("--name has 1 to 24 letters, digits, dots, dashes or underscores, no dot first")
         streams = sum((shards or 1) if upstream.kind == "kevy" else 1 for upstream in upstreams)
         chosen = sink or "memory"
         compare = comparison_of(upstreams, data_urls, chosen, shards or 1, streams) if verify else None
@@ -100,7 +119,7 @@ def ingest(
         goal = _goal(duration, until_caught_up=until_caught_up or verify)
         replication = Replication(
             urls, chosen, goal, view, shards=shards or 1, streams=streams, capacity=capacity, compare=compare,
-            protocol=protocol,
+            protocol=protocol, ring_prefix=name, overflow_limit=overflow_limit,
         )  # fmt: skip
         _title(view, upstreams, chosen, goal, streams=streams, capacity=capacity, verify=verify)
         outcome = replication.run()

@@ -20,6 +20,7 @@ from kevy_ring.replica.fleet import Fleet, FleetEnd, FleetEvent, FleetEventKind
 from kevy_ring.replica.link_words import LinkState
 from kevy_ring.shard.shard_line import ShardLines, ShardUnheard
 from kevy_ring.shard.shard_process import FAILED, STACK, ShardProcess
+from kevy_ring.shard.sinks.sink import is_resumable
 
 TICK_S = 0.1
 #: A run that somebody waits for gives up when one process has been replaced this often.
@@ -64,6 +65,8 @@ class Replication:
         capacity: int,
         compare: Comparison | None = None,
         protocol: str = "auto",
+        ring_prefix: str | None = None,
+        overflow_limit: int | None = None,
     ) -> None:
         self._name = name
         self._sink = sink
@@ -78,6 +81,7 @@ class Replication:
         self._failures: dict[int, str] = {}
         self._stacks: set[str] = set()
         self._trouble: dict[int, str] = {}
+        self._replaced: set[int] = set()  # shards of which a process died, and whose stream does not flow yet
         self._told: dict[int, tuple[str, float]] = {}
         self._comparison: Verification | DigestComparison | None = None
         self._problems: list[str] = []
@@ -89,6 +93,10 @@ class Replication:
             protocol=protocol,
             on_event=self._happened,
             close_timeout_s=DRAIN_S,
+            name_prefix=ring_prefix,
+            resumable=is_resumable(sink),
+            keep_rings=ring_prefix is not None,
+            overflow_limit=overflow_limit,
         )
 
     def run(self) -> Outcome:
@@ -176,6 +184,11 @@ class Replication:
         text = without_secrets(str(event))
         if event.kind is FleetEventKind.EXITED and (event.exit_code or not event.expected):
             self._view.note(text, is_bad=True)
+            self._replaced.add(event.shard)
+        elif event.kind is FleetEventKind.SYNCED:
+            if event.shard in self._replaced:
+                self._replaced.remove(event.shard)
+                self._view.note(text)
         elif event.kind is FleetEventKind.LINK and event.link_state in _TROUBLE:
             self._trouble[event.shard] = event.text
             said, at = self._told.get(event.shard, ("", 0.0))

@@ -6,6 +6,7 @@ from kevy_ring.inbox.codec import encode_record
 from kevy_ring.inbox.frame_run import FrameRun, FrameScanner, ScanEnd
 from kevy_ring.inbox.overflow import Overflow
 from kevy_ring.inbox.pair import replica_inbox_pair, replica_inbox_pairs
+from kevy_ring.inbox.published import Published, published_in
 from kevy_ring.inbox.receiver import ReplicaInboxReceiver
 from kevy_ring.inbox.sender import ReplicaInboxSender
 
@@ -15,10 +16,12 @@ __all__ = [
     "FrameRun",
     "FrameScanner",
     "Overflow",
+    "Published",
     "ReplicaInboxReceiver",
     "ReplicaInboxSender",
     "ScanEnd",
     "encode_record",
+    "published_in",
     "replica_inbox_pair",
     "replica_inbox_pairs",
 ]

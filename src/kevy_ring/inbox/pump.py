@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.inbox.overflow import Overflow, read_overflow
+from kevy_ring.inbox.published import read_published
 from kevy_ring.ring.fault import handle_fault
 from kevy_ring.ring.lender import Lender
 from kevy_ring.ring.producer import open_producer
 from kevy_ring.ring.segment import Segment
-from kevy_ring.ring.stats import read_stats
 
 if TYPE_CHECKING:
     from kevy_ring._core import CData
@@ -46,8 +46,10 @@ class SendingEnd:
         self.handles = 0
         self.closed = False
         self.callback: Callable[[Overflow], None] | None = None
-        words = read_stats(segment).producer_words
-        self.snapshots_begun, self.snapshots_ended = words[WORD_SNAPSHOTS_BEGUN], words[WORD_SNAPSHOTS_ENDED]
+        # Of a predecessor only what was published counts: what waited behind the ring went with it.
+        self.snapshots_begun = self.snapshots_ended = read_published(segment).snapshots
+        for word in (WORD_SNAPSHOTS_BEGUN, WORD_SNAPSHOTS_ENDED):
+            lib.kr_producer_set_word(self.producer, word, self.snapshots_ended)
         self.in_snapshot = False
         self._drained = threading.Condition()
         self._pumps = 0  # threads; two for a moment, when one ends and the next has begun

@@ -15,6 +15,7 @@ from kevy_ring.inbox.chunk import ChunkGrant
 from kevy_ring.inbox.codec import checked_offset, joined_argv, plain_parts, send_parts
 from kevy_ring.inbox.frame_run import FrameRun, FrameScanner
 from kevy_ring.inbox.overflow import Overflow, read_overflow
+from kevy_ring.inbox.published import Published, read_published
 from kevy_ring.inbox.pump import WORD_SNAPSHOTS_BEGUN, WORD_SNAPSHOTS_ENDED, SendingEnd
 from kevy_ring.ring.calls import SenderCalls, address_of
 from kevy_ring.ring.fault import handle_fault
@@ -197,6 +198,25 @@ class ReplicaInboxSender(SenderCalls):
         """True from a SnapshotBegin that was sent until the shard has applied its SnapshotEnd."""
         end = self._role()
         return end.in_snapshot or end.snapshots_ended > read_stats(self._segment).consumer_words[WORD_SNAPSHOTS_APPLIED]
+
+    @property
+    def published(self) -> Published:
+        """The last event that lies in the ring or went through it, also when a dead predecessor published it.
+
+        What a predecessor had in its overflow died with it, and is behind this: it is fetched from the upstream again.
+        """
+        return read_published(self._segment)
+
+    def set_upstream(self, upstream_id: str, db: int = 0) -> None:
+        """Name the history that the events sent from now on belong to: ``published`` tells it to a successor.
+
+        ``upstream_id``: at most 64 bytes (a Redis replication id, a kevy generation in decimal). ``db``: the database
+        that is selected where no event has said so yet.
+        """
+        name = upstream_id.encode()
+        code = lib.kr_producer_set_upstream(self._producer or self._claim(), name, len(name), db)
+        if code < 0:
+            raise self._failed(code)
 
     def set_word(self, which: int, value: int) -> None:
         """Publish one of the application's words (8 to 15, unsigned 64 bits) in the ring's header."""

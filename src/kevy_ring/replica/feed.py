@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from kevy_ring.errors import LinkError, RemoteProtocolError, SendError, UpstreamRefused
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
-from kevy_ring.inbox import ChunkGrant, FrameRun, FrameScanner, ScanEnd
+from kevy_ring.inbox import ChunkGrant, FrameRun, FrameScanner, Overflow, ScanEnd
 from kevy_ring.replica.chunk_run import ChunkInRing
 from kevy_ring.replica.kevysnap import write_snapshot
 from kevy_ring.replica.link import Link
 from kevy_ring.replica.link_words import LinkWords
-from kevy_ring.replica.protocol import ReplicationProtocol
+from kevy_ring.replica.protocol import ReplicationProtocol, Synced
 from kevy_ring.replica.stop import StopSignal
 
 # Measured: fewer calls for each byte than with half of it, and twice as much no longer lies in the cache.
@@ -28,6 +28,8 @@ SNAPSHOT_HEAD_BYTES = 4096
 
 # How often a feed looks up from the stream: at the receiver's life, at the acknowledgement that is due, at silence.
 TICK_S = 0.1
+# How often a feed that does not read looks whether it may again.
+PAUSE_TICK_S = 0.02
 # kevy 2 wants the applied position about every 100 ms; Redis every second (it counts a replica's seconds).
 ACKNOWLEDGE_EVERY_S = {"kevy1": TICK_S, "kevy2": TICK_S, "redis": 1.0}
 # The handshake's replies come at once, from a busy server within seconds.
@@ -51,6 +53,10 @@ class ReplicaSender(Protocol):
         """True from SnapshotBegin sent to SnapshotEnd applied."""
 
     @property
+    def overflow(self) -> Overflow:
+        """What waits behind the ring."""
+
+    @property
     def receiver_gone(self) -> bool:
         """True once nothing that is sent can be applied any more."""
 
@@ -65,6 +71,9 @@ class ReplicaSender(Protocol):
 
     def set_word(self, index: int, value: int, /) -> None:
         """Publish an application word."""
+
+    def set_upstream(self, upstream_id: str, db: int, /) -> None:
+        """Name the history that the events sent from now on belong to. Raises SendError."""
 
 
 class EndCause(Enum):
@@ -89,7 +98,11 @@ class FeedEnd:
 
 
 class Feed:
-    """Follows one link to its end. The owner opened the link and closes it; the protocol object is new."""
+    """Follows one link to its end. The owner opened the link and closes it; the protocol object is new.
+
+    ``synced`` is called once, with how the link started; ``paused`` with the bytes behind the ring when they are more
+    than ``overflow_limit`` and reading stops, and with 0 when it goes on.
+    """
 
     def __init__(
         self,
@@ -100,6 +113,9 @@ class Feed:
         stop: StopSignal,
         *,
         silence_s: float | None = None,
+        overflow_limit: int | None = None,
+        synced: Callable[[Synced], None] = lambda how: None,
+        paused: Callable[[int], None] = lambda waiting_bytes: None,
     ) -> None:
         self._link = link
         self._protocol = protocol
@@ -107,8 +123,13 @@ class Feed:
         self._words = words
         self._stop = stop
         self._silence_s = silence_s
+        self._tell_synced = synced
+        self._overflow_limit = overflow_limit
+        self._tell_paused = paused
+        self._is_paused = False
         self._chunk: ChunkInRing | None = None
         self._begun = False  # an event of this link was sent, or none needs to stand before the first frame
+        self._started_in_db = protocol.db
         self._scanner = FrameScanner("redis" if protocol.name == "redis" else "kevy")
         self._synced = False  # how this link started was counted
         self._seen_state: Enum | None = None
@@ -139,9 +160,13 @@ class Feed:
         kept = 0  # bytes of an unfinished frame, in front of what comes next
         link.send(protocol.data_to_send())
         while not self._stop.is_set():
-            into = self._room(received, kept)
-            count = link.recv_into(into, self._tick_at - time.monotonic())
-            del into
+            if self._overflow_limit is not None and self._must_pause(self._overflow_limit):
+                self._stop.wait(PAUSE_TICK_S)
+                count = None
+            else:
+                into = self._room(received, kept)
+                count = link.recv_into(into, self._tick_at - time.monotonic())
+                del into
             now = time.monotonic()
             if count:
                 self._heard_at = now
@@ -158,12 +183,22 @@ class Feed:
                 self._tick_at = now + TICK_S
                 if self._sender.receiver_gone:
                     return EndCause.RECEIVER_GONE, ""
-                if now - self._heard_at > self._silence_limit():
+                if self._is_paused:
+                    self._heard_at = now
+                elif now - self._heard_at > self._silence_limit():
                     return EndCause.SILENT, f"nothing came for {now - self._heard_at:.1f} s"
                 if now >= self._acknowledge_at:
                     self._acknowledge(now)
                 self._words.publish(protocol)
         return EndCause.STOPPED, ""
+
+    def _must_pause(self, limit: int) -> bool:
+        waiting = self._sender.overflow.bytes
+        must = waiting > (limit // 2 if self._is_paused else limit)
+        if must != self._is_paused:
+            self._is_paused = must
+            self._tell_paused(waiting if must else 0)
+        return must
 
     def _room(self, received: memoryview, kept: int) -> memoryview:
         """Where the next bytes go: the rest of an open chunk straight into the ring, else the receive buffer."""
@@ -230,6 +265,7 @@ class Feed:
             return
         if not self._begun:
             self._begun = True
+            self._sender.set_upstream(self._protocol.upstream_id, self._started_in_db)
             if self._protocol.synced == "full" and isinstance(events[0], Frame):
                 # The whole history from its first frame replaces what a store holds just as a snapshot does.
                 events = [*empty_snapshot(), *events]
@@ -244,6 +280,8 @@ class Feed:
         if protocol.synced is not None and not self._synced:
             self._synced = True
             self._words.count_sync(protocol.synced)
+            self._words.publish(protocol)
+            self._tell_synced(protocol.synced)
         self._words.publish(protocol)
         # A diskless Redis primary starts its stream only when the first acknowledgement after the RDB has come.
         self._acknowledge(now)

@@ -47,9 +47,14 @@ class Fleet:
     """Replicates ``urls`` into shard processes.
 
     A ``kevy://`` URL stands for ``shards`` listeners (port + i), any other for one stream. ``shard_main(ring_name,
-    index, stop)`` runs in the shard's process: it attaches a receiver by the name, and returns when ``stop`` is set or
-    the sender is gone; it must be picklable, and what it returns too (see ``results``). Processes are started by
+    index, stop)`` runs in the shard's process: it attaches a receiver by the name, and returns when ``stop`` is set
+    or the sender is gone; it must be picklable, and what it returns too (see ``results``). Processes are started by
     'spawn'. ``on_event`` is called from ``step``, ``run`` and ``close``; each event is logged as well.
+
+    ``resumable``: the shards' stores outlive their processes and know how far they are: a shard process that died is
+    replaced on its ring, without a full sync; ``shard_main`` must then go on when the sender is gone, until ``stop``.
+    ``keep_rings``: they stay after the end, and the next fleet of the same ``name_prefix`` goes on with them.
+    ``overflow_limit``: see :class:`Runner`.
 
     Use it from one thread: ``run()`` does everything, from the start to the end; ``with fleet:`` and ``step`` are for
     those who have a loop of their own. Nothing is supervised while neither ``run`` nor ``step`` is at work. Raises
@@ -68,7 +73,12 @@ class Fleet:
         on_event: Callable[[FleetEvent], None] | None = None,
         close_timeout_s: float = CLOSE_TIMEOUT_S,
         backoff: Callable[[], Backoff] = Backoff,
+        resumable: bool = False,
+        keep_rings: bool = False,
+        overflow_limit: int | None = None,
     ) -> None:
+        if keep_rings and not name_prefix:
+            raise ValueError("rings that are kept need a name_prefix, to be found again")
         self.stop = StopSignal()
         self._on_event = on_event
         self._close_timeout_s = close_timeout_s
@@ -85,6 +95,9 @@ class Fleet:
                     capacity=capacity,
                     ring_name=f"{name_prefix}-{index}" if name_prefix else None,
                     replica_id=f"{replica_id}-{index}",
+                    resumable=resumable,
+                    keep_ring=keep_rings,
+                    overflow_limit=overflow_limit,
                 ),
                 self._note,
                 backoff(),
@@ -147,7 +160,7 @@ class Fleet:
         return ended
 
     def close(self, timeout: float | None = None) -> None:
-        """End all processes in at most ``timeout`` seconds (None: as given to the fleet) and remove the rings.
+        """End all processes in at most ``timeout`` seconds (None: as given to the fleet); remove the rings unless kept.
 
         Runners end first, shards when they have applied what was received. A second call does nothing.
         """

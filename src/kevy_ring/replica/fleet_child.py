@@ -16,6 +16,7 @@ from typing import Any
 
 from kevy_ring.replica.link_words import LinkState
 from kevy_ring.replica.protocol import ResumePoint
+from kevy_ring.replica.resume import resume_after
 from kevy_ring.replica.runner import Runner, RunnerExit
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.replica.upstream_url import UpstreamUrl
@@ -24,11 +25,14 @@ ShardMain = Callable[[str, int, StopSignal], Any]
 
 EXIT_RECEIVER_GONE = 3
 EXIT_ORPHANED = 4
+# A shard ends so when the first part of an event larger than the ring went to its dead predecessor.
+EXIT_TRUNCATED = 5
 # What a child may take to end by itself once its parent is gone; nobody else is left to end it.
 ORPHAN_GRACE_S = 5.0
 # How often a child looks whether its parent is still the same, should somebody else hold the pipe open.
 _PARENT_TICK_S = 1.0
 _ATTACH_TIMEOUT_S = 10.0
+_RECEIVER_TICK_S = 0.02
 # These stay blocked from before a child is spawned until it has its own answers to them.
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -41,8 +45,9 @@ class RunnerOrders:
     upstream: UpstreamUrl
     protocol: str
     replica_id: str
-    resume: ResumePoint | None = None
+    resume: ResumePoint | None = None  # for a ring on which nothing was published yet
     flush_s: float = field(default=2.0)
+    overflow_limit: int | None = None
 
 
 class ParentLine:
@@ -99,19 +104,31 @@ def run_runner(control: Connection, orders: RunnerOrders) -> None:
     def notify(state: LinkState, text: str) -> None:
         line.tell("link", int(state), text)
 
+    _await_receiver(orders.ring_name, line.stop)
     sender = ReplicaInboxSender.attach(orders.ring_name, timeout=_ATTACH_TIMEOUT_S)
     runner = Runner(
         orders.upstream,
         sender,
         protocol=orders.protocol,
         stop=line.stop,
-        resume=orders.resume,
+        resume=resume_after(sender.published, orders.upstream.kind) if sender.published.is_known else orders.resume,
         replica_id=orders.replica_id,
         notify=notify,
+        synced=lambda how, text: line.tell("synced", how, text),
+        overflow_limit=orders.overflow_limit,
     )
     ended = runner.run()
     sender.close(timeout=orders.flush_s if ended is RunnerExit.STOPPED else 0.0)
     sys.exit(EXIT_RECEIVER_GONE if ended is RunnerExit.RECEIVER_GONE else 0)
+
+
+def _await_receiver(ring_name: str, stop: StopSignal) -> None:
+    """Wait while the ring's last receiver is gone and the next one has not come: to a sender that is final."""
+    from kevy_ring.ring import RoleState, inspect_ring
+
+    gone = (RoleState.DEAD, RoleState.CLOSED)
+    while inspect_ring(ring_name).consumer.state in gone and not stop.wait(_RECEIVER_TICK_S):
+        pass
 
 
 def run_shard(control: Connection, shard_main: ShardMain, ring_name: str, index: int) -> None:

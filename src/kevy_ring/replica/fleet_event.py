@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from kevy_ring.replica.link_words import LinkState
+from kevy_ring.replica.protocol import Synced
 
 if TYPE_CHECKING:
     from kevy_ring.ring import RingStats
@@ -26,6 +27,7 @@ class FleetEventKind(Enum):
     STARTED = "started"
     EXITED = "exited"
     LINK = "link"
+    SYNCED = "synced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class FleetEvent:
 
     EXITED: ``exit_code`` or ``signal_number`` (the other is None), ``expected`` when the fleet had asked for it,
     ``restart_in_s`` when it will be started again. LINK: ``link_state`` and a ``text`` without secrets.
+    SYNCED: a link started, ``synced`` fully or partially; ``text``: where it goes on, or that it is a full sync.
     """
 
     kind: FleetEventKind
@@ -45,12 +48,15 @@ class FleetEvent:
     expected: bool = False
     restart_in_s: float | None = None
     link_state: LinkState | None = None
+    synced: Synced | None = None
     text: str = ""
 
     def __str__(self) -> str:
         who = f"shard {self.shard}: the {self.role.value} (pid {self.pid})"
         if self.kind is FleetEventKind.STARTED:
             return f"{who} started"
+        if self.kind is FleetEventKind.SYNCED:
+            return f"{who}: {self.text}"
         if self.kind is FleetEventKind.LINK:
             state = self.link_state.name.lower().replace("_", " ") if self.link_state is not None else ""
             return f"{who}: {state}{': ' if self.text else ''}{self.text}"

@@ -78,6 +78,7 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
         self.next_offset = 0
         if resume is not None:
             self._go_on_from(resume)
+        self.db = 0  # kevy has no others
         self._ping_offset: int | None = None  # the newest offset + 1 that a ping told
         self._fresh = self.next_offset == 0  # this link asked for everything
         self._continuous = True  # what was received joins up: a later link may go on from it
@@ -90,6 +91,11 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
         if self.in_snapshot or not self._continuous or not 0 < self.next_offset <= MAX_OFFSET:
             return None
         return ResumePoint(str(self.generation), self.next_offset - 1)
+
+    @property
+    def upstream_id(self) -> str:
+        """See ReplicationProtocol."""
+        return str(self.ack_generation)
 
     @property
     def upstream_offset(self) -> int | None:

@@ -89,6 +89,14 @@ class ReplicationProtocol(Protocol):
         """
 
     @property
+    def upstream_id(self) -> str:
+        """The history that this link's events belong to, see ResumePoint; known from the first event on."""
+
+    @property
+    def db(self) -> int:
+        """The database selected after the last event returned."""
+
+    @property
     def received_offset(self) -> int | None:
         """The last offset received, in the unit of ``Frame.offset``; None before the first."""
 

@@ -118,6 +118,11 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
         return ResumePoint(self.replication_id, self.received_offset, self.db)
 
     @property
+    def upstream_id(self) -> str:
+        """See ReplicationProtocol."""
+        return self.replication_id
+
+    @property
     def upstream_offset(self) -> int | None:
         """See ReplicationProtocol. The stream is all that tells it: what has arrived, parsed or not."""
         if self.state in _SYNCING:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from kevy_ring.errors import RoleTaken, SegmentError
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.child_process import ChildProcess
-from kevy_ring.replica.fleet_child import EXIT_RECEIVER_GONE, RunnerOrders, ShardMain, run_runner, run_shard
+from kevy_ring.replica.fleet_child import EXIT_TRUNCATED, RunnerOrders, ShardMain, run_runner, run_shard
 from kevy_ring.replica.fleet_event import FleetEvent, FleetEventKind, Role, ShardStatus
 from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.replica.protocol import ResumePoint
@@ -19,16 +21,24 @@ from kevy_ring.replica.upstream_url import UpstreamUrl
 if TYPE_CHECKING:
     from kevy_ring.ring import Ring
 
+log = logging.getLogger(__name__)
+
 # A process that lived this long was well; its end is a new misfortune and not the same one again.
 STABLE_S = 10.0
 # A runner whose shard is gone ends within a second; one that has not is beyond asking.
 PARTNER_GRACE_S = 3.0
 _PARTNER_TICK_S = 0.05
+# The consumer's word in which the inbox counts the snapshots that were applied.
+_SNAPSHOTS_APPLIED = 2
 
 
 @dataclass(frozen=True, slots=True)
 class PairPlan:
-    """What a pair is made of."""
+    """What a pair is made of.
+
+    ``resumable``: the shard's store outlives its process and knows how far it is, so that a new shard process goes on
+    where the last one ended. ``keep_ring``: the ring stays when the pair is closed, and is found again by its name.
+    """
 
     index: int
     upstream: UpstreamUrl
@@ -37,14 +47,19 @@ class PairPlan:
     capacity: int
     ring_name: str | None
     replica_id: str
+    resumable: bool = False
+    keep_ring: bool = False
+    overflow_limit: int | None = None
 
 
 class ReplicaPair:
     """Starts the two processes, and starts again what died, after a growing delay.
 
-    A runner that died is replaced; its successor begins with a full sync. When the shard died, its store (and with it
-    everything that was applied) may be gone, and what lies in the ring would be applied to nothing: the ring is made
-    anew, and the runner is replaced as well.
+    A runner that died is replaced; its successor asks the upstream to go on after the last event that was published,
+    which the ring's header tells. When the shard died, its runner ends as well (there is nobody to send to). If the
+    shard's store is resumable both are replaced on the same ring. If it is not, everything that was
+    applied may be gone, and what lies in the ring would be applied to nothing; or if a snapshot was on its way, its
+    beginning is gone: then the ring is made anew, and a full sync follows.
     """
 
     def __init__(self, plan: PairPlan, report: Callable[[FleetEvent], None], backoff: Backoff) -> None:
@@ -58,6 +73,7 @@ class ReplicaPair:
         self._starts = dict.fromkeys(Role, 0)
         self._ring_is_stale = False
         self._restart_at: float | None = None
+        self._resume: ResumePoint | None = None  # of a new ring, before anything is published on it
         self._kill_at: float | None = None
         self._link_text = ""
 
@@ -100,15 +116,34 @@ class ReplicaPair:
         return self.ring is None or self.ring.stats().used_bytes == 0
 
     def start(self) -> None:
-        """Make the ring and start both processes."""
-        from kevy_ring.ring import Ring
-
+        """Make the ring, or find the one that was kept, and start both processes."""
         if self.ring is not None:
             self.ring.close()
-        self.ring = Ring.create(capacity=self.plan.capacity, name=self.plan.ring_name)
+            if self.plan.keep_ring:
+                self.ring.remove()
+        self.ring = self._make_ring()
         self._ring_is_stale = False
-        self._start(Role.SHARD, run_shard, self.plan.shard_main, self.ring.name, self.plan.index)
-        self._start_runner(None)
+        self._start_what_is_missing()
+
+    def _make_ring(self) -> Ring:
+        from kevy_ring.ring import Ring
+
+        plan = self.plan
+        if plan.keep_ring and plan.ring_name is not None:
+            found = kept_ring(plan.ring_name, plan.capacity)
+            if found is not None:
+                if plan.resumable and not _is_loading(found):
+                    return found
+                found.close()
+                found.remove()
+        return Ring.create(capacity=plan.capacity, name=plan.ring_name, keep=plan.keep_ring)
+
+    def _start_what_is_missing(self) -> None:
+        assert self.ring is not None
+        if Role.SHARD not in self._children:
+            self._start(Role.SHARD, run_shard, self.plan.shard_main, self.ring.name, self.plan.index)
+        if Role.RUNNER not in self._children:
+            self._start_runner()
 
     def poll(self) -> None:
         """Take note of what the processes said and who died, and start again what is due."""
@@ -135,7 +170,7 @@ class ReplicaPair:
             self.poll()
 
     def close(self) -> None:
-        """Kill what is left and remove the ring."""
+        """Kill what is left, and remove the ring unless it is to be kept."""
         self.stopping = True
         for role in Role:
             self.kill(role)
@@ -143,12 +178,17 @@ class ReplicaPair:
             self.ring.close()
             self.ring = None
 
-    def _start_runner(self, resume: ResumePoint | None) -> None:
-        # A full sync needs nothing from the past. A runner that finds the shard's store and the ring as its
-        # predecessor left them could go on from the resume point in the ring's header: it would be handed in here.
+    def _start_runner(self) -> None:
         assert self.ring is not None
         plan = self.plan
-        orders = RunnerOrders(self.ring.name, plan.upstream, plan.protocol, plan.replica_id, resume)
+        orders = RunnerOrders(
+            self.ring.name,
+            plan.upstream,
+            plan.protocol,
+            plan.replica_id,
+            resume=self._resume,
+            overflow_limit=plan.overflow_limit,
+        )
         self._start(Role.RUNNER, run_runner, orders)
 
     def _start(self, role: Role, target: Callable[..., None], *arguments: Any) -> None:
@@ -160,6 +200,11 @@ class ReplicaPair:
     def _heard(self, child: ChildProcess, topic: str, *words: Any) -> None:
         if topic == "result":
             self.result = words[0]
+        elif topic == "synced":
+            how, text = words
+            self._report(
+                FleetEvent(FleetEventKind.SYNCED, self.plan.index, child.role, child.pid, synced=how, text=text)
+            )
         elif topic == "link":
             state, text = LinkState(words[0]), words[1]
             self._link_text = text or self._link_text
@@ -187,8 +232,10 @@ class ReplicaPair:
     def _plan_restart(self, child: ChildProcess, code: int) -> float:
         """Decide what is to be started again, and when. Returns the seconds until then."""
         now = time.monotonic()
-        if child.role is Role.SHARD or code == EXIT_RECEIVER_GONE:
+        if child.role is Role.SHARD and (code == EXIT_TRUNCATED or not self._can_go_on()):
             self._ring_is_stale = True
+            self._resume = self._behind_applied() if self._can_go_on() else None
+            log.info("shard %d: the ring is made anew: %s", self.plan.index, self._why_stale(code))
             self._kill_at = now + PARTNER_GRACE_S
             for partner in self._children.values():
                 partner.stop()
@@ -198,10 +245,29 @@ class ReplicaPair:
             self._restart_at = now + self._backoff.next_delay()
         return max(0.0, self._restart_at - now)
 
+    def _can_go_on(self) -> bool:
+        """Whether a new shard process can go on with this ring where the dead one ended."""
+        return self.plan.resumable and self.ring is not None and not _is_loading(self.ring)
+
+    def _why_stale(self, code: int) -> str:
+        if not self.plan.resumable:
+            return "what was applied went with the shard"
+        return "an event came in part" if code == EXIT_TRUNCATED else "a snapshot was being loaded"
+
+    def _behind_applied(self) -> ResumePoint | None:
+        """The resume point behind what the shard has applied: its store goes on there, whatever the ring held."""
+        from kevy_ring.inbox import published_in
+
+        assert self.ring is not None
+        published, applied = published_in(self.ring), self.ring.stats().applied_offset
+        if applied is None or not published.upstream_id:
+            return None
+        return ResumePoint(published.upstream_id, applied, published.db)
+
     def _restart(self) -> None:
         if not self._ring_is_stale:
             self._restart_at = None
-            self._start_runner(None)
+            self._start_what_is_missing()
             return
         if self._children:
             if self._kill_at is not None and time.monotonic() >= self._kill_at:
@@ -210,3 +276,37 @@ class ReplicaPair:
             return
         self._restart_at = self._kill_at = None
         self.start()
+
+
+def kept_ring(name: str, capacity: int) -> Ring | None:
+    """The ring that an earlier life kept by this name; None: there is none.
+
+    Raises SegmentError when it is not a ring of that capacity, and RoleTaken while somebody lives in it.
+    """
+    from kevy_ring.ring import Ring, RoleState
+
+    try:
+        ring = Ring.attach(name)
+    except SegmentError as error:
+        if error.reason != "missing":
+            raise
+        return None
+    stats = ring.stats()
+    for role, held in (("producer", stats.producer), ("consumer", stats.consumer)):
+        if held.state is RoleState.ALIVE:
+            ring.close()
+            raise RoleTaken(name, role=role, pid=held.pid)
+    if ring.capacity != capacity:
+        ring.close()
+        detail = f"it was made with a capacity of {ring.capacity} bytes, not {capacity}; remove it with kevy-ring gc"
+        raise SegmentError(name, reason="exists", detail=detail)
+    ring.adopt()
+    return ring
+
+
+def _is_loading(ring: Ring) -> bool:
+    """Whether a snapshot has begun whose end was not applied: its beginning may be gone with a dead shard."""
+    from kevy_ring.inbox import published_in
+
+    published = published_in(ring)
+    return published.in_snapshot or published.snapshots > ring.stats().consumer_words[_SNAPSHOTS_APPLIED]

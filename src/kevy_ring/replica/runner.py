@@ -13,7 +13,7 @@ from kevy_ring.replica.dialect import Dialect
 from kevy_ring.replica.feed import EndCause, Feed, FeedEnd, ReplicaSender
 from kevy_ring.replica.link import open_link
 from kevy_ring.replica.link_words import LinkState, LinkWords
-from kevy_ring.replica.protocol import ReplicationProtocol, ResumePoint
+from kevy_ring.replica.protocol import ReplicationProtocol, ResumePoint, Synced
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
 
@@ -41,9 +41,12 @@ class Runner:
     """Connects to ``url``, syncs, forwards every event to ``sender``, and reconnects until stopped.
 
     A lost link is resumed where it broke; an offset gap or any other violation of the protocol is followed by a full
-    sync. ``resume``: where an earlier runner's data ends, None for a full sync. ``protocol``: ``"auto"``, ``"kevy1"``,
-    ``"kevy2"`` or ``"redis"``. ``notify`` is told each change of state with a text for people, from the running
-    thread. ``silence_s`` replaces the built-in limits after which a silent upstream is given up.
+    sync. ``resume``: where an earlier runner's data ends, None for a full sync. ``protocol``: ``"auto"``,
+    ``"kevy1"``, ``"kevy2"`` or ``"redis"``. ``notify`` is told each change of state with a text for people,
+    ``synced`` how a link started, ``"full"`` or ``"partial"``, with one too, both from the running thread.
+    ``overflow_limit``: while more bytes than this wait behind the ring nothing is read, until half of them are gone,
+    so that what the shard cannot take waits upstream and not in this process. ``silence_s`` replaces the built-in
+    limits after which a silent upstream is given up.
 
     The runner does not close the sender. Raises ValueError for a URL, protocol and resume point that do not fit.
     """
@@ -62,7 +65,11 @@ class Runner:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         silence_s: float | None = None,
         notify: Callable[[LinkState, str], None] | None = None,
+        overflow_limit: int | None = None,
+        synced: Callable[[Synced, str], None] | None = None,
     ) -> None:
+        if overflow_limit is not None and overflow_limit < 1:
+            raise ValueError(f"a limit of the overflow is at least one byte: {overflow_limit}")
         self.upstream = parse_upstream(url)
         self.stop = stop if stop is not None else StopSignal()
         self.last_problem = ""  # why the last link ended or could not be made, for display
@@ -75,6 +82,8 @@ class Runner:
         self._connect_timeout_s = connect_timeout_s
         self._silence_s = silence_s
         self._notify = notify
+        self._overflow_limit = overflow_limit
+        self._tell_synced = synced
         self._words = LinkWords(sender)
         self._new_protocol()  # a resume point that does not fit is refused now, not in the loop
 
@@ -120,9 +129,32 @@ class Runner:
         with link:
             protocol = self._new_protocol()
             self._enter(LinkState.HANDSHAKE, protocol.name)
-            feed = Feed(link, protocol, self._sender, self._words, self.stop, silence_s=self._silence_s)
+            feed = Feed(
+                link,
+                protocol,
+                self._sender,
+                self._words,
+                self.stop,
+                silence_s=self._silence_s,
+                overflow_limit=self._overflow_limit,
+                synced=self._synced,
+                paused=self._paused,
+            )
             end = feed.run()
         return self._after(protocol, end)
+
+    def _synced(self, how: Synced) -> None:
+        after = f"goes on after offset {self._resume.offset}" if how == "partial" and self._resume else "a full sync"
+        log.info("%s: %s", self.upstream, after)
+        if self._tell_synced is not None:
+            self._tell_synced(how, after)
+
+    def _paused(self, waiting_bytes: int) -> None:
+        words = "reading goes on"
+        if waiting_bytes:
+            words = f"reading stops: {waiting_bytes} bytes wait behind the ring, the limit is {self._overflow_limit}"
+            log.warning("%s: %s", self.upstream, words)
+        self._enter(self._words.state, words)
 
     def _after(self, protocol: ReplicationProtocol, end: FeedEnd) -> float:
         """Learn from a link that ended. Returns the seconds to wait."""

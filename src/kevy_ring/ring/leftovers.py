@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
-from kevy_ring._core import lib
-from kevy_ring.errors import SegmentError
-from kevy_ring.ring.stats import SHM_DIR, RingStats, RoleState, inspect_ring
+from kevy_ring.ring.segment import remove_segment
+from kevy_ring.ring.stats import RingStats, RoleState, inspect_ring
 
 
 def is_abandoned(stats: RingStats) -> bool:
@@ -27,11 +24,5 @@ def remove_abandoned(name: str) -> RingStats | None:
     stats = inspect_ring(name)
     if not is_abandoned(stats):
         return None
-    lib.kr_unlink_doorbells(name.encode())
-    try:
-        os.unlink(SHM_DIR / name)
-    except FileNotFoundError:
-        pass
-    except OSError as exc:
-        raise SegmentError(name, reason="permission", detail=str(exc.strerror), errno=exc.errno or 0) from exc
+    remove_segment(name)
     return stats

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from kevy_ring._core import lib
 from kevy_ring.errors import SegmentError
-from kevy_ring.ring.stats import SHM_DIR, RingStats, inspect_ring
+from kevy_ring.ring.segment import SHM_DIR
+from kevy_ring.ring.stats import RingStats, inspect_ring
 
 #: How much of a payload is kept.
 PAYLOAD_SHOWN_BYTES = 256

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from kevy_ring._core import lib
+from kevy_ring.errors import ClosedError
 from kevy_ring.ring.consumer import DEFAULT_SPIN_US, Consumer
 from kevy_ring.ring.producer import Producer
-from kevy_ring.ring.segment import Segment
+from kevy_ring.ring.segment import Segment, remove_segment
 from kevy_ring.ring.stats import RingStats, read_stats
 
 
@@ -24,9 +26,13 @@ class Ring:
         self.capacity = segment.capacity
 
     @classmethod
-    def create(cls, capacity: int = 1 << 20, name: str | None = None) -> Ring:
-        """Make a ring of ``capacity`` bytes: a power of two, at least a page. Raises as :meth:`Segment.create`."""
-        return cls(Segment.create(capacity, name))
+    def create(cls, capacity: int = 1 << 20, name: str | None = None, *, keep: bool = False) -> Ring:
+        """Make a ring of ``capacity`` bytes: a power of two, at least a page. Raises as :meth:`Segment.create`.
+
+        ``keep``: it outlives this process, to be found again by its name; :meth:`remove` removes it, or
+        ``kevy-ring gc`` once nobody lives in it.
+        """
+        return cls(Segment.create(capacity, name, keep=keep))
 
     @classmethod
     def attach(cls, name: str, timeout: float | None = 0.0) -> Ring:
@@ -48,6 +54,19 @@ class Ring:
     def stats(self) -> RingStats:
         """Positions, roles and counters as the header has them now."""
         return read_stats(self._segment)
+
+    def adopt(self) -> None:
+        """Make this process responsible for a ring that was kept: while it lives, the ring is not abandoned."""
+        if self._segment.map is None:
+            raise ClosedError(self.name)
+        lib.kr_map_adopt(self._segment.map)
+
+    def remove(self) -> None:
+        """Remove the name, whoever made the ring. Who is attached keeps the memory."""
+        if self._segment.is_owner:
+            self._segment.unlink()
+        else:
+            remove_segment(self.name)
 
     def close(self) -> None:
         """Let go; the owner removes the name, whoever is still attached keeps the memory."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from multiprocessing import resource_tracker, shared_memory
 from multiprocessing.util import Finalize
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kevy_ring._core import ffi, lib
@@ -19,6 +20,7 @@ from kevy_ring.ring.fault import segment_failure
 if TYPE_CHECKING:
     from kevy_ring._core import CData
 
+SHM_DIR = Path("/dev/shm")
 DEFAULT_CAPACITY = 8 << 20
 NAME_MAX = 30  # macOS allows 31 with the slash; the doorbells beside the segment add a suffix to it
 NAME_PREFIX = "kevy-"
@@ -64,8 +66,10 @@ class Segment:
             self._unlinker = Finalize(None, _unlink, args=(memory, name), exitpriority=0)
 
     @classmethod
-    def create(cls, capacity: int = DEFAULT_CAPACITY, name: str | None = None) -> Segment:
+    def create(cls, capacity: int = DEFAULT_CAPACITY, name: str | None = None, *, keep: bool = False) -> Segment:
         """Make a new segment of ``capacity`` bytes (a power of two, at least a page), mode 0600.
+
+        ``keep``: it stays until somebody removes it (:func:`remove_segment`), whatever becomes of this process.
 
         Raises ``ValueError`` for a bad name or capacity and :class:`SegmentError` when the name exists
         (``"exists"``), shared memory is short (``"space"``, with ``needed`` and ``free``) or the process is at a
@@ -88,6 +92,10 @@ class Segment:
         if mapped == ffi.NULL:
             _unlink(memory, name)
             raise segment_failure(name, why)
+        if keep:
+            _track(name, resource_tracker.unregister)
+            resource_tracker.unregister(f"/{name}", "shared_memory")
+            return cls(name, ffi.gc(mapped, lib.kr_map_close), None)
         return cls(name, ffi.gc(mapped, lib.kr_map_close), memory)
 
     @classmethod
@@ -155,6 +163,20 @@ class Segment:
         """Remove the name (owner only, once). Mappings stay valid until their processes let go."""
         if self.is_owner and self._unlinker is not None:
             self._unlinker()
+
+
+def remove_segment(name: str) -> None:
+    """Remove a segment and its doorbells by name; one that is gone already is fine. Raises :class:`SegmentError`.
+
+    Who is attached keeps the memory, but nobody finds the name any more.
+    """
+    lib.kr_unlink_doorbells(name.encode())
+    try:
+        os.unlink(SHM_DIR / name)
+    except FileNotFoundError:
+        pass
+    except OSError as exc:
+        raise SegmentError(name, reason="permission", detail=str(exc.strerror), errno=exc.errno or 0) from exc
 
 
 def _track(name: str, action: Callable[[str, str], None]) -> None:

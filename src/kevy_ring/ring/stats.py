@@ -6,14 +6,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import SegmentError
-from kevy_ring.ring.segment import Segment
+from kevy_ring.ring.segment import SHM_DIR, Segment
 
-SHM_DIR = Path("/dev/shm")
 MAGIC = b"KEVYRING"
 _NEVER = 0
 

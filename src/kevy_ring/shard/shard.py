@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: How long ``run`` sleeps at most before it asks ``stop`` again.
 POLL_S = 0.1
+#: How often a shard that outlives its sender looks for the next one.
+NEXT_SENDER_S = 0.02
 #: After this long inside one batch ``stop`` is asked before each further event: a sink may need long for one.
 PATIENCE_S = 0.25
 #: How often a durable sink is flushed while events flow; the runner acknowledges about as often.
@@ -114,8 +116,8 @@ class Shard:
         self._settle()
         return count
 
-    def run(self, stop: Callable[[], bool] = lambda: False) -> RunResult:
-        """Apply until ``stop()`` is true or the sender is gone.
+    def run(self, stop: Callable[[], bool] = lambda: False, *, outlives_sender: bool = False) -> RunResult:
+        """Apply until ``stop()`` is true or the sender is gone; with ``outlives_sender`` another one is waited for.
 
         ``stop`` is asked between batches, at least every 0.1 s while nothing comes, and inside a batch or a load that
         takes long.
@@ -125,7 +127,7 @@ class Shard:
         """
         self._stop = stop
         try:
-            end = self._run()
+            end = self._run(outlives_sender)
         finally:
             self._stop = _never
         self._settle(now=True)
@@ -139,14 +141,16 @@ class Shard:
         self._assembly.abort()
         self._settle(now=True)
 
-    def _run(self) -> RunEnd:
+    def _run(self, outlives_sender: bool) -> RunEnd:
         while not self._stop():
             try:
                 # Asked before the tick: what was published before the sender went is then drained by it.
                 gone = self._receiver.sender_gone
                 if not self.tick():
-                    if gone:
+                    if gone and not outlives_sender:
                         return RunEnd.SENDER_GONE
+                    if gone:
+                        time.sleep(NEXT_SENDER_S)
                     self._receiver.wait(self._wait_s())
             except StopAsked:
                 break

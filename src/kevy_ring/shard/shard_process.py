@@ -11,8 +11,9 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from kevy_ring.errors import KevyRingError
+from kevy_ring.errors import EventTruncated, KevyRingError
 from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.fleet_child import EXIT_TRUNCATED
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.shard.shard import Shard
 from kevy_ring.shard.shard_line import ShardLine
@@ -68,6 +69,9 @@ class ShardProcess:
             _log_to(line)
             try:
                 return self._run(ring_name, index, stop, line)
+            except EventTruncated as error:
+                line.tell(LOG, str(error))
+                sys.exit(EXIT_TRUNCATED)
             except KevyRingError as error:
                 line.tell(FAILED, str(error))
             except Exception as error:
@@ -83,7 +87,7 @@ class ShardProcess:
                 shard = Shard(receiver, sink)
                 life = _Life(shard, sink, stop, line)
                 with closing(shard):
-                    shard.run(life.ask_stop)
+                    shard.run(life.ask_stop, outlives_sender=True)
             return life.facts()
 
 

@@ -79,6 +79,11 @@ def _without_login(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}" if found else url.rpartition("@")[2]
 
 
+def is_resumable(url: str) -> bool:
+    """Whether the sink that ``url`` names outlives its process and knows how far it is: a later one goes on there."""
+    return url.partition(":")[0] in ("sqlite",)
+
+
 def sink_from_url(url: str, *, shard: int = 0, shards: int = 1) -> Sink:
     """The sink that ``url`` names, for shard number ``shard`` of ``shards``.
 

@@ -1,0 +1,245 @@
+"""Where a new sender goes on after a dead one: what the header says of the last published event, whatever happened."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+
+import pytest
+
+from kevy_ring import (
+    Frame,
+    ReplicaApply,
+    ReplicaInboxReceiver,
+    ReplicaInboxSender,
+    Ring,
+    SnapshotBegin,
+    SnapshotChunk,
+    SnapshotEnd,
+    replica_inbox_pair,
+)
+from kevy_ring.inbox import FrameScanner, Published, published_in
+from kevy_ring.replica.protocol import ResumePoint
+from kevy_ring.replica.resume import resume_after
+
+NOTHING = Published("", None, 0, False, False, 0)
+
+
+def frame(offset: int, *argv: bytes) -> Frame:
+    return Frame(offset, list(argv or (b"SET", b"k", b"v")))
+
+
+def sent(events: Sequence[ReplicaApply], upstream: str = "7", db: int = 0) -> Published:
+    sender, receiver = replica_inbox_pair(1 << 16)
+    with sender, receiver:
+        sender.set_upstream(upstream, db)
+        sender.send_many(events)
+        return sender.published
+
+
+def test_a_new_ring_stands_for_nothing() -> None:
+    sender, receiver = replica_inbox_pair(4096)
+    with sender, receiver:
+        sender.set_upstream("7")
+        assert sender.published == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([frame(0)], Published("7", 0, 0, False, False, 0)),
+        ([frame(8), frame(9)], Published("7", 9, 0, False, False, 0)),
+        ([frame(1), frame(2, b"SELECT", b"12")], Published("7", 2, 12, False, False, 0)),
+        ([frame(1, b"select", b"3"), frame(2)], Published("7", 2, 3, False, False, 0)),
+        ([frame(1, b"SELECT", b"x")], Published("7", 1, 0, False, False, 0)),
+        ([frame(1, b"SELECT", b"3", b"4")], Published("7", 1, 0, False, False, 0)),
+        ([SnapshotBegin()], Published("7", None, 0, False, True, 0)),
+        ([SnapshotBegin(), SnapshotChunk(b"x")], Published("7", None, 0, False, True, 0)),
+        ([frame(5, b"SELECT", b"3"), SnapshotBegin(), SnapshotEnd(4)], Published("7", 4, 0, True, False, 1)),
+        ([SnapshotBegin(), SnapshotEnd(4), frame(4)], Published("7", 4, 0, False, False, 1)),
+        ([SnapshotBegin(), SnapshotEnd(4), SnapshotBegin(), SnapshotEnd(9)], Published("7", 9, 0, True, False, 2)),
+    ],
+)
+def test_the_header_tells_the_last_published_event(events: list[ReplicaApply], expected: Published) -> None:
+    assert sent(events) == expected
+
+
+def test_a_database_that_was_selected_before_the_first_event_is_kept() -> None:
+    assert sent([frame(1)], db=5).db == 5
+
+
+@pytest.mark.parametrize("way", ["send", "send_many", "scan"])
+def test_every_way_of_sending_is_followed(way: str) -> None:
+    sender, receiver = replica_inbox_pair(1 << 16)
+    with sender, receiver:
+        sender.set_upstream("7")
+        sender.send(frame(1))
+        if way == "send":
+            sender.send(frame(2))
+        elif way == "send_many":
+            sender.send_many([frame(2)])
+        else:
+            wire = b"*2\r\n:2\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n"
+            assert sender.scan_frames(FrameScanner("kevy"), wire, 2).frames == 1
+        assert sender.published == Published("7", 2, 0, False, False, 0)
+
+
+def test_what_waits_in_the_overflow_is_not_published() -> None:
+    sender, receiver = replica_inbox_pair(4096)
+    with sender, receiver:
+        sender.set_upstream("7")
+        sender.send_many([Frame(i, [b"x" * 500]) for i in range(100)])
+        published = sender.published.offset
+        assert published is not None
+        assert published < 20
+        taken = 0
+        while taken < 100:
+            taken += len(receiver.recv_many())
+        sender.flush(5)
+        assert sender.published.offset == 99
+
+
+def test_a_select_in_the_overflow_counts_when_it_is_published() -> None:
+    sender, receiver = replica_inbox_pair(4096)
+    with sender, receiver:
+        sender.set_upstream("7")
+        sender.send_many([Frame(i, [b"x" * 500]) for i in range(20)])
+        sender.send(frame(20, b"SELECT", b"9"))
+        assert sender.published.db == 0
+        taken = 0
+        while taken < 21:
+            taken += len(receiver.recv_many())
+        sender.flush(5)
+        assert sender.published == Published("7", 20, 9, False, False, 0)
+
+
+def test_an_event_larger_than_the_ring_counts_with_its_last_fragment() -> None:
+    sender, receiver = replica_inbox_pair(4096)
+    with sender, receiver:
+        sender.set_upstream("7")
+        sender.send(frame(1))
+        sender.send(Frame(2, [b"x" * 50_000]))
+        assert sender.published.offset == 1
+        assert receiver.recv(5) == frame(1)
+        assert receiver.recv(5) == Frame(2, [b"x" * 50_000])
+        assert sender.published.offset == 2
+
+
+def test_another_history_counts_only_when_nothing_of_the_old_one_waits() -> None:
+    sender, receiver = replica_inbox_pair(4096)
+    with sender, receiver:
+        sender.set_upstream("old")
+        sender.send_many([Frame(i, [b"x" * 500]) for i in range(20)])
+        assert sender.published.upstream_id == "old"
+        sender.set_upstream("new")
+        sender.send_many([SnapshotBegin(), SnapshotEnd(3)])
+        receiver.recv_many(2)
+        while sender.published.offset is not None and sender.published.offset < 10:
+            assert sender.published.upstream_id in ("old", "")
+            receiver.recv_many(1)
+        while not sender.flush(0.05):
+            receiver.recv_many()
+        assert sender.published == Published("new", 3, 0, True, False, 1)
+
+
+def test_long_and_empty_names_of_histories() -> None:
+    assert sent([frame(1)], upstream="f" * 64).upstream_id == "f" * 64
+    sender, receiver = replica_inbox_pair(4096)
+    with sender, receiver, pytest.raises(ValueError, match="refused"):
+        sender.set_upstream("f" * 65)
+
+
+def test_records_of_bytes_stand_for_nothing() -> None:
+    with Ring.create(4096) as ring:
+        ring.producer().write_many([b"a", b"b"])
+        assert published_in(ring) == NOTHING
+
+
+def _send_and_die(name: str, count: int) -> None:
+    sender = ReplicaInboxSender.attach(name)
+    sender.set_upstream("7")
+    sender.send(frame(0, b"SELECT", b"4"))
+    for offset in range(1, count):
+        sender.send(frame(offset))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_successor_finds_what_a_killed_sender_published_and_goes_on_from_there() -> None:
+    first, receiver = replica_inbox_pair(1 << 16)
+    with receiver:
+        receiver.try_recv()  # the role is taken
+        process = multiprocessing.get_context("fork").Process(target=_send_and_die, args=(first.name, 50))
+        process.start()
+        process.join(20)
+        assert process.exitcode == -signal.SIGKILL
+        with ReplicaInboxSender.attach(first.name) as second:
+            assert second.published == Published("7", 49, 4, False, False, 0)
+            assert not second.loading
+            second.set_upstream("7")
+            second.send(frame(50))
+            assert second.published == Published("7", 50, 4, False, False, 0)
+            events = [receiver.recv(5) for _ in range(51)]
+        assert [event.offset for event in events if isinstance(event, Frame)] == list(range(51))
+
+
+def test_a_snapshot_that_never_left_a_dead_senders_overflow_is_not_waited_for() -> None:
+    first, receiver = replica_inbox_pair(4096)
+    with receiver:
+        receiver.try_recv()
+
+        def fill_and_die(name: str) -> None:
+            sender = ReplicaInboxSender.attach(name)
+            sender.send_many([frame(1), SnapshotBegin(), *([SnapshotChunk(b"x" * 1000)] * 20), SnapshotEnd(3)])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        process = multiprocessing.get_context("fork").Process(target=fill_and_die, args=(first.name,))
+        process.start()
+        process.join(20)
+        with ReplicaInboxSender.attach(first.name) as second:
+            assert second.published.in_snapshot
+            assert second.published.snapshots == 0
+            second.send_many([SnapshotBegin(), SnapshotChunk(b"y"), SnapshotEnd(5), frame(5)])
+            assert second.loading
+            seen: list[ReplicaApply] = []
+            while not seen or seen[-1] != frame(5):
+                event = receiver.recv(5)
+                assert event is not None
+                seen.append(event)
+            assert seen[-4:] == [SnapshotBegin(), SnapshotChunk(b"y"), SnapshotEnd(5), frame(5)]
+            receiver.mark_applied(5)
+            assert not second.loading
+
+
+def test_a_resume_point_is_made_for_each_kind_of_upstream() -> None:
+    after_frame = Published("7", 9, 2, False, False, 1)
+    after_snapshot = Published("7", 9, 0, True, False, 1)
+    assert resume_after(after_frame, "redis") == ResumePoint("7", 9, 2)
+    assert resume_after(after_frame, "kevy") == ResumePoint("7", 9, 2)
+    assert resume_after(after_snapshot, "redis") == ResumePoint("7", 9, 0)
+    assert resume_after(after_snapshot, "kevy") == ResumePoint("7", 8, 0)  # the next frame bears 9
+    assert resume_after(Published("7", 0, 0, True, False, 1), "kevy") is None
+    assert resume_after(Published("", 9, 0, False, False, 0), "kevy") is None
+    assert resume_after(Published("7", None, 0, False, True, 0), "kevy") is None
+    assert resume_after(NOTHING, "redis") is None
+
+
+def test_a_receiver_sees_again_what_its_killed_predecessor_had_not_released() -> None:
+    sender, first = replica_inbox_pair(1 << 16)
+    sender.send_many([frame(i) for i in range(10)])
+
+    def drain_and_die(name: str) -> None:
+        receiver = ReplicaInboxReceiver.attach(name)
+        receiver.recv_many(3)
+        batch = receiver.drain(5)
+        assert len(batch) == 5
+        batch.release(2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    process = multiprocessing.get_context("fork").Process(target=drain_and_die, args=(sender.name,))
+    process.start()
+    process.join(20)
+    with ReplicaInboxReceiver.attach(sender.name) as second:
+        assert [event.offset for event in second.recv_many() if isinstance(event, Frame)] == [5, 6, 7, 8, 9]
+    sender.close(0)

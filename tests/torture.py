@@ -1,0 +1,239 @@
+"""A fleet under random kill -9, SIGSTOP and cut links has to end with exactly the upstream's data.
+
+    make torture TORTURE="--minutes 5 --seed 7 --upstream redis --sink jsonl"
+
+The next misfortune comes an exponential time (mean 50 ms) after the fleet has recovered from the last one, and now
+and then in the middle of the recovery. In the end the change log has every offset once and in order, and the keys are
+equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kevy_ring.replica.backoff import Backoff
+from kevy_ring.replica.fleet import Fleet, FleetEvent, FleetEventKind, Role
+from kevy_ring.replica.fleet_child import EXIT_RECEIVER_GONE, EXIT_TRUNCATED
+from kevy_ring.replica.link_words import LinkState
+from kevy_ring.shard.shard_process import ShardProcess
+from torture_ledger import Ledger
+from torture_upstream import UPSTREAMS
+
+MEAN_S = 0.05
+RECOVERY_S = 30.0  # longer than this to recover is a finding of its own
+CATCH_UP_S = 120.0
+CAPACITY_BYTES = 1 << 16  # small: it wraps, fills and overflows all the time
+RATE = 2_000.0
+MISFORTUNES = {"runner": 35, "shard": 25, "both": 20, "link": 10, "stop": 10}
+IN_RECOVERY = 0.2  # of the misfortunes strike while the last one is not overcome
+
+
+@dataclass
+class Report:
+    """What was done and what came of it."""
+
+    kills: int = 0
+    stops: int = 0
+    cuts: int = 0
+    partial: int = 0
+    full: int = 0
+    resume_s: list[float] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def quantile(self, q: float) -> float:
+        """Of the times from a misfortune to a stream that flows again, in seconds."""
+        ordered = sorted(self.resume_s) or [0.0]
+        return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
+
+
+class Torture:
+    """One fleet of one shard, and what happens to it."""
+
+    def __init__(self, url: str, sink_url: str, seed: int, report: Report, cut: Any) -> None:
+        self.report = report
+        self._random = random.Random(seed)
+        self._cut = cut
+        self._stopped: dict[int, float] = {}
+        self._struck_at: float | None = None
+        self._synced = False
+        self.fleet = Fleet(
+            url,
+            ShardProcess(sink_url),
+            capacity=CAPACITY_BYTES,
+            on_event=self._happened,
+            backoff=lambda: Backoff(0.01, 0.1),
+            resumable=True,
+        )
+
+    def run(self, seconds: float) -> None:
+        """Strike until the time is over, then let it recover."""
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends and not self.report.problems:
+            # What strikes in a recovery may come before the first process is there.
+            if self._random.random() > IN_RECOVERY:
+                self._recover()
+            self._pass(self._random.expovariate(1 / MEAN_S))
+            self._strike()
+        self._recover()
+
+    def follow_until(self, offset: int) -> None:
+        """Supervise until everything up to ``offset`` is applied."""
+        deadline = time.monotonic() + CATCH_UP_S
+        while (applied := self._applied()) is None or applied < offset:
+            self._pass(0.02)
+            if time.monotonic() > deadline:
+                self.report.problems.append(f"applied {applied} of {offset} after {CATCH_UP_S:.0f} s")
+                return
+
+    def _applied(self) -> int | None:
+        ring = self.fleet.status()[0].ring
+        return ring.applied_offset if ring is not None else None
+
+    def _pass(self, seconds: float) -> None:
+        ends = time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0:
+            self.fleet.step(min(left, 0.01))
+            now = time.monotonic()
+            for pid in [pid for pid, until in self._stopped.items() if until <= now]:
+                self._go_on(pid)
+
+    def _recover(self) -> None:
+        deadline = time.monotonic() + RECOVERY_S
+        while not self._is_well():
+            self._pass(0.005)
+            if time.monotonic() > deadline:
+                self.report.problems.append(f"not recovered after {RECOVERY_S:.0f} s: {self.fleet.status()[0]}")
+                return
+
+    def _is_well(self) -> bool:
+        status = self.fleet.status()[0]
+        return bool(
+            self._synced
+            and not self._stopped
+            and status.runner_pid
+            and status.shard_pid
+            and status.link_state is LinkState.STREAMING
+            and status.ring is not None
+            and status.ring.applied_offset is not None  # else a snapshot is on its way into the sink
+        )
+
+    def _strike(self) -> None:
+        status = self.fleet.status()[0]
+        what = self._random.choices(list(MISFORTUNES), list(MISFORTUNES.values()))[0]
+        self._struck_at = self._struck_at or time.monotonic()
+        runner, shard = status.runner_pid, status.shard_pid
+        if what == "link":
+            self._synced = False
+            self.report.cuts += 1
+            self._cut()
+        elif what == "stop":
+            pid = self._random.choice([runner, shard])
+            if pid and pid not in self._stopped:
+                os.kill(pid, signal.SIGSTOP)
+                self.report.stops += 1
+                self._stopped[pid] = time.monotonic() + self._random.uniform(0.02, 0.5)
+        else:
+            for pid in {"runner": [runner], "shard": [shard], "both": [runner, shard]}[what]:
+                self._kill(pid)
+
+    def _kill(self, pid: int | None) -> None:
+        if pid:
+            self._synced = False
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                self.report.kills += 1
+
+    def _go_on(self, pid: int) -> None:
+        self._stopped.pop(pid, None)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+    def _happened(self, event: FleetEvent) -> None:
+        if event.kind is FleetEventKind.EXITED:
+            self._stopped.pop(event.pid, None)
+            if event.role is Role.RUNNER:
+                self._synced = False
+            if event.exit_code not in (None, 0, EXIT_RECEIVER_GONE, EXIT_TRUNCATED):
+                self.report.problems.append(f"{event}")
+        elif event.kind is FleetEventKind.SYNCED:
+            self._synced = True
+            self.report.partial += event.synced == "partial"
+            self.report.full += event.synced == "full"
+            if self._struck_at is not None:
+                self.report.resume_s.append(time.monotonic() - self._struck_at)
+                self._struck_at = None
+
+
+def torture(upstream_kind: str, sink: str, seconds: float, seed: int, directory: Path) -> tuple[Report, Ledger, float]:
+    """One run; returns what was done, what the sink holds, and the seconds that it took."""
+    began = time.monotonic()
+    report = Report()
+    upstream = UPSTREAMS[upstream_kind](seconds, RATE, seed, directory)
+    path = directory / ("changes" if sink == "jsonl" else "keys.sqlite")
+    try:
+        run = Torture(upstream.url, f"{sink}:{path}", seed, report, upstream.cut_links)
+        with run.fleet:
+            run.run(seconds)
+            upstream.finish()
+            run.follow_until(upstream.final_offset())
+        ledger = Ledger(upstream, sink, path)
+    finally:
+        upstream.close()
+    return report, ledger, time.monotonic() - began
+
+
+def told(report: Report, ledger: Ledger, seconds: float) -> str:
+    """The run in words."""
+    return "\n".join(
+        [
+            f"{seconds:.0f} s: {report.kills} kills, {report.stops} stops, {report.cuts} cut links",
+            f"{report.partial} times resumed, {report.full} full syncs, {ledger.events} events in the change log",
+            f"back in the stream after p50 {report.quantile(0.5):.3f} s, p99 {report.quantile(0.99):.3f} s",
+            f"lost {ledger.lost}, doubled {ledger.doubled}, torn {ledger.torn}",
+            *report.problems,
+            *ledger.words,
+        ]
+    )
+
+
+def main() -> int:
+    """Exit code 0 when nothing was lost, doubled or torn."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=1.0, help="of misfortunes, for each combination (default 1)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--upstream", choices=sorted(UPSTREAMS), action="append", help="default: both")
+    parser.add_argument("--sink", choices=["jsonl", "sqlite"], action="append", help="default: both")
+    parser.add_argument("--log", action="store_true", help="what the fleet says, as it says it")
+    arguments = parser.parse_args()
+    logging.basicConfig(
+        level=logging.INFO if arguments.log else logging.ERROR, format="%(relativeCreated)d ms: %(message)s"
+    )
+    failed = False
+    for upstream in arguments.upstream or sorted(UPSTREAMS):
+        for sink in arguments.sink or ["jsonl", "sqlite"]:
+            directory = Path(tempfile.mkdtemp(prefix="kevy-ring-torture-"))
+            print(f"{upstream} into {sink}, seed {arguments.seed}, {arguments.minutes:g} min", flush=True)
+            report, ledger, seconds = torture(upstream, sink, arguments.minutes * 60, arguments.seed, directory)
+            print(told(report, ledger, seconds), "\n", flush=True)
+            if report.problems or not ledger.is_good:
+                print(f"what is left lies in {directory}", flush=True)
+                failed = True
+            else:
+                shutil.rmtree(directory)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

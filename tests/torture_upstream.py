@@ -1,0 +1,163 @@
+"""The upstreams that a tortured fleet follows: the embedded one and a real Redis, both under steady writes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.primary import EmbeddedPrimary
+from redis_server import RedisServer, comparable_value, find_redis, read_keyspace
+from redis_workload import Writes, fill
+
+# What Redis puts between commands and is no event: PING, and the question for an acknowledgement.
+_PING_BYTES = len(b"*1\r\n$4\r\nPING\r\n")
+_GETACK_BYTES = len(b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n")
+_BETWEEN_MAX = 200  # of them between two commands
+
+Keys = dict[tuple[int, bytes], tuple[str, Any]]
+
+
+class TorturedUpstream(Protocol):
+    """What is done to an upstream, and asked of it."""
+
+    url: str
+
+    def cut_links(self) -> None:
+        """Cut every replication link at once."""
+
+    def finish(self) -> None:
+        """Write nothing more from now on."""
+
+    def final_offset(self) -> int:
+        """The offset of the last event; after ``finish``."""
+
+    def keys(self, databases: Sequence[int]) -> Keys:
+        """Type and value of every key; after ``finish``."""
+
+    def gap(self, before: int, after: int, argv: list[bytes]) -> str:
+        """What is wrong with two offsets that follow each other in a change log; empty where nothing is."""
+
+    def close(self) -> None:
+        """End it."""
+
+
+class Embedded:
+    """The embedded upstream, one shard, kevy's protocol 2."""
+
+    def __init__(self, seconds: float, rate: float, seed: int) -> None:
+        self._primary = EmbeddedPrimary.start(
+            1, 5_000, int(seconds * rate), rate=rate, seed=seed, protocol=2, auto_live=True
+        )
+        self.url = self._primary.url
+
+    def cut_links(self) -> None:
+        self._primary.drop_links()
+
+    def finish(self) -> None:
+        pass  # its writes are as many as were planned
+
+    @property
+    def is_done(self) -> bool:
+        """True when the last planned write was made."""
+        return self._primary.live_done()
+
+    def final_offset(self) -> int:
+        return self._primary.final_offset(0)
+
+    def keys(self, databases: Sequence[int]) -> Keys:
+        return comparable_keys({0: self._primary.keyspace(0)}.items())
+
+    def gap(self, before: int, after: int, argv: list[bytes]) -> str:
+        return "" if after == before + 1 else f"offset {after} follows {before}"
+
+    def close(self) -> None:
+        self._primary.close()
+
+
+class Redis:
+    """A real Redis server of this machine, with writes from a thread."""
+
+    is_done = True
+
+    def __init__(self, seconds: float, rate: float, seed: int, directory: Path, version: str = "7.0") -> None:
+        self._server = RedisServer(
+            find_redis(version),
+            directory,
+            *("--repl-backlog-size", "256mb", "--client-output-buffer-limit", "replica 0 0 0"),
+        )
+        self._client = self._server.client()
+        fill(self._client, 3_000)
+        self._writes = Writes(self._client, 3_000, seed)
+        self._final: int | None = None
+        self.url = self._server.url
+
+    def cut_links(self) -> None:
+        self._client.client_kill_filter(_type="replica")
+
+    def finish(self) -> None:
+        self._writes.close()
+
+    def final_offset(self) -> int:
+        while self._final is None:
+            before = self._offset()
+            last = [b"SET", b"the last change", b"made"]
+            self._client.execute_command(*last)
+            after = self._offset()
+            if after - before == resp_bytes(last):  # else a PING, which is no event, came as well
+                self._final = after
+        return self._final
+
+    def _offset(self) -> int:
+        return int(self._client.info("replication")["master_repl_offset"])
+
+    def keys(self, databases: Sequence[int]) -> Keys:
+        found = read_keyspace(self._client)
+        return {(0, key): (kind, value) for key, (kind, value, _) in found.items()}
+
+    def gap(self, before: int, after: int, argv: list[bytes]) -> str:
+        between = after - before - resp_bytes(argv)
+        if between in _BETWEEN:
+            return ""
+        return f"offset {after} follows {before}, but the command has {resp_bytes(argv)} bytes"
+
+    def close(self) -> None:
+        self._server.stop()
+
+
+_BETWEEN = {
+    pings * _PING_BYTES + questions * _GETACK_BYTES
+    for pings, questions in itertools.product(range(_BETWEEN_MAX), range(4))
+}
+
+
+def resp_bytes(argv: list[bytes]) -> int:
+    """The bytes of a command on the wire."""
+    sizes = [len(argument) for argument in argv]
+    return len(f"*{len(sizes)}\r\n") + sum(len(f"${size}\r\n") + size + 2 for size in sizes)
+
+
+def comparable_keys(databases: Any) -> Keys:
+    """Entries in the form in which two keyspaces are compared; expired ones are left to whoever holds them."""
+    found: Keys = {}
+    for db, entries in databases:
+        for key, entry in entries.items():
+            found[db, key] = (entry.type, _value(entry))
+    return found
+
+
+def _value(entry: Entry) -> Any:
+    if entry.type == "stream":
+        return [(ms, seq, sorted(fields)) for ms, seq, fields in entry.value.entries]
+    if entry.type == "set":
+        return set(entry.value)
+    return comparable_value(entry.type, entry.value)
+
+
+Start = Callable[[float, float, int, Path], TorturedUpstream]
+UPSTREAMS: dict[str, Start] = {
+    "embedded": lambda seconds, rate, seed, directory: Embedded(seconds, rate, seed),
+    "redis": lambda seconds, rate, seed, directory: Redis(seconds, rate, seed, directory / "redis"),
+}

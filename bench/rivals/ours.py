@@ -18,7 +18,7 @@ class Ours(Transport):
     name = "kevy-ring"
     distribution = "kevy-ring"
     modules = ("kevy_ring", "numpy")
-    note = "try_write / read_many"
+    note = "try_write / read_many; one by one: try_write / read"
 
     spin_us: float | None = None
 

@@ -8,7 +8,7 @@ from bench.rivals.ours import Ours
 class OursAsleep(Ours):
     """``spin_us=0``: straight to the doorbell."""
 
-    note = "try_write / wait, read_many; spin_us=0"
+    note = "try_write / read; spin_us=0"
     spin_us = 0.0
 
 

@@ -1,0 +1,241 @@
+"""A fleet whose processes are killed goes on where they ended; rings that are kept are found again; limits hold."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fleet_shards import QuickBackoff
+from kevy_ring import RoleTaken, SegmentError, replica_inbox_pair
+from kevy_ring.replica.child_process import ChildProcess
+from kevy_ring.replica.fleet import Fleet, FleetEvent, FleetEventKind, Role
+from kevy_ring.replica.fleet_child import EXIT_TRUNCATED
+from kevy_ring.replica.primary import EmbeddedPrimary
+from kevy_ring.replica.replica_pair import kept_ring
+from kevy_ring.replica.runner import Runner
+from kevy_ring.replica.stop import StopSignal
+from kevy_ring.ring import Ring, ring_names
+from kevy_ring.ring.leftovers import is_abandoned, remove_abandoned
+from kevy_ring.shard.shard_process import ShardProcess
+from torture_ledger import changes_of
+
+DEADLINE_S = 40.0
+CAPACITY = 1 << 16
+
+
+class Life:
+    """A fleet of one shard, and what it told."""
+
+    def __init__(self, url: str, sink: str, **options: object) -> None:
+        self.events: list[FleetEvent] = []
+        self.fleet = Fleet(
+            url,
+            ShardProcess(sink),
+            capacity=CAPACITY,
+            on_event=self.events.append,
+            backoff=QuickBackoff,
+            **options,  # type: ignore[arg-type]
+        )
+
+    @property
+    def syncs(self) -> list[str | None]:
+        return [event.synced for event in self.events if event.kind is FleetEventKind.SYNCED]
+
+    def applied(self) -> int:
+        ring = self.fleet.status()[0].ring
+        return -1 if ring is None or ring.applied_offset is None else ring.applied_offset
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while not condition():
+            self.fleet.step(0.02)
+            assert time.monotonic() < deadline, [str(event) for event in self.events[-6:]]
+
+    def kill(self, role: Role) -> None:
+        status = self.fleet.status()[0]
+        pid = status.runner_pid if role is Role.RUNNER else status.shard_pid
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        self.wait_for(lambda: any(e.kind is FleetEventKind.EXITED and e.pid == pid for e in self.events))
+
+
+@pytest.fixture
+def primary() -> Iterator[EmbeddedPrimary]:
+    with EmbeddedPrimary.start(1, 500, 6_000, rate=3_000, big_values=0, protocol=2) as primary:
+        yield primary
+
+
+def everything_once(primary: EmbeddedPrimary, directory: Path) -> None:
+    offsets = [offset for offset, _ in changes_of("jsonl", directory)]
+    assert offsets == list(range(primary.first_offset(0), primary.final_offset(0) + 1))
+
+
+def test_a_killed_runner_is_replaced_and_the_stream_goes_on(primary: EmbeddedPrimary, tmp_path: Path) -> None:
+    life = Life(primary.url, f"jsonl:{tmp_path / 'log'}", resumable=True)
+    with life.fleet:
+        life.wait_for(lambda: life.applied() > primary.first_offset(0))
+        life.kill(Role.RUNNER)
+        life.wait_for(lambda: life.applied() == primary.final_offset(0))
+    assert life.syncs == ["full", "partial"]
+    everything_once(primary, tmp_path / "log")
+    told = [str(event) for event in life.events if event.kind is FleetEventKind.SYNCED]
+    assert "goes on after offset" in told[1]
+
+
+def test_a_killed_shard_is_replaced_on_its_ring(primary: EmbeddedPrimary, tmp_path: Path) -> None:
+    life = Life(primary.url, f"jsonl:{tmp_path / 'log'}", resumable=True)
+    with life.fleet:
+        life.wait_for(lambda: life.applied() > primary.first_offset(0))
+        ring = life.fleet.status()[0].ring
+        life.kill(Role.SHARD)
+        life.wait_for(lambda: life.applied() == primary.final_offset(0))
+        after = life.fleet.status()[0].ring
+        assert ring is not None
+        assert after is not None
+        assert after.name == ring.name
+        assert after.consumer.epoch == ring.consumer.epoch + 1
+    assert life.syncs == ["full", "partial"]
+    everything_once(primary, tmp_path / "log")
+
+
+def test_a_store_that_went_with_its_shard_is_loaded_anew(primary: EmbeddedPrimary) -> None:
+    life = Life(primary.url, "memory")
+    with life.fleet:
+        life.wait_for(lambda: life.applied() > primary.first_offset(0))
+        life.kill(Role.RUNNER)
+        life.wait_for(lambda: len(life.syncs) == 2)
+        life.wait_for(lambda: life.applied() > primary.first_offset(0))
+        life.kill(Role.SHARD)
+        life.wait_for(lambda: life.applied() == primary.final_offset(0))
+    assert life.syncs == ["full", "partial", "full"]
+
+
+def test_a_shard_that_got_an_event_in_part_goes_on_with_a_new_ring_behind_what_it_applied(
+    primary: EmbeddedPrimary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def truncated(child: ChildProcess) -> int | None:
+        return EXIT_TRUNCATED if child.role is Role.SHARD else child._process.exitcode
+
+    life = Life(primary.url, f"jsonl:{tmp_path / 'log'}", resumable=True)
+    with life.fleet:
+        life.wait_for(lambda: life.applied() > primary.first_offset(0))
+        ring = life.fleet.status()[0].ring
+        with monkeypatch.context() as patched:
+            # What the shard's own process would say, had it met the event.
+            patched.setattr(ChildProcess, "exit_code", property(truncated))
+            life.kill(Role.SHARD)
+        life.wait_for(lambda: life.applied() == primary.final_offset(0))
+        after = life.fleet.status()[0].ring
+        assert ring is not None
+        assert after is not None
+        assert after.name != ring.name
+    assert life.syncs == ["full", "partial"]
+    everything_once(primary, tmp_path / "log")
+
+
+def test_kept_rings_are_found_again_by_the_next_fleet(primary: EmbeddedPrimary, tmp_path: Path) -> None:
+    prefix = f"kept{secrets.token_hex(4)}"
+    options = {"resumable": True, "keep_rings": True, "name_prefix": prefix}
+    first = Life(primary.url, f"jsonl:{tmp_path / 'log'}", **options)
+    with first.fleet:
+        first.wait_for(lambda: first.applied() > primary.first_offset(0))
+    assert f"{prefix}-0" in ring_names()
+    second = Life(primary.url, f"jsonl:{tmp_path / 'log'}", **options)
+    with second.fleet:
+        second.wait_for(lambda: second.applied() == primary.final_offset(0))
+        stats = second.fleet.status()[0].ring
+        assert stats is not None
+        assert stats.creator_pid == os.getpid()
+        assert not is_abandoned(stats)
+    assert (first.syncs, second.syncs) == (["full"], ["partial"])
+    everything_once(primary, tmp_path / "log")
+    Ring.attach(f"{prefix}-0").remove()
+    assert f"{prefix}-0" not in ring_names()
+
+
+def test_rings_that_are_kept_need_a_name() -> None:
+    with pytest.raises(ValueError, match="name_prefix"):
+        Fleet("kevy://127.0.0.1:1", ShardProcess("null"), keep_rings=True)
+
+
+def test_a_kept_ring_is_taken_only_when_nobody_lives_in_it_and_it_is_the_right_one() -> None:
+    name = f"kept{secrets.token_hex(4)}"
+    assert kept_ring(name, 4096) is None
+    ring = Ring.create(4096, name, keep=True)
+    try:
+        consumer = ring.consumer()
+        with pytest.raises(RoleTaken) as taken:
+            kept_ring(name, 4096)
+        assert (taken.value.role, taken.value.pid) == ("consumer", os.getpid())
+        consumer.close()
+        with pytest.raises(SegmentError, match="capacity of 4096"):
+            kept_ring(name, 8192)
+        found = kept_ring(name, 4096)
+        assert found is not None
+        found.close()
+        ring.close()
+        assert name in ring_names()
+    finally:
+        ring.remove()
+    assert name not in ring_names()
+
+
+def test_a_kept_ring_outlives_the_process_that_made_it_and_is_then_abandoned() -> None:
+    name = f"kept{secrets.token_hex(4)}"
+    program = f"from kevy_ring import Ring; Ring.create(4096, {name!r}, keep=True).producer().try_write(b'left')"
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=30)
+    assert name in ring_names()
+    with Ring.attach(name) as ring:
+        assert ring.consumer().read_many() == [b"left"]
+    assert remove_abandoned(name) is not None
+    assert name not in ring_names()
+
+
+def test_above_its_limit_the_overflow_stops_the_reading_and_nothing_is_lost() -> None:
+    limit = 200_000
+    notices: list[str] = []
+    with EmbeddedPrimary.start(1, 10, 30_000, big_values=0, protocol=2) as primary:
+        sender, receiver = replica_inbox_pair(CAPACITY)
+        stop = StopSignal()
+        runner = Runner(
+            primary.url, sender, stop=stop, overflow_limit=limit, notify=lambda state, text: notices.append(text)
+        )
+        receiver.try_recv()
+        thread = threading.Thread(target=runner.run, daemon=True)
+        thread.start()
+        deadline = time.monotonic() + DEADLINE_S
+        while not any(text.startswith("reading stops") for text in notices):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.3)
+        # One reception more than the limit, as encoded records.
+        assert limit < sender.overflow.bytes < limit + (2 << 20)
+        last = None
+        while last != primary.final_offset(0):
+            assert time.monotonic() < deadline
+            with receiver.drain() as batch:
+                if len(batch):
+                    last = int(batch.offsets[-1])
+                    continue
+            receiver.wait(0.1)
+        assert "reading goes on" in notices
+        stop.set()
+        thread.join(DEADLINE_S)
+        sender.close(0)
+        receiver.close()
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_of_nothing_is_refused(limit: int) -> None:
+    sender, receiver = replica_inbox_pair(4096)
+    with sender, receiver, pytest.raises(ValueError, match="at least one byte"):
+        Runner("kevy://127.0.0.1:1", sender, overflow_limit=limit)

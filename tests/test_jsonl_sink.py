@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender, replica_inbox_pair
 from kevy_ring.errors import SinkError
 from kevy_ring.replica.entry import Entry, Stream, StreamGroup
-from kevy_ring.shard import Shard
+from kevy_ring.shard import Shard, Snapshot
 from kevy_ring.shard.sinks.jsonl import JsonlSink
 from kevy_ring.shard.sinks.jsonl_line import change_line, entry_line
-from kevy_ring.shard.sinks.line_file import BLOCK_BYTES, LineFile, drop_torn_line
+from kevy_ring.shard.sinks.line_file import BLOCK_BYTES, LineFile, drop_torn_line, last_line
 from snapshot_events import kevysnap, snapshot_events, strings
 
 Pair = tuple[ReplicaInboxSender, ReplicaInboxReceiver]
@@ -171,7 +171,7 @@ def test_a_half_snapshot_leaves_nothing_behind(pair: Pair, tmp_path: Path) -> No
 def test_what_a_killed_process_left_is_cleared_up_by_the_next(tmp_path: Path) -> None:
     sink = JsonlSink(tmp_path)
     sink.apply(0, [b"SET", b"a", b"1"])
-    sink.flush()
+    sink.commit()
     sink.stage()
     del sink
     changes = tmp_path / "generation-000001/changes-000001.jsonl"
@@ -259,15 +259,98 @@ def test_a_directory_that_cannot_be_made_is_a_typed_error(tmp_path: Path) -> Non
     assert raised.value.errno == errno.ENOTDIR
 
 
+LONG = b"x" * 600_000
+
+
 @pytest.mark.parametrize(
-    ("content", "left"),
-    [(b"", b""), (b"a\n", b"a\n"), (b"a\nb", b"a\n"), (b"torn", b""), (b"a\n" + b"x" * 600_000, b"a\n")],
-)
-def test_a_torn_line_is_cut_off(content: bytes, left: bytes, tmp_path: Path) -> None:
+    ("content", "left", "last"),
+    [
+        (b"", b"", None), (b"a\n", b"a\n", b"a"), (b"a\nb", b"a\n", b"a"), (b"torn", b"", None),
+        (b"a\n" + LONG, b"a\n", b"a"), (b"a\n" + LONG + b"\n", b"a\n" + LONG + b"\n", LONG),
+        (LONG + b"\nx", LONG + b"\n", LONG),
+        (b"\n", b"\n", b""),
+    ],
+)  # fmt: skip
+def test_a_torn_line_is_cut_off_and_the_last_whole_one_found(
+    content: bytes, left: bytes, last: bytes | None, tmp_path: Path
+) -> None:
     path = tmp_path / "lines"
     path.write_bytes(content)
     drop_torn_line(path)
     assert path.read_bytes() == left
+    assert last_line(path) == last
+
+
+def reopened(tmp_path: Path) -> tuple[int | None, int]:
+    """Where a sink stands that finds the files; its next line tells the database."""
+    sink = JsonlSink(tmp_path)
+    stored = sink.stored_offset
+    sink.apply(10**6, [b"PING"])
+    db = json.loads(sink._lines[0])["db"]
+    sink.rollback()
+    sink.close()
+    return stored, db
+
+
+def test_a_sink_goes_on_behind_its_last_whole_line_in_the_database_of_that_line(tmp_path: Path) -> None:
+    assert reopened(tmp_path) == (None, 0)
+    sink = JsonlSink(tmp_path)
+    sink.apply(0, [b"SET", b"a", b"1"])
+    assert sink.stored_offset is None
+    sink.commit()
+    assert sink.stored_offset == 0
+    assert reopened(tmp_path) == (0, 0)
+    sink.apply(7, [b"SELECT", b"3"])
+    sink.apply(9, [b"DEL", b"a"])
+    sink.close()
+    assert reopened(tmp_path) == (9, 3)
+    with (tmp_path / "generation-000001/changes-000001.jsonl").open("ab") as file:
+        file.write(b'{"offset":11,"db":5,"argv":["SET","k","')
+    assert reopened(tmp_path) == (9, 3)
+
+
+def test_an_empty_file_behind_a_full_one_is_no_end(tmp_path: Path) -> None:
+    sink = JsonlSink(tmp_path)
+    sink.apply(4, [b"SET", b"a", b"1"])
+    sink.close()
+    changes = tmp_path / "generation-000001/changes-000002.jsonl"
+    for content in (b"", b'{"offset":5'):
+        changes.write_bytes(content)
+        assert reopened(tmp_path) == (4, 0)
+        assert changes.read_bytes() == b""
+
+
+@pytest.mark.parametrize(("kind", "ack", "stored"), [("kevysnap", 8, 7), ("kevysnap", 0, None), ("rdb", 8, 8)])
+def test_behind_a_snapshot_without_changes_a_sink_goes_on_after_it(
+    kind: Any, ack: int, stored: int | None, tmp_path: Path
+) -> None:
+    sink = JsonlSink(tmp_path)
+    sink.apply(50, [b"SELECT", b"4"])
+    sink.load(Snapshot(kind, ack, 0, 0))
+    assert sink.stored_offset == stored
+    sink.close()
+    assert reopened(tmp_path) == (stored, 0)
+
+
+def test_a_last_line_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    directory = tmp_path / "generation-000001"
+    directory.mkdir()
+    for line in (b"hello\n", b"[1]\n", b'{"offset":"1","db":0}\n', b'{"db":0}\n', b"\0\0\n"):
+        (directory / "changes-000001.jsonl").write_bytes(line)
+        with pytest.raises(SinkError) as raised:
+            JsonlSink(tmp_path)
+        assert raised.value.reason == "refused"
+
+
+def test_a_line_is_with_the_operating_system_before_its_space_is_given_back(pair: Pair, tmp_path: Path) -> None:
+    sender, receiver = pair
+    shard = Shard(receiver, JsonlSink(tmp_path), max_events=3, flush_interval_s=3600.0)
+    sender.send_many([Frame(at, [b"SET", b"a", b"%d" % at]) for at in range(10)])
+    seen = 0
+    while count := shard.tick():
+        seen += count
+        assert len(lines(tmp_path / "generation-000001/changes-000001.jsonl")) == seen
+    assert (seen, sender.applied_offset) == (10, None)
 
 
 def test_a_failed_fsync_spoils_the_file_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,8 +365,8 @@ def test_a_failed_fsync_spoils_the_file_for_good(tmp_path: Path, monkeypatch: py
         with pytest.raises(SinkError) as raised:
             file.flush()
     assert (raised.value.reason, raised.value.errno) == ("io", errno.EIO)
-    file.append(b"b\n")
-    with pytest.raises(SinkError):
-        file.flush()
+    for call in (lambda: file.append(b"b\n"), file.flush):
+        with pytest.raises(SinkError):
+            call()
     file.close()
     file.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kevy_ring.cli.failure import Failure
-from kevy_ring.replica.entry import Entry, Stream, StreamGroup
+from kevy_ring.replica.entry import Entry
+from kevy_ring.shard.sinks.jsonl_line import argv_of, entry_of
 from kevy_ring.shard.sinks.memory import MemorySink
 from kevy_ring.shard.snapshot import Snapshot
 
@@ -43,18 +43,15 @@ def replayed(directory: Path) -> MemorySink:
     generations = sorted(path for path in directory.glob("generation-*") if path.name[11:].isdigit())
     if not generations:
         return store
-    entries = [_entry(line) for line in _lines(generations[-1], "snapshot") if "snapshot" not in line]
+    entries = [entry_of(line) for line in _lines(generations[-1], "snapshot") if "snapshot" not in line]
     if entries:
         store.load(Snapshot("kevysnap", 0, 0, len(entries), 0, deque(entries)))
-    # Of two lines with one offset the later is the valid one: the earlier was written before a crash.
-    changes = {line["offset"]: line for line in _lines(generations[-1], "changes")}
     db = 0
-    for offset in sorted(changes):
-        line = changes[offset]
+    for line in _lines(generations[-1], "changes"):
         if line["db"] != db:
             db = line["db"]
-            store.apply(offset, [b"SELECT", b"%d" % db])
-        store.apply(offset, [_bytes(item) for item in line["argv"]])
+            store.apply(line["offset"], [b"SELECT", b"%d" % db])
+        store.apply(line["offset"], argv_of(line["argv"]))
     return store
 
 
@@ -68,53 +65,3 @@ def _lines(directory: Path, stem: str) -> Iterator[dict[str, Any]]:
                     yield json.loads(raw)
                 except ValueError:
                     raise Failure(f"{path} holds a line that is no JSON") from None
-
-
-def _entry(line: dict[str, Any]) -> Entry:
-    return Entry(
-        _bytes(line["key"]), line["type"], _value(line["type"], line["value"]), line["expires_at_ms"], line["db"]
-    )
-
-
-def _value(kind: str, value: Any) -> Any:
-    if kind == "string":
-        return _bytes(value)
-    if kind == "hash":
-        return dict(_pairs(value))
-    if kind == "zset":
-        return {_bytes(member): float(score) for member, score in value}
-    if kind == "stream":
-        return _stream(value)
-    elements = [_bytes(element) for element in value]
-    return set(elements) if kind == "set" else elements
-
-
-def _stream(value: dict[str, Any]) -> Stream:
-    return Stream(
-        _id(value["last_id"]),
-        _id(value["max_deleted_id"]),
-        value["entries_added"],
-        [(*_id(name), _pairs(fields)) for name, fields in value["entries"]],
-        [
-            StreamGroup(
-                _bytes(group["name"]),
-                _id(group["last_id"]),
-                [(_bytes(name), seen_ms) for name, seen_ms in group["consumers"]],
-                [(*_id(name), _bytes(consumer), at, times) for name, consumer, at, times in group["pending"]],
-            )
-            for group in value["groups"]
-        ],
-    )
-
-
-def _pairs(pairs: list[list[Any]]) -> list[tuple[bytes, bytes]]:
-    return [(_bytes(name), _bytes(value)) for name, value in pairs]
-
-
-def _bytes(item: Any) -> bytes:
-    return base64.b64decode(item["base64"]) if isinstance(item, dict) else str(item).encode()
-
-
-def _id(name: str) -> tuple[int, int]:
-    ms, _, seq = name.partition("-")
-    return int(ms), int(seq)

@@ -7,6 +7,8 @@
 A snapshot replaces everything: the generation with the greatest number is the state of the store, its snapshot and then
 its changes. The directory of a snapshot gets its name when the snapshot is whole and on the disk, by one rename.
 Files of earlier generations stay; whoever reads them decides when they go.
+
+Every line of a change has its offset, so the last whole line tells where the stream stands: data and offset are one.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.jsonl_line import change_line, end_line, entry_line
-from kevy_ring.shard.sinks.line_file import LineFile, drop_torn_line, sync_directory
+from kevy_ring.shard.sinks.jsonl_position import CHANGES, JsonlPosition, position_in
+from kevy_ring.shard.sinks.line_file import LineFile, sync_directory
 from kevy_ring.shard.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -32,15 +35,14 @@ if TYPE_CHECKING:
 ROTATE_BYTES = 64 << 20
 
 _GENERATION = re.compile(r"generation-(\d{6,})")
-_CHANGES = re.compile(r"changes-(\d{6,})\.jsonl")
 _PARTIAL = ".partial"
 
 
 class JsonlSink:
     """Writes lines (see ``jsonl_line``) below ``directory``, which is made where it is missing.
 
-    Opening it goes on in the greatest generation, in a new file. After a crash the changes since the last flush may
-    be there twice, in two files: of two lines with one offset the later is the valid one.
+    Opening it cuts a torn last line and goes on in the greatest generation, in a new file, behind ``stored_offset``:
+    the offset of the last line there (None: there is none). Applied lines are held until ``commit``, which writes them.
     """
 
     durable = True
@@ -48,7 +50,7 @@ class JsonlSink:
     def __init__(self, directory: str | Path, *, rotate_bytes: int = ROTATE_BYTES) -> None:
         self.directory = Path(directory)
         self._rotate_bytes = rotate_bytes
-        self._db = 0
+        self._lines: list[bytes] = []
         self._changes: _Rotation | None = None
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -57,21 +59,45 @@ class JsonlSink:
             ]
             for leftover in self.directory.glob(f"generation-*{_PARTIAL}"):
                 shutil.rmtree(leftover)
+            #: The number of the current generation; 0 before there is one.
+            self.generation = max(numbers, default=0)
+            self._stored = position_in(self.path_of(self.generation)) if self.generation else JsonlPosition()
         except OSError as error:
             raise disk_error(f"jsonl:{self.directory}", error) from error
-        #: The number of the current generation; 0 before there is one.
-        self.generation = max(numbers, default=0)
+        self._applied = self._stored
+
+    @property
+    def stored_offset(self) -> int | None:
+        """The offset of the last line written, or of the snapshot; None before the first."""
+        return self._stored.offset
 
     def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:
-        self._file().append(self._line(offset, argv))
+        self._lines.append(self._line(offset, argv))
 
     def apply_batch(self, batch: Batch) -> None:
-        db = self._db
+        before = self._applied
         try:
-            self._file().append(b"".join([self._line(offset, argv) for offset, argv in owned_frames(batch)]))
+            self._lines += [self._line(offset, argv) for offset, argv in owned_frames(batch)]
         except BaseException:
-            self._db = db
+            self._applied = before
             raise
+
+    def commit(self) -> None:
+        """Write what was applied. When it raises, the lines since the last commit are forgotten."""
+        if not self._lines:
+            return
+        try:
+            self._file().append(b"".join(self._lines))
+        except BaseException:
+            self.rollback()
+            raise
+        self._lines.clear()
+        self._stored = self._applied
+
+    def rollback(self) -> None:
+        """Forget what was applied since the last commit."""
+        self._lines.clear()
+        self._applied = self._stored
 
     def load(self, snapshot: Snapshot) -> None:
         stage = self.stage()
@@ -83,25 +109,27 @@ class JsonlSink:
             raise
 
     def stage(self) -> JsonlStage:
+        self.commit()
         return JsonlStage(self, self._rotate_bytes)
 
     def flush(self) -> None:
+        self.commit()
         if self._changes is not None:
             self._changes.flush()
 
     def close(self) -> None:
-        if self._changes is not None:
-            changes, self._changes = self._changes, None
-            try:
-                changes.flush()
-            finally:
+        try:
+            self.flush()
+        finally:
+            if self._changes is not None:
+                changes, self._changes = self._changes, None
                 changes.close()
 
     def path_of(self, generation: int) -> Path:
         """The directory of a generation."""
         return self.directory / f"generation-{generation:06}"
 
-    def adopt(self, partial: Path, generation: int) -> None:
+    def adopt(self, partial: Path, generation: int, snapshot: Snapshot) -> None:
         """Make ``partial`` the current generation, in one step."""
         if self._changes is not None:
             self._changes.flush()
@@ -114,12 +142,14 @@ class JsonlSink:
             self._changes.close()
             self._changes = None
         self.generation = generation
-        self._db = 0
+        self._stored = self._applied = JsonlPosition(snapshot.applied_offset)
 
     def _line(self, offset: int, argv: Sequence[BytesLike]) -> bytes:
+        db = self._applied.db
         if len(argv) == 2 and len(argv[0]) == 6 and bytes(argv[0]).upper() == b"SELECT":
-            self._db = int(bytes(argv[1]))
-        return change_line(offset, self._db, argv)
+            db = int(bytes(argv[1]))
+        self._applied = JsonlPosition(offset, db)
+        return change_line(offset, db, argv)
 
     def _file(self) -> _Rotation:
         if self._changes is None:
@@ -148,7 +178,7 @@ class JsonlStage:
         self._files.append(end_line(snapshot))
         self._files.flush()
         self._files.close()
-        self._sink.adopt(self._path, self._generation)
+        self._sink.adopt(self._path, self._generation, snapshot)
         self._files = None
 
     def abort(self) -> None:
@@ -168,10 +198,9 @@ class _Rotation:
         try:
             directory.mkdir(exist_ok=True)
             sync_directory(directory.parent)
-            found = {int(match[1]): path for path in directory.iterdir() if (match := _CHANGES.fullmatch(path.name))}
-            self._number = max(found, default=0)
-            if found:
-                drop_torn_line(found[self._number])
+            self._number = max(
+                (int(match[1]) for path in directory.iterdir() if (match := CHANGES.fullmatch(path.name))), default=0
+            )
         except OSError as error:
             raise disk_error(f"jsonl:{directory}", error) from error
         self._file = self._next()

@@ -1,4 +1,4 @@
-"""The lines that the jsonl sink writes: one JSON object each.
+"""The lines that the jsonl sink writes: one JSON object each; and what they say, read back.
 
 Bytes that are UTF-8 stand as a JSON string, all others as ``{"base64": "..."}``: an object is never a string, so
 neither can be taken for the other.
@@ -20,15 +20,26 @@ from math import isinf
 from typing import Any
 
 from kevy_ring.events import BytesLike
-from kevy_ring.replica.entry import Entry, Stream
+from kevy_ring.replica.entry import Entry, Stream, StreamGroup
 from kevy_ring.shard.snapshot import Snapshot
 
+_TYPES = frozenset(("string", "hash", "list", "set", "zset", "stream"))
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def change_line(offset: int, db: int, argv: Sequence[BytesLike]) -> bytes:
     """The line of one replicated command."""
     return _line({"offset": offset, "db": db, "argv": [text_or_base64(item) for item in argv]})
+
+
+def argv_json(argv: Sequence[BytesLike]) -> str:
+    """The arguments of a command as they stand in its line."""
+    return _encode([text_or_base64(item) for item in argv])
+
+
+def argv_of(items: list[Any]) -> list[bytes]:
+    """The arguments of a change, read back."""
+    return [_bytes(item) for item in items]
 
 
 def entry_line(entry: Entry) -> bytes:
@@ -42,6 +53,34 @@ def entry_line(entry: Entry) -> bytes:
             "value": _value(entry),
         }
     )
+
+
+def entry_of(line: dict[str, Any]) -> Entry:
+    """The key of a snapshot's line, read back."""
+    return Entry(
+        _bytes(line["key"]), line["type"], value_of(line["type"], line["value"]), line["expires_at_ms"], line["db"]
+    )
+
+
+def value_json(entry: Entry) -> str:
+    """The value of a key as it stands in its line. Raises ``ValueError`` for a type that has no form there."""
+    if entry.type not in _TYPES:
+        raise ValueError(f"a value of type {entry.type} has no form in JSON here")
+    return _encode(_value(entry))
+
+
+def value_of(kind: str, value: Any) -> Any:
+    """The value of a key of type ``kind``, read back."""
+    if kind == "string":
+        return _bytes(value)
+    if kind == "hash":
+        return dict(_read_pairs(value))
+    if kind == "zset":
+        return {_bytes(member): float(score) for member, score in value}
+    if kind == "stream":
+        return _read_stream(value)
+    elements = [_bytes(element) for element in value]
+    return set(elements) if kind == "set" else elements
 
 
 def end_line(snapshot: Snapshot) -> bytes:
@@ -109,3 +148,34 @@ def _pairs(pairs: Any) -> list[list[Any]]:
 
 def _id(ms: int, seq: int) -> str:
     return f"{ms}-{seq}"
+
+
+def _bytes(item: Any) -> bytes:
+    return base64.b64decode(item["base64"]) if isinstance(item, dict) else str(item).encode()
+
+
+def _read_pairs(pairs: list[list[Any]]) -> list[tuple[bytes, bytes]]:
+    return [(_bytes(name), _bytes(value)) for name, value in pairs]
+
+
+def _read_id(name: str) -> tuple[int, int]:
+    ms, _, seq = name.partition("-")
+    return int(ms), int(seq)
+
+
+def _read_stream(value: dict[str, Any]) -> Stream:
+    return Stream(
+        _read_id(value["last_id"]),
+        _read_id(value["max_deleted_id"]),
+        value["entries_added"],
+        [(*_read_id(name), _read_pairs(fields)) for name, fields in value["entries"]],
+        [
+            StreamGroup(
+                _bytes(group["name"]),
+                _read_id(group["last_id"]),
+                [(_bytes(name), seen_ms) for name, seen_ms in group["consumers"]],
+                [(*_read_id(name), _bytes(consumer), at, times) for name, consumer, at, times in group["pending"]],
+            )
+            for group in value["groups"]
+        ],
+    )

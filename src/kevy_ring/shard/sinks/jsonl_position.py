@@ -1,0 +1,70 @@
+"""Where the files of a jsonl generation end: the offset and the database that their last line tells."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kevy_ring.errors import SinkError
+from kevy_ring.shard.sinks.line_file import drop_torn_line, last_line
+from kevy_ring.shard.snapshot import Snapshot
+
+CHANGES = re.compile(r"changes-(\d{6,})\.jsonl")
+_SNAPSHOT = re.compile(r"snapshot-(\d{6,})\.jsonl")
+
+
+class JsonlPosition(NamedTuple):
+    """A place in a stream: the last offset (None: nothing yet) and the database selected there."""
+
+    offset: int | None = None
+    db: int = 0
+
+
+def position_in(generation: Path) -> JsonlPosition:
+    """Where a generation ends, after its torn last line was cut off.
+
+    Raises OSError, and SinkError for a last line that is none of ours.
+    """
+    changes = _numbered(generation, CHANGES)
+    if changes:
+        # Earlier files were left whole: they were cut when the next one was begun after a crash.
+        drop_torn_line(changes[-1])
+    for path in reversed(changes):
+        line = last_line(path)
+        if line is not None:
+            content = _content(path, line)
+            return JsonlPosition(_integer(path, content, "offset"), _integer(path, content, "db"))
+    snapshot = _numbered(generation, _SNAPSHOT)
+    if not snapshot:
+        return JsonlPosition()
+    end = _content(snapshot[-1], last_line(snapshot[-1]) or b"")
+    ack_offset = _integer(snapshot[-1], end, "ack_offset")
+    return JsonlPosition(Snapshot("rdb" if end["format"] == "rdb" else "kevysnap", ack_offset, 0, 0).applied_offset)
+
+
+def _numbered(directory: Path, name: re.Pattern[str]) -> list[Path]:
+    found = {int(match[1]): path for path in directory.iterdir() if (match := name.fullmatch(path.name))}
+    return [found[number] for number in sorted(found)]
+
+
+def _content(path: Path, line: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(line)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise _foreign(path)
+    return content
+
+
+def _integer(path: Path, content: dict[str, Any], name: str) -> int:
+    value = content.get(name)
+    if not isinstance(value, int):
+        raise _foreign(path)
+    return value
+
+
+def _foreign(path: Path) -> SinkError:
+    return SinkError(f"jsonl:{path}", reason="refused", detail="its last line is none that this sink has written")

@@ -41,3 +41,32 @@ class RecordingSink:
     @property
     def applied(self) -> list[int]:
         return [call[1] for call in self.calls if call[0] == "apply"]
+
+
+class ResumableRecordingSink(RecordingSink):
+    """Keeps offsets with what it is told. ``kept``: what survives it; ``fail_commit``: commits of anything fail."""
+
+    def __init__(self, stored_offset: int | None = None) -> None:
+        super().__init__(durable=True)
+        self.stored_offset = stored_offset
+        self.kept: list[int] = []
+        self.fail_commit = False
+
+    def commit(self) -> None:
+        if self.fail_commit and self.calls:
+            self.rollback()
+            raise OSError("told to fail")
+        self.kept += self.applied
+        if self.calls:
+            self.calls.append(("commit",))
+        if self.applied:
+            self.stored_offset = self.applied[-1]
+        self.calls = []
+
+    def rollback(self) -> None:
+        self.calls = []
+
+    def load(self, snapshot: Snapshot) -> None:
+        self.commit()
+        self.kept = []
+        self.stored_offset = snapshot.applied_offset

@@ -1,11 +1,13 @@
 """The shard: applies what comes out of an inbox to a sink, snapshots as a whole and frames in order."""
 
-from kevy_ring.shard.shard import RunEnd, RunResult, Shard
-from kevy_ring.shard.sinks.sink import BatchSink, Sink, Stage, StagingSink, sink_from_url
+from kevy_ring.shard.run_result import RunEnd, RunResult
+from kevy_ring.shard.shard import Shard
+from kevy_ring.shard.sinks.sink import BatchSink, ResumableSink, Sink, Stage, StagingSink, sink_from_url
 from kevy_ring.shard.snapshot import Snapshot
 
 __all__ = [
     "BatchSink",
+    "ResumableSink",
     "RunEnd",
     "RunResult",
     "Shard",

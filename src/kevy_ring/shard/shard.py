@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import Enum
 from threading import get_ident
 from typing import TYPE_CHECKING
 
-from kevy_ring.errors import RemoteProtocolError
+from kevy_ring.errors import EventTruncated, RemoteProtocolError
 from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.shard.assembly import SnapshotAssembly, StopAsked
-from kevy_ring.shard.sinks.sink import Sink
+from kevy_ring.shard.run_result import RunEnd, RunResult
+from kevy_ring.shard.sinks.sink import ResumableSink, Sink
 
 if TYPE_CHECKING:
     from kevy_ring.inbox import Batch, ReplicaInboxReceiver
@@ -29,32 +28,17 @@ FLUSH_INTERVAL_S = 0.1
 
 #: What the shard publishes in the consumer's words of the ring's header, for other processes to read.
 FRAMES_WORD, FRAME_BYTES_WORD, ENTRIES_WORD, SNAPSHOTS_WORD = 8, 9, 10, 11
-
-
-class RunEnd(Enum):
-    """Why ``Shard.run`` returned."""
-
-    STOPPED = "stopped"
-    SENDER_GONE = "sender gone"
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What a run came to. ``snapshot_unfinished``: it ended in mid-snapshot, and nothing of that one was applied."""
-
-    end: RunEnd
-    applied_offset: int | None
-    frames: int
-    snapshots: int
-    snapshot_unfinished: bool
+#: Not 0: the frame of this offset + 1 was lost with a shard that was killed; only a snapshot can go on from there.
+LOST_WORD = 12
 
 
 class Shard:
     """Drains ``receiver`` in bounded batches and applies each to ``sink``, from one thread.
 
     ``frames``, ``frame_bytes`` (payload), ``entries`` (of snapshots loaded) and ``snapshots`` count what was applied,
-    ``applied_offset`` is where the stream stands in the sink (None: nothing applied). Neither the receiver nor the
-    sink is closed by the shard.
+    ``applied_offset`` is where the stream stands in the sink (None: nothing applied): at first where a
+    :class:`ResumableSink` says, and ``frames_skipped`` counts the frames that it had already. Neither the receiver nor
+    the sink is closed by the shard.
     """
 
     def __init__(
@@ -78,10 +62,18 @@ class Shard:
         self._unmarked = False
         self._flushed_at = time.monotonic()
         self._published = (0, 0, 0, 0)
+        self._resumable = sink if isinstance(sink, ResumableSink) else None
+        self._had_offset: int | None = None  # frames up to it are in the sink already
+        self._kept = (0, 0)  # frames and frame bytes, as of the last commit
+        self._lost: int | None = None
+        self._looked_for_losses = False
         self.applied_offset: int | None = None
-        self.frames = self.frame_bytes = self.entries = self.snapshots = 0
+        self.frames = self.frame_bytes = self.entries = self.snapshots = self.frames_skipped = 0
         #: Keys of the last snapshot that its decoder left out; None where that cannot be told.
         self.skipped: int | None = 0
+        if self._resumable is not None and self._resumable.stored_offset is not None:
+            self._take_up(self._resumable)
+            self._flushed_at = float("-inf")
 
     @property
     def is_replicating(self) -> bool:
@@ -107,9 +99,13 @@ class Shard:
         Raises RemoteProtocolError for an event that cannot stand where it stands (a frame or an end without the
         snapshot around it, a frame inside one), SnapshotError for a snapshot that cannot be decoded, and what the sink
         raises. The events before the one that failed are applied and released, the failed one is seen again;
-        a batch that the sink took as one is seen again as a whole.
+        a batch that the sink took as one is seen again as a whole. A resumable sink is made to commit before anything
+        is released; where it cannot, nothing is.
+
+        Raises EventTruncated for a frame whose beginning went to a shard that was killed, and for every later one until
+        a snapshot comes, by whatever shard.
         """
-        with self._receiver.drain(self._max_events, self._max_bytes) as batch:
+        with self._drained() as batch:
             count = len(batch)
             if count:
                 self._apply(batch)
@@ -165,15 +161,33 @@ class Shard:
             return POLL_S
         return min(POLL_S, max(0.0, self._flushed_at + self._flush_interval_s - time.monotonic()))
 
+    def _drained(self) -> Batch:
+        if not self._looked_for_losses:
+            self._look_for_losses()
+        try:
+            return self._receiver.drain(self._max_events, self._max_bytes)
+        except EventTruncated as error:
+            self._lost = error.offset
+            self._receiver.set_word(LOST_WORD, error.offset + 1)
+            raise
+
+    def _look_for_losses(self) -> None:
+        """What earlier shards of this ring had, and this one's sink has not, it can get from a snapshot only."""
+        self._looked_for_losses = True
+        stats = self._receiver.stats()
+        if stats.consumer_words[LOST_WORD]:
+            self._lost = stats.consumer_words[LOST_WORD] - 1
+        marked = stats.applied_offset
+        # Marked is what a sink had flushed: one that has less is another sink.
+        if self._resumable is not None and marked is not None and marked > _or_none_yet(self._resumable.stored_offset):
+            self._lost = marked
+            raise EventTruncated(self._receiver.name, offset=marked)
+
     def _apply(self, batch: Batch) -> None:
         self._replicating_thread = get_ident()
         try:
-            if self._apply_batch is not None and not self.in_snapshot and _only_frames(batch):
-                self._apply_batch(batch)
-                self.frames += len(batch)
-                self.frame_bytes += int(batch.lengths.sum())
-                self.applied_offset = int(batch.offsets[-1])
-                self._unmarked = True
+            if self._apply_batch is not None and self._is_plain(batch):
+                self._apply_whole(batch, self._apply_batch)
             else:
                 self._apply_each(batch)
         except BaseException:
@@ -183,24 +197,60 @@ class Shard:
             self._replicating_thread = 0
             self._publish_counts()
 
-    def _apply_each(self, batch: Batch) -> None:
-        apply = self._sink.apply
-        patient_until = time.monotonic() + PATIENCE_S
-        for at, event in enumerate(batch):
-            if time.monotonic() > patient_until and self._stop():
-                raise StopAsked
-            if isinstance(event, Frame):
-                if self.in_snapshot:
-                    raise RemoteProtocolError(f"a frame (offset {event.offset}) inside a snapshot")
-                apply(event.offset, event.argv)
-                self.applied_offset = event.offset
-                self._unmarked = True
-                self.frames += 1
-                self.frame_bytes += int(batch.lengths[at])
-            else:
-                self._apply_snapshot_event(event)
+    def _is_plain(self, batch: Batch) -> bool:
+        """Whether the batch is frames only, all of them new."""
+        if self.in_snapshot or self._lost is not None or not bool((batch.kinds == Kind.FRAME).all()):
+            return False
+        # Offsets rise within a history: the first frame tells for all.
+        return self._had_offset is None or int(batch.offsets[0]) > self._had_offset
 
-    def _apply_snapshot_event(self, event: ReplicaApply) -> None:
+    def _apply_whole(self, batch: Batch, apply_batch: Callable[[Batch], None]) -> None:
+        try:
+            apply_batch(batch)
+        except BaseException:
+            self._fall_back()
+            raise
+        self.frames += len(batch)
+        self.frame_bytes += int(batch.lengths.sum())
+        self.applied_offset = int(batch.offsets[-1])
+        self._had_offset = None
+        self._unmarked = True
+        self._commit()
+
+    def _apply_each(self, batch: Batch) -> None:
+        patient_until = time.monotonic() + PATIENCE_S
+        try:
+            for at, event in enumerate(batch):
+                if time.monotonic() > patient_until and self._stop():
+                    raise StopAsked
+                if isinstance(event, Frame):
+                    self._apply_frame(event, batch, at)
+                else:
+                    self._apply_snapshot_event(event, batch, at)
+        except BaseException:
+            # What the loop raised releases the events before this one. A commit that fails is raised in its place, and
+            # releases nothing.
+            self._commit()
+            raise
+        self._commit()
+
+    def _apply_frame(self, event: Frame, batch: Batch, at: int) -> None:
+        if self.in_snapshot:
+            raise RemoteProtocolError(f"a frame (offset {event.offset}) inside a snapshot")
+        if self._lost is not None:
+            raise EventTruncated(self._receiver.name, offset=self._lost)
+        if self._had_offset is not None:
+            if event.offset <= self._had_offset:
+                self.frames_skipped += 1
+                return
+            self._had_offset = None
+        self._sink.apply(event.offset, event.argv)
+        self.applied_offset = event.offset
+        self._unmarked = True
+        self.frames += 1
+        self.frame_bytes += int(batch.lengths[at])
+
+    def _apply_snapshot_event(self, event: ReplicaApply, batch: Batch, at: int) -> None:
         if isinstance(event, SnapshotBegin):
             self._assembly.begin()
             return
@@ -212,11 +262,43 @@ class Shard:
         assert isinstance(event, SnapshotEnd)
         snapshot = self._assembly.finish(event.ack_offset, self._stop)
         self.applied_offset = snapshot.applied_offset
+        self._had_offset = None
         self.skipped = snapshot.skipped
         self.entries += snapshot.count
         self.snapshots += 1
+        self._kept = (self.frames, self.frame_bytes)
         self._unmarked = True
+        if self._lost is not None:
+            self._lost = None
+            self._receiver.set_word(LOST_WORD, 0)
+        if self._resumable is not None:
+            # Given back before it is counted as applied: a shard that is killed in between leaves a snapshot that
+            # counts as unfinished and is asked for again, and never the rest of one, of which nobody can make sense.
+            batch.release(at + 1)
         self._settle(now=True)
+
+    def _commit(self) -> None:
+        """What is given back to the ring is never seen again: a resumable sink has to have it before."""
+        if self._resumable is None:
+            return
+        try:
+            self._resumable.commit()
+        except BaseException:
+            self._take_up(self._resumable)
+            raise
+        self._kept = (self.frames, self.frame_bytes)
+
+    def _fall_back(self) -> None:
+        """Let a resumable sink forget the batch that it took a part of."""
+        if self._resumable is not None:
+            self._resumable.rollback()
+            self._take_up(self._resumable)
+
+    def _take_up(self, sink: ResumableSink) -> None:
+        """Go on where the sink stands."""
+        self.applied_offset = self._had_offset = sink.stored_offset
+        self.frames, self.frame_bytes = self._kept
+        self._unmarked = True
 
     def _settle(self, *, now: bool = False) -> None:
         """Mark what is applied, once it is where it has to be."""
@@ -250,5 +332,5 @@ def _never() -> bool:
     return False
 
 
-def _only_frames(batch: Batch) -> bool:
-    return bool((batch.kinds == Kind.FRAME).all())
+def _or_none_yet(offset: int | None) -> int:
+    return -1 if offset is None else offset

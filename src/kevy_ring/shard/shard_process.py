@@ -29,8 +29,9 @@ LOG, FAILED, STACK = "log", "failed", "stack"
 class ShardFacts:
     """What a shard has applied. Times are of this machine's monotonic clock, None for what has not happened.
 
-    ``skipped``: keys that the last snapshot's decoder left out. ``refusals``: commands that the sink's store answered
-    with an error, ``first_refusal`` in words. The digests are those of the null sink, else None.
+    ``skipped``: keys that the last snapshot's decoder left out. ``frames_skipped``: frames that a resumable sink had
+    from an earlier shard. ``refusals``: commands that the sink's store answered with an error, ``first_refusal`` in
+    words. The digests are those of the null sink, else None.
     """
 
     frames: int = 0
@@ -39,6 +40,7 @@ class ShardFacts:
     snapshots: int = 0
     skipped: int | None = 0
     applied_offset: int | None = None
+    frames_skipped: int = 0
     snapshot_began_at: float | None = None
     snapshot_ended_at: float | None = None
     first_frame_at: float | None = None
@@ -137,6 +139,7 @@ class _Life:
             snapshots=shard.snapshots,
             skipped=shard.skipped,
             applied_offset=shard.applied_offset,
+            frames_skipped=shard.frames_skipped,
             snapshot_began_at=self._began_at,
             snapshot_ended_at=self._loaded_at,
             first_frame_at=self._first_at,

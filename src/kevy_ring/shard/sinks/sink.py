@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -18,12 +19,12 @@ class Sink(Protocol):
     """Takes what one shard applies, in order, from one thread.
 
     ``durable`` is True where what was flushed outlives this process. A shard marks an offset as applied only after
-    ``flush`` for such a sink, and at once for any other. After a crash a sink is given again what came after the last
-    marked offset: at least once.
+    ``flush`` for such a sink, and at once for any other. What a shard that is killed had drained and not given back to
+    the ring is seen again by the next one: at least once. A :class:`ResumableSink` makes that exactly once.
 
-    Two more methods are used where a sink has them: ``apply_batch`` (:class:`BatchSink`) and ``stage``
-    (:class:`StagingSink`). ``in_transaction`` (an attribute, False where missing) is True between MULTI and EXEC: no
-    offset is marked there, since going on from it would lose the first half.
+    More is used where a sink has it: ``apply_batch`` (:class:`BatchSink`), ``stage`` (:class:`StagingSink`), and what a
+    :class:`ResumableSink` has. ``in_transaction`` (an attribute, False where missing) is True between MULTI and EXEC:
+    no offset is marked there, since going on from it would lose the first half.
     """
 
     durable: bool
@@ -47,6 +48,32 @@ class BatchSink(Sink, Protocol):
 
     def apply_batch(self, batch: Batch) -> None:
         """Apply a batch of frames only. When it raises, none of the batch's frames is taken as applied."""
+
+
+@runtime_checkable
+class ResumableSink(Sink, Protocol):
+    """A durable sink that keeps the offset with the data: one is never there without the other.
+
+    A shard takes over where the sink stands: frames up to ``stored_offset`` are skipped, until a snapshot replaces all.
+    And it calls ``commit`` before it gives a batch back to the ring, since what was given back is never seen again.
+    ``stored_offset``: of the last frame committed, or what a snapshot stands for; None: there is none (0 is one).
+
+    The sink itself keeps all that it needs to go on with the next frame: the selected database, and what an open
+    transaction has queued.
+    """
+
+    @property
+    def stored_offset(self) -> int | None:
+        """As described above. It is read when a shard starts, and again after a commit that failed."""
+
+    def commit(self) -> None:
+        """Return when all that was applied, and its offset, survives this process (if not the machine: see ``flush``).
+
+        When it raises, the sink stands at ``stored_offset`` and what was applied behind it is forgotten.
+        """
+
+    def rollback(self) -> None:
+        """Forget what was applied since the last commit."""
 
 
 class Stage(Protocol):
@@ -81,16 +108,29 @@ def _without_login(url: str) -> str:
 
 def is_resumable(url: str) -> bool:
     """Whether the sink that ``url`` names outlives its process and knows how far it is: a later one goes on there."""
-    return url.partition(":")[0] in ("sqlite",)
+    return url.partition(":")[0] in ("jsonl", "sqlite")
+
+
+def place_of_shard(url: str, *, shard: int, shards: int) -> str:
+    """The directory or the file of one shard, of a sink that is named by a path."""
+    own = url.replace("{shard}", str(shard))
+    kind, _, path = own.partition(":")
+    if shards == 1 or own != url:
+        return path
+    if kind == "jsonl":
+        return f"{path}/shard-{shard}"
+    directory, name = os.path.split(path)
+    stem, suffix = os.path.splitext(name)
+    return os.path.join(directory, f"{stem}-shard-{shard}{suffix}")
 
 
 def sink_from_url(url: str, *, shard: int = 0, shards: int = 1) -> Sink:
     """The sink that ``url`` names, for shard number ``shard`` of ``shards``.
 
-    ``null``, ``memory``, ``jsonl:DIR``, ``redis://[user:pass@]host:port[/db]`` (also ``rediss://`` and ``unix://``),
-    ``python:module:callable``. ``{shard}`` in the URL stands for the shard's number. With more than one shard,
-    ``jsonl:DIR`` writes to ``DIR/shard-N``, and a Redis target needs ``{shard}`` in its URL (a database or a port of
-    its own), because a snapshot replaces all that its target holds.
+    ``null``, ``memory``, ``jsonl:DIR``, ``sqlite:FILE``, ``redis://[user:pass@]host:port[/db]`` (also ``rediss://``
+    and ``unix://``), ``python:module:callable``. ``{shard}`` in the URL stands for the shard's number. With more than
+    one shard, ``jsonl:DIR`` writes to ``DIR/shard-N`` and ``sqlite:a.db`` to ``a-shard-N.db``, and a Redis target needs
+    ``{shard}`` in its URL (a database or a port of its own), because a snapshot replaces all that its target holds.
 
     Raises ``ValueError`` for a URL that names no sink, and SinkError where the sink cannot be made.
     """
@@ -108,7 +148,11 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1) -> Sink:
     if kind == "jsonl" and rest:
         from kevy_ring.shard.sinks.jsonl import JsonlSink
 
-        return JsonlSink(rest if shards == 1 or own != url else f"{rest}/shard-{shard}")
+        return JsonlSink(place_of_shard(url, shard=shard, shards=shards))
+    if kind == "sqlite" and rest:
+        from kevy_ring.shard.sinks.sqlite import SqliteSink
+
+        return SqliteSink(place_of_shard(url, shard=shard, shards=shards))
     if kind in ("redis", "rediss", "unix") and rest.startswith("//"):
         if shards > 1 and own == url:
             raise ValueError(
@@ -122,4 +166,6 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1) -> Sink:
         from kevy_ring.shard.sinks.python import PythonSink
 
         return PythonSink(rest)
-    raise ValueError(f"{shown!r} names no sink: null, memory, jsonl:DIR, redis://HOST:PORT, python:MODULE:CALLABLE")
+    raise ValueError(
+        f"{shown!r} names no sink: null, memory, jsonl:DIR, sqlite:FILE, redis://HOST:PORT, python:MODULE:CALLABLE"
+    )

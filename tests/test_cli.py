@@ -78,13 +78,13 @@ def test_in_a_pipe_it_says_what_was_proved_in_plain_lines() -> None:
     assert all(line == line.rstrip() for line in done.out.splitlines())
 
 
-@pytest.mark.parametrize("sink", ["null", "jsonl", "python:cli_sinks:counting"])
+@pytest.mark.parametrize("sink", ["null", "jsonl", "sqlite", "python:cli_sinks:counting"])
 def test_the_embedded_upstream_goes_into_any_sink(sink: str, tmp_path: Path) -> None:
-    own = f"jsonl:{tmp_path / 'lines'}" if sink == "jsonl" else sink
+    own = f"{sink}:{tmp_path / 'place'}" if sink in ("jsonl", "sqlite") else sink
     done = run_command("ingest", *SMALL, "--sink", own, "--json", path=[TESTS])
     assert done.code == 0, done.err
     found = done.summary["runs"][0]["comparison"]
-    assert (found and found["by"]) == {"null": "digest", "jsonl": "keys"}.get(sink)
+    assert (found and found["by"]) == {"null": "digest", "jsonl": "keys", "sqlite": "keys"}.get(sink)
     assert done.summary["verified"] == (found is not None)
     assert sum(shard["frames"] for shard in done.summary["runs"][0]["shards"]) == 4000
 

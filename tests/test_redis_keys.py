@@ -10,9 +10,11 @@ import pytest
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.jsonl_keys import JsonlKeys
 from kevy_ring.cli.redis_keys import PAGE_KEYS, RedisKeys
+from kevy_ring.cli.sqlite_keys import SqliteKeys
 from kevy_ring.cli.verify import compare
 from kevy_ring.replica.entry import Entry, Stream
 from kevy_ring.shard.sinks.jsonl import JsonlSink
+from kevy_ring.shard.sinks.sqlite import SqliteSink
 from kevy_ring.shard.snapshot import Snapshot
 from redis_server import RedisServer, redis_version, start_redis
 
@@ -93,6 +95,27 @@ def test_a_server_that_is_gone_is_one_line(server: RedisServer) -> None:
             keys.databases()
 
 
+def test_the_file_of_a_sqlite_sink_holds_the_keys_that_were_written(server: RedisServer, tmp_path: Path) -> None:
+    upstream = RedisKeys(server.url)
+    entries = [entry for db in upstream.databases() for entry in read_all(upstream, db).values()]
+    sink = SqliteSink(tmp_path / "keys.db")
+    snapshot = Snapshot("rdb", 7, 0, len(entries))
+    snapshot.held.extend(entries)
+    sink.load(snapshot)
+    client = server.client()
+    for offset, argv in enumerate(([b"SET", b"k", b"\xff"], [b"HDEL", b"hash", b"f"], [b"DEL", b"set"]), 8):
+        client.execute_command(*argv)
+        sink.apply(offset, argv)
+    sink.commit()
+    keys = SqliteKeys(tmp_path / "keys.db")
+    found = compare(upstream, keys, is_final=True)
+    assert (found.different, found.differences, found.compared) == (0, [], 7)
+    sink.apply(20, [b"SET", b"k", b"other"])
+    sink.close()
+    assert compare(upstream, keys, is_final=True).different == 1
+    assert keys.read(3, [b"elsewhere"])[b"elsewhere"].value == b"x"
+
+
 def test_the_files_of_a_jsonl_sink_stand_for_the_keys_that_were_written(server: RedisServer, tmp_path: Path) -> None:
     upstream = RedisKeys(server.url)
     entries = [entry for db in upstream.databases() for entry in read_all(upstream, db).values()]
@@ -111,9 +134,9 @@ def test_the_files_of_a_jsonl_sink_stand_for_the_keys_that_were_written(server: 
     sink.flush()
     found = compare(upstream, JsonlKeys(tmp_path), is_final=True)
     assert (found.different, found.differences, found.compared) == (0, [], 7)
-    # Of two lines with one offset the later one is the valid one; a line on its way is none.
-    sink.apply(21, [b"APPEND", b"elsewhere", b"z"])
+    # A line on its way is none.
+    sink.apply(22, [b"APPEND", b"elsewhere", b"z"])
     sink.close()
     with next(tmp_path.glob("generation-*/changes-*")).open("ab") as file:
         file.write(b'{"offset": 30, "db": 3, "argv": ["DEL"')
-    assert JsonlKeys(tmp_path).read(3, [b"elsewhere"])[b"elsewhere"].value == b"xz"
+    assert JsonlKeys(tmp_path).read(3, [b"elsewhere"])[b"elsewhere"].value == b"xyz"

@@ -14,6 +14,7 @@ from kevy_ring.cli.replication import Access, Comparison
 from kevy_ring.cli.verify import ROUNDS_S, Verification, compare
 from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.replica.upstream_url import UpstreamUrl
+from kevy_ring.shard.sinks.sink import place_of_shard
 
 
 def comparison_of(
@@ -84,8 +85,11 @@ def replica_keys(sink: str, shard: int, shards: int, access: Access) -> KeySourc
     if sink.startswith("jsonl:"):
         from kevy_ring.cli.jsonl_keys import JsonlKeys
 
-        directory = own.partition(":")[2]
-        return JsonlKeys(directory if shards == 1 or own != sink else f"{directory}/shard-{shard}")
+        return JsonlKeys(place_of_shard(sink, shard=shard, shards=shards))
+    if sink.startswith("sqlite:"):
+        from kevy_ring.cli.sqlite_keys import SqliteKeys
+
+        return SqliteKeys(place_of_shard(sink, shard=shard, shards=shards))
     return RedisKeys(own, only_db=database_named(own))
 
 

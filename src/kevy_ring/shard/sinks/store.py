@@ -118,6 +118,11 @@ class Store:
         return self._socket._transaction is not None
 
     @property
+    def selected(self) -> int:
+        """The number of the database that the next command meets."""
+        return int(self._socket._db_num)
+
+    @property
     def databases(self) -> list[int]:
         """The numbers of the databases that hold keys."""
         self.set_clock()
@@ -166,9 +171,13 @@ class Store:
             number = -1
         if number < 0:
             return f"ERR invalid database {index!r}"
+        self.select(number)
+        return None
+
+    def select(self, number: int) -> None:
+        """Let the next command meet the database of this number."""
         self._socket.select(number)
         self._socket._db.time = time.time()
-        return None
 
     def put(self, entry: Entry) -> None:
         """Put one key in, replacing what has its name. The entry's value belongs to the store from now on."""
@@ -189,10 +198,14 @@ class Store:
         self.set_clock()
         db = self.server.dbs[number]
         for key in list(db):
-            item = db[key]
-            expires_at_ms = None if item.expireat is None else round(item.expireat * 1000)
-            kind, value = _plain(item.value)
-            yield Entry(key, kind, value, expires_at_ms, number)
+            yield entry_of(key, db[key], number)
+
+
+def entry_of(key: bytes, item: Any, number: int) -> Entry:
+    """What fakeredis holds under ``key`` as a plain value, a copy."""
+    expires_at_ms = None if item.expireat is None else round(item.expireat * 1000)
+    kind, value = _plain(item.value)
+    return Entry(key, kind, value, expires_at_ms, number)
 
 
 def value_of(entry: Entry) -> Any:
@@ -227,7 +240,14 @@ def _plain(value: Any) -> tuple[str, Any]:
         return "zset", dict(value.items())
     if isinstance(value, XStream):
         return "stream", stream_value.from_fake(value)
-    return type(value).__name__.lower(), copy.deepcopy(value)
+    return type(value).__name__.lower(), _copied(value)
+
+
+def _copied(value: Any) -> Any:
+    try:
+        return copy.deepcopy(value)
+    except TypeError:  # a value that holds its database's lock
+        return None
 
 
 def _error_in(reply: Any) -> str | None:

@@ -1,0 +1,228 @@
+"""A sink that is a SQLite file: the keys and the changes as tables, one transaction for each batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kevy_ring.errors import SinkError
+from kevy_ring.events import BytesLike
+from kevy_ring.replica.entry import Entry
+from kevy_ring.shard.extras import missing_extra
+from kevy_ring.shard.owned_frames import owned_frames
+from kevy_ring.shard.sinks.refusals import Refusals
+from kevy_ring.shard.sinks.sqlite_file import BUSY_S, SqliteFile, SqlitePosition
+from kevy_ring.shard.sinks.sqlite_row import ChangeRow, KeyRow, change_row, key_row
+from kevy_ring.shard.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from kevy_ring.inbox import Batch
+    from kevy_ring.shard.sinks.tracked_store import TrackedStore
+
+
+class SqliteSink:
+    """Applies commands to databases in memory, as the memory sink does, and writes what changed to the file.
+
+    ``commit`` writes the changes, the keys that they touched and the position in one transaction; ``stored_offset`` is
+    the position's. A command between MULTI and EXEC is a change like any other: what opens the file finds the
+    transaction where it stood. ``refusals`` counts the commands that were answered with an error.
+
+    The whole keyspace is held in memory too; it is read from the file when the first command comes. Raises SinkError
+    where fakeredis is missing, and where the file cannot be had.
+    """
+
+    durable = True
+
+    def __init__(self, path: str | Path, *, busy_s: float = BUSY_S) -> None:
+        try:
+            from kevy_ring.shard.sinks.shortcut_probe import usable_shortcuts
+            from kevy_ring.shard.sinks.tracked_store import TrackedStore
+        except ImportError as error:
+            raise missing_extra("sqlite", "fakeredis", f"is missing or too old ({error})") from error
+        self._new_store: Callable[[], TrackedStore] = lambda: TrackedStore(usable_shortcuts())
+        self._store: TrackedStore | None = None
+        self._file = SqliteFile(path, busy_s=busy_s)
+        self.path = self._file.path
+        self.refusals = Refusals("sqlite")
+        self._changes: list[ChangeRow] = []
+        self._closed = False
+        try:
+            self._stored = self._applied = self._file.position()
+        except BaseException:
+            self._file.close()
+            raise
+
+    @property
+    def stored_offset(self) -> int | None:
+        """The offset of the last change in the file, or of the snapshot; None before the first."""
+        return self._stored.offset
+
+    def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:
+        store = self._live()
+        store.set_clock()
+        self._run(store, offset, [bytes(item) for item in argv])
+
+    def apply_batch(self, batch: Batch) -> None:
+        store = self._live()
+        store.set_clock()
+        try:
+            for offset, argv in owned_frames(batch):
+                self._run(store, offset, argv)
+        except BaseException:
+            self.rollback()
+            raise
+
+    def commit(self) -> None:
+        """Write what was applied. When it raises, the file is as it was and what was applied is forgotten."""
+        if not self._changes:
+            return
+        try:
+            with self._file.transaction():
+                self._file.add_changes(self._changes)
+                self._write_touched(self._live())
+                self._file.move(self._stored, self._applied)
+        except BaseException:
+            self.rollback()
+            raise
+        self._changes.clear()
+        self._stored = self._applied
+
+    def rollback(self) -> None:
+        """Forget what was applied since the last commit."""
+        self._changes.clear()
+        self._store = None
+        with suppress(SinkError):
+            # A commit that failed on its way to the disk may be in the file all the same.
+            self._stored = self._file.position()
+        self._applied = self._stored
+
+    def load(self, snapshot: Snapshot) -> None:
+        stage = self.stage()
+        try:
+            stage.add(list(snapshot))
+            stage.commit(snapshot)
+        except BaseException:
+            stage.abort()
+            raise
+
+    def stage(self) -> SqliteStage:
+        self.commit()
+        return SqliteStage(self, self._file)
+
+    def adopt(self, position: SqlitePosition) -> None:
+        """The file holds a snapshot of this position, and nothing else."""
+        self._store = None
+        self._stored = self._applied = position
+
+    def flush(self) -> None:
+        self.commit()
+        self._file.sync()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self.flush()
+        finally:
+            self._file.close()
+
+    @property
+    def position(self) -> SqlitePosition:
+        """What the file says, as of the last commit."""
+        return self._stored
+
+    def row_of(self, entry: Entry) -> KeyRow:
+        """The row of a key. Raises SinkError for a value of a type that has no row."""
+        try:
+            return key_row(entry)
+        except ValueError as error:
+            raise SinkError(f"sqlite:{self.path}", reason="refused", detail=f"key {entry.key!r}: {error}") from error
+
+    def _run(self, store: TrackedStore, offset: int, argv: list[bytes]) -> None:
+        refused = store.run(argv)
+        if refused is not None:
+            self.refusals.add(offset, argv[0], refused)
+        _, db, multi = self._applied
+        if not store.in_transaction:
+            db, multi = store.selected, None
+        elif multi is None:
+            multi = offset
+        elif len(argv) == 2 and argv[0].upper() == b"SELECT" and argv[1].isdigit():
+            db = int(argv[1])
+        self._applied = SqlitePosition(offset, db, multi)
+        self._changes.append(change_row(offset, db, argv))
+
+    def _live(self) -> TrackedStore:
+        """The databases, as of the last commit and of what was applied since."""
+        store = self._store
+        if store is None:
+            store = self._new_store()
+            for entry in self._file.entries():
+                store.put(entry)
+            _, db, multi = self._stored
+            store.select(db)
+            if multi is not None:
+                for argv in self._file.commands_from(multi):
+                    store.run(argv)  # MULTI and what was queued behind it: queued again
+            store.forget_touched()
+            self._store = store
+        return store
+
+    def _write_touched(self, store: TrackedStore) -> None:
+        for db, keys, is_all in store.take_touched():
+            if is_all:
+                self._file.clear_database(db)
+            gone: list[tuple[int, bytes]] = []
+            self._file.put_keys(self._rows(store, db, store.keys(db) if is_all else keys, gone))
+            self._file.delete_keys(gone)
+
+    def _rows(
+        self, store: TrackedStore, db: int, keys: Iterable[bytes], gone: list[tuple[int, bytes]]
+    ) -> Iterator[KeyRow]:
+        for key in keys:
+            entry = store.entry(db, key)
+            if entry is None:
+                gone.append((db, key))
+            else:
+                yield self.row_of(entry)
+
+
+class SqliteStage:
+    """A snapshot on its way in: one transaction, open from its first key to its last."""
+
+    def __init__(self, sink: SqliteSink, file: SqliteFile) -> None:
+        self._sink = sink
+        self._file = file
+        file.begin()
+        try:
+            file.clear()
+        except BaseException:
+            file.undo()
+            raise
+
+    def add(self, entries: list[Entry]) -> None:
+        self._look()
+        try:
+            self._file.put_keys(map(self._sink.row_of, entries))
+        except BaseException:
+            self._file.undo()
+            raise
+
+    def commit(self, snapshot: Snapshot) -> None:
+        self._look()
+        after = SqlitePosition(snapshot.applied_offset)
+        self._file.move(self._sink.position, after)
+        self._file.end()
+        self._sink.adopt(after)
+        self._file.fold()
+
+    def abort(self) -> None:
+        self._file.undo()
+
+    def _look(self) -> None:
+        """A failure ends a transaction: what came after it would be written for itself."""
+        if not self._file.in_transaction:
+            raise SinkError(f"sqlite:{self._sink.path}", reason="io", detail="its snapshot was given up on a failure")

@@ -1,0 +1,230 @@
+"""The file of the sqlite sink: its tables, its transactions, and where the stream stands in it.
+
+    keys      db, key, type, value, expires_at_ms     what the store holds; a key whose expiry has come stays until
+                                                      the upstream deletes it
+    changes   offset, db, argv                        every command since the last snapshot, in order
+    position  offset, db, transaction_offset          one row: the last change or snapshot, the database selected there,
+                                                      and the offset of the MULTI that is open there (else NULL)
+
+It is in WAL mode: others may read it at any time, and see the state after one batch or after the next.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kevy_ring.errors import SinkError
+from kevy_ring.replica.entry import Entry
+from kevy_ring.shard.disk_error import disk_error
+from kevy_ring.shard.sinks.sqlite_error import sqlite_error
+from kevy_ring.shard.sinks.sqlite_row import ChangeRow, KeyRow, argv_of_row, entry_of_row
+
+#: "kvRg": tells a file of ours from any other database.
+APPLICATION_ID = 0x6B765267
+#: How long somebody else may hold the file before that is a failure.
+BUSY_S = 5.0
+_VERSION = 1
+_MAX_OFFSET = 2**63 - 1
+
+_TABLES = """
+    CREATE TABLE keys (
+        db INTEGER NOT NULL, key BLOB NOT NULL, type TEXT NOT NULL, value NOT NULL, expires_at_ms INTEGER,
+        PRIMARY KEY (db, key)
+    );
+    CREATE TABLE changes ("offset" INTEGER PRIMARY KEY, db INTEGER NOT NULL, argv TEXT NOT NULL);
+    CREATE TABLE position (
+        one INTEGER PRIMARY KEY CHECK (one = 1), "offset" INTEGER, db INTEGER NOT NULL, transaction_offset INTEGER
+    );
+    INSERT INTO position VALUES (1, NULL, 0, NULL);
+"""
+
+
+class SqlitePosition(NamedTuple):
+    """Where the stream stands; see ``position`` above."""
+
+    offset: int | None = None
+    db: int = 0
+    transaction_offset: int | None = None
+
+
+class SqliteFile:
+    """One connection to the file at ``path``, which is made where it is missing.
+
+    Every method raises SinkError; a transaction that failed has changed nothing.
+    """
+
+    def __init__(self, path: str | Path, *, busy_s: float = BUSY_S) -> None:
+        # An absolute path: SQLite has meanings of its own for names such as ":memory:".
+        self.path = Path(os.path.abspath(path))
+        with self._failures():
+            self._connection = sqlite3.connect(self.path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+        try:
+            with self._failures():
+                self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    @property
+    def in_transaction(self) -> bool:
+        """True from ``begin`` to ``end`` or ``undo``."""
+        return self._connection.in_transaction
+
+    def position(self) -> SqlitePosition:
+        """What the file says."""
+        with self._failures():
+            row = self._connection.execute('SELECT "offset", db, transaction_offset FROM position').fetchone()
+        if row is None:
+            raise self._refusal("its table position has no row")
+        return SqlitePosition(*row)
+
+    def entries(self) -> Iterator[Entry]:
+        """All keys."""
+        with self._failures():
+            for row in self._connection.execute("SELECT db, key, type, value, expires_at_ms FROM keys"):
+                with self._foreign_rows():
+                    entry = entry_of_row(row)
+                yield entry
+
+    def commands_from(self, offset: int) -> Iterator[list[bytes]]:
+        """The changes from this offset on, in order."""
+        with self._failures():
+            rows = self._connection.execute('SELECT argv FROM changes WHERE "offset" >= ? ORDER BY "offset"', (offset,))
+            for (text,) in rows:
+                with self._foreign_rows():
+                    argv = argv_of_row(text)
+                yield argv
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What is done inside is there as a whole or not at all."""
+        self.begin()
+        try:
+            yield
+            self.end()
+        except BaseException:
+            self.undo()
+            raise
+
+    def begin(self) -> None:
+        """Start a transaction; nobody else can write until its end."""
+        self._do(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+
+    def end(self) -> None:
+        """Make the transaction's changes the file's."""
+        self._do(lambda: self._connection.execute("COMMIT"))
+
+    def undo(self) -> None:
+        """Forget the transaction, if one is open; never raises."""
+        with suppress(sqlite3.Error):
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def clear(self) -> None:
+        """Delete all keys and changes."""
+        self._do(lambda: self._connection.execute("DELETE FROM keys"))
+        self._do(lambda: self._connection.execute("DELETE FROM changes"))
+
+    def clear_database(self, db: int) -> None:
+        """Delete the keys of one database."""
+        self._do(lambda: self._connection.execute("DELETE FROM keys WHERE db = ?", (db,)))
+
+    def put_keys(self, rows: Iterable[KeyRow]) -> None:
+        """Write keys over what has their names."""
+        self._do(lambda: self._connection.executemany("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)", rows))
+
+    def delete_keys(self, names: Iterable[tuple[int, bytes]]) -> None:
+        """Delete keys, each given as (db, key)."""
+        self._do(lambda: self._connection.executemany("DELETE FROM keys WHERE db = ? AND key = ?", names))
+
+    def add_changes(self, rows: Iterable[ChangeRow]) -> None:
+        """Write changes; their offsets must be new."""
+        self._do(lambda: self._connection.executemany("INSERT INTO changes VALUES (?, ?, ?)", rows))
+
+    def move(self, before: SqlitePosition, after: SqlitePosition) -> None:
+        """Write the position. Refused where it is not ``before``: somebody else has written meanwhile."""
+        if after.offset is not None and after.offset > _MAX_OFFSET:
+            raise self._refusal(f"the offset {after.offset} is beyond what SQLite can hold")
+        moved = self._do(
+            lambda: self._connection.execute(
+                'UPDATE position SET "offset" = ?, db = ?, transaction_offset = ? WHERE "offset" IS ?',
+                (*after, before.offset),
+            )
+        )
+        if moved.rowcount != 1:
+            raise self._refusal("another process has written to it")
+
+    def sync(self) -> None:
+        """Return when what was committed is on the disk. A commit alone leaves it to the operating system."""
+        try:
+            # Not the file itself: closing any descriptor of that one would drop SQLite's locks on it.
+            fd = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise disk_error(f"sqlite:{self.path}", error) from error
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            raise disk_error(f"sqlite:{self.path}", error) from error
+        finally:
+            os.close(fd)
+
+    def fold(self) -> None:
+        """Give the log's space back after a large transaction, as far as readers allow."""
+        with suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Let go of the file; an open transaction is forgotten. A second call does nothing."""
+        self._connection.close()
+
+    def _prepare(self) -> None:
+        connection = self._connection
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and self._pragma("application_id") != APPLICATION_ID:
+            raise self._refusal("it is the database of another program")
+        if tables and self._pragma("user_version") != _VERSION:
+            raise self._refusal(f"its tables are of version {self._pragma('user_version')}, not {_VERSION}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        # The log is synced by `sync` and before every checkpoint: a commit need not wait for the disk.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        if not tables:
+            statements = "".join(
+                (
+                    *("BEGIN IMMEDIATE;", _TABLES, f"PRAGMA application_id = {APPLICATION_ID};"),
+                    *(f"PRAGMA user_version = {_VERSION};", "COMMIT;"),
+                )
+            )
+            connection.executescript(statements)
+
+    def _pragma(self, name: str) -> int:
+        return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+    def _do(self, step: Callable[[], sqlite3.Cursor]) -> Any:
+        with self._failures():
+            return step()
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except OverflowError as error:
+            raise self._refusal("a number is beyond what SQLite can hold") from error
+        except sqlite3.Error as error:
+            raise sqlite_error(self.path, error) from error
+
+    @contextmanager
+    def _foreign_rows(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._refusal(f"it holds a row that this sink has not written ({error})") from error
+
+    def _refusal(self, detail: str) -> SinkError:
+        return SinkError(f"sqlite:{self.path}", reason="refused", detail=detail)

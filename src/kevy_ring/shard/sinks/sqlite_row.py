@@ -1,0 +1,42 @@
+"""The rows of the sqlite sink: a key is one row, a change is one row.
+
+A string's value is a BLOB of its bytes. The value of every other type is a TEXT: the JSON that the jsonl sink writes
+for it (see ``jsonl_line``), and so are the arguments of a change.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from kevy_ring.events import BytesLike
+from kevy_ring.replica.entry import Entry
+from kevy_ring.shard.sinks.jsonl_line import argv_json, argv_of, value_json, value_of
+
+KeyRow = tuple[int, bytes, str, bytes | str, int | None]
+ChangeRow = tuple[int, int, str]
+
+
+def key_row(entry: Entry) -> KeyRow:
+    """(db, key, type, value, expires_at_ms). Raises ``ValueError`` for a type that has no form in a row."""
+    value = entry.value if entry.type == "string" else value_json(entry)
+    return entry.db, entry.key, entry.type, value, entry.expires_at_ms
+
+
+def entry_of_row(row: Any) -> Entry:
+    """The key that a row of ``key_row`` describes."""
+    db, key, kind, value, expires_at_ms = row
+    if kind != "string":
+        value = value_of(kind, json.loads(value))
+    return Entry(key, kind, value, expires_at_ms, db)
+
+
+def change_row(offset: int, db: int, argv: Sequence[BytesLike]) -> ChangeRow:
+    """(offset, db, argv)."""
+    return offset, db, argv_json(argv)
+
+
+def argv_of_row(text: str) -> list[bytes]:
+    """The arguments that ``change_row`` wrote."""
+    return argv_of(json.loads(text))

@@ -81,6 +81,7 @@ kr_consumer *kr_consumer_open(kr_map *map, char *area, kr_failure *why)
     consumer->bytes_out = load_relaxed(&header->bytes_out);
     consumer->drains = load_relaxed(&header->drains);
     consumer->space_wakes = load_relaxed(&header->space_wakes);
+    KR_POINT(27);
     /* What a predecessor left in the FIFO, or took out of it, is unknown: begin with a new request. */
     kr_consumer_arm(consumer);
     kr_bell_ring(consumer->space_bell); /* a waiting producer learns of its new peer */
@@ -206,6 +207,7 @@ int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t 
     out->frames = frames;
     out->more = position != tail;
     consumer->drained = position;
+    KR_POINT(22);
     if (count) {
         store_relaxed(&consumer->header->drains, ++consumer->drains);
         store_relaxed(&consumer->header->last_drain_ns, kr_now_coarse_ns());
@@ -238,16 +240,20 @@ int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t event
     consumer->bytes_out += freed;
     store_relaxed(&header->events_out, consumer->events_out);
     store_relaxed(&header->bytes_out, consumer->bytes_out);
+    KR_POINT(23);
     /* As a release it pairs with the acquire load of head in kr_producer_room(): this side has read all bytes
      * before the producer may write over them. As seq_cst it stands before the load of the request. */
     store_seq_cst(&header->head, position);
     uint64_t request = load_seq_cst(&header->space_request);
+    KR_POINT(24);
     if (request != consumer->space_reply) {
         uint64_t wanted = load_relaxed(&header->space_wanted);
         if ((int64_t)(position - wanted) >= 0) {
             kr_bell_ring(consumer->space_bell);
+            KR_POINT(25);
             consumer->space_reply = request;
             store_release(&header->space_reply, request);
+            KR_POINT(26);
             store_relaxed(&header->space_wakes, ++consumer->space_wakes);
         }
     }

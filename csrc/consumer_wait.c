@@ -25,8 +25,10 @@ static void ring_self(struct kr_consumer *consumer)
 void kr_consumer_arm(struct kr_consumer *consumer)
 {
     kr_bell_clear(consumer->data_bell);
+    KR_POINT(28);
     consumer->rung_by_self = 0;
     store_seq_cst(&consumer->header->data_request, ++consumer->data_request);
+    KR_POINT(29);
 }
 
 /* Keeps a watched descriptor honest after a drain: readable exactly when there is something to see. */
@@ -139,6 +141,7 @@ int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns)
             return KR_WAIT_TIMEOUT;
         asleep = now;
         int64_t left = timeout_ns < 0 ? -1 : (int64_t)(deadline - now);
+        KR_POINT(30);
         /* Also after a slice without news: a signal just before the sleep did not interrupt it. */
         if (kr_bell_wait(consumer->data_bell, watch, left) <= 0 && kr_now_ns() < deadline)
             return KR_WAIT_INTERRUPTED;

@@ -67,6 +67,7 @@ void kr_placed(struct kr_producer *producer, uint64_t length, int in_ring)
         kr_overflow_appended(producer, kr_record_span(length), 1);
         return;
     }
+    KR_POINT(1);
     kr_resume_note(&producer->resume, kr_producer_at(producer, producer->staged));
     producer->staged += kr_record_span(length);
     producer->staged_events++;
@@ -195,6 +196,7 @@ int kr_commit_chunk(kr_producer *producer, uint64_t length)
     producer->reserved = 0;
     if (!producer->overflow.events) {
         memset(reserved + KR_RECORD_BYTES + length, 0, kr_record_span(length) - KR_RECORD_BYTES - length);
+        KR_POINT(2);
         kr_record_header(reserved, length, KIND_CHUNK, 0, 0);
         kr_placed(producer, length, 1);
         return kr_finish(producer);

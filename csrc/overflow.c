@@ -142,6 +142,7 @@ static void move_fragment(struct kr_producer *producer)
     kr_record_pad(at, length);
     kr_record_header(at, length, whole->kind, flags, whole->offset);
     memcpy(at + KR_RECORD_BYTES, from + KR_RECORD_BYTES + done, length);
+    KR_POINT(14);
     producer->staged += kr_record_span(length);
     overflow->fragment_done = done + length;
     if (length == left) {
@@ -167,6 +168,7 @@ static uint64_t move_step(struct kr_producer *producer)
     if (kr_record_span(length_at(from)) > producer->capacity) {
         move_fragment(producer);
         kr_producer_publish_locked(producer);
+        KR_POINT(15);
         return wanted;
     }
     uint64_t limit = room < STEP_BYTES ? room : STEP_BYTES, span = 0, events = 0;
@@ -182,9 +184,11 @@ static uint64_t move_step(struct kr_producer *producer)
             break;
     }
     memcpy(kr_producer_at(producer, producer->staged), from, span);
+    KR_POINT(16);
     producer->staged += span;
     producer->staged_events += events;
     taken(producer, span, events);
+    KR_POINT(17);
     kr_producer_publish_locked(producer);
     return span;
 }
@@ -227,6 +231,7 @@ int kr_pump(kr_producer *producer, int64_t timeout_ns)
             return end_pump(producer, KR_PUMP_DONE);
         if (!moved && !low) {
             kr_bell_clear(producer->space_bell); /* before the look in kr_producer_arm() */
+            KR_POINT(18);
             uint64_t span = next_span(producer), quarter = producer->capacity / 4;
             moved = !producer->reserved && kr_producer_arm(producer, span > quarter ? span : quarter);
         }

@@ -53,10 +53,13 @@ uint64_t kr_producer_room(struct kr_producer *producer, uint64_t wanted)
 
 static void ring_data_bell(struct kr_producer *producer, uint64_t request)
 {
+    KR_POINT(8);
     kr_bell_ring(producer->data_bell);
+    KR_POINT(9);
     producer->data_reply = request;
     /* Pairs with the acquire load in the consumer: who sees the request honoured finds the byte in the FIFO. */
     store_release(&producer->header->data_reply, request);
+    KR_POINT(10);
     store_relaxed(&producer->header->data_wakes, ++producer->data_wakes);
 }
 
@@ -65,6 +68,7 @@ void kr_producer_publish_locked(struct kr_producer *producer)
     struct kr_header *header = producer->header;
     if (producer->tail == producer->staged)
         return;
+    KR_POINT(4);
     producer->events_in += producer->staged_events;
     producer->bytes_in += producer->staged - producer->tail;
     producer->staged_events = 0;
@@ -73,11 +77,13 @@ void kr_producer_publish_locked(struct kr_producer *producer)
     store_relaxed(&header->publishes, ++producer->publishes);
     producer->tail = producer->staged;
     kr_resume_write(&producer->resume, header, producer->tail, !producer->overflow.events);
+    KR_POINT(6);
     /* As a release it pairs with the acquire load of tail in kr_consumer_drain(): all bytes of all committed
      * records are visible before the position that reveals them. As seq_cst it stands before the load of the
      * request: either the sleeper sees this tail, or this side sees its request. */
     store_seq_cst(&header->tail, producer->tail);
     uint64_t request = load_seq_cst(&header->data_request);
+    KR_POINT(7);
     if (request != producer->data_reply)
         ring_data_bell(producer, request);
 }
@@ -119,6 +125,7 @@ kr_producer *kr_producer_open(kr_map *map, char *area, kr_failure *why)
     producer->publishes = load_relaxed(&header->publishes);
     producer->full_hits = load_relaxed(&header->full_hits);
     producer->data_wakes = load_relaxed(&header->data_wakes);
+    KR_POINT(11);
     /* A parked consumer learns of its new peer, and a predecessor that died between byte and reply is mended. */
     ring_data_bell(producer, load_seq_cst(&header->data_request));
     kr_overflow_publish_gauges(producer); /* what waited behind the ring went with the predecessor */
@@ -134,12 +141,14 @@ void kr_producer_close(kr_producer *producer)
     if (!producer->closed) {
         if (!producer->gone)
             kr_producer_publish_locked(producer);
+        KR_POINT(12);
         producer->closed = 1;
         producer->pump_running = 0;
         producer->reserved = 0;
         kr_overflow_free(&producer->overflow);
         kr_overflow_publish_gauges(producer);
         kr_role_release(&producer->role, KR_ROLE_CLOSED);
+        KR_POINT(13);
         kr_bell_ring(producer->data_bell);  /* the consumer: look at the claim. The words may be a successor's by now */
         kr_bell_ring(producer->space_bell); /* our own pump or waiter: look at `closed` */
     }

@@ -14,7 +14,9 @@ int kr_producer_arm(struct kr_producer *producer, uint64_t wanted)
 {
     struct kr_header *header = producer->header;
     store_relaxed(&header->space_wanted, producer->staged + wanted - producer->capacity);
+    KR_POINT(19);
     store_seq_cst(&header->space_request, ++producer->space_request);
+    KR_POINT(20);
     if (!kr_producer_believes(producer, load_seq_cst(&header->head)))
         return 1;
     return producer->capacity - (producer->staged - producer->head_cache) >= wanted;
@@ -44,6 +46,7 @@ int kr_producer_wait(kr_producer *producer, uint64_t length, int64_t timeout_ns)
         if (now >= deadline)
             return KR_WAIT_TIMEOUT;
         int64_t left = timeout_ns < 0 ? -1 : (int64_t)(deadline - now);
+        KR_POINT(21);
         /* Also after a slice without news: a signal just before the sleep did not interrupt it. */
         if (kr_bell_wait(producer->space_bell, watch, left) <= 0 && kr_now_ns() < deadline)
             return KR_WAIT_INTERRUPTED;

@@ -75,6 +75,7 @@ void kr_resume_write(struct kr_resume *resume, struct kr_header *header, uint64_
     store_relaxed(&slot->db, resume->db);
     for (unsigned i = 0; i < KR_RESUME_ID_WORDS; i++)
         store_relaxed(&slot->upstream_id[i], resume->id[i]);
+    KR_POINT(5);
     /* Pairs with the acquire load in kr_resume_find(): who finds the stamp finds what it stands for. */
     store_release(&slot->stamp, tail);
     resume->turn ^= 1;

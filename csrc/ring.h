@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "crash_points.h"
 #include "kevy_ring.h"
 #include "ring_layout.h"
 

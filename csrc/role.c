@@ -114,6 +114,7 @@ static void *hold(void *argument)
     syscall(SYS_get_robust_list, 0, &of_libc, &of_libc_bytes);
     int registered = syscall(SYS_set_robust_list, &list, sizeof list) == 0;
     int taken = registered && compare_exchange32(&claim->word, start->seen, tid);
+    KR_POINT(31);
     if (taken)
         list.list.next = first;
     list.list_op_pending = NULL;
@@ -128,8 +129,10 @@ static void *hold(void *argument)
     if (taken) {
         list.list_op_pending = first;
         list.list.next = none;
+        KR_POINT(34);
         /* Pairs with kr_peer_gone(): whoever sees the role given up sees all that its holder published. */
         store_release32(&claim->word, role->final_word);
+        KR_POINT(35);
     }
     syscall(SYS_set_robust_list, of_libc, sizeof list);
     return NULL;
@@ -182,9 +185,11 @@ int kr_role_take(struct kr_role *role, struct kr_claim *claim, kr_failure *why)
             return refuse(why, KR_E_SYSTEM, role->failure, 0);
         return refuse(why, KR_E_TAKEN, 0, load_acquire32(&claim->pid));
     }
+    KR_POINT(32);
     uint32_t pid = (uint32_t)getpid();
     store_release32(&claim->pid, pid);
     store_release(&claim->start, kr_process_start(pid));
+    KR_POINT(33);
     /* Pairs with kr_peer_look(): a peer that sees the new epoch sees the new pid and start time. */
     store_release(&claim->epoch, load_relaxed(&claim->epoch) + 1);
     return 0;

@@ -229,6 +229,7 @@ static inline const char *plain_frame(struct kr_producer *producer, const char *
     kr_resume_frame(&producer->resume, *offset);
     producer->staged += span;
     producer->staged_events++;
+    KR_POINT(3);
     if (most > AHEAD_BYTES + span)
         kr_expect_writes(at + AHEAD_BYTES, span);
     return from;

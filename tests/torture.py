@@ -86,7 +86,8 @@ class Torture:
                 self._recover()
             self._pass(self._random.expovariate(1 / MEAN_S))
             self._strike()
-        self._recover()
+        if not self.report.problems:
+            self._recover()
 
     def follow_until(self, offset: int) -> None:
         """Supervise until everything up to ``offset`` is applied."""
@@ -187,7 +188,8 @@ def torture(upstream_kind: str, sink: str, seconds: float, seed: int, directory:
         with run.fleet:
             run.run(seconds)
             upstream.finish()
-            run.follow_until(upstream.final_offset())
+            if not report.problems:
+                run.follow_until(upstream.final_offset())
         ledger = Ledger(upstream, sink, path)
     finally:
         upstream.close()

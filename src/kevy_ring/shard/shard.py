@@ -8,7 +8,7 @@ from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING
 
-from kevy_ring.errors import EventTruncated, RemoteProtocolError
+from kevy_ring.errors import EventTruncated, RemoteProtocolError, SinkError
 from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.shard.assembly import SnapshotAssembly, StopAsked
 from kevy_ring.shard.run_result import RunEnd, RunResult
@@ -103,7 +103,8 @@ class Shard:
         is released; where it cannot, nothing is.
 
         Raises EventTruncated for a frame whose beginning went to a shard that was killed, and for every later one until
-        a snapshot comes, by whatever shard.
+        a snapshot comes, by whatever shard; and SinkError for a resumable sink that has not what this ring's earlier
+        shards have marked as applied.
         """
         with self._drained() as batch:
             count = len(batch)
@@ -172,16 +173,19 @@ class Shard:
             raise
 
     def _look_for_losses(self) -> None:
-        """What earlier shards of this ring had, and this one's sink has not, it can get from a snapshot only."""
-        self._looked_for_losses = True
+        """See what earlier shards of this ring left undone, and that this one has the sink of theirs."""
         stats = self._receiver.stats()
         if stats.consumer_words[LOST_WORD]:
             self._lost = stats.consumer_words[LOST_WORD] - 1
         marked = stats.applied_offset
-        # Marked is what a sink had flushed: one that has less is another sink.
-        if self._resumable is not None and marked is not None and marked > _or_none_yet(self._resumable.stored_offset):
-            self._lost = marked
-            raise EventTruncated(self._receiver.name, offset=marked)
+        if self._resumable is not None and marked is not None:
+            stored = self._resumable.stored_offset
+            # Marked is what a sink had flushed: what lies between the two is nowhere.
+            if stored is None or stored < marked:
+                stands = "is empty" if stored is None else f"stands at offset {stored}"
+                detail = f"it {stands}, but ring {self._receiver.name} was applied up to {marked}, to another sink"
+                raise SinkError(type(self._resumable).__name__, reason="refused", detail=detail)
+        self._looked_for_losses = True
 
     def _apply(self, batch: Batch) -> None:
         self._replicating_thread = get_ident()

@@ -127,23 +127,26 @@ int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns)
         if (!found) {
             kr_consumer_arm(consumer);
             found = look(consumer);
-            if (found && consumer->peer.wait_fd >= 0)
-                ring_self(consumer); /* the FIFO was emptied, but there is something to see */
+            if (found && (consumer->peer.wait_fd >= 0 || load_relaxed32(&consumer->sleepers)))
+                ring_self(consumer); /* the FIFO was emptied, but there is something to see, for others too */
         }
         struct kr_watch watch = kr_peer_watch(&consumer->peer);
+        now = kr_now_ns();
+        int sleeps = !found && now < deadline;
+        if (sleeps)
+            count_up32(&consumer->sleepers);
         kr_consumer_leave(consumer, 0);
         if (found == KR_WAIT_READY && asleep)
             slept(consumer, asleep, spin_ns);
-        if (found)
-            return found;
-        now = kr_now_ns();
-        if (now >= deadline)
-            return KR_WAIT_TIMEOUT;
+        if (!sleeps)
+            return found; /* nothing found is KR_WAIT_TIMEOUT */
         asleep = now;
         int64_t left = timeout_ns < 0 ? -1 : (int64_t)(deadline - now);
         KR_POINT(30);
+        int woken = kr_bell_wait(consumer->data_bell, watch, left);
+        count_down32(&consumer->sleepers);
         /* Also after a slice without news: a signal just before the sleep did not interrupt it. */
-        if (kr_bell_wait(consumer->data_bell, watch, left) <= 0 && kr_now_ns() < deadline)
+        if (woken <= 0 && kr_now_ns() < deadline)
             return KR_WAIT_INTERRUPTED;
     }
 }

@@ -96,15 +96,36 @@ uint64_t kr_now_coarse_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+static int sleep_on(struct pollfd watched[2], int64_t timeout_ns)
+{
+    struct timespec time = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+    return ppoll(watched, 2, &time, NULL);
+}
+
+/* Whether one is no descriptor any more: something in this process has closed it. It is not looked at again. */
+static int leave_out_what_is_closed(struct pollfd watched[2])
+{
+    int closed = 0;
+    for (int i = 0; i < 2; i++) {
+        if (!(watched[i].revents & POLLNVAL))
+            continue;
+        closed++;
+        watched[i].fd = -1;
+    }
+    return closed;
+}
+
 /* Sleeps until the bell is rung, the peer's process ends, or the time is up (at most one slice). Returns 1
- * when the bell or the peer moved, 0 on time, -1 on a signal. */
+ * when the bell or the peer moved, 0 on time, -1 on a signal. Where the application has closed what it would sleep on, it
+ * sleeps all the same, for as long as one does who is told of nothing. */
 int kr_bell_wait(int bell, struct kr_watch watch, int64_t timeout_ns)
 {
     struct pollfd watched[2] = {{.fd = bell, .events = POLLIN}, {.fd = watch.pidfd, .events = POLLIN}};
     if (timeout_ns < 0 || timeout_ns > watch.slice_ns)
         timeout_ns = watch.slice_ns;
-    struct timespec time = {timeout_ns / 1000000000, timeout_ns % 1000000000};
-    int ready = ppoll(watched, 2, &time, NULL);
+    int ready = sleep_on(watched, timeout_ns);
+    if (ready > 0 && leave_out_what_is_closed(watched) == ready)
+        ready = sleep_on(watched, timeout_ns < KR_BLIND_SLICE_NS ? timeout_ns : KR_BLIND_SLICE_NS);
     if (ready < 0)
         return errno == EINTR ? -1 : 0;
     return ready > 0;

@@ -236,12 +236,14 @@ int kr_pump(kr_producer *producer, int64_t timeout_ns)
             moved = !producer->reserved && kr_producer_arm(producer, span > quarter ? span : quarter);
         }
         struct kr_watch watch = kr_peer_watch(&producer->peer);
+        if (!moved && !low)
+            count_up32(&producer->sleepers);
         kr_producer_unlock(producer);
         if (low)
             return KR_PUMP_LOW;
         if (moved)
             step_aside(producer);
-        else if (kr_bell_wait(producer->space_bell, watch, timeout_ns) <= 0)
+        else if (kr_producer_sleep(producer, watch, timeout_ns) <= 0)
             return KR_PUMP_AGAIN;
     }
 }

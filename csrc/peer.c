@@ -54,11 +54,11 @@ void kr_peer_look(struct kr_peer *peer)
     peer->blind = 0;
     if (pid != (uint32_t)getpid()) {
         peer->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-        if (peer->pidfd < 0)
-            peer->blind = 1;
-        else if (kr_process_start(pid) != start) /* the pid was reused: the word is marked already */
+        uint64_t found = peer->pidfd < 0 ? 0 : kr_process_start(pid);
+        peer->blind = !found; /* a limit, or a system that shows no processes: nobody knows whose pid it is */
+        if (found != start) /* the pid was reused: the word is marked already */
             drop_pidfd(peer);
-        else if (peer->wait_fd >= 0)
+        else if (peer->pidfd >= 0 && peer->wait_fd >= 0)
             watch(peer->wait_fd, peer->pidfd);
     }
     peer->epoch = epoch;

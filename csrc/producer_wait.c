@@ -9,17 +9,36 @@ static void show_what_is_in_the_way(struct kr_producer *producer, uint64_t wante
         kr_producer_publish_locked(producer);
 }
 
-/* Asks to be woken when `wanted` bytes are free. Returns 1 when they are free already. */
+/* The head position to be woken at: of all threads that wait, the first that one of them can go on from. */
+static uint64_t first_wanted(const struct kr_producer *producer, uint64_t wanted)
+{
+    uint64_t own = producer->staged + wanted - producer->capacity, others = load_relaxed(&producer->header->space_wanted);
+    int others_wait = load_relaxed32(&producer->sleepers) && (int64_t)(others - producer->head_cache) > 0;
+    return others_wait && (int64_t)(others - own) < 0 ? others : own;
+}
+
+/* Asks to be woken when `wanted` bytes are free. Returns 1 when they are free already. The FIFO was emptied for it: who
+ * sleeps has to look too. */
 int kr_producer_arm(struct kr_producer *producer, uint64_t wanted)
 {
     struct kr_header *header = producer->header;
-    store_relaxed(&header->space_wanted, producer->staged + wanted - producer->capacity);
+    store_relaxed(&header->space_wanted, first_wanted(producer, wanted));
     KR_POINT(19);
     store_seq_cst(&header->space_request, ++producer->space_request);
     KR_POINT(20);
-    if (!kr_producer_believes(producer, load_seq_cst(&header->head)))
-        return 1;
-    return producer->capacity - (producer->staged - producer->head_cache) >= wanted;
+    int ready = !kr_producer_believes(producer, load_seq_cst(&header->head)) ||
+                producer->capacity - (producer->staged - producer->head_cache) >= wanted;
+    if (ready && load_relaxed32(&producer->sleepers))
+        kr_bell_ring(producer->space_bell);
+    return ready;
+}
+
+/* Sleeps outside of the lock. As kr_bell_wait(). */
+int kr_producer_sleep(struct kr_producer *producer, struct kr_watch watch, int64_t timeout_ns)
+{
+    int woken = kr_bell_wait(producer->space_bell, watch, timeout_ns);
+    count_down32(&producer->sleepers);
+    return woken;
 }
 
 int kr_producer_wait(kr_producer *producer, uint64_t length, int64_t timeout_ns)
@@ -39,16 +58,17 @@ int kr_producer_wait(kr_producer *producer, uint64_t length, int64_t timeout_ns)
             ready = kr_producer_arm(producer, wanted);
         }
         struct kr_watch watch = kr_peer_watch(&producer->peer);
-        kr_producer_unlock(producer);
-        if (ready)
-            return KR_WAIT_READY;
         uint64_t now = kr_now_ns();
-        if (now >= deadline)
-            return KR_WAIT_TIMEOUT;
+        int sleeps = !ready && now < deadline;
+        if (sleeps)
+            count_up32(&producer->sleepers);
+        kr_producer_unlock(producer);
+        if (!sleeps)
+            return ready ? KR_WAIT_READY : KR_WAIT_TIMEOUT;
         int64_t left = timeout_ns < 0 ? -1 : (int64_t)(deadline - now);
         KR_POINT(21);
         /* Also after a slice without news: a signal just before the sleep did not interrupt it. */
-        if (kr_bell_wait(producer->space_bell, watch, left) <= 0 && kr_now_ns() < deadline)
+        if (kr_producer_sleep(producer, watch, left) <= 0 && kr_now_ns() < deadline)
             return KR_WAIT_INTERRUPTED;
     }
 }

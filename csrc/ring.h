@@ -92,6 +92,7 @@ struct kr_producer {
     uint32_t generation;
     int closed, gone, pump_running;
     kr_word32 waiters; /* senders that want the lock: the pump steps aside for them */
+    kr_word32 sleepers; /* threads that wait for the bell, or are on their way there */
     struct kr_role role;
     struct kr_peer peer;
     struct kr_overflow overflow;
@@ -115,6 +116,7 @@ struct kr_consumer {
     uint32_t generation;
     int closed;
     kr_word idle_at; /* read without the lock: nothing is to be done while tail stands here */
+    kr_word32 sleepers; /* threads that wait for the bell, or are on their way there */
     kr_word spin_halvings, spins; /* outside the lock: of the spin window since it was whole; spins begun, for tests */
     struct kr_role role;
     struct kr_peer peer;
@@ -144,6 +146,7 @@ void kr_map_hold(struct kr_map *map);
 
 /* role.c */
 uint32_t kr_generation(void);
+int kr_own_start(uint64_t *start);
 int kr_role_take(struct kr_role *role, struct kr_claim *claim, kr_failure *why);
 void kr_role_release(struct kr_role *role, uint32_t final_word);
 void kr_role_read(const struct kr_claim *claim, kr_role_info *out);
@@ -192,6 +195,9 @@ void kr_producer_unlock(struct kr_producer *producer);
 
 /* producer_wait.c, under the lock */
 int kr_producer_arm(struct kr_producer *producer, uint64_t wanted);
+
+/* producer_wait.c, after the lock, by who was counted among the sleepers under it */
+int kr_producer_sleep(struct kr_producer *producer, struct kr_watch watch, int64_t timeout_ns);
 
 /* consumer.c */
 int kr_consumer_enter(struct kr_consumer *consumer);

@@ -67,6 +67,15 @@ uint64_t kr_process_start(uint32_t pid)
     return process_start(pid, &state);
 }
 
+/* This process's own. 0, or an errno: at a limit it cannot be read, and without it nobody could tell this process from one
+ * that gets its pid. A system that shows no processes has none, which is no failure. */
+int kr_own_start(uint64_t *start)
+{
+    errno = 0;
+    *start = kr_process_start((uint32_t)getpid());
+    return *start || errno == ENOENT ? 0 : errno;
+}
+
 int kr_process_alive(uint32_t pid, uint64_t start)
 {
     char state = 0;
@@ -172,9 +181,12 @@ int kr_role_take(struct kr_role *role, struct kr_claim *claim, kr_failure *why)
     if (seen != KR_ROLE_VACANT && seen != KR_ROLE_CLOSED && !(seen & KR_ROLE_DEAD))
         return refuse(why, KR_E_TAKEN, 0, load_acquire32(&claim->pid));
     struct holder_start start = {.role = role, .seen = seen};
+    uint64_t own_start;
     role->claim = claim;
     store_relaxed32(&role->command, 0);
-    int failed = start_holder(&start);
+    int failed = kr_own_start(&own_start);
+    if (!failed)
+        failed = start_holder(&start);
     if (failed)
         return refuse(why, KR_E_SYSTEM, failed, 0);
     while (load_acquire32(&start.answered) == 0)
@@ -188,7 +200,7 @@ int kr_role_take(struct kr_role *role, struct kr_claim *claim, kr_failure *why)
     KR_POINT(32);
     uint32_t pid = (uint32_t)getpid();
     store_release32(&claim->pid, pid);
-    store_release(&claim->start, kr_process_start(pid));
+    store_release(&claim->start, own_start);
     KR_POINT(33);
     /* Pairs with kr_peer_look(): a peer that sees the new epoch sees the new pid and start time. */
     store_release(&claim->epoch, load_relaxed(&claim->epoch) + 1);

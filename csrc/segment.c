@@ -147,12 +147,18 @@ kr_map *kr_map_create(const char *name, uint64_t capacity, kr_failure *why)
     map->space_bell = kr_bell_open(name, "space", 1, why);
     if (map->space_bell < 0)
         return drop(map);
+    uint64_t start;
+    int unknown = kr_own_start(&start);
+    if (unknown) {
+        failed(why, KR_E_SYSTEM, unknown);
+        return drop(map);
+    }
     struct kr_header *header = map->header;
     header->version = KR_VERSION;
     header->header_bytes = (uint32_t)map->page;
     header->capacity = capacity;
     header->creator_pid = (uint32_t)getpid();
-    header->creator_start = kr_process_start(header->creator_pid);
+    header->creator_start = start;
     clock_gettime(CLOCK_REALTIME, &now);
     header->created_unix_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
     /* Pairs with the acquire load of magic in check_header(): who sees it sees the whole header. */

@@ -19,6 +19,7 @@ from kevy_ring.ring.segment import Segment
 from kevy_ring.ring.stats import RingStats, read_stats
 
 _FIRST, _LAST = 2, 4  # flags of a fragment
+_EVENT_MAX = 0xFFFFFFE0  # no sender takes a larger one; without an end, parts would fill all memory
 _HEADER = struct.Struct("<IBBHQ")
 _WORD_APPLIED, _WORD_HAS_APPLIED, _WORD_SNAPSHOTS_APPLIED = 0, 1, 2
 FIRST_APPLICATION_WORD = 8
@@ -69,8 +70,8 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         receiver._claim()
         return receiver
 
-    def _claim(self) -> Any:
-        handle = super()._claim()
+    def _take_role(self) -> Any:
+        handle = super()._take_role()
         self._snapshots_released = self.stats().consumer_words[_WORD_SNAPSHOTS_APPLIED]
         return handle
 
@@ -112,6 +113,8 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
             if flags & _LAST:
                 raise EventTruncated(self.name, offset=offset)
             return None
+        if len(assembly) + length > _EVENT_MAX:
+            raise CorruptRing(self.name, position=position, field="record length")
         if position != self._assembled_last:  # else its batch was left by an exception, and it is drained again
             assembly += self._lend().readable(out.index, out.span)[start : start + length]
         if not flags & _LAST:
@@ -130,7 +133,7 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         """The batch of one event that was larger than the ring; its last fragment is still held."""
         record = _HEADER.pack(len(payload), kind, 0, 0, offset) + payload + bytes(-len(payload) % 8)
         argc = int.from_bytes(payload[:4], "little") if kind == Kind.FRAME else 0
-        if 4 + 4 * argc > len(payload):
+        if (kind == Kind.FRAME and not argc) or 4 + 4 * argc > len(payload):
             raise CorruptRing(self.name, position=self._out.position, field="number of arguments")
         columns = Columns(1)
         ffi.memmove(columns.memory, struct.pack("<QQIIB", offset, 16, len(payload), argc, kind), 25)

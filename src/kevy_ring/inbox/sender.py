@@ -62,12 +62,14 @@ class ReplicaInboxSender(SenderCalls):
         return sender
 
     def _claim(self) -> CData:
-        if self._closed:
-            raise ClosedError(self.name)
-        end = SendingEnd(self._segment)
-        end.handles = 1
-        self._take(end)
-        return end.producer
+        with self._segment.claiming:
+            if self._closed:
+                raise ClosedError(self.name)
+            if self._end is None:
+                end = SendingEnd(self._segment)
+                end.handles = 1
+                self._take(end)
+            return self._producer
 
     def _take(self, end: SendingEnd) -> None:
         self._end = end

@@ -52,15 +52,20 @@ class Consumer(ConsumerCalls):
         self._out = ffi.new("kr_batch *")
 
     def _claim(self) -> CData:
+        with self._segment.claiming:
+            return self._handle or self._take_role()
+
+    def _take_role(self) -> CData:
         if self._closed:
             raise ClosedError(self.name)
         why = ffi.new("kr_failure *")
         if self._segment.map is None:
             raise ClosedError(self.name)
-        self._area = self._segment.new_area()
-        handle = lib.kr_consumer_open(self._segment.map, self._area, why)
+        area = self._segment.new_area()
+        handle = lib.kr_consumer_open(self._segment.map, area, why)
         if handle == ffi.NULL:
             raise role_failure(self.name, "consumer", why)
+        self._area = area
         self._handle = ffi.gc(handle, lib.kr_consumer_free)
         self._bind(self._handle, address_of(self._handle), self._spin_ns)
         return self._handle

@@ -68,12 +68,15 @@ class Producer(ProducerCalls):
         self._closed = False
 
     def _claim(self) -> CData:
-        if self._closed:
-            raise ClosedError(self.name)
-        self._area = self._segment.new_area()
-        self._handle = open_producer(self._segment, self._area)
-        self._bind(self._handle, address_of(self._handle))
-        return self._handle
+        with self._segment.claiming:
+            if self._closed:
+                raise ClosedError(self.name)
+            if self._handle is None:
+                area = self._segment.new_area()
+                handle = open_producer(self._segment, area)
+                self._area, self._handle = area, handle
+                self._bind(handle, address_of(handle))
+            return self._handle
 
     def _fault(self, code: int) -> Exception:
         if code in (lib.KR_E_PEER_CLOSED, lib.KR_E_PEER_DEAD):

@@ -60,6 +60,9 @@ class Segment:
         self._forks_before = lib.kr_forks_made()
         self._handles = 0
         self._lock = threading.Lock()
+        self._claiming: dict[
+            int, threading.RLock
+        ] = {}  # by process: a lock may be held at a fork, and is for ever then
         self._made_by = os.getpid()
         self._unlinker: Finalize[None] | None = None
         if memory is not None:
@@ -78,6 +81,8 @@ class Segment:
         _check_capacity(capacity)
         name = _check_name(name if name is not None else new_name())
         try:
+            # Before there is anything to tell it of: at a limit its start fails, and a segment would stay behind.
+            resource_tracker.ensure_running()
             memory = shared_memory.SharedMemory(name, create=True, size=lib.kr_page_bytes() + capacity)
         except FileExistsError as exc:
             raise SegmentError(
@@ -142,6 +147,11 @@ class Segment:
         So it is for the maker of a ring that handed nothing over: no other process can be meant to take it.
         """
         return self.is_owner and not self.may_be_elsewhere
+
+    @property
+    def claiming(self) -> threading.RLock:
+        """Held while a role is taken: of threads that use a handle for the first time at once, one takes it for all."""
+        return self._claiming.setdefault(os.getpid(), threading.RLock())
 
     def enter(self) -> Segment:
         """Count one more handle of this process."""

@@ -40,7 +40,7 @@ class RingStats:
 
     ``used_bytes`` lie between head and tail. ``last_drain_age_s`` is None before the first drain. The overflow is
     the producer's own memory; its figures are as old as its last send or move. ``producer_words`` and
-    ``consumer_words`` are the 16 words a side may publish for the layers above.
+    ``consumer_words`` are the 16 words a side may publish for the layers above. ``version`` is the layout's.
     """
 
     name: str
@@ -70,17 +70,36 @@ class RingStats:
     applied_offset: int | None
     producer_words: tuple[int, ...]
     consumer_words: tuple[int, ...]
+    version: int = 1
 
 
 def _role(info: Any) -> RoleStats:
     return RoleStats(RoleState(info.state), info.pid, info.epoch)
 
 
-def read_stats(segment: Segment) -> RingStats:
-    """The header of a mapped segment."""
+def creator_is_alive(segment: Segment) -> bool:
+    """Whether the process that made a ring lives, by its pid and start time; a look into the process table."""
     raw = ffi.new("kr_stats *")
     lib.kr_map_stats(segment.map, raw)
-    p, c = tuple(raw.producer_words), tuple(raw.consumer_words)
+    return bool(lib.kr_process_alive(raw.creator_pid, raw.creator_start))
+
+
+def header_fault(stats: RingStats) -> str | None:
+    """What no honest process writes into a header; None: nothing of that."""
+    if stats.used_bytes > stats.capacity:
+        return f"head and tail are {stats.used_bytes} bytes apart, and the capacity is {stats.capacity}"
+    if (stats.head | stats.tail) & 7:
+        return f"head {stats.head} and tail {stats.tail} are not both multiples of 8"
+    return None
+
+
+def read_stats(segment: Segment, *, creator_alive: bool | None = None) -> RingStats:
+    """The header of a mapped segment. ``creator_alive``: known already; None looks it up."""
+    raw = ffi.new("kr_stats *")
+    lib.kr_map_stats(segment.map, raw)
+    if creator_alive is None:
+        creator_alive = bool(lib.kr_process_alive(raw.creator_pid, raw.creator_start))
+    p, c = tuple(ffi.unpack(raw.producer_words, 16)), tuple(ffi.unpack(raw.consumer_words, 16))
     return RingStats(
         name=segment.name,
         capacity=raw.capacity,
@@ -89,7 +108,7 @@ def read_stats(segment: Segment) -> RingStats:
         used_bytes=(raw.tail - raw.head) % 2**64,
         created_unix_s=raw.created_unix_ns / 1e9,
         creator_pid=raw.creator_pid,
-        creator_alive=bool(lib.kr_process_alive(raw.creator_pid, raw.creator_start)),
+        creator_alive=creator_alive,
         producer=_role(raw.producer),
         consumer=_role(raw.consumer),
         events_in=raw.events_in,
@@ -109,6 +128,7 @@ def read_stats(segment: Segment) -> RingStats:
         applied_offset=c[0] if c[1] else None,
         producer_words=p,
         consumer_words=c,
+        version=raw.version,
     )
 
 

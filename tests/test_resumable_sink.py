@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from kevy_ring import EventTruncated, Frame, ReplicaInboxReceiver, ReplicaInboxSender, SnapshotBegin, replica_inbox_pair
+from kevy_ring import (
+    EventTruncated,
+    Frame,
+    ReplicaInboxReceiver,
+    ReplicaInboxSender,
+    Ring,
+    SnapshotBegin,
+    replica_inbox_pair,
+)
 from kevy_ring.errors import SinkError
 from kevy_ring.events import SnapshotChunk
+from kevy_ring.replica.fleet_child import EXIT_TRUNCATED
+from kevy_ring.replica.stop import StopSignal
 from kevy_ring.shard import ResumableSink, Shard
 from kevy_ring.shard.shard import LOST_WORD
+from kevy_ring.shard.shard_process import ShardProcess
 from kevy_ring.shard.sinks.jsonl import JsonlSink
 from kevy_ring.shard.sinks.memory import MemorySink
 from recording_sink import RecordingSink, ResumableRecordingSink
@@ -34,9 +47,9 @@ def peeked(receiver: ReplicaInboxReceiver) -> list[int]:
     return offsets
 
 
-def test_which_sinks_are_resumable(tmp_path: object) -> None:
+def test_which_sinks_are_resumable(tmp_path: Path) -> None:
     assert isinstance(ResumableRecordingSink(), ResumableSink)
-    assert isinstance(JsonlSink(f"{tmp_path}/lines"), ResumableSink)
+    assert isinstance(JsonlSink(tmp_path / "lines"), ResumableSink)
     assert not isinstance(RecordingSink(durable=True), ResumableSink)
     assert not isinstance(MemorySink(), ResumableSink)
 
@@ -215,6 +228,17 @@ def test_after_a_frame_that_was_lost_only_a_snapshot_goes_on(pair: Pair) -> None
             Shard(receiver, sink).tick()
         assert raised.value.offset == 7
     assert sink.kept == []
+
+
+def test_a_shard_process_tells_such_a_loss_by_its_exit_code(tmp_path: Path) -> None:
+    with Ring.create(1 << 16) as ring:
+        with ReplicaInboxReceiver.attach(ring.name) as receiver:
+            receiver.set_word(LOST_WORD, 8)
+            with ReplicaInboxSender.attach(ring.name) as sender:
+                sender.send_many(frames(8, 2))
+        with pytest.raises(SystemExit) as ended:
+            ShardProcess(f"jsonl:{tmp_path}")(ring.name, 0, StopSignal())
+    assert ended.value.code == EXIT_TRUNCATED
 
 
 def test_a_snapshot_heals_the_loss_of_a_frame(pair: Pair) -> None:

@@ -20,6 +20,7 @@ from kevy_ring.shard.shard_line import ShardLine
 from kevy_ring.shard.sinks.sink import Sink, sink_from_url
 
 _ATTACH_TIMEOUT_S = 10.0
+_log = logging.getLogger(__name__)
 
 #: Topics of what a shard says: a line of the log, why it ends, and the stack where that is not in the words.
 LOG, FAILED, STACK = "log", "failed", "stack"
@@ -56,7 +57,8 @@ class ShardProcess:
     """What a fleet calls in each shard process: applies the ring to ``sink_url`` until stopped or the sender is gone.
 
     ``address``: of a ShardLines that hears why a process failed and asks ``facts()``, ``databases()`` and
-    ``entries(db, keys)``; without one a failure is raised. What it returns is the last facts.
+    ``entries(db, keys)``; without one a failure is raised. What it returns is the last facts. An event that came in
+    part ends the process with EXIT_TRUNCATED, which the fleet knows.
     """
 
     sink_url: str = field(repr=False)  # it may hold a password
@@ -65,7 +67,11 @@ class ShardProcess:
 
     def __call__(self, ring_name: str, index: int, stop: StopSignal) -> ShardFacts:
         if self.address is None:
-            return self._run(ring_name, index, stop, None)
+            try:
+                return self._run(ring_name, index, stop, None)
+            except EventTruncated as error:
+                _log.warning("%s", error)
+                sys.exit(EXIT_TRUNCATED)
         line = ShardLine(self.address, index)
         with closing(line):
             _log_to(line)

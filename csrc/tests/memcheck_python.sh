@@ -1,0 +1,27 @@
+#!/bin/sh
+# The tests of the ring from Python under valgrind's memcheck. Run by `make memcheck-python`; PYTHON: an interpreter with
+# kevy_ring and pytest; PYTHON_TESTS: files of tests/.
+#
+# What counts is a report with the extension anywhere in its stack. The interpreter and numpy read what memcheck takes for
+# unwritten, so reports without it are counted and passed over; leaks are not looked for, since an interpreter leaves much
+# behind at its end. PYTHONMALLOC=malloc, for memcheck knows nothing of the interpreter's own allocator.
+set -u
+log=build/memcheck-python.log
+mkdir -p build
+here=$(pwd)
+cd .. || exit 1
+PYTHONMALLOC=malloc timeout -k 5 600 valgrind -q --num-callers=40 --child-silent-after-fork=yes --log-file="$here/$log" \
+    "$PYTHON" -m pytest -q --timeout=0 -p no:cacheprovider $PYTHON_TESTS || exit 1
+cd "$here" || exit 1
+awk '
+    function over() {
+        if (report == "") return
+        if (report ~ /_core\.|[^a-z]kr_|_calls\.|\((calls|producer|consumer|segment|inbox|overflow|scan|columns|pieces|resume|role|peer|doorbell)[a-z_]*\.c:/) { ours++; print report }
+        else others++
+        report = ""
+    }
+    { line = $0; sub(/^==[0-9]+== ?/, "", line) }
+    line == "" { over(); next }
+    { report = report line "\n" }
+    END { over(); printf "memcheck: %d reports of the extension, %d of the interpreter alone\n", ours, others; exit ours > 0 }
+' "$log"

@@ -170,6 +170,8 @@ class Intake:
             )
         line = self.take_line(MAX_NUMBER_LINE_BYTES)
         if line is None:
+            if self._mark == len(self.piece):
+                self._want = 0  # the very next byte may be wrong already
             return None
         number = parse_decimal(line[1:], low, high)
         if number is None:

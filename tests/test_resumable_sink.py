@@ -17,10 +17,10 @@ from kevy_ring import (
 )
 from kevy_ring.errors import SinkError
 from kevy_ring.events import SnapshotChunk
+from kevy_ring.inbox.receiver import WORD_LOST
 from kevy_ring.replica.fleet_child import EXIT_TRUNCATED
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.shard import ResumableSink, Shard
-from kevy_ring.shard.shard import LOST_WORD
 from kevy_ring.shard.shard_process import ShardProcess
 from kevy_ring.shard.sinks.jsonl import JsonlSink
 from kevy_ring.shard.sinks.memory import MemorySink
@@ -220,7 +220,7 @@ def test_a_sink_that_has_less_than_was_marked_is_not_the_one_that_the_ring_was_f
 
 def test_after_a_frame_that_was_lost_only_a_snapshot_goes_on(pair: Pair) -> None:
     sender, receiver = pair
-    receiver.set_word(LOST_WORD, 8)
+    receiver._publish_word(WORD_LOST, 8)
     sink = ResumableRecordingSink()
     sender.send_many(frames(8, 2))
     for _ in range(2):
@@ -233,7 +233,7 @@ def test_after_a_frame_that_was_lost_only_a_snapshot_goes_on(pair: Pair) -> None
 def test_a_shard_process_tells_such_a_loss_by_its_exit_code(tmp_path: Path) -> None:
     with Ring.create(1 << 16) as ring:
         with ReplicaInboxReceiver.attach(ring.name) as receiver:
-            receiver.set_word(LOST_WORD, 8)
+            receiver._publish_word(WORD_LOST, 8)
             with ReplicaInboxSender.attach(ring.name) as sender:
                 sender.send_many(frames(8, 2))
         with pytest.raises(SystemExit) as ended:
@@ -243,12 +243,12 @@ def test_a_shard_process_tells_such_a_loss_by_its_exit_code(tmp_path: Path) -> N
 
 def test_a_snapshot_heals_the_loss_of_a_frame(pair: Pair) -> None:
     sender, receiver = pair
-    receiver.set_word(LOST_WORD, 8)
+    receiver._publish_word(WORD_LOST, 8)
     sink = ResumableRecordingSink()
     sender.send_many([*snapshot_events(strings(a="1"), 8), *frames(8, 2)])
     drain(Shard(receiver, sink))
     assert sink.kept == [8, 9]
-    assert receiver.stats().consumer_words[LOST_WORD] == 0
+    assert receiver.lost_offset is None
 
 
 def test_a_sink_that_is_not_resumable_starts_with_nothing_and_skips_nothing(pair: Pair) -> None:

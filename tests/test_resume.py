@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Sequence
 
 import pytest
 
 from kevy_ring import (
+    EventTruncated,
     Frame,
     ReplicaApply,
     ReplicaInboxReceiver,
@@ -242,4 +244,34 @@ def test_a_receiver_sees_again_what_its_killed_predecessor_had_not_released() ->
     process.join(20)
     with ReplicaInboxReceiver.attach(sender.name) as second:
         assert [event.offset for event in second.recv_many() if isinstance(event, Frame)] == [5, 6, 7, 8, 9]
+    sender.close(0)
+
+
+def test_an_event_whose_beginning_went_to_a_killed_receiver_is_told_and_not_forgotten() -> None:
+    sender, first = replica_inbox_pair(4096)
+    sender.send(Frame(7, [b"x" * 6000]))
+
+    def take_the_beginning_and_die(name: str) -> None:
+        receiver = ReplicaInboxReceiver.attach(name)
+        assert len(receiver.drain()) == 0
+        while receiver.stats().overflow_events:
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    process = multiprocessing.get_context("fork").Process(target=take_the_beginning_and_die, args=(sender.name,))
+    process.start()
+    process.join(20)
+    assert process.exitcode == -signal.SIGKILL
+    assert sender.published.offset == 7
+    with ReplicaInboxReceiver.attach(sender.name) as second:
+        assert second.lost_offset is None
+        with pytest.raises(EventTruncated) as told:
+            second.drain()
+        assert told.value.offset == 7
+        assert second.lost_offset == 7
+        assert second.try_recv() is None
+    with ReplicaInboxReceiver.attach(sender.name) as third:
+        assert third.lost_offset == 7
+        third.forget_loss()
+        assert third.lost_offset is None
     sender.close(0)

@@ -22,6 +22,7 @@ _FIRST, _LAST = 2, 4  # flags of a fragment
 _EVENT_MAX = 0xFFFFFFE0  # no sender takes a larger one; without an end, parts would fill all memory
 _HEADER = struct.Struct("<IBBHQ")
 _WORD_APPLIED, _WORD_HAS_APPLIED, _WORD_SNAPSHOTS_APPLIED = 0, 1, 2
+WORD_LOST = 3  # the offset + 1 of an event of which only the end came; 0: none
 FIRST_APPLICATION_WORD = 8
 know_events(Frame, SnapshotChunk)
 
@@ -109,9 +110,11 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
             self._careful = True
         assembly = self._assembly
         if assembly is None:
-            self._pass(position + out.span)
             if flags & _LAST:
+                self._publish_word(WORD_LOST, offset + 1)  # first, so that a death between the two hides nothing
+                self._pass(position + out.span)
                 raise EventTruncated(self.name, offset=offset)
+            self._pass(position + out.span)
             return None
         if len(assembly) + length > _EVENT_MAX:
             raise CorruptRing(self.name, position=position, field="record length")
@@ -172,7 +175,8 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         SnapshotEnd counts as applied when the iteration has reached it.
         """
         number = 0 if offset is None else checked_offset(offset)
-        handle = self._handle or self._claim()
+        if self._handle is None:
+            self._claim()
         batch = self._open_batch
         ended = self._snapshots_released + (batch.snapshots_ended() if isinstance(batch, Batch) else 0)
         words = (
@@ -181,17 +185,31 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
             (_WORD_SNAPSHOTS_APPLIED, ended),
         )
         for which, value in words:
-            code = lib.kr_consumer_set_word(handle, which, value)
-            if code < 0:
-                raise self._fault(code)
+            self._publish_word(which, value)
+
+    @property
+    def lost_offset(self) -> int | None:
+        """The offset of an event that :class:`EventTruncated` told of, to this receiver or to a predecessor; else None.
+
+        It stays until :meth:`forget_loss`: whoever applies the stream has a gap there.
+        """
+        word = self.stats().consumer_words[WORD_LOST]
+        return word - 1 if word else None
+
+    def forget_loss(self) -> None:
+        """The gap is made good, by a snapshot."""
+        self._publish_word(WORD_LOST, 0)
+
+    def _publish_word(self, which: int, value: int) -> None:
+        code = lib.kr_consumer_set_word(self._handle or self._claim(), which, value)
+        if code < 0:
+            raise self._fault(code)
 
     def set_word(self, which: int, value: int) -> None:
         """Publish one of the application's words (8 to 15, unsigned 64 bits) in the ring's header."""
         if not FIRST_APPLICATION_WORD <= which < 16:
             raise ValueError(f"the application's words are {FIRST_APPLICATION_WORD} to 15: {which}")
-        code = lib.kr_consumer_set_word(self._handle or self._claim(), which, value)
-        if code < 0:
-            raise self._fault(code)
+        self._publish_word(which, value)
 
     def stats(self) -> RingStats:
         """Positions, roles and counters as the header has them now."""

@@ -28,8 +28,6 @@ FLUSH_INTERVAL_S = 0.1
 
 #: What the shard publishes in the consumer's words of the ring's header, for other processes to read.
 FRAMES_WORD, FRAME_BYTES_WORD, ENTRIES_WORD, SNAPSHOTS_WORD = 8, 9, 10, 11
-#: Not 0: the frame of this offset + 1 was lost with a shard that was killed; only a snapshot can go on from there.
-LOST_WORD = 12
 
 
 class Shard:
@@ -169,14 +167,12 @@ class Shard:
             return self._receiver.drain(self._max_events, self._max_bytes)
         except EventTruncated as error:
             self._lost = error.offset
-            self._receiver.set_word(LOST_WORD, error.offset + 1)
             raise
 
     def _look_for_losses(self) -> None:
         """See what earlier shards of this ring left undone, and that this one has the sink of theirs."""
         stats = self._receiver.stats()
-        if stats.consumer_words[LOST_WORD]:
-            self._lost = stats.consumer_words[LOST_WORD] - 1
+        self._lost = self._receiver.lost_offset
         marked = stats.applied_offset
         if self._resumable is not None and marked is not None:
             stored = self._resumable.stored_offset
@@ -274,7 +270,7 @@ class Shard:
         self._unmarked = True
         if self._lost is not None:
             self._lost = None
-            self._receiver.set_word(LOST_WORD, 0)
+            self._receiver.forget_loss()
         if self._resumable is not None:
             # Given back before it is counted as applied: a shard that is killed in between leaves a snapshot that
             # counts as unfinished and is asked for again, and never the rest of one, of which nobody can make sense.

@@ -35,7 +35,7 @@ bench: $(BIN)/python
 	@.venv-bench/bin/python -m bench $(BENCH)
 
 clean:
-	@rm -rf $(VENV) .venv-bench bench/build bench/native/build build dist csrc/build src/*.egg-info src/kevy_ring/_core.*.so
+	@rm -rf $(VENV) .venv-bench bench/build bench/native/build build dist csrc/build csrc/fuzz/build src/*.egg-info src/kevy_ring/_core.*.so
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find src tests bench csrc -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -77,6 +77,17 @@ class Watch:
         return [event for event in self.events if event.kind is kind and role in (None, event.role)]
 
 
+class TalkativePrimary(Primary):
+    """It has more frames than a small ring holds, and says no more after them."""
+
+    LAST = 900
+
+    def _serve_replica(self, connection: PeerConnection) -> None:
+        take_request(connection)
+        connection.send(b"+ACK 7 0\r\n" + snapshot(10, b"body") + frames(10, self.LAST))
+        connection.closing.wait(DEADLINE_S)
+
+
 @pytest.fixture
 def watch() -> Watch:
     return Watch()
@@ -214,6 +225,35 @@ def test_a_shard_that_hears_nothing_is_killed_when_the_time_is_up(watch: Watch, 
     wait_until(lambda: bool(watch.of(FleetEventKind.LINK)), fleet.step)
     fleet.close()
     assert watch.of(FleetEventKind.EXITED, Role.SHARD)[0].signal_number == signal.SIGKILL
+
+
+def test_a_stopped_shard_with_a_full_ring_is_told_once_and_once_more_when_it_goes_on(
+    watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("kevy_ring.replica.fleet._STALL_LOOK_S", 0.05)
+
+    def stopped(fleet: Fleet) -> bool:
+        """Stop the shard as soon as it has begun."""
+        (status,) = fleet.status()
+        return status.ring is not None and status.ring.consumer.pid != 0
+
+    with TalkativePrimary() as primary, caplog.at_level(logging.WARNING, "kevy_ring"):
+        fleet = Fleet(primary.url, partial(recording_shard, tmp_path), on_event=watch, capacity=4096, stall_after_s=0.3)
+        with fleet:
+            wait_until(lambda: stopped(fleet), fleet.step)
+            pid = fleet.status()[0].shard_pid
+            assert pid is not None
+            os.kill(pid, signal.SIGSTOP)
+            wait_until(lambda: bool(watch.of(FleetEventKind.STALLED)), fleet.step)
+            for _ in range(20):
+                fleet.step(0.02)
+            os.kill(pid, signal.SIGCONT)
+            wait_until(lambda: bool(watch.of(FleetEventKind.DRAINED)), fleet.step)
+    (stall,) = watch.of(FleetEventKind.STALLED)
+    assert (stall.shard, stall.role, stall.pid) == (0, Role.SHARD, pid)
+    assert f"its consumer, pid {pid}, is stopped (T)" in str(stall)
+    assert len(watch.of(FleetEventKind.DRAINED)) == 1
+    assert len([record for record in caplog.records if record.name == "kevy_ring.replica.stall_watch"]) == 2
 
 
 def test_a_stopped_runner_cannot_hold_the_closing_up(watch: Watch, primary: Primary, tmp_path: Path) -> None:

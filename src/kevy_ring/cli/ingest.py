@@ -21,6 +21,7 @@ from kevy_ring.cli.replication import Replication
 from kevy_ring.cli.secrets import shown_url, without_secrets
 from kevy_ring.cli.sink_check import check_sinks
 from kevy_ring.cli.view import View, choose_view
+from kevy_ring.replica.stall_watch import STALL_AFTER_S
 from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
 
 _EMBEDDED_SHARDS = 2
@@ -61,6 +62,14 @@ Exit code: 0 done (and verified, where asked for), 1 something is wrong, 2 bad u
     type=ByteSize(),
     help="Stop reading from an upstream while more than this waits behind a ring, until half of it is gone.  [off]",
 )
+@click.option(
+    "--stall-after",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    default=STALL_AFTER_S,
+    show_default=True,
+    help="Say so when a full ring was not drained for S seconds; 0: never.",
+)
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), metavar="S", help="End after S seconds.")
 @click.option("--until-caught-up", is_flag=True, help="End when all that the upstream has is applied, for a second.")
 @click.option("--verify", is_flag=True, help="Compare with the upstream at the end (after catching up, unless told).")
@@ -89,6 +98,7 @@ def ingest(
     sink: str | None,
     name: str | None,
     overflow_limit: int | None,
+    stall_after: float,
     duration: float | None,
     until_caught_up: bool,
     verify: bool,
@@ -120,6 +130,7 @@ def ingest(
         replication = Replication(
             urls, chosen, goal, view, shards=shards or 1, streams=streams, capacity=capacity, compare=compare,
             protocol=protocol, ring_prefix=name, overflow_limit=overflow_limit,
+            stall_after_s=stall_after or None,
         )  # fmt: skip
         _title(view, upstreams, chosen, goal, streams=streams, capacity=capacity, verify=verify)
         outcome = replication.run()

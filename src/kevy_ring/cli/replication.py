@@ -18,6 +18,7 @@ from kevy_ring.cli.verify import Verification
 from kevy_ring.cli.view import View
 from kevy_ring.replica.fleet import Fleet, FleetEnd, FleetEvent, FleetEventKind
 from kevy_ring.replica.link_words import LinkState
+from kevy_ring.replica.stall_watch import STALL_AFTER_S
 from kevy_ring.shard.shard_line import ShardLines, ShardUnheard
 from kevy_ring.shard.shard_process import FAILED, STACK, ShardProcess
 from kevy_ring.shard.sinks.sink import is_resumable
@@ -67,6 +68,7 @@ class Replication:
         protocol: str = "auto",
         ring_prefix: str | None = None,
         overflow_limit: int | None = None,
+        stall_after_s: float | None = STALL_AFTER_S,
     ) -> None:
         self._name = name
         self._sink = sink
@@ -97,7 +99,13 @@ class Replication:
             resumable=is_resumable(sink),
             keep_rings=ring_prefix is not None,
             overflow_limit=overflow_limit,
+            stall_after_s=stall_after_s,
         )
+
+    @property
+    def ring_names(self) -> list[str]:
+        """The rings of this run, as they were when it last looked."""
+        return [shard.ring.name for shard in self._shards if shard.ring is not None]
 
     def run(self) -> Outcome:
         """Returns what it came to; what went wrong is told there and not raised."""
@@ -185,6 +193,8 @@ class Replication:
         if event.kind is FleetEventKind.EXITED and (event.exit_code or not event.expected):
             self._view.note(text, is_bad=True)
             self._replaced.add(event.shard)
+        elif event.kind in (FleetEventKind.STALLED, FleetEventKind.DRAINED):
+            self._view.note(text, is_bad=event.kind is FleetEventKind.STALLED)
         elif event.kind is FleetEventKind.SYNCED:
             if event.shard in self._replaced:
                 self._replaced.remove(event.shard)

@@ -19,6 +19,7 @@ from kevy_ring.replica.fleet_child import ENDING_SIGNALS, ShardMain
 from kevy_ring.replica.fleet_event import FleetEvent, FleetEventKind, Role, ShardStatus
 from kevy_ring.replica.link_words import LinkState
 from kevy_ring.replica.replica_pair import PairPlan, ReplicaPair
+from kevy_ring.replica.stall_watch import STALL_AFTER_S, Stall, StallWatch
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
 
@@ -32,6 +33,8 @@ CLOSE_TIMEOUT_S = 10.0
 # they are told to end all the same. Whoever is left at the end is killed.
 _RUNNERS_SHARE, _DRAIN_SHARE = 0.4, 0.7
 _CLOSE_TICK_S = 0.05
+# How often ``step`` looks whether a full ring is still drained.
+_STALL_LOOK_S = 1.0
 _TROUBLE = (LinkState.WAITING, LinkState.REFUSED)
 
 
@@ -54,7 +57,8 @@ class Fleet:
     ``resumable``: the shards' stores outlive their processes and know how far they are: a shard process that died is
     replaced on its ring, without a full sync; ``shard_main`` must then go on when the sender is gone, until ``stop``.
     ``keep_rings``: they stay after the end, and the next fleet of the same ``name_prefix`` goes on with them.
-    ``overflow_limit``: see :class:`Runner`.
+    ``overflow_limit``: see :class:`Runner`. ``stall_after_s``: a ring that is full and was not drained for so long is
+    told as a STALLED event, once, and as DRAINED when it is again; None: never.
 
     Use it from one thread: ``run()`` does everything, from the start to the end; ``with fleet:`` and ``step`` are for
     those who have a loop of their own. Nothing is supervised while neither ``run`` nor ``step`` is at work. Raises
@@ -76,6 +80,7 @@ class Fleet:
         resumable: bool = False,
         keep_rings: bool = False,
         overflow_limit: int | None = None,
+        stall_after_s: float | None = STALL_AFTER_S,
     ) -> None:
         if keep_rings and not name_prefix:
             raise ValueError("rings that are kept need a name_prefix, to be found again")
@@ -84,6 +89,8 @@ class Fleet:
         self._close_timeout_s = close_timeout_s
         self._signals = 0
         self._started = False
+        self._stalls = StallWatch(stall_after_s) if stall_after_s is not None else None
+        self._stalls_looked_at = float("-inf")
         replica_id = name_prefix or f"kevy-ring-{secrets.token_hex(4)}"
         self._pairs = [
             ReplicaPair(
@@ -139,6 +146,7 @@ class Fleet:
             timeout = min(timeout, max(0.0, min(due) - time.monotonic()))
         wait([*self._waitables(), self.stop.fileno()], timeout)
         self._poll()
+        self._look_for_stalls()
 
     def run(self, until: Callable[[], bool] | None = None, *, tick_s: float = 0.25) -> FleetEnd:
         """Supervise until ``until()`` (asked every ``tick_s``) is true, ``stop`` is set, or a signal comes; then close.
@@ -205,6 +213,20 @@ class Fleet:
     def _poll(self) -> None:
         for pair in self._pairs:
             pair.poll()
+
+    def _look_for_stalls(self) -> None:
+        now = time.monotonic()
+        if self._stalls is None or now - self._stalls_looked_at < _STALL_LOOK_S:
+            return
+        self._stalls_looked_at = now
+        rings = {pair.ring.name: pair for pair in self._pairs if pair.ring is not None}
+        for stall in self._stalls.look([pair.ring.stats() for pair in rings.values() if pair.ring is not None], now):
+            self._note_stall(rings[stall.ring].plan.index, stall)
+
+    def _note_stall(self, shard: int, stall: Stall) -> None:
+        kind = FleetEventKind.STALLED if stall.ended_after_s is None else FleetEventKind.DRAINED
+        if self._on_event is not None:  # the watch has logged it
+            self._on_event(FleetEvent(kind, shard, Role.SHARD, stall.pid, text=str(stall)))
 
     def _abandon(self) -> None:
         for pair in self._pairs:

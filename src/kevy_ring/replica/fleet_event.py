@@ -28,6 +28,8 @@ class FleetEventKind(Enum):
     EXITED = "exited"
     LINK = "link"
     SYNCED = "synced"
+    STALLED = "stalled"
+    DRAINED = "drained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class FleetEvent:
     EXITED: ``exit_code`` or ``signal_number`` (the other is None), ``expected`` when the fleet had asked for it,
     ``restart_in_s`` when it will be started again. LINK: ``link_state`` and a ``text`` without secrets.
     SYNCED: a link started, ``synced`` fully or partially; ``text``: where it goes on, or that it is a full sync.
+    STALLED: a full ring is not drained; DRAINED: it is again; ``text``: the :class:`Stall`, ``pid``: its consumer's.
     """
 
     kind: FleetEventKind
@@ -55,6 +58,8 @@ class FleetEvent:
         who = f"shard {self.shard}: the {self.role.value} (pid {self.pid})"
         if self.kind is FleetEventKind.STARTED:
             return f"{who} started"
+        if self.kind in (FleetEventKind.STALLED, FleetEventKind.DRAINED):
+            return f"shard {self.shard}: {self.text}"
         if self.kind is FleetEventKind.SYNCED:
             return f"{who}: {self.text}"
         if self.kind is FleetEventKind.LINK:

@@ -20,7 +20,7 @@ CREATOR_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class RingLook:
-    """One ring at one moment. ``stats`` is None where its header cannot be read; ``fault`` says what is wrong, if it is.
+    """One ring at one moment. ``stats`` is None where its header cannot be read; ``fault``: what is wrong, if it is.
 
     With a fault and stats the header contradicts itself, and its figures are not to be believed.
     """

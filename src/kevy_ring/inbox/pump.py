@@ -6,6 +6,7 @@ the shard frees space, so the tail of a burst arrives without another send.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -15,6 +16,7 @@ from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING
 
 from kevy_ring._core import ffi, lib
+from kevy_ring.errors import ClosedError
 from kevy_ring.inbox.overflow import Overflow, read_overflow
 from kevy_ring.inbox.published import read_published
 from kevy_ring.ring.fault import handle_fault
@@ -55,6 +57,7 @@ class SendingEnd:
         self._pumps = 0  # threads; two for a moment, when one ends and the next has begun
         self._pump_is_wanted = False
         self._close_when_drained = False
+        self._flushed_fd = -1  # an eventfd, once it was asked for: not 0 while nothing waits behind the ring
         # Runs at exit, in multiprocessing's children too, before the owner of the segment removes its name.
         self._at_exit = Finalize(self, SendingEnd._flush_at_exit, args=(self.producer,), exitpriority=100)
 
@@ -85,6 +88,9 @@ class SendingEnd:
         with self._drained:
             self._pumps += 1
             self._pump_is_wanted = False
+            if self._flushed_fd >= 0:
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(self._flushed_fd)
         try:
             threading.Thread(target=self._pump, name=f"kevy-ring-pump-{self.segment.name}", daemon=True).start()
         except RuntimeError:  # no thread to be had now: the next send that overflows, or a flush, tries again
@@ -105,6 +111,8 @@ class SendingEnd:
             self._pumps -= 1
             shall_close = self._pumps == 0 and self._close_when_drained
             self._drained.notify_all()
+            if self._pumps == 0:
+                self._ring_flushed()
         if shall_close:
             self.shut()
 
@@ -130,6 +138,32 @@ class SendingEnd:
                 self._drained.wait(min(left, _FLUSH_TICK_S))
         return True
 
+    @property
+    def is_flushed(self) -> bool:
+        """Whether nothing waits behind the ring."""
+        return not read_overflow(self.producer).events
+
+    def is_flush_over(self) -> bool:
+        """Whether a flush has nothing to wait for: all is in the ring, or never will be."""
+        if self._pump_is_wanted:
+            self._start_pump()
+        return self.is_flushed or self.peer_code() < 0 or self.closed
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while nothing waits behind the ring, or nothing that does can go on."""
+        with self._drained:
+            if self.closed or self.foreign:
+                raise ClosedError(self.segment.name, "forked" if self.foreign else "closed")
+            if self._flushed_fd < 0:
+                self._flushed_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                if not self._pumps:
+                    self._ring_flushed()
+            return self._flushed_fd
+
+    def _ring_flushed(self) -> None:
+        if self._flushed_fd >= 0 and (self.is_flushed or self.peer_code() < 0):
+            os.eventfd_write(self._flushed_fd, 1)
+
     def peer_code(self) -> int:
         """0, or the core's code for a receiver that closed or died."""
         code: int = lib.kr_producer_peer(self.producer, ffi.new("kr_role_info *"))
@@ -143,6 +177,10 @@ class SendingEnd:
         left = read_overflow(self.producer).events
         lib.kr_producer_close(self.producer)
         self._at_exit.cancel()
+        with self._drained:
+            if self._flushed_fd >= 0:
+                os.close(self._flushed_fd)
+                self._flushed_fd = -1
         self.segment.leave()
         code = self.lender.end()  # a chunk that is still being written must not reach a successor's ring
         if code < 0:

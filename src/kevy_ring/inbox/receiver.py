@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from kevy_ring._core import ffi, lib
@@ -12,6 +14,7 @@ from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotChunk
 from kevy_ring.inbox.batch import Batch
 from kevy_ring.inbox.codec import checked_offset
 from kevy_ring.ring.batch import Columns
+from kevy_ring.ring.batch_stream import BatchStream
 from kevy_ring.ring.calls import ReceiverCalls, know_events
 from kevy_ring.ring.consumer import DEFAULT_SPIN_US, Consumer
 from kevy_ring.ring.lender import Lender
@@ -167,6 +170,28 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
                 return
             if event is not None:
                 yield event
+
+    async def recv_async(self, timeout: float | None = None) -> ReplicaApply | None:
+        """As :meth:`recv`, for a task of asyncio (uvloop too) or trio. A call that is cancelled took nothing.
+
+        Each call lets other tasks run: for many events take batches (``async for batch in receiver``).
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while await self.wait_async(None if deadline is None else max(0.0, deadline - time.monotonic())):
+            event = self.try_recv()
+            if event is not None:
+                return event
+        return None
+
+    def batches(self, max_events: int = 1024, max_bytes: int | None = None) -> BatchStream[Batch]:
+        """For ``async for``: batches as :meth:`drain` gives them, until the sender is gone.
+
+        Each is open while the loop's body runs, and released behind it as by a ``with``: see :class:`BatchStream`.
+        """
+        return BatchStream(self, partial(self.drain, max_events, max_bytes))
+
+    def __aiter__(self) -> BatchStream[Batch]:
+        return self.batches()
 
     def mark_applied(self, offset: int | None) -> None:
         """Tell the sender's side that everything up to ``offset`` is applied. May go back after a snapshot.

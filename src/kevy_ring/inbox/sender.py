@@ -18,6 +18,7 @@ from kevy_ring.inbox.overflow import Overflow, read_overflow
 from kevy_ring.inbox.published import Published, read_published
 from kevy_ring.inbox.pump import WORD_SNAPSHOTS_BEGUN, WORD_SNAPSHOTS_ENDED, SendingEnd
 from kevy_ring.ring.calls import SenderCalls, address_of
+from kevy_ring.ring.event_loop import WaitingTasks
 from kevy_ring.ring.fault import handle_fault
 from kevy_ring.ring.producer import open_producer, receiver_gone
 from kevy_ring.ring.segment import Segment
@@ -45,6 +46,7 @@ class ReplicaInboxSender(SenderCalls):
         self._end: SendingEnd | None = end
         self._producer: CData | None = None
         self._closed = False
+        self._tasks = WaitingTasks()
         if end is None:
             segment.enter()
         else:
@@ -165,6 +167,25 @@ class ReplicaInboxSender(SenderCalls):
         """Wait up to ``timeout`` seconds for an empty overflow: True. False: time is up, or the receiver is gone."""
         return self._role().flush(timeout)
 
+    async def flush_async(self, timeout: float | None = None) -> bool:
+        """As :meth:`flush`, for a task of asyncio (uvloop too) or trio. Other tasks run at least once.
+
+        Raises :class:`ClosedError` when the handle is closed meanwhile.
+        """
+        await self._tasks.until(self._is_flush_over, self.fileno, timeout)
+        return self._role().is_flushed
+
+    def _is_flush_over(self) -> bool:
+        return self._role().is_flush_over()
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while nothing waits behind the ring, or the receiver is gone.
+
+        For those who read on only when what they have sent lies in the ring (select, epoll, asyncio). The last handle
+        that is closed closes it.
+        """
+        return self._role().fileno()
+
     @property
     def overflow(self) -> Overflow:
         """What waits in this process because the ring was full."""
@@ -244,6 +265,7 @@ class ReplicaInboxSender(SenderCalls):
         self._closed = True
         end, self._end, self._producer = self._end, None, None
         self._bind(None, 0)
+        self._tasks.wake()
         if end is None:
             self._close_unused()
             return 0

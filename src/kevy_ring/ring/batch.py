@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, ViewsEscaped
 from kevy_ring.ring.lender import Lender
+from kevy_ring.ring.loop_exit import is_left_by_itself
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +94,7 @@ class RecordBatch:
         "_ahead", "_columns", "_consumer", "_held", "_left_at", "_lender", "_lengths", "_released", "_root", "_starts",
         "count", "more",
     )  # fmt: skip
-    _left_at: tuple[int, int] | None
+    _left_at: tuple[int, int, bool] | None  # frame, instruction, whether by `break` or `return`
     _lengths: Any
 
     def __init__(
@@ -208,7 +209,7 @@ class RecordBatch:
         except GeneratorExit:
             # The loop was left early: by an exception, or by `break`. Where it was left tells which, see __exit__.
             frame = sys._getframe(1)
-            self._left_at = (id(frame), frame.f_lasti)
+            self._left_at = (id(frame), frame.f_lasti, is_left_by_itself(frame))
             raise
         self._ahead = None
 
@@ -282,8 +283,9 @@ class RecordBatch:
             return False
         if self._left_at is None:
             return True
+        left_at = self._left_at[:2]
         while tb is not None:
-            if (id(tb.tb_frame), tb.tb_lasti) == self._left_at:
+            if (id(tb.tb_frame), tb.tb_lasti) == left_at:
                 return True
             tb = tb.tb_next
         return False
@@ -295,9 +297,17 @@ class RecordBatch:
         if kind is None:
             self.release()
             return
+        self._leave(self._left_inside(tb))
+
+    def _was_left_by_exception(self) -> bool:
+        """As ``_left_inside``, where there is no traceback to be had."""
+        return self._ahead is not None and (self._left_at is None or not self._left_at[2])
+
+    def _leave(self, inside: bool) -> None:
+        """End the batch because of an exception that was raised inside the iteration, or outside of it."""
         if not self._held or self._consumer._closed:
             return
-        upto = self._reached() - 1 if self._left_inside(tb) else self._released
+        upto = self._reached() - 1 if inside else self._released
         # The traceback itself may hold views of the record that failed. They get a private copy, so that the
         # error of the application is the one that is seen and the ring goes on.
         self._cut_off(go_on=True)

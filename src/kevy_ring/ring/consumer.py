@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import time
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, KevyRingError, RecvError
 from kevy_ring.ring.batch import Columns, RecordBatch
+from kevy_ring.ring.batch_stream import BatchStream
 from kevy_ring.ring.calls import ConsumerCalls, address_of
+from kevy_ring.ring.event_loop import WaitingTasks
 from kevy_ring.ring.fault import consumer_fault, role_failure
 from kevy_ring.ring.lender import Lender
 from kevy_ring.ring.segment import Segment
@@ -48,6 +51,7 @@ class Consumer(ConsumerCalls):
         self._open_batch: RecordBatch | None = None
         self._columns: Columns | None = None
         self._lender: Lender | None = None  # of the area, once a view of it was asked for
+        self._tasks = WaitingTasks()
         self._nothing = RecordBatch(None, None, 0, 0)  # of all empty drains: they allocate nothing
         self._out = ffi.new("kr_batch *")
 
@@ -165,6 +169,36 @@ class Consumer(ConsumerCalls):
             raise self._fault(fd)
         return fd
 
+    async def wait_async(self, timeout: float | None = None) -> bool:
+        """As :meth:`wait`, for a task of asyncio (uvloop too) or trio, and without spinning.
+
+        Other tasks run at least once. Any number of tasks may wait, and all are woken. Raises :class:`ClosedError` when
+        the handle is closed meanwhile. A wait that is cancelled takes nothing.
+        """
+        return await self._tasks.until(self._is_awake, self.fileno, timeout)
+
+    def _is_awake(self) -> bool:
+        return self.wait(0)
+
+    async def read_async(self, timeout: float | None = None) -> bytes | None:
+        """As :meth:`read`, for a task. A read that is cancelled took nothing."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while await self.wait_async(None if deadline is None else max(0.0, deadline - time.monotonic())):
+            record = self.try_read()
+            if record is not None:
+                return record
+        return None
+
+    def batches(self, max_records: int = 1024, max_bytes: int | None = None) -> BatchStream[Any]:
+        """For ``async for``: batches as :meth:`drain` gives them, until the producer is gone.
+
+        Each is open while the loop's body runs, and released behind it as by a ``with``: see :class:`BatchStream`.
+        """
+        return BatchStream(self, partial(self.drain, max_records, max_bytes))
+
+    def __aiter__(self) -> BatchStream[Any]:
+        return self.batches()
+
     @property
     def sender_gone(self) -> bool:
         """Whether the producer closed its end or died, and all that it published has been drained."""
@@ -202,6 +236,7 @@ class Consumer(ConsumerCalls):
             if batch is not None:
                 batch._abandon()
             lib.kr_consumer_close(handle)
+        self._tasks.wake()
         self._area = self._lender = None
         self._segment.leave()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, KevyRingError, SendError
 from kevy_ring.events import BytesLike
 from kevy_ring.ring.calls import ProducerCalls, address_of
+from kevy_ring.ring.event_loop import WaitingTasks
 from kevy_ring.ring.fault import handle_fault, role_failure
 from kevy_ring.ring.grant import Grant
 from kevy_ring.ring.lender import Lender
@@ -60,6 +62,7 @@ class Producer(ProducerCalls):
     """
 
     def __init__(self, segment: Segment) -> None:
+        self._tasks = WaitingTasks()
         self._segment = segment.enter()
         self.name = segment.name
         self._area: Any = None
@@ -163,6 +166,13 @@ class Producer(ProducerCalls):
             if code != lib.KR_WAIT_INTERRUPTED:
                 return bool(code == lib.KR_WAIT_READY)
 
+    async def wait_async(self, length: int = 1, timeout: float | None = None) -> bool:
+        """As :meth:`wait`, for a task of asyncio (uvloop too) or trio. Other tasks run at least once.
+
+        Raises :class:`ClosedError` when the handle is closed meanwhile.
+        """
+        return await self._tasks.until(partial(self.wait, length, 0), partial(self.fileno, length), timeout)
+
     def fileno(self, length: int = 1) -> int:
         """A descriptor that is readable when ``length`` bytes fit or the consumer is gone (select, epoll, asyncio)."""
         fd = lib.kr_producer_wait_fd(self._handle or self._claim(), length)
@@ -190,6 +200,7 @@ class Producer(ProducerCalls):
             self._bind(None, 0)
             if handle is not None:
                 lib.kr_producer_close(handle)
+            self._tasks.wake()
             lender, self._lender = self._lender, None
             self._area = None
             self._segment.leave()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kevy_ring.errors import EventTruncated, RemoteProtocolError, SinkError
 from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
+from kevy_ring.ring.event_loop import running_loop
 from kevy_ring.shard.assembly import SnapshotAssembly, StopAsked
 from kevy_ring.shard.run_result import RunEnd, RunResult
 from kevy_ring.shard.sinks.sink import ResumableSink, Sink
@@ -125,6 +126,25 @@ class Shard:
             end = self._run(outlives_sender)
         finally:
             self._stop = _never
+        return self._ended(end)
+
+    async def run_async(self, stop: Callable[[], bool] = lambda: False, *, outlives_sender: bool = False) -> RunResult:
+        """As :meth:`run`, for a task of asyncio (uvloop too) or trio.
+
+        Other tasks run between batches: ``max_events`` bounds how long one keeps them waiting, but a snapshot's end is
+        applied in one step. When it is cancelled, what was applied is marked.
+        """
+        self._stop = stop
+        try:
+            end = await self._run_async(outlives_sender)
+        except BaseException:
+            self._settle_what_can_be()
+            raise
+        finally:
+            self._stop = _never
+        return self._ended(end)
+
+    def _ended(self, end: RunEnd) -> RunResult:
         self._settle(now=True)
         unfinished = end is not RunEnd.STOPPED and self.in_snapshot
         if unfinished:
@@ -149,6 +169,20 @@ class Shard:
                     self._receiver.wait(self._wait_s())
             except StopAsked:
                 break
+        return RunEnd.STOPPED
+
+    async def _run_async(self, outlives_sender: bool) -> RunEnd:
+        while not self._stop():
+            gone = self._receiver.sender_gone  # before the tick, as above
+            try:
+                found = self.tick()
+            except StopAsked:
+                break
+            if not found and gone:
+                if not outlives_sender:
+                    return RunEnd.SENDER_GONE
+                await running_loop().pause(NEXT_SENDER_S)
+            await self._receiver.wait_async(0 if found else self._wait_s())
         return RunEnd.STOPPED
 
     @property

@@ -1,0 +1,61 @@
+"""The batches of a consumer as they come: what `async for` runs over."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from kevy_ring.ring.batch import RecordBatch
+from kevy_ring.ring.loop_exit import is_left_by_itself
+
+if TYPE_CHECKING:
+    from kevy_ring.ring.consumer import Consumer
+
+AnyBatch = TypeVar("AnyBatch", bound=RecordBatch)
+
+
+class BatchStream(Generic[AnyBatch]):
+    """Yields batches until the producer is gone and all that it published was drained; then the loop ends.
+
+    A batch is open while the loop's body runs and is released behind it: as a whole when the body ends, or leaves the
+    loop by `break` or `return`; by an exception (a cancellation too) as a `with` of the batch releases it. For batches
+    that are taken with ``anext`` the next call, or ``batch.release()``, is the end.
+
+    Raises what ``drain`` and ``release`` raise. Views that are kept over a `break` cannot be told of there: the batch
+    stays open then, and the next drain raises :class:`BatchOpen`.
+    """
+
+    def __init__(self, consumer: Consumer, drain: Callable[[], AnyBatch]) -> None:
+        self._consumer = consumer
+        self._drain = drain
+        self._batch: AnyBatch | None = None
+        self._frame: int | None = None  # of the loop, by its identity
+
+    def __aiter__(self) -> BatchStream[AnyBatch]:
+        return self
+
+    async def __anext__(self) -> AnyBatch:
+        self._frame = id(sys._getframe(1))
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            batch.release()
+        while True:
+            await self._consumer.wait_async()
+            # From here on nothing awaits: no cancellation comes between the drain and the loop's body.
+            found = self._drain()
+            if found.count:
+                self._batch = found
+                return found
+            if self._consumer.sender_gone:
+                raise StopAsyncIteration
+
+    def __del__(self) -> None:
+        batch = getattr(self, "_batch", None)
+        if batch is None:
+            return
+        frame = sys._getframe().f_back
+        if frame is not None and id(frame) == self._frame and is_left_by_itself(frame):
+            batch.release()
+        else:
+            batch._leave(batch._was_left_by_exception())

@@ -351,8 +351,8 @@ static void finish(struct scratch_ring *ring)
     munmap(sink, sizeof *sink);
 }
 
-/* Returns whether the producer died there. */
-static int kill_a_producer(unsigned number, unsigned which)
+/* So many, one after the other: each but the first at its first passing. Returns how many died. */
+static int kill_producers(unsigned number, unsigned which, int lives)
 {
     struct scratch_ring ring;
     struct child child;
@@ -360,14 +360,14 @@ static int kill_a_producer(unsigned number, unsigned which)
     begin(&ring);
     scratch_take_consumer(&ring);
     for (int life = 0; sink->next <= LAST; life++) {
-        CHECK(life < 2);
-        set_victim(life ? 0 : number, which);
+        CHECK(life <= lives);
+        set_victim(life < lives ? number : 0, life ? 1 : which);
         child_start(&child, produce_in_a_child, NULL);
         if (child_listen(&child) == 'r')
             consume(&ring, sink, 1);
-        killed |= was_killed(&child);
-        if (killed) { /* also when it died while it took the role: nothing may be left, and all of it in order */
-            consume(&ring, sink, 1);
+        if (was_killed(&child)) {
+            killed++;
+            consume(&ring, sink, 1); /* also of one that died while it took the role */
             check_resume_point(&ring, sink);
         }
     }
@@ -375,6 +375,8 @@ static int kill_a_producer(unsigned number, unsigned which)
     finish(&ring);
     return killed;
 }
+
+static int kill_a_producer(unsigned number, unsigned which) { return kill_producers(number, which, 1); }
 
 /* How many frames the dead one had taken whose space it had not given back: those come again, and no others. */
 static uint64_t unreleased(struct scratch_ring *ring)
@@ -413,13 +415,15 @@ static int kill_a_consumer(unsigned number, unsigned which)
     return killed;
 }
 
+static const unsigned passings[] = {1, 2, 5, 14};
+#define PASSINGS (sizeof passings / sizeof passings[0])
+
 static void each_point(int role, int (*kill_one)(unsigned, unsigned))
 {
-    static const unsigned passings[] = {1, 2, 5, 14};
     for (unsigned number = 1; number < POINTS; number++) {
         if (!(points[number].roles & role))
             continue;
-        for (unsigned i = 0; i < sizeof passings / sizeof passings[0]; i++) {
+        for (unsigned i = 0; i < PASSINGS; i++) {
             int killed = kill_one(number, passings[i]);
             if (!killed && i == 0)
                 fprintf(stderr, "point %u is never passed: %s\n", number, points[number].name);
@@ -431,8 +435,18 @@ static void each_point(int role, int (*kill_one)(unsigned, unsigned))
 static void a_producer_killed_at_each_point_is_followed(void) { each_point(PRODUCER, kill_a_producer); }
 static void a_consumer_killed_at_each_point_is_followed(void) { each_point(CONSUMER, kill_a_consumer); }
 
+/* Each successor finds one good slot and must leave it so until its own is complete. */
+static void producers_killed_one_after_the_other_are_followed(void)
+{
+    for (unsigned number = 1; number < POINTS; number++)
+        if (points[number].roles == PRODUCER)
+            for (unsigned i = 0; i < PASSINGS; i++)
+                CHECK(kill_producers(number, passings[i], 3) > 0 || i > 0);
+}
+
 static const struct check_case cases[] = {
     CASE(a_producer_killed_at_each_point_is_followed),
+    CASE(producers_killed_one_after_the_other_are_followed),
     CASE(a_consumer_killed_at_each_point_is_followed),
 };
 CHECK_MAIN(cases)

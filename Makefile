@@ -9,7 +9,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-BUILT_FROM := pyproject.toml setup.py $(wildcard csrc/*.c csrc/*.h csrc/python/*.c csrc/build_ffi.py)
+BUILT_FROM := pyproject.toml setup.py $(wildcard csrc/*.c csrc/*.h csrc/python/*.c csrc/python/*.h csrc/build_ffi.py)
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install
 
 .DELETE_ON_ERROR:

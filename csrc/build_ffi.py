@@ -25,6 +25,8 @@ SOURCES = [
     "pieces.c",
     "resume.c",
     "python/calls.c",
+    "python/loans.c",
+    "python/batches.c",
 ]
 
 
@@ -52,7 +54,7 @@ ffibuilder.set_source(
     '#include "kevy_ring.h"',
     sources=[str((HERE / name).relative_to(ROOT)) for name in SOURCES],
     include_dirs=["csrc"],
-    depends=[str(path.relative_to(ROOT)) for path in sorted(HERE.glob("*.h"))],
+    depends=[str(path.relative_to(ROOT)) for path in sorted(HERE.rglob("*.h"))],
     extra_compile_args=[
         "-std=gnu11",
         "-O3",

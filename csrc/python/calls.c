@@ -4,38 +4,17 @@
  *
  * They keep the interpreter's lock where they do not wait: no lock of the core is ever held by somebody who waits for
  * it. While they look at arguments they run no Python code, so what they point at stays. */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030A0000
-#include <Python.h>
-#include <structmember.h>
-
-#include "ring.h"
+#include "calls.h"
 
 #define ON_STACK 64               /* pieces for which no memory is asked */
-#define LARGE_BYTES (1u << 20)    /* as much as this is copied without the interpreter's lock, the long way */
 #define KEPT_RECORDS 1024u        /* columns that a consumer keeps */
 #define KIND_CHUNK 2u
 #define KIND_FRAME 4u
 #define NANO 1000000000.0
 
-typedef struct {
-    PyObject_HEAD
-    PyObject *handle; /* the cdata that owns `producer` */
-    kr_producer *producer;
-} ProducerCalls;
-
-typedef struct {
-    PyObject_HEAD
-    PyObject *handle;
-    kr_consumer *consumer;
-    char *columns; /* of KEPT_RECORDS */
-    long long spin_ns;
-    int careful; /* part of an event larger than the ring was taken: each record goes the long way */
-} ConsumerCalls;
-
 static PyObject *frame_type, *chunk_type, *name_offset, *name_argv, *name_data;
 
-static PyObject *leave_to(PyObject *self, const char *method, PyObject *argument)
+PyObject *kr_leave_to(PyObject *self, const char *method, PyObject *argument)
 {
     return argument ? PyObject_CallMethod(self, method, "(O)", argument) : PyObject_CallMethod(self, method, NULL);
 }
@@ -72,6 +51,7 @@ static void producer_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     Py_XDECREF(((ProducerCalls *)self)->handle);
+    Py_XDECREF(((ProducerCalls *)self)->lender);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF(type);
 }
@@ -85,7 +65,7 @@ static PyObject *try_write(PyObject *self, PyObject *record)
         if (done >= 0)
             return PyBool_FromLong((long)done);
     }
-    return leave_to(self, "_try_write", record);
+    return kr_leave_to(self, "_try_write", record);
 }
 
 /* The pieces of a list of bytes: 1. 0: it holds something else, or a lot. -1: no memory. */
@@ -107,7 +87,7 @@ static PyObject *write_many(PyObject *self, PyObject *records)
     kr_producer *producer = ((ProducerCalls *)self)->producer;
     kr_piece few[ON_STACK], *pieces = few;
     if (!producer || !PyList_CheckExact(records))
-        return leave_to(self, "_write_many", records);
+        return kr_leave_to(self, "_write_many", records);
     Py_ssize_t count = PyList_Size(records);
     int plain = list_pieces(records, count, &pieces);
     int64_t done = plain > 0 ? kr_producer_write_pieces(producer, pieces, (uint64_t)count) : -1;
@@ -115,7 +95,7 @@ static PyObject *write_many(PyObject *self, PyObject *records)
         PyMem_Free(pieces);
     if (plain < 0)
         return PyErr_NoMemory();
-    return done >= 0 ? PyLong_FromLongLong(done) : leave_to(self, "_write_many", records);
+    return done >= 0 ? PyLong_FromLongLong(done) : kr_leave_to(self, "_write_many", records);
 }
 
 /* How many arguments a list or a tuple of plain bytes holds; 0: none, too many, too long, or something else. */
@@ -170,7 +150,7 @@ static PyObject *send_one(PyObject *self, PyObject *event)
     uint64_t offset, accepted = 0, total = 0;
     uint32_t argc = producer ? take_frame(event, &offset, pieces, ON_STACK, &total) : 0;
     int code = argc ? kr_send_pieces(producer, 1, &offset, &argc, pieces, &accepted) : -1;
-    return code < 0 ? leave_to(self, "_send", event) : after_send(self, code, 1 - accepted);
+    return code < 0 ? kr_leave_to(self, "_send", event) : after_send(self, code, 1 - accepted);
 }
 
 struct list_of_frames {
@@ -220,7 +200,7 @@ static PyObject *send_many(PyObject *self, PyObject *events)
     kr_producer *producer = ((ProducerCalls *)self)->producer;
     struct list_of_frames frames = {NULL, NULL, NULL, 0};
     if (!producer || !PyList_CheckExact(events) || PyList_Size(events) == 0)
-        return leave_to(self, "_send_many", events);
+        return kr_leave_to(self, "_send_many", events);
     Py_ssize_t count = PyList_Size(events);
     uint64_t accepted = 0;
     int plain = take_frames(events, count, &frames), code = -1;
@@ -229,7 +209,7 @@ static PyObject *send_many(PyObject *self, PyObject *events)
     forget(&frames);
     if (plain < 0)
         return PyErr_NoMemory();
-    return code < 0 ? leave_to(self, "_send_many", events) : after_send(self, code, (uint64_t)count - accepted);
+    return code < 0 ? kr_leave_to(self, "_send_many", events) : after_send(self, code, (uint64_t)count - accepted);
 }
 
 /* ------------------------------------------------------------------------------------------------ consumers */
@@ -255,10 +235,20 @@ static PyObject *consumer_bind(PyObject *self, PyObject *arguments)
 static void consumer_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
-    PyMem_Free(((ConsumerCalls *)self)->columns);
-    Py_XDECREF(((ConsumerCalls *)self)->handle);
+    ConsumerCalls *calls = (ConsumerCalls *)self;
+    PyMem_Free(calls->columns);
+    Py_XDECREF(calls->handle);
+    Py_XDECREF(calls->lender);
+    Py_XDECREF(calls->batch_columns);
+    Py_XDECREF(calls->no_records);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF(type);
+}
+
+/* Where the open batch is described, for the long way. */
+static PyObject *place_of_out(PyObject *self, PyObject *nothing)
+{
+    return PyLong_FromUnsignedLongLong((uintptr_t)&((ConsumerCalls *)self)->out);
 }
 
 /* Takes the role at the first use. 0, or -1 with an exception: of a closed handle too. */
@@ -337,7 +327,7 @@ static PyObject *records_list(const ConsumerCalls *calls, const kr_batch *batch,
 }
 
 /* The one optional argument of a method, by its place or by `name`, in `*found`. 0, or -1 with an exception. */
-static int only_argument(PyObject *const *arguments, Py_ssize_t count, PyObject *names, const char *name, PyObject **found)
+int kr_only_argument(PyObject *const *arguments, Py_ssize_t count, PyObject *names, const char *name, PyObject **found)
 {
     Py_ssize_t named = names ? PyTuple_Size(names) : 0;
     if (count + named > 1) {
@@ -357,7 +347,7 @@ static int only_argument(PyObject *const *arguments, Py_ssize_t count, PyObject 
 static uint64_t how_many(PyObject *const *arguments, Py_ssize_t count, PyObject *names, const char *name)
 {
     PyObject *number = NULL;
-    if (only_argument(arguments, count, names, name, &number) < 0)
+    if (kr_only_argument(arguments, count, names, name, &number) < 0)
         return 0;
     long long most = number ? PyLong_AsLongLong(number) : KEPT_RECORDS;
     if (most == -1 && PyErr_Occurred())
@@ -494,7 +484,7 @@ static PyObject *try_recv(PyObject *self, PyObject *nothing) { return take_or(se
 static int how_long(PyObject *const *arguments, Py_ssize_t count, PyObject *names, int64_t *timeout_ns)
 {
     PyObject *seconds = Py_None;
-    if (only_argument(arguments, count, names, "timeout", &seconds) < 0)
+    if (kr_only_argument(arguments, count, names, "timeout", &seconds) < 0)
         return 0;
     *timeout_ns = -1;
     if (seconds == Py_None)
@@ -602,6 +592,13 @@ static PyMethodDef producer_methods[] = {
      "write_many($self, records, /)\n--\n\n"
      "Write a list of records in order until one does not fit; one publish. Returns how many fitted.\n\n"
      "Raises as try_write."},
+    {"try_reserve", NAMED(kr_try_reserve), METH_FASTCALL | METH_KEYWORDS,
+     "try_reserve($self, length)\n--\n\n"
+     "Space for one record of at most length bytes, to be written in place. None: full now.\n\n"
+     "One grant at a time. Raises ValueError for what is larger than the ring."},
+    {"publish", kr_publish, METH_NOARGS,
+     "publish($self, /)\n--\n\n"
+     "Reveal all committed records to the consumer with one store."},
     {NULL, NULL, 0, NULL}};
 
 static PyMethodDef sender_methods[] = {
@@ -617,10 +614,21 @@ static PyMethodDef sender_methods[] = {
      "Hand a sequence of events over with one publish and at most one wake-up.\n\n"
      "Raises as send; a bad event anywhere in it means that nothing of it is queued. SendError.unsent holds all events\n"
      "that were not taken, in order."},
+    {"reserve_chunk", NAMED(kr_reserve_chunk), METH_FASTCALL | METH_KEYWORDS,
+     "reserve_chunk($self, length)\n--\n\n"
+     "Space for a SnapshotChunk of at most length bytes, written in place: recv_into(grant.view).\n\n"
+     "A context manager; without grant.commit(n) nothing is sent. While a grant is open, what other threads send waits\n"
+     "behind the ring. When the ring has no room the grant is ordinary memory, and commit copies it."},
     {NULL, NULL, 0, NULL}};
 
 static PyMethodDef consumer_methods[] = {
     {"_bind", consumer_bind, METH_VARARGS, NULL},
+    {"_place_of_out", place_of_out, METH_NOARGS, NULL},
+    {"drain", NAMED(kr_drain), METH_VARARGS | METH_KEYWORDS,
+     "drain($self, max_records=1024, max_bytes=None)\n--\n\n"
+     "Take up to max_records records of together at most max_bytes (but at least one). Never waits.\n\n"
+     "The batch is a context manager; leaving it gives the space back. Raises BatchOpen while the previous batch is\n"
+     "open, and CorruptRing when the ring holds what no producer writes."},
     {"read_many", NAMED(read_many), METH_FASTCALL | METH_KEYWORDS,
      "read_many($self, max_records=1024)\n--\n\n"
      "Up to max_records records as bytes of their own; an empty list when there are none. Never waits."},
@@ -634,6 +642,13 @@ static PyMethodDef consumer_methods[] = {
     {NULL, NULL, 0, NULL}};
 
 static PyMethodDef receiver_methods[] = {
+    {"drain", NAMED(kr_drain), METH_VARARGS | METH_KEYWORDS,
+     "drain($self, max_events=1024, max_bytes=None)\n--\n\n"
+     "Take up to max_events events of together at most max_bytes (but at least one). Never waits.\n\n"
+     "The batch is a context manager; leaving it gives the space back. An event larger than the ring is put together\n"
+     "over as many drains as it takes and comes in a batch of its own. Raises BatchOpen while the previous batch is\n"
+     "open, CorruptRing, ClosedError, and EventTruncated when the first part of an event larger than the ring went to a\n"
+     "predecessor of this receiver."},
     {"try_recv", try_recv, METH_NOARGS,
      "try_recv($self, /)\n--\n\n"
      "The next event, with memory of its own; None when there is none now. Raises RecvError at the end."},
@@ -648,12 +663,18 @@ static PyMethodDef receiver_methods[] = {
      "drained batch is not. Raises RecvError at the end."},
     {NULL, NULL, 0, NULL}};
 
+static PyMemberDef producer_members[] = {{"_lender", T_OBJECT, offsetof(ProducerCalls, lender), 0, NULL}, {NULL, 0, 0, 0, NULL}};
 static PyMemberDef consumer_members[] = {
     {"_careful", T_INT, offsetof(ConsumerCalls, careful), 0, NULL},
+    {"_lender", T_OBJECT, offsetof(ConsumerCalls, lender), 0, NULL},
+    {"_columns", T_OBJECT, offsetof(ConsumerCalls, batch_columns), 0, NULL},
+    {"_nothing", T_OBJECT, offsetof(ConsumerCalls, no_records), 0, NULL},
     {NULL, 0, 0, 0, NULL}};
 
-static PyType_Slot producer_slots[] = {{Py_tp_methods, producer_methods}, {Py_tp_dealloc, producer_dealloc}, {0, NULL}};
-static PyType_Slot sender_slots[] = {{Py_tp_methods, sender_methods}, {Py_tp_dealloc, producer_dealloc}, {0, NULL}};
+static PyType_Slot producer_slots[] = {
+    {Py_tp_methods, producer_methods}, {Py_tp_members, producer_members}, {Py_tp_dealloc, producer_dealloc}, {0, NULL}};
+static PyType_Slot sender_slots[] = {
+    {Py_tp_methods, sender_methods}, {Py_tp_members, producer_members}, {Py_tp_dealloc, producer_dealloc}, {0, NULL}};
 static PyType_Slot consumer_slots[] = {
     {Py_tp_methods, consumer_methods}, {Py_tp_members, consumer_members}, {Py_tp_dealloc, consumer_dealloc}, {0, NULL}};
 static PyType_Slot receiver_slots[] = {{Py_tp_methods, receiver_methods}, {Py_tp_dealloc, consumer_dealloc}, {0, NULL}};
@@ -680,11 +701,16 @@ static PyObject *know_events(PyObject *module, PyObject *arguments)
 static PyMethodDef functions[] = {{"know_events", know_events, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "kevy_ring._calls", NULL, -1, functions, NULL, NULL, NULL, NULL};
 
-static int add_type(PyObject *module, const char *name, PyType_Spec *spec, PyObject *base)
+/* `made`: where one more reference to the type goes, or NULL. 0, or -1 with an exception. */
+int kr_add_type(PyObject *module, const char *name, PyType_Spec *spec, PyObject *base, PyObject **made)
 {
     PyObject *bases = base ? PyTuple_Pack(1, base) : NULL;
     PyObject *type = base && !bases ? NULL : PyType_FromSpecWithBases(spec, bases);
     Py_XDECREF(bases);
+    if (type && made) {
+        Py_INCREF(type);
+        *made = type;
+    }
     return type ? PyModule_AddObject(module, name, type) : -1;
 }
 
@@ -695,12 +721,13 @@ static int fill(PyObject *module)
     name_data = PyUnicode_InternFromString("data");
     if (!name_offset || !name_argv || !name_data)
         return -1;
-    if (add_type(module, "ProducerCalls", &producer_spec, NULL) || add_type(module, "SenderCalls", &sender_spec, NULL) ||
-        add_type(module, "ConsumerCalls", &consumer_spec, NULL))
-        return -1;
-    PyObject *base = PyObject_GetAttrString(module, "ConsumerCalls");
-    int failed = add_type(module, "ReceiverCalls", &receiver_spec, base);
-    Py_XDECREF(base);
+    PyObject *consumer = NULL;
+    int failed = kr_add_type(module, "ProducerCalls", &producer_spec, NULL, NULL) ||
+                 kr_add_type(module, "SenderCalls", &sender_spec, NULL, NULL) ||
+                 kr_add_type(module, "ConsumerCalls", &consumer_spec, NULL, &consumer) ||
+                 kr_add_type(module, "ReceiverCalls", &receiver_spec, consumer, NULL) || kr_add_loans(module) ||
+                 kr_add_batches(module, consumer);
+    Py_XDECREF(consumer);
     return failed;
 }
 

@@ -10,13 +10,13 @@ from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, CorruptRing
 from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.inbox.argument_views import ArgumentViews
-from kevy_ring.ring.batch import MANY, Columns, RecordBatch
-from kevy_ring.ring.lender import Lender
+from kevy_ring.ring.batch import RecordBatch
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+_MANY = 8  # frames: to iterate so many or more, taking the columns as lists is cheaper than entry by entry
 # As plain integers, which compare in a third of the time.
 _FRAME, _CHUNK, _BEGIN, _END = map(int, (Kind.FRAME, Kind.SNAPSHOT_CHUNK, Kind.SNAPSHOT_BEGIN, Kind.SNAPSHOT_END))
 
@@ -72,13 +72,8 @@ class Batch(RecordBatch):
     numpy arrays of shape (len(batch),), one entry per event. Offsets are those of frames and snapshot ends, else 0.
     """
 
-    __slots__ = ("_views",)
-
-    def __init__(
-        self, consumer: Any, columns: Columns | None, count: int, more: int, lender: Lender | None = None
-    ) -> None:
-        RecordBatch.__init__(self, consumer, columns, count, more, lender)
-        self._views: ArgumentViews | None = None
+    __slots__ = ()
+    _views: ArgumentViews | None
 
     @property
     def kinds(self) -> npt.NDArray[np.uint8]:
@@ -170,7 +165,7 @@ class Batch(RecordBatch):
 
     def __iter__(self) -> Iterator[ReplicaApply]:
         ahead = self._unreleased()
-        if self.count < MANY or self._consumer._out.frames != self.count:
+        if self.count < _MANY or self._consumer._out.frames != self.count:
             return self._iterate(map(self._event, ahead), ahead)
         first, offsets = self._released, self._column("offsets")
         return self._iterate(

@@ -17,7 +17,6 @@ from kevy_ring.ring.batch import Columns
 from kevy_ring.ring.batch_stream import BatchStream
 from kevy_ring.ring.calls import ReceiverCalls, know_events
 from kevy_ring.ring.consumer import DEFAULT_SPIN_US, Consumer
-from kevy_ring.ring.lender import Lender
 from kevy_ring.ring.segment import Segment
 from kevy_ring.ring.stats import RingStats, read_stats
 
@@ -30,19 +29,19 @@ FIRST_APPLICATION_WORD = 8
 know_events(Frame, SnapshotChunk)
 
 
-class _Whole(Lender):
+class _Whole:
     """An event that was put together from fragments: memory of its own, which may outlive its batch."""
 
-    __slots__ = ()
+    __slots__ = ("_record",)
 
     def __init__(self, record: bytes) -> None:
-        self._exporter = record
+        self._record = record
 
     def readable(self, index: int, length: int) -> memoryview:
-        return memoryview(self._exporter)
+        return memoryview(self._record)
 
     def address(self, index: int) -> Any:
-        return ffi.from_buffer(self._exporter)
+        return ffi.from_buffer(self._record)
 
     def escaped(self) -> bool:
         return False
@@ -59,7 +58,7 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         super().__init__(segment, spin_us=spin_us)
         self._assembly: bytearray | None = None  # payload of an event larger than the ring, as far as it came
         self._assembled_last: int | None = None  # position of its last fragment, once that is part of it
-        self._no_events = Batch(None, None, 0, 0)  # of all empty drains: they allocate nothing
+        self._nothing = self._no_events = Batch(None, None, 0, 0)  # of all empty drains: they allocate nothing
         self._snapshots_released = 0  # SnapshotEnd events of all batches that were given back, predecessors' included
 
     @classmethod
@@ -79,14 +78,8 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         self._snapshots_released = self.stats().consumer_words[_WORD_SNAPSHOTS_APPLIED]
         return handle
 
-    def drain(self, max_events: int = 1024, max_bytes: int | None = None) -> Batch:
-        """Take up to ``max_events`` events of together at most ``max_bytes`` (but at least one). Never waits.
-
-        The batch is a context manager; leaving it gives the space back. An event larger than the ring is put
-        together over as many drains as it takes and comes in a batch of its own. Raises :class:`BatchOpen` while the
-        previous batch is open, :class:`CorruptRing`, :class:`ClosedError`, and :class:`EventTruncated` when the first
-        part of an event larger than the ring went to a predecessor of this receiver.
-        """
+    def _drain(self, max_events: int = 1024, max_bytes: int | None = None) -> Batch:
+        """``drain`` of another number of events than the last time, of what is larger than the ring, or refused."""
         handle = self._handle or self._claim()
         count = self._fill(handle, max_events, max_bytes)
         out = self._out

@@ -40,6 +40,8 @@ class ReplicaInboxSender(SenderCalls):
     is closed. A handle that took its role before a fork raises :class:`ClosedError` in the child.
     """
 
+    _grant_type = ChunkGrant
+
     def __init__(self, segment: Segment, end: SendingEnd | None = None) -> None:
         self._segment = segment
         self.name = segment.name
@@ -76,6 +78,7 @@ class ReplicaInboxSender(SenderCalls):
     def _take(self, end: SendingEnd) -> None:
         self._end = end
         self._producer = end.producer
+        self._lender = end.lender
         self._bind(end.producer, address_of(end.producer))
 
     def _role(self) -> SendingEnd:
@@ -155,13 +158,9 @@ class ReplicaInboxSender(SenderCalls):
             self._role().acted(code)
         return scanner.run()
 
-    def reserve_chunk(self, length: int) -> ChunkGrant:
-        """Space for a SnapshotChunk of at most ``length`` bytes, written in place: ``recv_into(grant.view)``.
-
-        A context manager; without ``grant.commit(n)`` nothing is sent. While a grant is open, what other threads
-        send waits behind the ring. When the ring has no room the grant is ordinary memory, and commit copies it.
-        """
-        return ChunkGrant(self, length)
+    def _reserve_chunk(self, length: int, index: int | None = None) -> ChunkGrant:
+        """``reserve_chunk`` of the first event of all, and when the ring has no room (``index``: the core's word)."""
+        return ChunkGrant(self, length, index)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait up to ``timeout`` seconds for an empty overflow: True. False: time is up, or the receiver is gone."""
@@ -263,7 +262,7 @@ class ReplicaInboxSender(SenderCalls):
         if self._closed:
             return 0
         self._closed = True
-        end, self._end, self._producer = self._end, None, None
+        end, self._end, self._producer, self._lender = self._end, None, None, None
         self._bind(None, 0)
         self._tasks.wake()
         if end is None:

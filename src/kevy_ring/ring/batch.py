@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, ViewsEscaped
-from kevy_ring.ring.lender import Lender
+from kevy_ring.ring.calls import BatchCalls, ColumnsCalls, address_of
 from kevy_ring.ring.loop_exit import is_left_by_itself
 
 if TYPE_CHECKING:
@@ -31,21 +31,21 @@ _LAYOUT = {
 }
 _RECORD_COLUMN_BYTES = 25
 _POSITION_MASK = 2**64 - 1  # positions run free and wrap at 64 bits
-MANY = 8  # records: to iterate so many or more, taking the columns as lists is cheaper than entry by entry
-_unpack, _give_back = ffi.unpack, lib.kr_consumer_release  # called for every batch: the look-up costs
+_unpack = ffi.unpack  # called for every batch: the look-up costs
 
 
-class Columns:
+class Columns(ColumnsCalls):
     """The index of a batch: one entry per record in five arrays, filled by one call of the core.
 
     The memory stays from drain to drain. ``room``: the entries of each array as it is laid out now. ``exposed``: numpy
     views of the memory were handed out, so the next batch gets memory of its own.
     """
 
-    __slots__ = ("_places", "_size", "asked", "exposed", "memory", "room")
+    __slots__ = ("_places", "_size", "memory")
 
     def __init__(self, room: int, asked: int = 0) -> None:
         self.memory: CData = _allocate("char[]", _RECORD_COLUMN_BYTES * room)
+        self._address = address_of(self.memory)
         self._size = room
         self.exposed = False
         self.lay_out(room, asked)
@@ -55,7 +55,7 @@ class Columns:
         if room > self._size:
             return False
         self.room = room
-        self.asked = asked
+        self.asked = min(asked, 2**64 - 1)
         self._places: dict[str, CData] = {}
         return True
 
@@ -82,7 +82,7 @@ class Columns:
         return column_of
 
 
-class RecordBatch:
+class RecordBatch(BatchCalls):
     """Records of a ring, read where they lie. ``batch[i]`` is a read-only memoryview of record ``i``.
 
     A context manager: leaving it releases the whole batch; leaving it by an exception raised at record ``k`` of an
@@ -90,29 +90,22 @@ class RecordBatch:
     nothing is released). ``more``: records lie behind this batch.
     """
 
-    __slots__ = (
-        "_ahead", "_columns", "_consumer", "_held", "_left_at", "_lender", "_lengths", "_released", "_root", "_starts",
-        "count", "more",
-    )  # fmt: skip
+    __slots__ = ()
+    _consumer: Consumer  # None for a batch of no records, which never asks it
+    _columns: Columns | None
+    _lender: Any  # None: the consumer's, once it is needed
+    _root: memoryview | None  # all views come from it: there are none while it is not there
+    _released: int  # records whose space was given back
+    _ahead: Any  # the numbers of the records that an iteration has not reached, as an iterator
     _left_at: tuple[int, int, bool] | None  # frame, instruction, whether by `break` or `return`
-    _lengths: Any
 
-    def __init__(
-        self, consumer: Any, columns: Columns | None, count: int, more: int, lender: Lender | None = None
-    ) -> None:
-        self._consumer: Consumer = consumer  # None for a batch of no records, which never asks it
+    def __init__(self, consumer: Any, columns: Columns | None, count: int, more: int, lender: Any = None) -> None:
+        self._consumer = consumer
         self._columns = columns
         self.count = count
         self.more = more != 0
-        self._lender = lender  # None: the consumer's, once it is needed
-        self._root: memoryview | None = None  # all views come from it: there are none while it is not there
+        self._lender = lender
         self._held = count > 0
-        self._released = 0  # records whose space was given back
-        self._ahead: Any = None  # the numbers of the records that an iteration has not reached, as an iterator
-        self._starts: Any = None  # with _lengths: where the records lie, as lists or as columns in memory
-
-    def __len__(self) -> int:
-        return self.count
 
     def _column(self, name: str) -> list[int]:
         if self._columns is None:
@@ -151,10 +144,11 @@ class RecordBatch:
         """The loan as one view: made when it is first asked for."""
         lender = self._lender or self._lent()
         out = self._consumer._out  # of this batch, as long as it is held
-        root = self._root = lender.readable(out.index, out.span)
+        root: memoryview = lender.readable(out.index, out.span)
+        self._root = root
         return root
 
-    def _lent(self) -> Lender:
+    def _lent(self) -> Any:
         if not self._held:
             raise ClosedError(self._consumer.name, "released")
         lender = self._lender
@@ -162,24 +156,11 @@ class RecordBatch:
             lender = self._lender = self._consumer._lend()
         return lender
 
-    def _payload(self, i: int) -> memoryview:
-        root = self._root or self._view()  # or it raises: of a batch that is released no column is read
-        starts = self._starts
-        if starts is None:
-            columns: Any = self._columns
-            starts = self._starts = columns.place("starts")
-            self._lengths = columns.place("lengths")
-        start = starts[i]
-        return root[start : start + self._lengths[i]]
-
     def _index(self, i: int) -> int:
         """The number of a record from 0 on, of one that may be counted from the end."""
         if not -self.count <= i < self.count:
             raise IndexError("batch index out of range")
         return i % self.count
-
-    def __getitem__(self, i: int) -> Any:
-        return self._payload(i if 0 <= i < self.count else self._index(i))
 
     def copies(self) -> list[bytes]:
         """The payloads as bytes of their own."""
@@ -191,8 +172,6 @@ class RecordBatch:
 
     def __iter__(self) -> Iterator[Any]:
         ahead = self._unreleased()
-        if self.count >= MANY:
-            self._starts, self._lengths = self._column("starts"), self._column("lengths")
         return self._iterate(map(self._payload, ahead), ahead)
 
     def _unreleased(self) -> Iterator[int]:
@@ -225,12 +204,8 @@ class RecordBatch:
     def _drop_views(self) -> None:
         """Let go of views that the batch itself keeps for later use."""
 
-    def release(self, upto: int | None = None) -> None:
-        """Give the space of the first ``upto`` records (None: all) back to the producer.
-
-        Raises :class:`ViewsEscaped` while any view into the batch is kept: then nothing is released. Releasing
-        what is released already does nothing.
-        """
+    def _release(self, upto: int | None = None) -> None:
+        """``release`` of a part, of what is not held, and while views are kept."""
         if upto is None:
             upto = self.count
         elif not 0 <= upto <= self.count:
@@ -244,7 +219,7 @@ class RecordBatch:
         """End the loan, or raise :class:`ViewsEscaped`: then it goes on."""
         self._drop_views()
         self._root = None
-        if self._lender.escaped():  # type: ignore[union-attr]
+        if self._lender.escaped():
             raise ViewsEscaped(self._consumer.name, held=len(self._view()))
 
     def _cut_off(self, *, go_on: bool) -> None:
@@ -269,7 +244,7 @@ class RecordBatch:
     def _give_back(self, upto: int, done: bool) -> None:
         """Give back what lies before record ``upto``. ``done``: the batch is over, whatever lies behind."""
         consumer = self._consumer
-        code = _give_back(consumer._handle, self._end_of(upto), upto - self._released, done)
+        code = lib.kr_consumer_release(consumer._handle, self._end_of(upto), upto - self._released, done)
         if code < 0:
             raise consumer._fault(code)
         self._released = upto
@@ -290,12 +265,10 @@ class RecordBatch:
             tb = tb.tb_next
         return False
 
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+    def _exit(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        """The end of a ``with`` that :meth:`release` cannot be all of."""
         if kind is None:
-            self.release()
+            self._release()
             return
         self._leave(self._left_inside(tb))
 

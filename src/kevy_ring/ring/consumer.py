@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 NO_LIMIT = 2**64 - 1
 DEFAULT_SPIN_US = 30.0
-_drain = lib.kr_consumer_drain  # called for every batch: the look-up costs
 
 
 def nanoseconds(deadline: float | None) -> int:
@@ -41,6 +40,10 @@ class Consumer(ConsumerCalls):
     every few milliseconds costs no spinning.
     """
 
+    _columns: Columns | None
+    _lender: Lender | None  # of the area, once a view of it was asked for
+    _nothing: RecordBatch  # of all empty drains: they allocate nothing
+
     def __init__(self, segment: Segment, *, spin_us: float = DEFAULT_SPIN_US) -> None:
         self._segment = segment.enter()
         self.name = segment.name
@@ -49,11 +52,9 @@ class Consumer(ConsumerCalls):
         self._handle: Any = None
         self._closed = False
         self._open_batch: RecordBatch | None = None
-        self._columns: Columns | None = None
-        self._lender: Lender | None = None  # of the area, once a view of it was asked for
         self._tasks = WaitingTasks()
-        self._nothing = RecordBatch(None, None, 0, 0)  # of all empty drains: they allocate nothing
-        self._out = ffi.new("kr_batch *")
+        self._nothing = RecordBatch(None, None, 0, 0)
+        self._out = ffi.cast("kr_batch *", self._place_of_out())
 
     def _claim(self) -> CData:
         with self._segment.claiming:
@@ -87,7 +88,7 @@ class Consumer(ConsumerCalls):
             if max_bytes < 1:
                 raise ValueError("a drain takes at least one byte")
             limit = min(max_bytes, NO_LIMIT)
-        count: int = _drain(handle, columns.room, limit, columns.memory, self._out)
+        count: int = lib.kr_consumer_drain(handle, columns.room, limit, columns.memory, self._out)
         if count < 0:
             raise self._fault(count)
         return count
@@ -109,12 +110,8 @@ class Consumer(ConsumerCalls):
             lender = self._lender = Lender(self._area, self._segment.capacity)
         return lender
 
-    def drain(self, max_records: int = 1024, max_bytes: int | None = None) -> RecordBatch:
-        """Take up to ``max_records`` records of together at most ``max_bytes`` (but at least one). Never waits.
-
-        The batch is a context manager; leaving it gives the space back. Raises :class:`BatchOpen` while the previous
-        batch is open, and :class:`CorruptRing` when the ring holds what no producer writes.
-        """
+    def _drain(self, max_records: int = 1024, max_bytes: int | None = None) -> RecordBatch:
+        """``drain`` of another number of records than the last time, and of what is refused."""
         handle = self._handle or self._claim()
         count = self._fill(handle, max_records, max_bytes)
         if not count:

@@ -1,41 +1,38 @@
-"""Space for one record of a ring, lent to be written in place."""
+"""Space for one record of a ring, lent to be written in place: the long way of its methods."""
 
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kevy_ring._core import lib
 from kevy_ring.errors import ClosedError, ViewsEscaped
+from kevy_ring.ring.calls import GrantCalls
 
 if TYPE_CHECKING:
-    from kevy_ring.ring.lender import Lender
     from kevy_ring.ring.producer import Producer
 
 _NO_VIEW = memoryview(b"")
-_commit = lib.kr_producer_commit
 
 
-class Grant:
+class Grant(GrantCalls):
     """Writable space in the ring for one record. ``view`` is a writable memoryview of the bytes asked for."""
 
-    __slots__ = ("_index", "_lender", "_length", "_open", "_producer", "view")
+    __slots__ = ()
+    _owner: Producer
+    _lender: Any
 
-    def __init__(self, producer: Producer, lender: Lender, index: int, length: int) -> None:
-        self._producer = producer
+    def __init__(self, producer: Producer, lender: Any, index: int, length: int) -> None:
+        self._owner = producer
         self._lender = lender
         self._index = index
         self._length = length
-        self._open = True
+        self._open = self._in_ring = True
         self.view = lender.writable(index, length)
 
-    def commit(self, length: int) -> None:
-        """Make a record of the first ``length`` bytes. It is seen at the next publish.
-
-        Raises ``ValueError`` for a length beyond the grant, :class:`ViewsEscaped` while views of it are kept, and
-        :class:`ClosedError` when the grant was committed or aborted before, or its producer was closed.
-        """
-        producer = self._producer
+    def _commit(self, length: int) -> None:
+        """``commit`` of what cannot be committed, and of what is large."""
+        producer = self._owner
         handle = producer._handle
         if not self._open:
             raise ClosedError(producer.name, "released")
@@ -44,9 +41,11 @@ class Grant:
         if not 0 <= length <= self._length:
             raise ValueError(f"commit of {length} bytes into a grant of {self._length}")
         self._let_go()
-        code = _commit(handle, length)
+        self._committed(lib.kr_producer_commit(handle, length))
+
+    def _committed(self, code: int) -> None:
         if code < 0:
-            raise producer._fault(code)
+            raise self._owner._fault(code)
 
     def abort(self) -> None:
         """Give the space back unwritten."""
@@ -59,21 +58,19 @@ class Grant:
         lender = self._lender
         if lender.escaped():
             self.view = lender.writable(self._index, self._length)
-            raise ViewsEscaped(self._producer.name, held=self._length)
+            raise ViewsEscaped(self._owner.name, held=self._length)
         self._open = False
 
     def _give_back(self) -> None:
-        handle = self._producer._handle
+        handle = self._owner._handle
         if handle is not None:
             lib.kr_producer_abort(handle)
 
-    def __enter__(self) -> Grant:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+    def _exit(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        """The end of a ``with`` of a grant that is still open."""
         if kind is None:
             self.abort()
-        elif self._open:
+        else:
             self._open = False
             self.view = _NO_VIEW
             self._lender.disown()  # the traceback may hold a view, and the error is the application's own

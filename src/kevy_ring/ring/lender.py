@@ -7,45 +7,33 @@ whether a view escaped. The exporter in turn keeps the mapping alive: an escaped
 
 from __future__ import annotations
 
-from sys import getrefcount
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kevy_ring._core import ffi, lib
+from kevy_ring.ring.calls import LenderCalls
 
 if TYPE_CHECKING:
     from kevy_ring._core import CData
 
 
-class Lender:
+class Lender(LenderCalls):
     """Lends bytes of a mirrored ``area`` of ``2 * capacity`` bytes, one loan at a time."""
 
-    __slots__ = ("_alone", "_area", "_bytes", "_exporter", "_index", "_length", "_strays")
+    __slots__ = ("_area", "_bytes", "_strays")
 
     def __init__(self, area: CData, capacity: int) -> None:
         self._area = area
         self._bytes = 2 * capacity
-        self._exporter: Any = ffi.buffer(area, self._bytes)
-        self._alone = getrefcount(self._exporter)
-        self._index = self._length = 0
+        self._exporter = ffi.buffer(area, self._bytes)  # referred to from here, and from every view
         self._strays = False  # whether views of an earlier loan may be alive
 
     def readable(self, index: int, length: int) -> memoryview:
         """The bytes ``[index, index + length)`` as a read-only memoryview. Shape (length,)."""
-        self._index, self._length = index, length
-        return memoryview(self._exporter)[index : index + length].toreadonly()
-
-    def writable(self, index: int, length: int) -> memoryview:
-        """The bytes ``[index, index + length)`` as a writable memoryview. Shape (length,)."""
-        self._index, self._length = index, length
-        return memoryview(self._exporter)[index : index + length]
+        return self.writable(index, length).toreadonly()
 
     def address(self, index: int) -> CData:
         """Where byte ``index`` lies, for the core."""
         return self._area + index
-
-    def escaped(self) -> bool:
-        """Whether any view of the last loan is still alive."""
-        return getrefcount(self._exporter) > self._alone
 
     def disown(self) -> None:
         """End the loan whoever holds views of it. Later loans do not know of those; :meth:`end` does."""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from kevy_ring._core import CData
 
 FULL: int = lib.KR_RESERVE_FULL
-_reserve = lib.kr_producer_reserve  # called for every record: the look-up costs
 
 
 def open_producer(segment: Segment, area: CData) -> CData:
@@ -61,13 +60,15 @@ class Producer(ProducerCalls):
     or died, and :class:`ClosedError` on a handle that is closed or came through a fork.
     """
 
+    _grant_type = Grant
+    _lender: Lender | None  # of the area, once a grant was asked for
+
     def __init__(self, segment: Segment) -> None:
         self._tasks = WaitingTasks()
         self._segment = segment.enter()
         self.name = segment.name
         self._area: Any = None
         self._handle: Any = None
-        self._lender: Lender | None = None  # of the area, once a grant was asked for
         self._closed = False
 
     def _claim(self) -> CData:
@@ -127,13 +128,10 @@ class Producer(ProducerCalls):
             raise self._fault(done)
         return done
 
-    def try_reserve(self, length: int) -> Grant | None:
-        """Space for one record of at most ``length`` bytes, to be written in place. None: full now.
-
-        One grant at a time. ``ValueError``: larger than the ring.
-        """
+    def _try_reserve(self, length: int) -> Grant | None:
+        """``try_reserve`` of the first grant of all, and of what is refused."""
         handle = self._handle or self._claim()
-        index = _reserve(handle, length)
+        index = lib.kr_producer_reserve(handle, length)
         if index < 0:
             if index == FULL:
                 return None
@@ -143,8 +141,8 @@ class Producer(ProducerCalls):
             lender = self._lender = Lender(self._area, self._segment.capacity)
         return Grant(self, lender, index, length)
 
-    def publish(self) -> None:
-        """Reveal all committed records to the consumer with one store."""
+    def _publish(self) -> None:
+        """``publish`` of what is refused."""
         code = lib.kr_producer_publish(self._handle or self._claim())
         if code < 0:
             raise self._fault(code)

@@ -1,0 +1,294 @@
+/* Space of a ring, lent to be written in place: what a loan costs in Python is more than the copy of some thousand
+ * bytes. What is not plain, every error included, is left to the method in Python that is named beside each. */
+#include "calls.h"
+
+#define CHUNK_MAX (1u << 30)
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *exporter; /* of the whole area; held by this object and by every view that was made of it */
+    unsigned long long index, length; /* of the last loan */
+} LenderCalls;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *owner; /* the producer or the sender that lent it */
+    PyObject *lender, *view;
+    PyObject *end; /* of a chunk, for the long way; NULL: a record of a ring */
+    unsigned long long index, length;
+    char open, in_ring;
+} GrantCalls;
+
+static PyObject *lender_type, *no_view, *name_grant_type, *name_end;
+
+/* -------------------------------------------------------------------------------------------------- lenders */
+
+int kr_is_lender(PyObject *object)
+{
+    return object && PyObject_TypeCheck(object, (PyTypeObject *)lender_type) && ((LenderCalls *)object)->exporter;
+}
+
+/* A writable view. The exporter counts the views, so each loan is one view of its own. */
+PyObject *kr_lend(PyObject *self, uint64_t index, uint64_t length)
+{
+    LenderCalls *lender = (LenderCalls *)self;
+    PyObject *area = PyMemoryView_FromObject(lender->exporter), *view;
+    if (!area)
+        return NULL;
+    lender->index = index;
+    lender->length = length;
+    view = PySequence_GetSlice(area, (Py_ssize_t)index, (Py_ssize_t)(index + length));
+    Py_DECREF(area);
+    return view;
+}
+
+/* Newer interpreters keep flags above the 32 bits that count. */
+int kr_escaped(PyObject *lender) { return (uint32_t)Py_REFCNT(((LenderCalls *)lender)->exporter) > 1; }
+
+static PyObject *lender_escaped(PyObject *self, PyObject *nothing)
+{
+    return PyBool_FromLong(kr_is_lender(self) && kr_escaped(self));
+}
+
+static PyObject *lender_writable(PyObject *self, PyObject *arguments)
+{
+    unsigned long long index, length;
+    if (!PyArg_ParseTuple(arguments, "KK", &index, &length))
+        return NULL;
+    if (kr_is_lender(self))
+        return kr_lend(self, index, length);
+    PyErr_SetString(PyExc_ValueError, "nothing to lend");
+    return NULL;
+}
+
+static void lender_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    Py_XDECREF(((LenderCalls *)self)->exporter);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+/* --------------------------------------------------------------------------------------------------- grants */
+
+static void put_view(GrantCalls *grant, PyObject *view)
+{
+    PyObject *before = grant->view;
+    grant->view = view;
+    Py_XDECREF(before);
+}
+
+static int grant_clear(PyObject *self)
+{
+    GrantCalls *grant = (GrantCalls *)self;
+    Py_CLEAR(grant->owner);
+    Py_CLEAR(grant->lender);
+    Py_CLEAR(grant->view);
+    Py_CLEAR(grant->end);
+    return 0;
+}
+
+static int grant_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    GrantCalls *grant = (GrantCalls *)self;
+    Py_VISIT(grant->owner);
+    Py_VISIT(grant->lender);
+    Py_VISIT(grant->view);
+    Py_VISIT(grant->end);
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
+static void grant_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    grant_clear(self);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+/* Of the class that the owner names, without the call of its __init__. */
+static PyObject *new_grant(PyObject *owner, uint64_t index, uint64_t length, int is_chunk)
+{
+    PyObject *type = PyObject_GetAttr(owner, name_grant_type), *lender = ((ProducerCalls *)owner)->lender;
+    if (!type)
+        return NULL;
+    Py_INCREF(lender); /* before memory is asked for: a collection runs code of anybody */
+    GrantCalls *grant = (GrantCalls *)((allocfunc)PyType_GetSlot((PyTypeObject *)type, Py_tp_alloc))((PyTypeObject *)type, 0);
+    Py_DECREF(type);
+    if (!grant) {
+        Py_DECREF(lender);
+        return NULL;
+    }
+    Py_INCREF(owner);
+    grant->owner = owner;
+    grant->lender = lender;
+    grant->index = index;
+    grant->length = length;
+    grant->open = grant->in_ring = 1;
+    grant->view = kr_lend(lender, index, length);
+    grant->end = is_chunk ? PyObject_GetAttr(owner, name_end) : NULL;
+    if (!grant->view || (is_chunk && !grant->end))
+        Py_CLEAR(grant);
+    return (PyObject *)grant;
+}
+
+/* The one argument of a method, a length in bytes: up to `most` what it is; else -1, and `*length` goes the long way.
+ * NULL there with an exception: none was given. */
+static int64_t plain_length(PyObject *const *arguments, Py_ssize_t count, PyObject *names, int64_t most, PyObject **length)
+{
+    *length = NULL;
+    if (kr_only_argument(arguments, count, names, "length", length) < 0)
+        return -1;
+    if (!*length) {
+        PyErr_SetString(PyExc_TypeError, "a length in bytes is missing");
+        return -1;
+    }
+    long long bytes = PyLong_CheckExact(*length) ? PyLong_AsLongLong(*length) : -1;
+    if (bytes == -1)
+        PyErr_Clear();
+    return bytes <= most ? bytes : -1;
+}
+
+static PyObject *granted(PyObject *self, int64_t index, int64_t length, int is_chunk)
+{
+    PyObject *grant = new_grant(self, (uint64_t)index, (uint64_t)length, is_chunk);
+    if (!grant && ((ProducerCalls *)self)->producer)
+        kr_producer_abort(((ProducerCalls *)self)->producer);
+    return grant;
+}
+
+static int can_lend(const ProducerCalls *calls) { return calls->producer && kr_is_lender(calls->lender); }
+
+PyObject *kr_try_reserve(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+{
+    ProducerCalls *calls = (ProducerCalls *)self;
+    PyObject *length;
+    int64_t bytes = plain_length(arguments, count, names, UINT32_MAX, &length);
+    if (bytes >= 0 && can_lend(calls)) {
+        int64_t index = kr_producer_reserve(calls->producer, (uint64_t)bytes);
+        if (index >= 0)
+            return granted(self, index, bytes, 0);
+        if (index == KR_RESERVE_FULL)
+            Py_RETURN_NONE;
+    }
+    return length ? kr_leave_to(self, "_try_reserve", length) : NULL;
+}
+
+PyObject *kr_reserve_chunk(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+{
+    ProducerCalls *calls = (ProducerCalls *)self;
+    PyObject *length;
+    int64_t bytes = plain_length(arguments, count, names, CHUNK_MAX, &length);
+    if (bytes > 0 && can_lend(calls)) {
+        int64_t index = kr_producer_reserve(calls->producer, (uint64_t)bytes);
+        if (index >= 0)
+            return granted(self, index, bytes, 1);
+        return PyObject_CallMethod(self, "_reserve_chunk", "OL", length, (long long)index);
+    }
+    return length ? kr_leave_to(self, "_reserve_chunk", length) : NULL;
+}
+
+PyObject *kr_publish(PyObject *self, PyObject *nothing)
+{
+    kr_producer *producer = ((ProducerCalls *)self)->producer;
+    if (producer && kr_producer_publish(producer) >= 0)
+        Py_RETURN_NONE;
+    return kr_leave_to(self, "_publish", NULL);
+}
+
+/* Ends the loan of an open grant: 1. 0: not so plain; its view may be gone, which the long way puts right. */
+static int let_go(GrantCalls *grant)
+{
+    if (!grant->open || !grant->in_ring || !can_lend((ProducerCalls *)grant->owner) || !kr_is_lender(grant->lender))
+        return 0;
+    Py_INCREF(no_view);
+    put_view(grant, no_view);
+    if (kr_escaped(grant->lender))
+        return 0;
+    grant->open = 0;
+    return 1;
+}
+
+static PyObject *grant_commit(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+{
+    GrantCalls *grant = (GrantCalls *)self;
+    PyObject *length;
+    int64_t bytes = plain_length(arguments, count, names, LARGE_BYTES, &length);
+    if (bytes < (grant->end ? 1 : 0) || (uint64_t)bytes > grant->length || !let_go(grant))
+        return length ? kr_leave_to(self, "_commit", length) : NULL;
+    kr_producer *producer = ((ProducerCalls *)grant->owner)->producer;
+    int code = grant->end ? kr_commit_chunk(producer, (uint64_t)bytes) : kr_producer_commit(producer, (uint64_t)bytes);
+    if (!code)
+        Py_RETURN_NONE;
+    return PyObject_CallMethod(self, "_committed", "i", code);
+}
+
+static PyObject *grant_enter(PyObject *self, PyObject *nothing)
+{
+    Py_INCREF(self);
+    return self;
+}
+
+static PyObject *grant_exit(PyObject *self, PyObject *arguments)
+{
+    if (!((GrantCalls *)self)->open)
+        Py_RETURN_NONE;
+    PyObject *long_way = PyObject_GetAttrString(self, "_exit");
+    PyObject *answer = long_way ? PyObject_CallObject(long_way, arguments) : NULL;
+    Py_XDECREF(long_way);
+    return answer;
+}
+
+/* -------------------------------------------------------------------------------------------------- the types */
+
+static PyMethodDef lender_methods[] = {
+    {"writable", lender_writable, METH_VARARGS, NULL}, {"escaped", lender_escaped, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
+static PyMemberDef lender_members[] = {
+    {"_exporter", T_OBJECT, offsetof(LenderCalls, exporter), 0, NULL},
+    {"_index", T_ULONGLONG, offsetof(LenderCalls, index), 0, NULL},
+    {"_length", T_ULONGLONG, offsetof(LenderCalls, length), 0, NULL},
+    {NULL, 0, 0, 0, NULL}};
+static PyType_Slot lender_slots[] = {
+    {Py_tp_methods, lender_methods}, {Py_tp_members, lender_members}, {Py_tp_dealloc, lender_dealloc}, {0, NULL}};
+
+static PyMethodDef grant_methods[] = {
+    {"commit", (PyCFunction)(void (*)(void))grant_commit, METH_FASTCALL | METH_KEYWORDS,
+     "commit($self, length)\n--\n\n"
+     "Make a record of the first length bytes: of a ring it is seen at the next publish, a chunk is sent (0: it is not).\n\n"
+     "Raises ValueError for a length beyond the grant, ViewsEscaped while views of it are kept, ClosedError when the\n"
+     "grant was committed or aborted before, or its producer was closed; of a chunk also what send raises."},
+    {"__enter__", grant_enter, METH_NOARGS, NULL},
+    {"__exit__", grant_exit, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL}};
+static PyMemberDef grant_members[] = {
+    {"_owner", T_OBJECT, offsetof(GrantCalls, owner), 0, NULL},
+    {"_lender", T_OBJECT, offsetof(GrantCalls, lender), 0, NULL},
+    {"_end", T_OBJECT, offsetof(GrantCalls, end), 0, NULL},
+    {"view", T_OBJECT, offsetof(GrantCalls, view), 0, NULL},
+    {"_index", T_ULONGLONG, offsetof(GrantCalls, index), 0, NULL},
+    {"_length", T_ULONGLONG, offsetof(GrantCalls, length), 0, NULL},
+    {"_open", T_BOOL, offsetof(GrantCalls, open), 0, NULL},
+    {"_in_ring", T_BOOL, offsetof(GrantCalls, in_ring), 0, NULL},
+    {NULL, 0, 0, 0, NULL}};
+static PyType_Slot grant_slots[] = {
+    {Py_tp_methods, grant_methods},   {Py_tp_members, grant_members}, {Py_tp_dealloc, grant_dealloc},
+    {Py_tp_traverse, grant_traverse}, {Py_tp_clear, grant_clear},     {0, NULL}};
+
+#define CAN_BE_BASE (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE)
+static PyType_Spec lender_spec = {"kevy_ring._calls.LenderCalls", sizeof(LenderCalls), 0, CAN_BE_BASE, lender_slots};
+static PyType_Spec grant_spec = {"kevy_ring._calls.GrantCalls", sizeof(GrantCalls), 0, CAN_BE_BASE | Py_TPFLAGS_HAVE_GC, grant_slots};
+
+int kr_add_loans(PyObject *module)
+{
+    PyObject *nothing = PyBytes_FromStringAndSize(NULL, 0);
+    no_view = nothing ? PyMemoryView_FromObject(nothing) : NULL;
+    Py_XDECREF(nothing);
+    name_grant_type = PyUnicode_InternFromString("_grant_type");
+    name_end = PyUnicode_InternFromString("_end");
+    if (!no_view || !name_grant_type || !name_end)
+        return -1;
+    return kr_add_type(module, "LenderCalls", &lender_spec, NULL, &lender_type) ||
+           kr_add_type(module, "GrantCalls", &grant_spec, NULL, NULL);
+}

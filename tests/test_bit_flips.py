@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from kevy_ring import replica_inbox_pair
-from kevy_ring.errors import KevyRingError
+from kevy_ring.errors import CorruptRing, KevyRingError
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.ring import Ring, inspect_ring
 from kevy_ring.ring.peek import peek_records
@@ -227,6 +227,20 @@ def test_flipped_bits_give_an_error_or_data_and_neither_a_signal_nor_a_hang(way:
     assert found["flips"] >= flips
     assert found["taken"] > found["rings"]
     assert found["errors"]["SegmentError" if way == "attach" else "CorruptRing"]
+
+
+def test_a_frame_in_parts_that_says_it_has_no_arguments_is_refused() -> None:
+    sender, receiver = replica_inbox_pair(CAPACITY)
+    with receiver:
+        sender.send(LARGE)
+        assert receiver.wait(timeout=30)
+        with open(f"/dev/shm/{sender.name}", "r+b") as file:
+            file.seek(os.sysconf("SC_PAGE_SIZE") + 16)
+            file.write(bytes(4))
+        with pytest.raises(CorruptRing) as refused:
+            receiver.recv(timeout=30)
+        assert refused.value.field == "number of arguments"
+        sender.close(timeout=0)
 
 
 if __name__ == "__main__":

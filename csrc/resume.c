@@ -12,6 +12,7 @@
 #define KIND_END 3u
 #define KIND_FRAME 4u
 #define SELECT_LENGTH 6u
+#define LOOKS_MAX 1000u
 
 /* The database of a SELECT command that lies at `payload`; -1 for any other frame. */
 static int64_t selected(const char *payload, uint64_t length)
@@ -70,11 +71,12 @@ void kr_resume_write(struct kr_resume *resume, struct kr_header *header, uint64_
         memcpy(resume->id, resume->next_id, sizeof resume->id);
         resume->id_waits = 0;
     }
-    store_relaxed(&slot->offset, resume->offset);
-    store_relaxed(&slot->flags, resume->flags);
-    store_relaxed(&slot->db, resume->db);
+    /* Released for who looks while the producer lives, see kr_map_resume(): a successor needs the stamp alone. */
+    store_release(&slot->offset, resume->offset);
+    store_release(&slot->flags, resume->flags);
+    store_release(&slot->db, resume->db);
     for (unsigned i = 0; i < KR_RESUME_ID_WORDS; i++)
-        store_relaxed(&slot->upstream_id[i], resume->id[i]);
+        store_release(&slot->upstream_id[i], resume->id[i]);
     KR_POINT(5);
     /* Pairs with the acquire load in kr_resume_find(): who finds the stamp finds what it stands for. */
     store_release(&slot->stamp, tail);
@@ -87,19 +89,20 @@ void kr_resume_find(struct kr_resume *resume, const struct kr_header *header, ui
     memset(resume, 0, sizeof *resume);
     for (unsigned turn = 0; turn < 2; turn++) {
         const struct kr_resume_slot *slot = &header->resume[turn];
-        if (load_acquire(&slot->stamp) != tail || !load_relaxed(&slot->flags))
+        if (load_acquire(&slot->stamp) != tail || !load_acquire(&slot->flags))
             continue;
-        resume->offset = load_relaxed(&slot->offset);
-        resume->flags = load_relaxed(&slot->flags);
-        resume->db = load_relaxed(&slot->db);
+        resume->offset = load_acquire(&slot->offset);
+        resume->flags = load_acquire(&slot->flags);
+        resume->db = load_acquire(&slot->db);
         for (unsigned i = 0; i < KR_RESUME_ID_WORDS; i++)
-            resume->id[i] = load_relaxed(&slot->upstream_id[i]);
+            resume->id[i] = load_acquire(&slot->upstream_id[i]);
         resume->turn = turn ^ 1;
     }
 }
 
-/* The history that what is sent from now on belongs to; `id`: at most 64 bytes; `db`: selected at its start. While events of another history wait
- * behind the ring, it is not known which one the tail belongs to: the point then says so, and a successor starts afresh. */
+/* The history that what is sent from now on belongs to; `id`: at most 64 bytes; `db`: selected at its start. While events
+ * of another history wait behind the ring, it is not known which one the tail belongs to: the point then says so, and a
+ * successor starts afresh. */
 int kr_producer_set_upstream(kr_producer *producer, const char *id, uint64_t length, uint64_t db)
 {
     uint64_t words[KR_RESUME_ID_WORDS] = {0};
@@ -123,11 +126,19 @@ int kr_producer_set_upstream(kr_producer *producer, const char *id, uint64_t len
     return kr_producer_leave(producer, 0);
 }
 
-/* The point as it stands for the published tail. */
+/* The point as it stands for the published tail, also while the producer goes on. A slot is written anew only after tail
+ * has moved, and whoever loads a word of the new point then finds tail moved: so what was read is whole when tail still
+ * stands where it stood. A producer that publishes all the time is looked at so often and no more: nothing is known then. */
 void kr_map_resume(kr_map *map, kr_resume_point *out)
 {
     struct kr_resume found;
-    kr_resume_find(&found, map->header, load_acquire(&map->header->tail));
+    uint64_t tail = load_acquire(&map->header->tail), again;
+    for (unsigned look = 0; look < LOOKS_MAX; look++, tail = again) {
+        kr_resume_find(&found, map->header, tail);
+        if ((again = load_acquire(&map->header->tail)) == tail)
+            break;
+        memset(&found, 0, sizeof found);
+    }
     out->offset = found.offset;
     out->db = found.db;
     out->flags = (uint32_t)(found.flags % KR_RESUME_SNAPSHOT);

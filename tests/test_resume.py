@@ -275,3 +275,30 @@ def test_an_event_whose_beginning_went_to_a_killed_receiver_is_told_and_not_forg
         third.forget_loss()
         assert third.lost_offset is None
     sender.close(0)
+
+
+def test_who_looks_while_the_sender_goes_on_sees_one_point_and_not_two() -> None:
+    first, receiver = replica_inbox_pair(1 << 16)
+
+    def select_on_and_on(name: str) -> None:
+        sender = ReplicaInboxSender.attach(name)
+        sender.set_upstream("7")
+        for offset in range(20_000):
+            sender.send(frame(offset, b"SELECT", b"%d" % (offset % 97)))
+        sender.close()
+        os._exit(0)
+
+    with receiver:
+        receiver.try_recv()
+        process = multiprocessing.get_context("fork").Process(target=select_on_and_on, args=(first.name,))
+        process.start()
+        seen = set()
+        with Ring.attach(first.name) as ring:
+            while not receiver.sender_gone:
+                found = published_in(ring)
+                if found.offset is not None:
+                    assert found == Published("7", found.offset, found.offset % 97, False, False, 0)
+                    seen.add(found.offset)
+                receiver.recv_many(8)
+        process.join(20)
+    assert len(seen) > 5  # how often both are at work at once is up to the machine

@@ -438,12 +438,31 @@ def test_inspect_tells_what_waits_in_a_ring_of_dead_processes(dead_ring: str) ->
 def test_inspect_of_a_live_inbox_says_what_its_two_sides_tell() -> None:
     sender, receiver = replica_inbox_pair(65536)
     with sender, receiver:
+        sender.set_upstream("ab" * 20, 2)
         sender.send(Frame(3, [b"DEL", b"k"]))
         receiver.drain().release()
         receiver.mark_applied(3)
         out = invoke("inspect", sender.name)
+        found = json.loads(invoke("inspect", sender.name, "--json"))
     assert "applied    up to offset 3" in out
     assert "records    none waits" in out
+    assert "published  up to the frame at offset 3 of upstream " + "ab" * 20 + ", database 2; a new sender" in out
+    assert "wrong" not in out
+    assert (found["published"]["offset"], found["published"]["upstream_id"], found["faults"]) == (3, "ab" * 20, [])
+
+
+def test_inspect_says_what_is_wrong(dead_ring: str) -> None:
+    assert "wrong      abandoned: kevy-ring gc removes it" in invoke("inspect", dead_ring)
+    with Ring.create(4096) as ring, ring.producer() as producer:
+        with ring.consumer():
+            producer.try_write(b"x")
+        assert "wrong      what waits has nobody to read it: the consumer closed" in invoke("inspect", ring.name)
+        with open(f"/dev/shm/{ring.name}", "r+b") as file:
+            file.seek(0x100)
+            file.write(b"\x08" * 8)
+        result = CliRunner().invoke(command, ["inspect", ring.name], standalone_mode=False)
+        assert "wrong      corrupt: head and tail are" in result.output
+        assert "is corrupt at position 0: head and tail" in str(result.exception)
 
 
 def test_inspect_of_a_ring_that_is_not_there_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,6 +73,13 @@ def text(value: bytes, limit: int = 40) -> str:
     return f"'{shown}'" + (f"… ({count(len(value))} bytes)" if len(value) > limit else "")
 
 
+def name(text: str) -> str:
+    """A name that somebody else chose, for a terminal: escapes for all that a terminal would obey or cannot show."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def plural(number: int, one: str, many: str | None = None) -> str:
     """``1 key``, ``2 keys``, ``1,000 keys``."""
     return f"{count(number)} {one if number == 1 else many or one + 's'}"

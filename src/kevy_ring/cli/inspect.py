@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-import time
-from datetime import datetime
 from typing import Any
 
 import click
@@ -16,16 +14,15 @@ from rich.text import Text
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.failure import Failure
-from kevy_ring.cli.progress_table import link_word
-from kevy_ring.cli.ring_words import overflow_words, ring_object, role_text
+from kevy_ring.cli.ring_facts import ring_facts, ring_faults
+from kevy_ring.cli.ring_words import ring_object
 from kevy_ring.cli.tables import print_table, tables_console
 from kevy_ring.errors import SegmentError
 from kevy_ring.events import Kind
-from kevy_ring.replica.link_words import LinkState, LinkWord
-from kevy_ring.ring import RingStats, RoleState
-from kevy_ring.ring.leftovers import is_abandoned
+from kevy_ring.inbox import Published
+from kevy_ring.inbox.published import read_published
+from kevy_ring.ring import Segment
 from kevy_ring.ring.peek import Peek, PeekedRecord, peek_records
-from kevy_ring.shard.shard import ENTRIES_WORD, FRAMES_WORD, SNAPSHOTS_WORD
 
 _PIPE_WIDTH = 120
 _SHOWN_BYTES = 48
@@ -47,14 +44,16 @@ def inspect(name: str, records: int, as_json: bool) -> int:
     """
     try:
         peek = peek_records(name, records)
+        published = read_published(Segment.attach(name))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except SegmentError as error:
         raise Failure(_why_not(name, error)) from error
+    faults = ring_faults(peek.stats, peek)
     if as_json:
-        print(json.dumps(_object(peek)))
+        print(json.dumps(_object(peek, published, faults)))
     else:
-        _print(tables_console(_PIPE_WIDTH), peek)
+        _print(tables_console(_PIPE_WIDTH), peek, published, faults)
     if peek.corrupt is not None:
         raise Failure(f"ring {name!r} is corrupt at position {peek.corrupt_at}: {peek.corrupt}")
     return 0
@@ -64,10 +63,12 @@ def _why_not(name: str, error: SegmentError) -> str:
     return f"there is no ring {name!r}; kevy-ring ls shows those there are" if error.reason == "missing" else str(error)
 
 
-def _print(console: Console, peek: Peek) -> None:
+def _print(console: Console, peek: Peek, published: Published, faults: list[str]) -> None:
     stats = peek.stats
-    console.print(Text.assemble(("ring ", "bold"), (stats.name, "bold"), "  ", *_marks(stats)), soft_wrap=True)
-    for label, words in _facts(stats):
+    console.print(Text.assemble(("ring ", "bold"), (figures.name(stats.name), "bold")), soft_wrap=True)
+    for fault in faults:
+        console.print(Text.assemble("  wrong      ", (fault, "red")), soft_wrap=True)
+    for label, words in ring_facts(stats, published):
         console.print(Text.assemble(f"  {label:<11}", words), soft_wrap=True)
     if peek.records:
         print_table(console, _record_table(peek.records))
@@ -75,56 +76,6 @@ def _print(console: Console, peek: Peek) -> None:
         console.print(f"  records    {figures.size(stats.used_bytes)} waited, and were drained while this looked")
     elif peek.corrupt is None:
         console.print("  records    none waits" if not stats.used_bytes else "  records    not shown")
-
-
-def _marks(stats: RingStats) -> list[tuple[str, str]]:
-    return [("abandoned: kevy-ring gc removes it", "bold red")] if is_abandoned(stats) else []
-
-
-def _facts(stats: RingStats) -> list[tuple[str, Text | str]]:
-    made = datetime.fromtimestamp(stats.created_unix_s).astimezone()
-    age = figures.seconds(max(0.0, time.time() - stats.created_unix_s))
-    maker = f"process {stats.creator_pid}, {'alive' if stats.creator_alive else 'dead'}"
-    drained = "never" if stats.last_drain_age_s is None else f"{figures.seconds(stats.last_drain_age_s)} ago"
-    facts: list[tuple[str, Text | str]] = [
-        ("created", f"{made:%Y-%m-%d %H:%M:%S}, {age} ago, by {maker}"),
-        ("capacity", f"{figures.size(stats.capacity)}, {figures.count(stats.used_bytes)} bytes in use "
-                     f"({figures.percent(stats.used_bytes, stats.capacity)})"),
-        ("positions", f"head {figures.count(stats.head)}, tail {figures.count(stats.tail)}"),
-        ("producer", Text.assemble(role_text(stats.producer), _taken(stats.producer.epoch, stats.producer.state))),
-        ("consumer", Text.assemble(role_text(stats.consumer), _taken(stats.consumer.epoch, stats.consumer.state))),
-        ("written", f"{figures.plural(stats.events_in, 'record')}, {figures.size(stats.bytes_in)}, in "
-                    f"{figures.plural(stats.publishes, 'publish', 'publishes')}; found it full "
-                    f"{figures.plural(stats.full_hits, 'time')}"),
-        ("read", f"{figures.plural(stats.events_out, 'record')}, {figures.size(stats.bytes_out)}, in "
-                 f"{figures.plural(stats.drains, 'drain')}; last drained {drained}"),
-        ("overflow", f"{overflow_words(stats)} now, {figures.size(stats.overflow_peak_bytes)} at the most"),
-    ]  # fmt: skip
-    if stats.applied_offset is not None:
-        facts.append(("applied", f"up to offset {figures.count(stats.applied_offset)}"))
-    return facts + _replica_facts(stats)
-
-
-def _taken(times: int, state: RoleState) -> str:
-    return "" if state is RoleState.VACANT else f", taken {figures.plural(times, 'time')}"
-
-
-def _replica_facts(stats: RingStats) -> list[tuple[str, Text | str]]:
-    """What a runner and a shard publish in the words that are the application's; nothing of it where they do not."""
-    producer, consumer = stats.producer_words, stats.consumer_words
-    facts: list[tuple[str, Text | str]] = []
-    if 0 < producer[LinkWord.STATE] <= max(LinkState):
-        syncs = (
-            f"{figures.plural(producer[LinkWord.FULL_SYNCS], 'full sync')}, {producer[LinkWord.PARTIAL_SYNCS]} partial"
-        )
-        received = producer[LinkWord.RECEIVED_OFFSET]
-        offset = f", received up to offset {figures.count(received - 1)}" if received else ""
-        facts.append(("runner", f"{link_word(LinkState(producer[LinkWord.STATE]))}, {syncs}{offset}"))
-    if consumer[FRAMES_WORD] or consumer[SNAPSHOTS_WORD]:
-        snapshots = figures.plural(consumer[SNAPSHOTS_WORD], "snapshot")
-        keys = figures.plural(consumer[ENTRIES_WORD], "key")
-        facts.append(("shard", f"{figures.plural(consumer[FRAMES_WORD], 'frame')} and {snapshots} ({keys}) applied"))
-    return facts
 
 
 def _record_table(records: tuple[PeekedRecord, ...]) -> Table:
@@ -177,9 +128,19 @@ def _arguments(record: PeekedRecord) -> list[str] | None:
     return shown
 
 
-def _object(peek: Peek) -> dict[str, Any]:
+def _object(peek: Peek, published: Published, faults: list[str]) -> dict[str, Any]:
     return {
         **ring_object(peek.stats),
+        "layout_version": peek.stats.version,
+        "published": {
+            "upstream_id": published.upstream_id or None,
+            "offset": published.offset,
+            "db": published.db,
+            "after_snapshot": published.after_snapshot,
+            "in_snapshot": published.in_snapshot,
+            "snapshots": published.snapshots,
+        },
+        "faults": faults,
         "records": [
             {
                 "position": record.position,

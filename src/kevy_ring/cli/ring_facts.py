@@ -1,0 +1,143 @@
+"""A ring's header in sentences: what it tells, and what is wrong with it if something is."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from rich.text import Text
+
+from kevy_ring.cli import figures
+from kevy_ring.cli.progress_table import link_word
+from kevy_ring.cli.replica_words import replica_words
+from kevy_ring.cli.ring_words import overflow_words, role_text
+from kevy_ring.inbox import Published
+from kevy_ring.inbox.receiver import WORD_LOST
+from kevy_ring.replica.link_words import LinkState, LinkWord
+from kevy_ring.replica.stall_watch import STALL_AFTER_S, is_full
+from kevy_ring.ring import RingStats, RoleState, RoleStats
+from kevy_ring.ring.leftovers import is_abandoned
+from kevy_ring.ring.peek import Peek
+from kevy_ring.ring.process_state import ProcessState, process_state
+from kevy_ring.ring.stats import header_fault
+from kevy_ring.shard.shard import ENTRIES_WORD, FRAMES_WORD, SNAPSHOTS_WORD
+
+Fact = tuple[str, "Text | str"]
+
+
+def ring_facts(stats: RingStats, published: Published | None) -> list[Fact]:
+    """A label and words for each thing that the header tells. ``published``: None where that could not be read."""
+    drained = "never" if stats.last_drain_age_s is None else f"{figures.seconds(stats.last_drain_age_s)} ago"
+    facts: list[Fact] = [
+        ("created", _created(stats)),
+        ("capacity", f"{figures.size(stats.capacity)}, {figures.count(stats.used_bytes)} bytes in use "
+                     f"({figures.percent(stats.used_bytes, stats.capacity)}), layout version {stats.version}"),
+        ("positions", f"head {figures.count(stats.head)}, tail {figures.count(stats.tail)}"),
+        ("producer", _role(stats.producer)),
+        ("consumer", _role(stats.consumer)),
+        ("written", f"{figures.plural(stats.events_in, 'record')}, {figures.size(stats.bytes_in)}, in "
+                    f"{figures.plural(stats.publishes, 'publish', 'publishes')}; found it full "
+                    f"{figures.plural(stats.full_hits, 'time')}, woke the consumer "
+                    f"{figures.plural(stats.data_wakes, 'time')}"),
+        ("read", f"{figures.plural(stats.events_out, 'record')}, {figures.size(stats.bytes_out)}, in "
+                 f"{figures.plural(stats.drains, 'drain')}; woke the producer "
+                 f"{figures.plural(stats.space_wakes, 'time')}; last drained {drained}"),
+        ("overflow", _overflow(stats)),
+    ]  # fmt: skip
+    facts += _resume_point(published)
+    if stats.applied_offset is not None:
+        facts.append(("applied", f"up to offset {figures.count(stats.applied_offset)}"))
+    return facts + _replica_facts(stats)
+
+
+def ring_faults(stats: RingStats, peek: Peek | None = None) -> list[str]:
+    """What is wrong, a sentence each; ``peek``: the records were looked at too. Empty: nothing that can be seen."""
+    faults = []
+    fault = header_fault(stats)
+    if fault is not None:
+        faults.append(f"corrupt: {fault}")
+    elif peek is not None and peek.corrupt is not None:
+        faults.append(f"corrupt at position {peek.corrupt_at}: {peek.corrupt}")
+    if is_abandoned(stats):
+        faults.append("abandoned: kevy-ring gc removes it")
+    else:
+        faults += _faults_of_roles(stats)
+    late = stats.last_drain_age_s is not None and stats.last_drain_age_s >= STALL_AFTER_S
+    if is_full(stats) and late:
+        faults.append(f"it is full and was not drained for {figures.seconds(stats.last_drain_age_s)}")
+    if stats.consumer_words[WORD_LOST]:
+        lost = figures.count(stats.consumer_words[WORD_LOST] - 1)
+        faults.append(f"the beginning of the frame at offset {lost} went with a dead shard: it needs a snapshot")
+    if replica_words(stats).link_state in (LinkState.WAITING, LinkState.REFUSED):
+        faults.append("the runner has no link to its upstream")
+    return faults
+
+
+def _faults_of_roles(stats: RingStats) -> list[str]:
+    faults = []
+    for name, role in (("producer", stats.producer), ("consumer", stats.consumer)):
+        if role.state is RoleState.DEAD:
+            faults.append(f"the {name}, pid {role.pid}, died without closing")
+        elif role.state is RoleState.ALIVE and process_state(role.pid) is ProcessState.STOPPED:
+            faults.append(f"the {name}, pid {role.pid}, is stopped (SIGSTOP); kill -CONT {role.pid} lets it go on")
+    if stats.used_bytes and stats.consumer.state is RoleState.CLOSED:
+        faults.append("what waits has nobody to read it: the consumer closed")
+    return faults
+
+
+def _created(stats: RingStats) -> str:
+    try:
+        made = f"{datetime.fromtimestamp(stats.created_unix_s).astimezone():%Y-%m-%d %H:%M:%S}"
+    except (OverflowError, OSError, ValueError):  # no time that a calendar has
+        made = f"{stats.created_unix_s:g} s after 1970"
+    age = figures.seconds(max(0.0, time.time() - stats.created_unix_s))
+    return f"{made}, {age} ago, by process {stats.creator_pid}, {'alive' if stats.creator_alive else 'dead'}"
+
+
+def _role(role: RoleStats) -> Text:
+    if role.state is RoleState.VACANT:
+        return role_text(role)
+    doing = f", {process_state(role.pid).value}" if role.state is RoleState.ALIVE else ""
+    return Text.assemble(role_text(role), f"{doing}, taken {figures.plural(role.epoch, 'time')}")
+
+
+def _overflow(stats: RingStats) -> str:
+    age = f", the oldest for {figures.seconds(stats.overflow_age_s)}" if stats.overflow_events else ""
+    return f"{overflow_words(stats)} now{age}, {figures.size(stats.overflow_peak_bytes)} at the most"
+
+
+def _resume_point(published: Published | None) -> list[Fact]:
+    """Where a new sender would go on; a ring without replication has none."""
+    if published is None or not published.is_known:
+        return []
+    upstream = f" of upstream {figures.name(published.upstream_id)}" if published.upstream_id else ""
+    if published.in_snapshot:
+        return [("published", f"a snapshot{upstream} that has not ended: a new sender begins anew")]
+    what = "the snapshot that ends at" if published.after_snapshot else "the frame at"
+    at = f"{what} offset {figures.count(published.offset)}{upstream}, database {published.db}"
+    return [("published", f"up to {at}; a new sender goes on behind it")]
+
+
+def _replica_facts(stats: RingStats) -> list[Fact]:
+    """What a runner and a shard publish in the words that are the application's; nothing of it where they do not."""
+    producer, consumer = stats.producer_words, stats.consumer_words
+    said = replica_words(stats)
+    facts: list[Fact] = []
+    if said.link_state is not None:
+        words = [
+            link_word(said.link_state),
+            f"{figures.plural(producer[LinkWord.FULL_SYNCS], 'full sync')}, {producer[LinkWord.PARTIAL_SYNCS]} partial",
+            figures.plural(producer[LinkWord.RECONNECTS], "reconnect"),
+        ]
+        if said.received_offset is not None:
+            words.append(f"received up to offset {figures.count(said.received_offset)}")
+        if said.behind is not None:
+            words.append(f"applied: {figures.count(said.behind)} behind" if said.behind else "all of it applied")
+        if said.upstream_offset is not None:
+            words.append(f"the upstream is at {figures.count(said.upstream_offset)}")
+        facts.append(("runner", ", ".join(words)))
+    if consumer[FRAMES_WORD] or consumer[SNAPSHOTS_WORD]:
+        snapshots = figures.plural(consumer[SNAPSHOTS_WORD], "snapshot")
+        keys = figures.plural(consumer[ENTRIES_WORD], "key")
+        facts.append(("shard", f"{figures.plural(consumer[FRAMES_WORD], 'frame')} and {snapshots} ({keys}) applied"))
+    return facts

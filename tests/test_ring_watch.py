@@ -20,7 +20,7 @@ SHM = Path("/dev/shm")
 
 @pytest.fixture
 def watch() -> Iterator[RingWatch]:
-    watch = RingWatch(lambda name: name.startswith(PREFIX))
+    watch = RingWatch(lambda name: name.startswith(PREFIX), rescan_min_s=0)
     yield watch
     watch.close()
 

@@ -18,6 +18,7 @@ from kevy_ring.cli.inspect import inspect
 from kevy_ring.cli.ls import ls
 from kevy_ring.cli.primary import primary
 from kevy_ring.cli.secrets import without_secrets, without_typed_secrets
+from kevy_ring.cli.top import top
 from kevy_ring.errors import KevyRingError
 
 _INTERRUPTED = "interrupted"
@@ -29,7 +30,7 @@ def command() -> None:
     """Replication streams from Redis, Valkey or kevy into Python processes, through rings in shared memory."""
 
 
-for _each in (ingest, primary, bench, ls, inspect, gc):
+for _each in (ingest, primary, bench, ls, inspect, top, gc):
     command.add_command(_each)
 
 

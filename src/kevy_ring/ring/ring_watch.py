@@ -14,8 +14,11 @@ from kevy_ring.ring.stats import MAGIC, RingStats, creator_is_alive, header_faul
 
 #: A new ring changes the time stamp of the directory, but that is coarse; so it is read this often all the same.
 RESCAN_S = 1.0
+#: And where others make and remove files all the time, no more often than this.
+_RESCAN_MIN_S = 0.4
 #: A creator's life is looked up in the process table, which costs more than all of the header.
 CREATOR_EVERY_S = 1.0
+_DIRECTORY = str(SHM_DIR)  # joining paths costs more than the look at a header
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,11 @@ class RingWatch:
     was removed and made anew under its name is made anew as well.
     """
 
-    def __init__(self, wanted: Callable[[str], bool] = lambda name: True) -> None:
+    def __init__(
+        self, wanted: Callable[[str], bool] = lambda name: True, *, rescan_min_s: float = _RESCAN_MIN_S
+    ) -> None:
         self._wanted = wanted
+        self._rescan_min_s = rescan_min_s
         self._mapped: dict[str, _Mapped] = {}
         self._faults: dict[str, str] = {}  # of what has a ring's magic and cannot be mapped
         self._directory_changed_ns = -1
@@ -75,12 +81,13 @@ class RingWatch:
 
     def _scan(self, now: float) -> None:
         try:
-            changed_ns = os.stat(SHM_DIR).st_mtime_ns
-            if changed_ns == self._directory_changed_ns and now - self._scanned_at < RESCAN_S:
+            changed_ns = os.stat(_DIRECTORY).st_mtime_ns
+            since = now - self._scanned_at
+            if since < (RESCAN_S if changed_ns == self._directory_changed_ns else self._rescan_min_s):
                 return
-            entries = list(os.scandir(SHM_DIR))
+            entries = list(os.scandir(_DIRECTORY))
         except OSError as exc:
-            raise SegmentError(str(SHM_DIR), reason="resources", detail=str(exc), errno=exc.errno or 0) from exc
+            raise SegmentError(_DIRECTORY, reason="resources", detail=str(exc), errno=exc.errno or 0) from exc
         self._directory_changed_ns, self._scanned_at = changed_ns, now
         self._faults.clear()
         there = set()
@@ -97,9 +104,8 @@ class RingWatch:
 
     def _map(self, name: str) -> None:
         """Map what has a ring's magic. What has not, or is somebody else's, is not there."""
-        path = SHM_DIR / name
         try:
-            with open(path, "rb") as file:
+            with open(f"{_DIRECTORY}/{name}", "rb") as file:
                 if file.read(len(MAGIC)) != MAGIC:
                     return
                 inode = os.fstat(file.fileno()).st_ino
@@ -119,7 +125,7 @@ class RingWatch:
     def _look(self, name: str, now: float) -> RingLook | None:
         mapped = self._mapped[name]
         try:
-            info = os.stat(SHM_DIR / name)
+            info = os.stat(f"{_DIRECTORY}/{name}")
         except OSError:
             del self._mapped[name]
             return None

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from functools import lru_cache
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import SegmentError
@@ -73,8 +73,9 @@ class RingStats:
     version: int = 1
 
 
-def _role(info: Any) -> RoleStats:
-    return RoleStats(RoleState(info.state), info.pid, info.epoch)
+@lru_cache(maxsize=256)
+def _role(state: int, pid: int, epoch: int) -> RoleStats:
+    return RoleStats(RoleState(state), pid, epoch)
 
 
 def creator_is_alive(segment: Segment) -> bool:
@@ -100,7 +101,11 @@ def read_stats(segment: Segment, *, creator_alive: bool | None = None) -> RingSt
     if creator_alive is None:
         creator_alive = bool(lib.kr_process_alive(raw.creator_pid, raw.creator_start))
     p, c = tuple(ffi.unpack(raw.producer_words, 16)), tuple(ffi.unpack(raw.consumer_words, 16))
-    return RingStats(
+    producer, consumer = raw.producer, raw.consumer
+    stats = RingStats.__new__(RingStats)
+    # Not by the constructor: that of a frozen class, setting one field after another, costs more than the rest of a
+    # look, and who watches a machine looks at every ring again and again.
+    stats.__dict__.update(
         name=segment.name,
         capacity=raw.capacity,
         head=raw.head,
@@ -109,8 +114,8 @@ def read_stats(segment: Segment, *, creator_alive: bool | None = None) -> RingSt
         created_unix_s=raw.created_unix_ns / 1e9,
         creator_pid=raw.creator_pid,
         creator_alive=creator_alive,
-        producer=_role(raw.producer),
-        consumer=_role(raw.consumer),
+        producer=_role(producer.state, producer.pid, producer.epoch),
+        consumer=_role(consumer.state, consumer.pid, consumer.epoch),
         events_in=raw.events_in,
         bytes_in=raw.bytes_in,
         publishes=raw.publishes,
@@ -130,6 +135,7 @@ def read_stats(segment: Segment, *, creator_alive: bool | None = None) -> RingSt
         consumer_words=c,
         version=raw.version,
     )
+    return stats
 
 
 def inspect_ring(name: str) -> RingStats:

@@ -1,0 +1,201 @@
+"""``kevy-ring top``: all rings of this machine, live; reads headers only."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+from rich.console import Console
+from rich.segment import Segment
+
+from kevy_ring.cli.replica_words import replica_words
+from kevy_ring.cli.ring_facts import ring_faults
+from kevy_ring.cli.ring_words import ring_object
+from kevy_ring.cli.tables import tables_console
+from kevy_ring.cli.top_keys import TopKeys
+from kevy_ring.cli.top_meter import TopMeter, TopRing
+from kevy_ring.cli.top_ring import ring_lines
+from kevy_ring.cli.top_screen import Line, list_lines, table_lines
+from kevy_ring.cli.top_state import ORDERS, TopState
+from kevy_ring.ring.ring_watch import RingWatch
+
+_PIPE_WIDTH = 180
+_HOME, _CLEAR = "\x1b[H", "\x1b[2J"
+
+
+@click.command(short_help="Watch all rings of this machine.")
+@click.option(
+    "--interval", type=click.FloatRange(min=0.05, max=3600), metavar="S", default=0.25, show_default=True,
+    help="Between two looks.",
+)  # fmt: skip
+@click.option("--sort", type=click.Choice(ORDERS), default="name", show_default=True, help="The order at first.")
+@click.option("--once", is_flag=True, help="Look twice, an interval apart, for the rates; print that and end.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each look, with all rings.")
+def top(interval: float, sort: str, once: bool, as_json: bool) -> int:
+    """Show every ring of this machine while it works: fill, rates, overflow, wakes, both roles, what is applied.
+
+    \b
+    Keys:  r f o n     sort by rate, fill, overflow, name
+           ↑ ↓ enter   choose a ring and open it; its number does it too
+           esc q       back; quit
+
+    Takes no role, writes nothing into a ring, and reads no record.
+    """
+    meter, watch, state = TopMeter(), RingWatch(), TopState(sort)
+
+    def look() -> list[TopRing]:
+        return state.sorted(meter.take(watch.look(), time.monotonic()))
+
+    if once or as_json or not sys.stdout.isatty():
+        look()
+        time.sleep(interval)
+        while True:
+            rings = look()
+            print(json.dumps(top_object(rings, interval))) if as_json else _print_table(rings)
+            sys.stdout.flush()
+            if once or not as_json:
+                return 0
+            time.sleep(interval)
+    _Screen(Console(highlight=False), state, look, interval).run()
+    return 0
+
+
+def top_object(rings: Sequence[TopRing], interval: float) -> dict[str, object]:
+    """All rings as plain values; ``interval`` seconds is what the rates are at least over."""
+    return {
+        "time_unix_s": round(time.time(), 3),
+        "interval_s": interval,
+        "rings": [_ring_object(ring) for ring in rings if ring.gone_at is None],
+    }
+
+
+def _ring_object(ring: TopRing) -> dict[str, object]:
+    if ring.stats is None:
+        return {"name": ring.name, "faults": [f"unreadable: {ring.fault}"]}
+    said = replica_words(ring.stats)
+    return {
+        **ring_object(ring.stats),
+        "in_events_per_s": round(ring.rates.in_events, 1),
+        "in_bytes_per_s": round(ring.rates.in_bytes, 1),
+        "out_events_per_s": round(ring.rates.out_events, 1),
+        "out_bytes_per_s": round(ring.rates.out_bytes, 1),
+        "wakes_per_s": round(ring.rates.wakes, 1),
+        "link": said.link_state.name.lower() if said.link_state is not None else None,
+        "received_offset": said.received_offset,
+        "upstream_offset": said.upstream_offset,
+        "behind": said.behind,
+        "faults": [f"corrupt: {ring.fault}"] if ring.fault else ring_faults(ring.stats),
+    }
+
+
+def _print_table(rings: Sequence[TopRing]) -> None:
+    console = tables_console(_PIPE_WIDTH)
+    if not rings:
+        print("no rings")
+        return
+    for line in table_lines(rings, console.width, time.monotonic()):
+        if console.is_terminal:
+            console.print(_Drawn([line]), end="\n", soft_wrap=True)
+        else:
+            print("".join(segment.text for segment in line).rstrip())
+
+
+class _Drawn:
+    """Lines that need no more of rich than their colours."""
+
+    def __init__(self, lines: Sequence[Line], before: str = "") -> None:
+        self._lines = lines
+        self._before = before
+
+    def __rich_console__(self, console: object, options: object) -> Iterator[Segment]:
+        if self._before:
+            yield Segment.line() if self._before == "\n" else Segment(self._before, None, [])
+        for number, line in enumerate(self._lines):
+            if number:
+                yield Segment.line()
+            yield from line
+
+
+class _Screen:
+    """The live view: draws, waits for a key or the next look, and leaves the terminal as it found it."""
+
+    def __init__(self, console: Console, state: TopState, look: Callable[[], list[TopRing]], interval: float) -> None:
+        self._console = console
+        self._state = state
+        self._look = look
+        self._interval = interval
+        self._keys = TopKeys(sys.stdin.fileno())
+        self._size = (0, 0)
+
+    def run(self) -> None:
+        with self._signals_taken():
+            try:
+                self._enter()
+                self._follow()
+            except KeyboardInterrupt:
+                pass
+            finally:
+                self._leave()
+
+    def _follow(self) -> None:
+        due = time.monotonic()
+        while not self._keys.ended:
+            rings = self._look()
+            self._draw(rings)
+            due = max(due + self._interval, time.monotonic())
+            while (left := due - time.monotonic()) > 0 and not self._keys.ended:
+                key = self._keys.next(left)
+                if key is not None:
+                    if not self._state.press(key, [ring.name for ring in rings]):
+                        return
+                    rings = self._state.sorted(sorted(rings, key=lambda ring: ring.name))
+                    self._draw(rings)
+
+    def _draw(self, rings: list[TopRing]) -> None:
+        width, height = size = self._console.size
+        now = time.monotonic()
+        opened = next((ring for ring in rings if ring.name == self._state.opened), None)
+        if opened is None:
+            lines = list_lines(rings, self._state, width, height, now)
+        else:
+            lines = ring_lines(opened, width, height, now)
+        self._console.print(_Drawn(lines, _HOME if size == self._size else _CLEAR + _HOME), end="", soft_wrap=True)
+        self._size = size
+
+    def _enter(self) -> None:
+        self._keys.take()
+        self._console.set_alt_screen(True)
+        self._console.show_cursor(False)
+        self._size = (0, 0)
+
+    def _leave(self) -> None:
+        self._console.show_cursor(True)
+        self._console.set_alt_screen(False)
+        self._keys.give_back()
+
+    @contextmanager
+    def _signals_taken(self) -> Iterator[None]:
+        """The terminal is given back before a signal ends or stops this process."""
+
+        def end(number: int, frame: FrameType | None) -> None:
+            raise KeyboardInterrupt
+
+        def pause(number: int, frame: FrameType | None) -> None:
+            self._leave()
+            os.kill(os.getpid(), signal.SIGSTOP)
+            self._enter()
+
+        answers = {signal.SIGTERM: end, signal.SIGHUP: end, signal.SIGTSTP: pause}
+        before = {number: signal.signal(number, answer) for number, answer in answers.items()}
+        try:
+            yield
+        finally:
+            for number, answer in before.items():
+                signal.signal(number, answer)

@@ -1,0 +1,78 @@
+"""One ring, opened in top: its header in sentences, what is wrong with it, and its last looks as a line of bars."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+
+from kevy_ring.cli import figures
+from kevy_ring.cli.ring_facts import ring_facts, ring_faults
+from kevy_ring.cli.top_columns import BOLD, CYAN, DIM, PLAIN, RED, bar, fill_look, fit, spark
+from kevy_ring.cli.top_meter import HISTORY, TopRing
+from kevy_ring.cli.top_screen import Line
+from kevy_ring.errors import SegmentError
+from kevy_ring.inbox.published import read_published
+from kevy_ring.ring import Segment as RingSegment
+
+_LABEL = 12
+_PLAIN_CONSOLE = Console(width=1000, color_system=None, legacy_windows=False)
+
+
+def ring_lines(ring: TopRing, width: int, height: int, now: float) -> list[Line]:
+    """At most ``height`` lines of exactly ``width`` cells; what is too long is cut."""
+    state = "gone" if ring.gone_at is not None else "live"
+    lines = [_line(width, (f" {figures.name(ring.name)}", BOLD), (f"  {state}", DIM))]
+    faults = [f"corrupt: {ring.fault}"] if ring.fault else ring_faults(ring.stats) if ring.stats else []
+    lines += [_line(width, (f" {'wrong':<{_LABEL}}", DIM), (fault, RED)) for fault in faults]
+    if ring.stats is not None:
+        lines += _figures(ring, width)
+        lines += _facts(ring, width)
+    lines = lines[: max(1, height - 1)]
+    blank = [Segment(" " * width, PLAIN)]
+    lines += [blank] * (height - 1 - len(lines))
+    lines.append(_line(width, (" esc back · ↑ ↓ another ring · q quit", DIM)))
+    return lines[:height]
+
+
+def _figures(ring: TopRing, width: int) -> list[Line]:
+    rates, cells = ring.rates, max(8, min(40, width - _LABEL - 10))
+    assert ring.stats is not None
+    fill = figures.percent(ring.stats.used_bytes, ring.stats.capacity)
+    history = spark(ring.history, min(HISTORY, width - _LABEL - 2))
+    told = (
+        ("fill", f"{bar(ring.fill, cells)} {fill}", fill_look(ring.fill)),
+        ("in", f"{figures.short(rates.in_events)}/s  {figures.size(rates.in_bytes)}/s", PLAIN),
+        ("", history, CYAN),
+        ("out", f"{figures.short(rates.out_events)}/s  {figures.size(rates.out_bytes)}/s", PLAIN),
+        ("wakes", f"{figures.short(rates.wakes)}/s", PLAIN),
+    )
+    return [_line(width, (f" {label:<{_LABEL}}", DIM), (words, look)) for label, words, look in told]
+
+
+def _facts(ring: TopRing, width: int) -> list[Line]:
+    assert ring.stats is not None
+    try:
+        published = read_published(RingSegment.attach(ring.name))
+    except (SegmentError, ValueError):  # gone, or corrupt by now
+        published = None
+    lines = []
+    for label, words in ring_facts(ring.stats, published):
+        parts = [(f" {label:<{_LABEL}}", DIM)]
+        text = words if isinstance(words, Text) else Text(words)
+        parts += [(each.text, each.style or PLAIN) for each in text.render(_PLAIN_CONSOLE) if each.text]
+        lines.append(_line(width, *parts))
+    return lines
+
+
+def _line(width: int, *parts: tuple[str, Style]) -> Line:
+    """The parts one after another, cut or filled up to the width."""
+    line, left = [], width
+    for text, style in parts:
+        if left > 0:
+            shown = text if len(text) <= left else fit(text, left)
+            line.append(Segment(shown, style))
+            left -= len(shown)
+    line.append(Segment(" " * max(0, left), PLAIN))
+    return line

@@ -1,0 +1,124 @@
+"""The screen of top: a line per ring, drawn as segments; a table of rich costs more than all the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.segment import Segment
+from rich.style import Style
+
+from kevy_ring.cli import figures
+from kevy_ring.cli.top_columns import BOLD, CYAN, DIM, PLAIN, RED, YELLOW, Column, choose_columns, fit, pieces
+from kevy_ring.cli.top_meter import TopRing
+from kevy_ring.cli.top_state import TopState
+from kevy_ring.ring.leftovers import is_abandoned
+
+_KEYS = "q quit · r rate · f fill · o overflow · n name · ↑ ↓ enter or number open"
+_KEYS_SHORT = "q r f o n ↑↓ enter"
+_MARKED = Style.parse("reverse")
+
+Line = list[Segment]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a screen of ``width`` cells has room for."""
+
+    width: int
+    name_cells: int
+    columns: tuple[Column, ...]
+    cells: int  # of all columns, with a blank before each
+
+
+def layout_for(rings: Sequence[TopRing], width: int) -> Layout:
+    name_cells, columns = choose_columns(width, max((len(ring.name) for ring in rings), default=0))
+    return Layout(width, name_cells, columns, sum(column.cells + 1 for column in columns))
+
+
+def list_lines(rings: Sequence[TopRing], state: TopState, width: int, height: int, now: float) -> list[Line]:
+    """At most ``height`` lines of exactly ``width`` cells. Where there is little room the rings come first.
+
+    ``rings`` in the order shown; the marked one is always among those that there is room for.
+    """
+    with_ends = height >= 5
+    room = max(1, height - (3 if with_ends else 1))
+    state.page = room
+    first = _first_shown([ring.name for ring in rings], state.marked, room)
+    layout = layout_for(rings, width)
+    lines = [_summary(rings, state, width)] if with_ends else []
+    if rings and height > 1:
+        lines.append(_titles(layout))
+    for number, ring in enumerate(rings[first : first + room], first + 1):
+        lines.append(_row(number, ring, layout, now, is_marked=ring.name == state.marked))
+    if with_ends:
+        blank = [Segment(" " * width, PLAIN)]
+        lines += [blank] * (height - 1 - len(lines))
+        keys = _KEYS if width > len(_KEYS) else _KEYS_SHORT
+        more = len(rings) - room
+        lines.append([Segment(fit(f" {keys}" + (f" · {more} more" if more > 0 else ""), width), DIM)])
+    return lines
+
+
+def table_lines(rings: Sequence[TopRing], width: int, now: float) -> list[Line]:
+    """All rings, without what only a terminal needs."""
+    layout = layout_for(rings, width)
+    return [_titles(layout), *(_row(number, ring, layout, now) for number, ring in enumerate(rings, 1))]
+
+
+def _first_shown(names: list[str], marked: str | None, room: int) -> int:
+    if marked not in names or len(names) <= room:
+        return 0
+    return max(0, min(names.index(marked) - room // 2, len(names) - room))
+
+
+def _summary(rings: Sequence[TopRing], state: TopState, width: int) -> Line:
+    rates = [ring.rates for ring in rings]
+    overflow = sum(ring.stats.overflow_bytes for ring in rings if ring.stats)
+    words = (
+        f" {figures.plural(len(rings), 'ring')} · in {figures.short(sum(r.in_events for r in rates))}/s "
+        f"{figures.size(sum(r.in_bytes for r in rates))}/s · out {figures.short(sum(r.out_events for r in rates))}/s "
+        f"{figures.size(sum(r.out_bytes for r in rates))}/s · overflow {figures.size(overflow)} · by {state.order}"
+    )
+    return [Segment(fit(words, width), BOLD)]
+
+
+def _titles(layout: Layout) -> Line:
+    text = "  # " + fit("ring", layout.name_cells)
+    text += "".join(f" {fit(column.title, column.cells, column.is_right)}" for column in layout.columns)
+    return [Segment(fit(text, layout.width), DIM)]
+
+
+def _row(number: int, ring: TopRing, layout: Layout, now: float, *, is_marked: bool = False) -> Line:
+    # A ring in which nothing moves is drawn once a second, for its ages.
+    drawn = (number, layout.columns, layout.width, is_marked, int(now)) if ring.is_quiet else None
+    if drawn is not None and drawn == ring.drawn:
+        return ring.row
+    words, look = _instead(ring, now)
+    line = [Segment(f"{number:>3} "[:4], DIM), Segment(fit(figures.name(ring.name), layout.name_cells), look)]
+    used = 4 + layout.name_cells
+    if words:
+        line.append(Segment(fit(f" {words}", max(0, layout.width - used)), look))
+    else:
+        line += pieces(ring, layout.columns)
+        used += layout.cells
+        line.append(Segment(" " * max(0, layout.width - used), PLAIN))
+    if used > layout.width:
+        line = [Segment(fit("".join(segment.text for segment in line), layout.width), look)]
+    if is_marked:
+        line = [Segment(text, (style or PLAIN) + _MARKED) for text, style, _ in line]
+    ring.drawn, ring.row = drawn, line
+    return line
+
+
+def _instead(ring: TopRing, now: float) -> tuple[str, Style]:
+    """Words in the place of figures that are not there or not to be believed, and how the name looks."""
+    if ring.gone_at is not None:
+        return f"gone {figures.age(now - ring.gone_at)} ago", DIM
+    if ring.fault is not None:
+        return f"corrupt: {ring.fault}" if ring.stats is not None else f"unreadable: {ring.fault}", RED
+    if ring.stats is None:
+        return "not read yet", DIM
+    if is_abandoned(ring.stats):
+        return "", RED
+    return "", YELLOW if ring.stats.overflow_events else CYAN if ring.rates.in_events >= 0.5 else PLAIN

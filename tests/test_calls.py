@@ -351,3 +351,34 @@ def test_handles_and_events_are_given_back() -> None:
     del sender, receiver
     gc.collect()
     assert len(gc.get_objects()) - before < 20
+
+
+class Closer:
+    """Garbage whose finalizer closes a receiver in the middle of whatever it is doing."""
+
+    def __init__(self, receiver: ReplicaInboxReceiver) -> None:
+        self.receiver = receiver
+        self.itself = self
+
+    def __del__(self) -> None:
+        self.receiver.close()
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["recv", "recv_many"])
+def test_garbage_that_closes_the_receiver_is_not_collected_in_the_middle_of_a_call(many: bool) -> None:
+    sender, receiver = replica_inbox_pair(1 << 20)
+    sender.send_many([Frame(i, [b"x"] * 50) for i in range(1000)])
+    threshold = gc.get_threshold()
+    receiver.try_recv()
+    Closer(receiver)
+    gc.set_threshold(1, 1, 1)
+    try:
+        taken = receiver.recv_many(900) if many else [receiver.recv(0)]
+    finally:
+        gc.set_threshold(*threshold)
+    assert [len(event.argv) for event in taken if isinstance(event, Frame)] == [50] * len(taken)
+    assert gc.isenabled()
+    gc.collect()
+    with pytest.raises(ClosedError):
+        receiver.recv_many()
+    sender.close(0)

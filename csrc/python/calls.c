@@ -315,14 +315,19 @@ static PyObject *given(PyObject *self, const kr_batch *batch, const struct kr_co
     return result;
 }
 
+/* Between a drain and its release no garbage is collected: a finalizer is any code at all, and might close this very
+ * consumer. Nor would it be worth while, for objects that have just been made. */
 static PyObject *records_list(const ConsumerCalls *calls, const kr_batch *batch, const struct kr_columns *columns)
 {
+    int collects = PyGC_Disable();
     PyObject *list = PyList_New((Py_ssize_t)batch->count);
     for (uint32_t i = 0; list && i < batch->count; i++) {
         PyObject *record = record_at(calls, batch, columns, i);
         if (!record || PyList_SetItem(list, (Py_ssize_t)i, record) < 0)
             Py_CLEAR(list);
     }
+    if (collects)
+        PyGC_Enable();
     return list;
 }
 
@@ -410,7 +415,7 @@ static PyObject *new_event(PyObject *type, PyObject *name, PyObject *value)
     return event;
 }
 
-static PyObject *event_at(const ConsumerCalls *calls, const kr_batch *batch, const struct kr_columns *columns, uint64_t i)
+static PyObject *made_event(const ConsumerCalls *calls, const kr_batch *batch, const struct kr_columns *columns, uint64_t i)
 {
     if (columns->kinds[i] == KIND_CHUNK)
         return new_event(chunk_type, name_data, record_at(calls, batch, columns, i));
@@ -420,6 +425,15 @@ static PyObject *event_at(const ConsumerCalls *calls, const kr_batch *batch, con
     if (event && (!offset || PyObject_SetAttr(event, name_offset, offset) < 0))
         Py_CLEAR(event);
     Py_XDECREF(offset);
+    return event;
+}
+
+static PyObject *event_at(const ConsumerCalls *calls, const kr_batch *batch, const struct kr_columns *columns, uint64_t i)
+{
+    int collects = PyGC_Disable(); /* see records_list() */
+    PyObject *event = made_event(calls, batch, columns, i);
+    if (collects)
+        PyGC_Enable();
     return event;
 }
 
@@ -546,12 +560,15 @@ static PyObject *recv(PyObject *self, PyObject *const *arguments, Py_ssize_t cou
 
 static PyObject *events_list(const ConsumerCalls *calls, const kr_batch *batch, const struct kr_columns *columns, uint64_t count)
 {
+    int collects = PyGC_Disable(); /* see records_list() */
     PyObject *list = PyList_New((Py_ssize_t)count);
     for (uint64_t i = 0; list && i < count; i++) {
-        PyObject *event = event_at(calls, batch, columns, i);
+        PyObject *event = made_event(calls, batch, columns, i);
         if (!event || PyList_SetItem(list, (Py_ssize_t)i, event) < 0)
             Py_CLEAR(list);
     }
+    if (collects)
+        PyGC_Enable();
     return list;
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 from kevy_ring import (
     EventTruncated,
     Frame,
+    RecvError,
     ReplicaApply,
     ReplicaInboxReceiver,
     ReplicaInboxSender,
@@ -23,6 +25,7 @@ from kevy_ring import (
     replica_inbox_pair,
 )
 from kevy_ring.inbox import FrameScanner, Published, published_in
+from kevy_ring.inbox.receiver import _LAST
 from kevy_ring.replica.protocol import ResumePoint
 from kevy_ring.replica.resume import resume_after
 
@@ -253,9 +256,14 @@ def test_an_event_whose_beginning_went_to_a_killed_receiver_is_told_and_not_forg
 
     def take_the_beginning_and_die(name: str) -> None:
         receiver = ReplicaInboxReceiver.attach(name)
-        assert len(receiver.drain()) == 0
+        taken = 0
+        # The steps of a drain, which itself would take the end too where the sender is quick enough.
         while receiver.stats().overflow_events:
-            time.sleep(0.005)
+            if receiver._fill(receiver._claim(), 1, None) and not receiver._out.flags & _LAST:
+                assert receiver._take_fragment() is None
+                taken += 1
+            time.sleep(0.001)
+        assert taken
         os.kill(os.getpid(), signal.SIGKILL)
 
     process = multiprocessing.get_context("fork").Process(target=take_the_beginning_and_die, args=(sender.name,))
@@ -299,6 +307,7 @@ def test_who_looks_while_the_sender_goes_on_sees_one_point_and_not_two() -> None
                 if found.offset is not None:
                     assert found == Published("7", found.offset, found.offset % 97, False, False, 0)
                     seen.add(found.offset)
-                receiver.recv_many(8)
+                with contextlib.suppress(RecvError):  # it may have closed since it was looked at
+                    receiver.recv_many(8)
         process.join(20)
     assert len(seen) > 5  # how often both are at work at once is up to the machine

@@ -18,7 +18,8 @@ PICTURE = {
     "inbox": {"_core", "errors", "events", "ring"},
     "replica": {"errors", "events", "ring", "inbox"},
     "shard": {"errors", "events", "ring", "inbox", "replica"},
-    "cli": {"errors", "events", "ring", "inbox", "replica", "shard"},
+    "metrics": {"errors", "events", "ring", "inbox", "replica", "shard"},
+    "cli": {"errors", "events", "ring", "inbox", "replica", "shard", "metrics"},
 }
 # A protocol knows no socket, no ring and no clock.
 PROTOCOLS = [
@@ -75,7 +76,7 @@ def test_imports_point_down(path: Path) -> None:
         return
     allowed = PICTURE[layer] | {layer}
     ours = {name.split(".")[1] for name in imports(path) if name.startswith("kevy_ring.")}
-    if layer == "cli":
+    if layer in ("cli", "metrics"):
         ours.discard("__version__")
     assert ours <= allowed, f"{path.name} reaches up to {ours - allowed}"
 
@@ -94,7 +95,7 @@ def test_only_the_link_and_the_embedded_upstream_open_sockets(path: Path) -> Non
         assert "socket" not in imports(path)
 
 
-@pytest.mark.parametrize("layer", ["ring", "inbox", "replica", "shard"])
+@pytest.mark.parametrize("layer", ["ring", "inbox", "replica", "shard", "metrics"])
 def test_only_the_command_prints_and_exits(layer: str) -> None:
     for path in (SOURCE / layer).rglob("*.py"):
         if path.stem in PROCESS_MAINS:

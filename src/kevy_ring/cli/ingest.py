@@ -16,6 +16,7 @@ from kevy_ring.cli.byte_size import ByteSize
 from kevy_ring.cli.comparison import comparison_of
 from kevy_ring.cli.embedded import Embedded, run_embedded
 from kevy_ring.cli.goal import ForDuration, Goal, UntilCaughtUp, UntilStopped
+from kevy_ring.cli.metrics_server import serve_metrics
 from kevy_ring.cli.outcome import Outcome
 from kevy_ring.cli.replication import Replication
 from kevy_ring.cli.secrets import shown_url, without_secrets
@@ -77,6 +78,12 @@ Exit code: 0 done (and verified, where asked for), 1 something is wrong, 2 bad u
     "--data-url", "data_urls", multiple=True, metavar="URL",
     help="Where --verify reads the upstream's keys, for each upstream in turn; needed for kevy://.",
 )  # fmt: skip
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65535), metavar="PORT", help="Serve Prometheus metrics there; 0: any port."
+)
+@click.option(
+    "--metrics-address", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Where --metrics-port listens."
+)
 @click.option("--protocol", type=click.Choice(["auto", "kevy1", "kevy2"]), default="auto", hidden=True)
 @click.option(
     "--keys",
@@ -103,6 +110,8 @@ def ingest(
     until_caught_up: bool,
     verify: bool,
     data_urls: tuple[str, ...],
+    metrics_port: int | None,
+    metrics_address: str,
     protocol: str,
     keys: int,
     ops: int,
@@ -117,7 +126,9 @@ def ingest(
             if data_urls:
                 raise click.UsageError("--data-url is for a URL to follow: the embedded upstream knows its keys")
             embedded = Embedded(shards or _EMBEDDED_SHARDS, keys, ops, capacity, sink, duration, verify)
-            return _end(*run_embedded(embedded, lambda: choose_view(as_json=as_json)))
+            view = choose_view(as_json=as_json)
+            with serve_metrics(metrics_port, metrics_address, view):
+                return _end(*run_embedded(embedded, lambda: view))
         upstreams = _upstreams(urls, data_urls, shards)
         if name is not None and not _RING_PREFIX.fullmatch(name):
             raise click.UsageError("--name has 1 to 24 letters, digits, dots, dashes or underscores, no dot first")
@@ -133,7 +144,8 @@ def ingest(
             stall_after_s=stall_after or None,
         )  # fmt: skip
         _title(view, upstreams, chosen, goal, streams=streams, capacity=capacity, verify=verify)
-        outcome = replication.run()
+        with serve_metrics(metrics_port, metrics_address, view):
+            outcome = replication.run()
         view.outcome(outcome)
         did = "done" if outcome.comparison is None else "verified"
         return _end(view, [outcome], [f"{did} in {figures.seconds(outcome.seconds)}"])

@@ -102,11 +102,6 @@ class Replication:
             stall_after_s=stall_after_s,
         )
 
-    @property
-    def ring_names(self) -> list[str]:
-        """The rings of this run, as they were when it last looked."""
-        return [shard.ring.name for shard in self._shards if shard.ring is not None]
-
     def run(self) -> Outcome:
         """Returns what it came to; what went wrong is told there and not raised."""
         self._began = time.monotonic()

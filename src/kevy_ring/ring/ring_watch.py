@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kevy_ring._core import lib
+from kevy_ring._core import ffi, lib
 from kevy_ring.errors import SegmentError
 from kevy_ring.ring.segment import SHM_DIR, Segment
 from kevy_ring.ring.stats import MAGIC, RingStats, creator_is_alive, header_fault, read_stats
@@ -55,6 +55,7 @@ class RingWatch:
     ) -> None:
         self._wanted = wanted
         self._rescan_min_s = rescan_min_s
+        self._raw = ffi.new("kr_stats *")
         self._mapped: dict[str, _Mapped] = {}
         self._faults: dict[str, str] = {}  # of what has a ring's magic and cannot be mapped
         self._directory_changed_ns = -1
@@ -72,6 +73,15 @@ class RingWatch:
                     looks.append(look)
         looks.sort(key=lambda look: look.name)
         return looks
+
+    def positions(self) -> list[tuple[str, int, int, int]]:
+        """Of every ring that can be read its name, the number of its file, head and tail: far cheaper than a look."""
+        self._scan(time.monotonic())
+        raw, found = self._raw, []
+        for name, mapped in self._mapped.items():
+            lib.kr_map_stats(mapped.segment.map, raw)
+            found.append((name, mapped.inode, raw.head, raw.tail))
+        return found
 
     def close(self) -> None:
         """Let go of all mappings; the next look makes them anew."""

@@ -1,0 +1,13 @@
+"""Prometheus metrics of all rings of this machine, read from their headers; needs the extra ``metrics``."""
+
+from __future__ import annotations
+
+try:
+    from kevy_ring.metrics.collector import RingCollector, collector
+except ModuleNotFoundError as error:
+    if error.name != "prometheus_client":
+        raise
+    why = "prometheus-client is not installed; pip install 'kevy-ring[metrics]'"
+    raise ModuleNotFoundError(why, name=error.name) from error
+
+__all__ = ["RingCollector", "collector"]

@@ -1,0 +1,170 @@
+"""Every metric of a ring as data: its name, what it means, its labels, and where in the header it comes from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from kevy_ring.replica.link_words import LinkState, LinkWord
+from kevy_ring.ring import RingStats, RoleState
+from kevy_ring.shard.shard import ENTRIES_WORD, FRAME_BYTES_WORD, FRAMES_WORD, SNAPSHOTS_WORD
+
+#: Values of the labels beside ``ring``, and the figure.
+Values = Iterable[tuple[tuple[str, ...], float]]
+
+
+class MetricKind(Enum):
+    """What a figure does: a counter only grows until its ring is made anew, a gauge goes up and down."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One metric. ``labels`` stand beside ``ring``; ``values`` yields nothing where there is no such figure."""
+
+    name: str
+    kind: MetricKind
+    help: str
+    labels: tuple[str, ...]
+    values: Callable[[RingStats], Values]
+
+
+def _counter(name: str, help: str, value: Callable[[RingStats], float]) -> Figure:
+    return Figure(name, MetricKind.COUNTER, help, (), lambda stats: [((), value(stats))])
+
+
+def _gauge(name: str, help: str, value: Callable[[RingStats], float | None]) -> Figure:
+    def values(stats: RingStats) -> Values:
+        number = value(stats)
+        return [] if number is None else [((), number)]
+
+    return Figure(name, MetricKind.GAUGE, help, (), values)
+
+
+def _by_role(
+    name: str,
+    kind: MetricKind,
+    help: str,
+    producer: Callable[[RingStats], float],
+    consumer: Callable[[RingStats], float],
+) -> Figure:
+    return Figure(
+        name,
+        kind,
+        help,
+        ("role",),
+        lambda stats: [(("producer",), producer(stats)), (("consumer",), consumer(stats))],
+    )
+
+
+def _role_states(stats: RingStats) -> Values:
+    for role, held in (("producer", stats.producer), ("consumer", stats.consumer)):
+        for state in RoleState:
+            yield (role, state.name.lower()), float(held.state is state)
+
+
+def _link_state(stats: RingStats) -> LinkState | None:
+    state = stats.producer_words[LinkWord.STATE]
+    return LinkState(state) if 0 < state <= max(LinkState) else None
+
+
+def _link_states(stats: RingStats) -> Values:
+    now = _link_state(stats)
+    if now is not None:
+        for state in LinkState:
+            if state is not LinkState.NONE:
+                yield (state.name.lower(),), float(state is now)
+
+
+def _of_link(name: str, kind: MetricKind, help: str, word: LinkWord) -> Figure:
+    """A word of the runner; nothing where no runner has been."""
+
+    def values(stats: RingStats) -> Values:
+        return [] if _link_state(stats) is None else [((), stats.producer_words[word])]
+
+    return Figure(name, kind, help, (), values)
+
+
+def _syncs(stats: RingStats) -> Values:
+    if _link_state(stats) is not None:
+        yield ("full",), stats.producer_words[LinkWord.FULL_SYNCS]
+        yield ("partial",), stats.producer_words[LinkWord.PARTIAL_SYNCS]
+
+
+def _offset(word: LinkWord) -> Callable[[RingStats], float | None]:
+    def value(stats: RingStats) -> float | None:
+        told = stats.producer_words[word]
+        return told - 1 if told and _link_state(stats) is not None else None
+
+    return value
+
+
+def _of_shard(name: str, help: str, word: int) -> Figure:
+    """A word of the shard; nothing where nothing was applied by one."""
+
+    def values(stats: RingStats) -> Values:
+        words = stats.consumer_words
+        return [((), words[word])] if words[FRAMES_WORD] or words[SNAPSHOTS_WORD] else []
+
+    return Figure(name, MetricKind.COUNTER, help, (), values)
+
+
+def _last_drain(stats: RingStats) -> float | None:
+    return None if stats.last_drain_age_s is None else time.time() - stats.last_drain_age_s
+
+
+_COUNTER, _GAUGE = MetricKind.COUNTER, MetricKind.GAUGE
+
+FIGURES = (
+    _gauge("kevy_ring_capacity_bytes", "Size of the data area.", lambda s: s.capacity),
+    _gauge("kevy_ring_used_bytes", "Bytes published and not released, with headers.", lambda s: s.used_bytes),
+    _gauge("kevy_ring_creation_timestamp_seconds", "When the ring was made, in Unix time.", lambda s: s.created_unix_s),
+    _by_role("kevy_ring_records_total", _COUNTER, "Records published (producer) and released (consumer).",
+             lambda s: s.events_in, lambda s: s.events_out),
+    _by_role("kevy_ring_record_bytes_total", _COUNTER, "Bytes of records published (producer) and released (consumer).",
+             lambda s: s.bytes_in, lambda s: s.bytes_out),
+    _counter("kevy_ring_publishes_total", "How often records were published, any number at once.",
+             lambda s: s.publishes),
+    _counter("kevy_ring_drains_total", "How often records were taken, any number at once.", lambda s: s.drains),
+    _counter("kevy_ring_full_hits_total", "How often the producer found no room.", lambda s: s.full_hits),
+    _by_role("kevy_ring_wakes_total", _COUNTER, "How often the role slept and was woken by the other side.",
+             lambda s: s.space_wakes, lambda s: s.data_wakes),
+    _gauge("kevy_ring_last_drain_timestamp_seconds",
+           "When records were last taken, in Unix time; absent before the first time.", _last_drain),
+    _gauge("kevy_ring_overflow_events", "Events that wait behind the ring in the producer's memory.",
+           lambda s: s.overflow_events),
+    _gauge("kevy_ring_overflow_bytes", "Bytes that wait behind the ring in the producer's memory.",
+           lambda s: s.overflow_bytes),
+    _gauge("kevy_ring_overflow_peak_bytes", "The most that ever waited behind the ring.",
+           lambda s: s.overflow_peak_bytes),
+    _gauge("kevy_ring_overflow_age_seconds", "For how long the oldest event has waited behind the ring, 0 without one.",
+           lambda s: s.overflow_age_s),
+    Figure("kevy_ring_role_state", _GAUGE, "1 for the state that the role is in, 0 for the others.",
+           ("role", "state"), _role_states),
+    _by_role("kevy_ring_role_claims_total", _COUNTER, "How often the role was taken.",
+             lambda s: s.producer.epoch, lambda s: s.consumer.epoch),
+    _gauge("kevy_ring_applied_offset", "The offset up to which the shard has applied; absent before the first.",
+           lambda s: s.applied_offset),
+    _gauge("kevy_ring_received_offset", "The offset up to which the runner has received.",
+           _offset(LinkWord.RECEIVED_OFFSET)),
+    _gauge("kevy_ring_upstream_offset", "The newest offset of the upstream that the runner knows of.",
+           _offset(LinkWord.UPSTREAM_OFFSET)),
+    Figure("kevy_ring_link_state", _GAUGE, "1 for what the runner is doing, 0 for the others; absent without a runner.",
+           ("state",), _link_states),
+    Figure("kevy_ring_syncs_total", _COUNTER, "How often a link started, by how: in full, or going on (partial).",
+           ("how",), _syncs),
+    _of_link("kevy_ring_reconnects_total", _COUNTER, "How often the runner lost its link.", LinkWord.RECONNECTS),
+    _of_link("kevy_ring_snapshot_received_bytes", _GAUGE, "Bytes received of the snapshot that is on its way.",
+             LinkWord.SNAPSHOT_BYTES),
+    _of_link("kevy_ring_snapshot_size_bytes", _GAUGE, "Size of the snapshot that is on its way, 0 where it is unknown.",
+             LinkWord.SNAPSHOT_TOTAL),
+    _of_shard("kevy_ring_frames_applied_total", "Frames that the shard has applied.", FRAMES_WORD),
+    _of_shard("kevy_ring_frame_applied_bytes_total", "Bytes of the frames that the shard has applied.",
+              FRAME_BYTES_WORD),
+    _of_shard("kevy_ring_snapshots_loaded_total", "Snapshots that the shard has loaded.", SNAPSHOTS_WORD),
+    _of_shard("kevy_ring_snapshot_keys_loaded_total", "Keys of the snapshots that the shard has loaded.", ENTRIES_WORD),
+)  # fmt: skip

@@ -36,7 +36,8 @@ from kevy_ring import (
     replica_inbox_pair,
 )
 from kevy_ring.events import ReplicaApply
-from kevy_ring.ring.event_loop import running_library
+from kevy_ring.ring import event_loop
+from kevy_ring.ring.event_loop import WaitingTasks, running_library
 from kevy_ring.shard import RunEnd, Shard
 from kevy_ring.shard.sinks.memory import MemorySink
 from kevy_ring.shard.sinks.python import PythonSink
@@ -62,6 +63,12 @@ def run(request: pytest.FixtureRequest) -> Run:
 
     options = {} if library == "trio" else {"use_uvloop": library == "uvloop"}
     return lambda main: anyio.run(limited, main, backend=backend, backend_options=options)
+
+
+@pytest.fixture(autouse=True)
+def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is not woken sleeps on."""
+    monkeypatch.setattr(event_loop, "LOOK_S", 3600.0)
 
 
 @pytest.fixture
@@ -457,6 +464,7 @@ def test_a_loop_keeps_no_descriptor_of_a_wait(run: Run, pair: Pair) -> None:
 
     run(main)
     assert seen[0] == seen[-1]
+    assert not receiver._tasks._sleeps
 
 
 def test_a_killed_sender_ends_the_loop(run: Run, pair: Pair, ended: Callable[[BaseProcess], BaseProcess]) -> None:
@@ -487,6 +495,46 @@ def send_and_stop(sender: ReplicaInboxSender) -> None:
     """Sends two events; never ends by itself."""
     sender.send_many(frames(1, 2))
     threading.Event().wait(60)
+
+
+def test_what_happens_while_a_descriptor_is_armed_is_seen(run: Run) -> None:
+    silent, other_end = socket.socketpair()
+    happened: list[bool] = []
+
+    def arm() -> int:
+        happened.append(True)
+        return silent.fileno()
+
+    with silent, other_end:
+        assert run(lambda: WaitingTasks().until(lambda: bool(happened), arm, None))
+
+
+def test_a_task_that_empties_the_doorbell_wakes_the_others(run: Run) -> None:
+    bell, other_side = socket.socketpair()
+    tasks = WaitingTasks()
+    happened: list[bool] = []
+
+    def look() -> bool:
+        other_side.send(b"x")  # rung and emptied within one look, which only the looking task knows of
+        happened.append(bool(bell.recv(1)))
+        return True
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(tasks.until, lambda: bool(happened), bell.fileno, None)
+            await anyio.sleep(0.02)
+            assert await tasks.until(look, bell.fileno, None)
+
+    with bell, other_side:
+        run(main)
+
+
+def test_a_wait_looks_again_though_nobody_wakes_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_loop, "LOOK_S", 0.01)
+    silent, other_end = socket.socketpair()
+    looks = iter([False] * 6 + [True])
+    with silent, other_end:
+        assert run(lambda: WaitingTasks().until(lambda: next(looks), silent.fileno, None))
 
 
 def test_an_idle_wait_costs_no_time(run: Run, pair: Pair) -> None:
@@ -719,16 +767,32 @@ def test_a_shard_runs_in_an_event_loop(run: Run, pair: Pair) -> None:
     assert sink.keyspace(0)[b"k"].value == b"501"
 
 
+class Durable:
+    """Keeps offsets, durably as soon as it is flushed."""
+
+    durable = True
+
+    def __init__(self) -> None:
+        self.applied: list[int] = []
+        self.flushed = 0
+
+    def __call__(self, offset: int, argv: object) -> None:
+        self.applied.append(offset)
+
+    def flush(self) -> None:
+        self.flushed = len(self.applied)
+
+
 def test_a_cancelled_shard_has_marked_what_it_applied(run: Run, pair: Pair) -> None:
     sender, receiver = pair
-    applied: list[int] = []
-    shard = Shard(receiver, PythonSink(lambda offset, argv: applied.append(offset)))
+    store = Durable()
+    shard = Shard(receiver, PythonSink(store), flush_interval_s=1000.0)
     sender.send_many(frames(*range(10)))
 
     async def main() -> None:
         with anyio.move_on_after(0.05):
             await shard.run_async()
-        assert sender.applied_offset == 9
+        assert (sender.applied_offset, store.flushed) == (9, 10)
         sender.send_many(frames(10))
         sender.close()
         with anyio.move_on_after(0.1):
@@ -736,7 +800,8 @@ def test_a_cancelled_shard_has_marked_what_it_applied(run: Run, pair: Pair) -> N
         await shard.run_async()
 
     run(main)
-    assert applied == list(range(11))
+    assert store.applied == list(range(11))
+    assert store.flushed == 11
 
 
 def test_a_failing_sink_fails_the_shards_task(run: Run, pair: Pair) -> None:

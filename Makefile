@@ -1,6 +1,7 @@
 # make run     replicate a stream over TCP into shard processes on this machine, and compare what arrives
 # make test    build everything and run all tests
 # make lint    ruff and mypy
+# make docs    the documentation, as a site in site/
 # make bench   the benchmarks
 # make torture kill -9 at random under load, and compare what is left (TORTURE="--minutes 5 --seed 7")
 # make clean   remove all that these made
@@ -13,7 +14,7 @@ BUILT_FROM := pyproject.toml setup.py $(wildcard csrc/*.c csrc/*.h csrc/python/*
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint bench torture clean
+.PHONY: run test lint docs bench torture clean
 
 run: $(VENV)/for-run
 	@$(BIN)/kevy-ring ingest
@@ -26,6 +27,10 @@ lint: $(VENV)/for-work
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+# Any warning is an error.
+docs: $(VENV)/for-docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 torture: $(VENV)/for-work
 	@$(BIN)/python tests/torture.py $(TORTURE)
 
@@ -35,11 +40,11 @@ bench: $(BIN)/python
 	@.venv-bench/bin/python -m bench $(BENCH)
 
 clean:
-	@rm -rf $(VENV) .venv-bench bench/build bench/native/build build dist csrc/build csrc/fuzz/build src/*.egg-info src/kevy_ring/_core.*.so
+	@rm -rf $(VENV) .venv-bench site bench/build bench/native/build build dist csrc/build csrc/fuzz/build src/*.egg-info src/kevy_ring/_core.*.so
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find src tests bench csrc -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find src tests bench csrc docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# An editable install, in two sizes: what the command needs, and what the work on it needs.
+# An editable install, in three sizes: what the command needs, what the work on it needs, and what its documentation does.
 $(VENV)/for-run: $(BUILT_FROM) | $(BIN)/python
 	@echo "building the C core and installing kevy-ring into $(VENV) ..."
 	@$(PIP_INSTALL) --editable '.[cli]'
@@ -48,6 +53,11 @@ $(VENV)/for-run: $(BUILT_FROM) | $(BIN)/python
 $(VENV)/for-work: $(BUILT_FROM) | $(BIN)/python
 	@echo "building the C core and installing kevy-ring and its tools into $(VENV) ..."
 	@$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@ $(VENV)/for-run
+
+$(VENV)/for-docs: $(BUILT_FROM) | $(BIN)/python
+	@echo "installing what the documentation is built with into $(VENV) ..."
+	@$(PIP_INSTALL) --editable '.[docs]'
 	@touch $@ $(VENV)/for-run
 
 $(BIN)/python:

@@ -22,7 +22,9 @@ def help_of(name: str) -> str:
     from kevy_ring.cli.command import command
 
     shown = command.commands[name] if name else command
-    context = click.Context(shown, info_name=f"kevy-ring {name}".strip(), max_content_width=88)
+    # Of this width wherever it is built.
+    settings = {**command.context_settings, "terminal_width": 88, "max_content_width": 88}
+    context = click.Context(shown, info_name=f"kevy-ring {name}".strip(), **settings)
     return shown.get_help(context)
 
 

@@ -30,6 +30,7 @@ lint: $(VENV)/for-work
 # Any warning is an error.
 docs: $(VENV)/for-docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "the documentation is in site/index.html"
 
 torture: $(VENV)/for-work
 	@$(BIN)/python tests/torture.py $(TORTURE)

@@ -176,3 +176,8 @@ def test_a_drawing_is_what_its_script_draws(name: str) -> None:
 def test_a_page_names_no_place_of_the_machine_that_it_was_written_on(page: Page) -> None:
     found = re.findall(r"(?<![\w.])/(?:home|root|work|tmp|Users)/\S+", page.text)
     assert not found, found
+
+
+def test_every_page_is_in_the_navigation_once() -> None:
+    listed = re.findall(r"^ +- .+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.M)
+    assert sorted(listed) == sorted(str(page.path.relative_to(DOCS)) for page in PAGES if DOCS in page.path.parents)

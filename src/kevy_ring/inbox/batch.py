@@ -160,10 +160,10 @@ class Batch(RecordBatch):
             return SnapshotEnd(columns.place("offsets")[i])
         raise CorruptRing(self._consumer.name, position=self._consumer._out.position, field="a record that is no event")
 
-    def __getitem__(self, i: int) -> ReplicaApply:
+    def __getitem__(self, i: int) -> ReplicaApply:  # type: ignore[override] # a record of an inbox is an event
         return self._event(i if 0 <= i < self.count else self._index(i))
 
-    def __iter__(self) -> Iterator[ReplicaApply]:
+    def __iter__(self) -> Iterator[ReplicaApply]:  # type: ignore[override]
         ahead = self._unreleased()
         if self.count < _MANY or self._consumer._out.frames != self.count:
             return self._iterate(map(self._event, ahead), ahead)

@@ -170,7 +170,11 @@ class RecordBatch(BatchCalls):
         ends = zip(self._column("starts"), self._column("lengths"), strict=True)
         return [copy[start : start + length] for start, length in ends]
 
-    def __iter__(self) -> Iterator[Any]:
+    if TYPE_CHECKING:
+
+        def __getitem__(self, i: int) -> memoryview: ...
+
+    def __iter__(self) -> Iterator[memoryview]:
         ahead = self._unreleased()
         return self._iterate(map(self._payload, ahead), ahead)
 

@@ -12,10 +12,10 @@ from kevy_ring.ring.loop_exit import is_left_by_itself
 if TYPE_CHECKING:
     from kevy_ring.ring.consumer import Consumer
 
-AnyBatch = TypeVar("AnyBatch", bound=RecordBatch)
+AnyBatch_co = TypeVar("AnyBatch_co", bound=RecordBatch, covariant=True)
 
 
-class BatchStream(Generic[AnyBatch]):
+class BatchStream(Generic[AnyBatch_co]):
     """Yields batches until the producer is gone and all that it published was drained; then the loop ends.
 
     A batch is open while the loop's body runs and is released behind it: as a whole when the body ends, or leaves the
@@ -26,16 +26,16 @@ class BatchStream(Generic[AnyBatch]):
     stays open then, and the next drain raises :class:`BatchOpen`.
     """
 
-    def __init__(self, consumer: Consumer, drain: Callable[[], AnyBatch]) -> None:
+    def __init__(self, consumer: Consumer, drain: Callable[[], AnyBatch_co]) -> None:
         self._consumer = consumer
         self._drain = drain
-        self._batch: AnyBatch | None = None
+        self._batch: AnyBatch_co | None = None
         self._frame: int | None = None  # of the loop, by its identity
 
-    def __aiter__(self) -> BatchStream[AnyBatch]:
+    def __aiter__(self) -> BatchStream[AnyBatch_co]:
         return self
 
-    async def __anext__(self) -> AnyBatch:
+    async def __anext__(self) -> AnyBatch_co:
         self._frame = id(sys._getframe(1))
         batch, self._batch = self._batch, None
         if batch is not None:

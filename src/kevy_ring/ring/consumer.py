@@ -186,14 +186,14 @@ class Consumer(ConsumerCalls):
                 return record
         return None
 
-    def batches(self, max_records: int = 1024, max_bytes: int | None = None) -> BatchStream[Any]:
+    def batches(self, max_records: int = 1024, max_bytes: int | None = None) -> BatchStream[RecordBatch]:
         """For ``async for``: batches as :meth:`drain` gives them, until the producer is gone.
 
         Each is open while the loop's body runs, and released behind it as by a ``with``: see :class:`BatchStream`.
         """
         return BatchStream(self, partial(self.drain, max_records, max_bytes))
 
-    def __aiter__(self) -> BatchStream[Any]:
+    def __aiter__(self) -> BatchStream[RecordBatch]:
         return self.batches()
 
     @property

@@ -1,0 +1,23 @@
+"""The events' and errors' half of the package, which needs no compiled core. Checked, never run."""
+
+from __future__ import annotations
+
+from typing_extensions import assert_type
+
+import kevy_ring
+from kevy_ring import KevyRingError, OffsetGap, RoleTaken, SegmentError, __version__
+
+
+def told_by_their_fields() -> None:
+    version: str = __version__
+    try:
+        kevy_ring.Ring.create(4096)
+    except RoleTaken as error:
+        assert_type(error.pid, int)
+    except SegmentError as error:
+        assert_type(error.reason, str)
+        assert_type(error.errno, int)
+    except OffsetGap as error:
+        assert_type(error.got, int)
+    except KevyRingError as error:
+        assert_type(error, KevyRingError)

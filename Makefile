@@ -42,7 +42,7 @@ bench: $(BIN)/python
 
 clean:
 	@rm -rf $(VENV) .venv-bench site bench/build bench/native/build build dist csrc/build csrc/fuzz/build src/*.egg-info src/kevy_ring/_core.*.so
-	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find src tests bench csrc docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An editable install, in three sizes: what the command needs, what the work on it needs, and what its documentation does.

@@ -29,7 +29,7 @@ PREFIX = f"kr-top-{os.getpid()}"
 
 
 def invoke(*arguments: str) -> str:
-    result = CliRunner().invoke(command, ["top", "--interval", "0.05", *arguments], standalone_mode=False)
+    result = CliRunner().invoke(command, ["top", PREFIX, "--interval", "0.05", *arguments], standalone_mode=False)
     assert result.exception is None, result.exception
     return result.output
 
@@ -91,7 +91,7 @@ class LiveTop:
         if not self.pid:
             path = os.pathsep.join(filter(None, sys.path))
             environment = {**os.environ, "PYTHONPATH": path, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
-            os.execve(sys.executable, [sys.executable, "-m", "kevy_ring", "top", *self._arguments], environment)
+            os.execve(sys.executable, [sys.executable, "-m", "kevy_ring", "top", PREFIX, *self._arguments], environment)
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
         return self
 

@@ -27,10 +27,11 @@ from kevy_ring.cli.top_state import ORDERS, TopState
 from kevy_ring.ring.ring_watch import RingWatch
 
 _PIPE_WIDTH = 180
-_HOME, _CLEAR = "\x1b[H", "\x1b[2J"
+_CLEAR = "\x1b[2J"
 
 
 @click.command(short_help="Watch all rings of this machine.")
+@click.argument("prefix", default="")
 @click.option(
     "--interval", type=click.FloatRange(min=0.05, max=3600), metavar="S", default=0.25, show_default=True,
     help="Between two looks.",
@@ -38,8 +39,9 @@ _HOME, _CLEAR = "\x1b[H", "\x1b[2J"
 @click.option("--sort", type=click.Choice(ORDERS), default="name", show_default=True, help="The order at first.")
 @click.option("--once", is_flag=True, help="Look twice, an interval apart, for the rates; print that and end.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each look, with all rings.")
-def top(interval: float, sort: str, once: bool, as_json: bool) -> int:
-    """Show every ring of this machine while it works: fill, rates, overflow, wakes, both roles, what is applied.
+def top(prefix: str, interval: float, sort: str, once: bool, as_json: bool) -> int:
+    """Show every ring of this machine while it works, or those whose names begin with PREFIX: fill, rates, overflow,
+    wakes, both roles, and what is applied.
 
     \b
     Keys:  r f o n     sort by rate, fill, overflow, name
@@ -48,7 +50,7 @@ def top(interval: float, sort: str, once: bool, as_json: bool) -> int:
 
     Takes no role, writes nothing into a ring, and reads no record.
     """
-    meter, watch, state = TopMeter(), RingWatch(), TopState(sort)
+    meter, watch, state = TopMeter(), RingWatch(lambda name: name.startswith(prefix)), TopState(sort)
 
     def look() -> list[TopRing]:
         return state.sorted(meter.take(watch.look(), time.monotonic()))
@@ -116,10 +118,8 @@ class _Drawn:
 
     def __rich_console__(self, console: object, options: object) -> Iterator[Segment]:
         if self._before:
-            yield Segment.line() if self._before == "\n" else Segment(self._before, None, [])
-        for number, line in enumerate(self._lines):
-            if number:
-                yield Segment.line()
+            yield Segment(self._before, None, [])
+        for line in self._lines:
             yield from line
 
 
@@ -133,6 +133,7 @@ class _Screen:
         self._interval = interval
         self._keys = TopKeys(sys.stdin.fileno())
         self._size = (0, 0)
+        self._shown: list[Line] = []
 
     def run(self) -> None:
         with self._signals_taken():
@@ -166,8 +167,18 @@ class _Screen:
             lines = list_lines(rings, self._state, width, height, now)
         else:
             lines = ring_lines(opened, width, height, now)
-        self._console.print(_Drawn(lines, _HOME if size == self._size else _CLEAR + _HOME), end="", soft_wrap=True)
-        self._size = size
+        if size != self._size:
+            self._size, self._shown = size, []
+            self._console.print(_Drawn([], _CLEAR), end="", soft_wrap=True)
+        # Only what has changed: most lines of most machines stand still.
+        changed = [
+            [Segment(f"\x1b[{number}H", None, []), *line]
+            for number, line in enumerate(lines, 1)
+            if number > len(self._shown) or line != self._shown[number - 1]
+        ]
+        self._shown = lines
+        if changed:
+            self._console.print(_Drawn(changed), end="", soft_wrap=True)
 
     def _enter(self) -> None:
         self._keys.take()

@@ -12,12 +12,13 @@ from kevy_ring.errors import SegmentError
 from kevy_ring.ring.segment import SHM_DIR, Segment
 from kevy_ring.ring.stats import MAGIC, RingStats, creator_is_alive, header_fault, read_stats
 
-#: A new ring changes the time stamp of the directory, but that is coarse; so it is read this often all the same.
-RESCAN_S = 1.0
+#: A new ring changes the time stamp of the directory; but that is coarse, so it is read this often all the same.
+RESCAN_S = 5.0
 #: And where others make and remove files all the time, no more often than this.
 _RESCAN_MIN_S = 0.4
 #: A creator's life is looked up in the process table, which costs more than all of the header.
-CREATOR_EVERY_S = 1.0
+CREATOR_EVERY_S = 5.0
+_STAMP_NS = 50_000_000
 _DIRECTORY = str(SHM_DIR)  # joining paths costs more than the look at a header
 
 
@@ -98,7 +99,9 @@ class RingWatch:
             entries = list(os.scandir(_DIRECTORY))
         except OSError as exc:
             raise SegmentError(_DIRECTORY, reason="resources", detail=str(exc), errno=exc.errno or 0) from exc
-        self._directory_changed_ns, self._scanned_at = changed_ns, now
+        # What happens within the same tick of the file system's clock does not change the stamp again.
+        is_settled = time.time_ns() - changed_ns > _STAMP_NS
+        self._directory_changed_ns, self._scanned_at = changed_ns if is_settled else -1, now
         self._faults.clear()
         there = set()
         for entry in entries:

@@ -8,8 +8,11 @@ import kevy_ring
 from kevy_ring import KevyRingError, OffsetGap, RoleTaken, SegmentError, __version__
 
 
+def version() -> str:
+    return __version__
+
+
 def told_by_their_fields() -> None:
-    version: str = __version__
     try:
         kevy_ring.Ring.create(4096)
     except RoleTaken as error:

@@ -26,6 +26,7 @@ from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.jsonl_line import change_line, end_line, entry_line
 from kevy_ring.shard.sinks.jsonl_position import CHANGES, JsonlPosition, position_in
 from kevy_ring.shard.sinks.line_file import LineFile, sync_directory
+from kevy_ring.shard.sinks.sink import load_by_stage
 from kevy_ring.shard.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -100,13 +101,7 @@ class JsonlSink:
         self._applied = self._stored
 
     def load(self, snapshot: Snapshot) -> None:
-        stage = self.stage()
-        try:
-            stage.add(list(snapshot))
-            stage.commit(snapshot)
-        except BaseException:
-            stage.abort()
-            raise
+        load_by_stage(self, snapshot)
 
     def stage(self) -> JsonlStage:
         self.commit()

@@ -11,6 +11,7 @@ from kevy_ring.events import BytesLike
 from kevy_ring.shard.extras import missing_extra
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.refusals import Refusals
+from kevy_ring.shard.sinks.sink import load_by_stage
 from kevy_ring.shard.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -93,13 +94,7 @@ class RedisSink:
             self._clear()
 
     def load(self, snapshot: Snapshot) -> None:
-        stage = self.stage()
-        try:
-            stage.add(list(snapshot))
-            stage.commit(snapshot)
-        except BaseException:
-            stage.abort()
-            raise
+        load_by_stage(self, snapshot)
 
     def stage(self) -> RedisStage:
         from kevy_ring.shard.sinks.redis_stage import RedisStage

@@ -100,6 +100,17 @@ class StagingSink(Sink, Protocol):
         """Start a snapshot; at most one is open at a time."""
 
 
+def load_by_stage(sink: StagingSink, snapshot: Snapshot) -> None:
+    """``load`` of a sink that has ``stage``: all entries at once. When it raises, the sink holds what it held."""
+    stage = sink.stage()
+    try:
+        stage.add(list(snapshot))
+        stage.commit(snapshot)
+    except BaseException:
+        stage.abort()
+        raise
+
+
 def _without_login(url: str) -> str:
     """The URL without whatever stands before its last ``@``: errors are printed and logged, passwords are not."""
     scheme, found, rest = url.partition("://")

@@ -13,6 +13,7 @@ from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.extras import missing_extra
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.refusals import Refusals
+from kevy_ring.shard.sinks.sink import load_by_stage
 from kevy_ring.shard.sinks.sqlite_file import BUSY_S, SqliteFile, SqlitePosition
 from kevy_ring.shard.sinks.sqlite_row import ChangeRow, KeyRow, change_row, key_row
 from kevy_ring.shard.snapshot import Snapshot
@@ -99,13 +100,7 @@ class SqliteSink:
         self._applied = self._stored
 
     def load(self, snapshot: Snapshot) -> None:
-        stage = self.stage()
-        try:
-            stage.add(list(snapshot))
-            stage.commit(snapshot)
-        except BaseException:
-            stage.abort()
-            raise
+        load_by_stage(self, snapshot)
 
     def stage(self) -> SqliteStage:
         self.commit()

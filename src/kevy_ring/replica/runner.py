@@ -153,7 +153,8 @@ class Runner:
         words = "reading goes on"
         if waiting_bytes:
             words = f"reading stops: {waiting_bytes} bytes wait behind the ring, the limit is {self._overflow_limit}"
-            log.warning("%s: %s", self.upstream, words)
+        # Both at the same level: who reads of the one waits for the other.
+        log.warning("%s: %s", self.upstream, words)
         self._enter(self._words.state, words)
 
     def _after(self, protocol: ReplicationProtocol, end: FeedEnd) -> float:

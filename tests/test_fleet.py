@@ -78,13 +78,15 @@ class Watch:
 
 
 class TalkativePrimary(Primary):
-    """It has more frames than a small ring holds, and says no more after them."""
+    """When it is told to, it sends more frames than a small ring holds, and no more after them."""
 
     LAST = 900
 
     def _serve_replica(self, connection: PeerConnection) -> None:
         take_request(connection)
-        connection.send(b"+ACK 7 0\r\n" + snapshot(10, b"body") + frames(10, self.LAST))
+        connection.send(b"+ACK 7 0\r\n" + snapshot(10, b"body"))
+        self.more.wait(DEADLINE_S)
+        connection.send(frames(10, self.LAST))
         connection.closing.wait(DEADLINE_S)
 
 
@@ -232,18 +234,18 @@ def test_a_stopped_shard_with_a_full_ring_is_told_once_and_once_more_when_it_goe
 ) -> None:
     monkeypatch.setattr("kevy_ring.replica.fleet._STALL_LOOK_S", 0.05)
 
-    def stopped(fleet: Fleet) -> bool:
-        """Stop the shard as soon as it has begun."""
+    def has_the_snapshot(fleet: Fleet) -> bool:
         (status,) = fleet.status()
-        return status.ring is not None and status.ring.consumer.pid != 0
+        return status.ring is not None and status.ring.events_out >= 3
 
     with TalkativePrimary() as primary, caplog.at_level(logging.WARNING, "kevy_ring"):
         fleet = Fleet(primary.url, partial(recording_shard, tmp_path), on_event=watch, capacity=4096, stall_after_s=0.3)
         with fleet:
-            wait_until(lambda: stopped(fleet), fleet.step)
+            wait_until(lambda: has_the_snapshot(fleet), fleet.step)
             pid = fleet.status()[0].shard_pid
             assert pid is not None
             os.kill(pid, signal.SIGSTOP)
+            primary.more.set()
             wait_until(lambda: bool(watch.of(FleetEventKind.STALLED)), fleet.step)
             for _ in range(20):
                 fleet.step(0.02)

@@ -25,7 +25,8 @@ _PLACES = {
     "kevy_ring.replica.fleet": "Fleet FleetEnd FleetEvent FleetEventKind LinkState Role ShardStatus",
     "kevy_ring.replica.primary": "EmbeddedPrimary",
     "kevy_ring.replica.stop": "StopSignal",
-    "kevy_ring.replica.stall_watch": "Stall",
+    "kevy_ring.replica.stall_watch": "Stall StallWatch",
+    "kevy_ring.metrics.collector": "RingCollector collector",
 }
 _PLACE_OF = {name: f"{module}.{name}" for module, names in _PLACES.items() for name in names.split()}
 

@@ -47,6 +47,7 @@ class Report:
     kills: int = 0
     stops: int = 0
     cuts: int = 0
+    takeovers: int = 0  # of either role, by a new process
     partial: int = 0
     full: int = 0
     resume_s: list[float] = field(default_factory=list)
@@ -68,6 +69,7 @@ class Torture:
         self._stopped: dict[int, float] = {}
         self._struck_at: float | None = None
         self._synced = False
+        self._seen: set[Role] = set()
         self.fleet = Fleet(
             url,
             ShardProcess(sink_url),
@@ -162,7 +164,10 @@ class Torture:
             os.kill(pid, signal.SIGCONT)
 
     def _happened(self, event: FleetEvent) -> None:
-        if event.kind is FleetEventKind.EXITED:
+        if event.kind is FleetEventKind.STARTED:
+            self.report.takeovers += event.role in self._seen
+            self._seen.add(event.role)
+        elif event.kind is FleetEventKind.EXITED:
             self._stopped.pop(event.pid, None)
             if event.role is Role.RUNNER:
                 self._synced = False
@@ -201,7 +206,7 @@ def told(report: Report, ledger: Ledger, seconds: float) -> str:
     return "\n".join(
         [
             f"{seconds:.0f} s: {report.kills} kills, {report.stops} stops, {report.cuts} cut links",
-            f"{report.partial} times resumed, {report.full} full syncs, {ledger.events} events in the change log",
+            f"{report.takeovers} takeovers, {report.partial} times resumed, {report.full} full syncs, {ledger.events} events in the change log",
             f"back in the stream after p50 {report.quantile(0.5):.3f} s, p99 {report.quantile(0.99):.3f} s",
             f"lost {ledger.lost}, doubled {ledger.doubled}, torn {ledger.torn}",
             *report.problems,

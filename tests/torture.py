@@ -206,7 +206,8 @@ def told(report: Report, ledger: Ledger, seconds: float) -> str:
     return "\n".join(
         [
             f"{seconds:.0f} s: {report.kills} kills, {report.stops} stops, {report.cuts} cut links",
-            f"{report.takeovers} takeovers, {report.partial} times resumed, {report.full} full syncs, {ledger.events} events in the change log",
+            f"{report.takeovers} takeovers, {report.partial} times resumed, {report.full} full syncs",
+            f"{ledger.events} events in the change log",
             f"back in the stream after p50 {report.quantile(0.5):.3f} s, p99 {report.quantile(0.99):.3f} s",
             f"lost {ledger.lost}, doubled {ledger.doubled}, torn {ledger.torn}",
             *report.problems,

@@ -26,7 +26,7 @@ from typing import Any
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.fleet import Fleet, FleetEvent, FleetEventKind, Role
 from kevy_ring.replica.fleet_child import EXIT_RECEIVER_GONE, EXIT_TRUNCATED
-from kevy_ring.replica.link_words import LinkState
+from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.shard.shard_process import ShardProcess
 from torture_ledger import Ledger
 from torture_upstream import UPSTREAMS
@@ -124,15 +124,13 @@ class Torture:
 
     def _is_well(self) -> bool:
         status = self.fleet.status()[0]
-        return bool(
-            self._synced
-            and not self._stopped
-            and status.runner_pid
-            and status.shard_pid
-            and status.link_state is LinkState.STREAMING
-            and status.ring is not None
-            and status.ring.applied_offset is not None  # else a snapshot is on its way into the sink
-        )
+        ring = status.ring
+        if ring is None or ring.applied_offset is None or self._stopped:  # None: a snapshot is on its way into the sink
+            return False
+        flows = status.runner_pid and status.shard_pid and status.link_state is LinkState.STREAMING
+        # How a link started is told by its first event, and an upstream that is done has none.
+        is_level = ring.applied_offset + 1 == ring.producer_words[LinkWord.UPSTREAM_OFFSET]
+        return bool(flows and (self._synced or is_level))
 
     def _strike(self) -> None:
         status = self.fleet.status()[0]

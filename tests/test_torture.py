@@ -35,6 +35,9 @@ class Settled:
     def cut_links(self) -> None: ...
     def finish(self) -> None: ...
     def close(self) -> None: ...
+    def is_done(self) -> bool:
+        return True
+
     def final_offset(self) -> int:
         return 14
 

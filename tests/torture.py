@@ -21,7 +21,6 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.fleet import Fleet, FleetEvent, FleetEventKind, Role
@@ -29,7 +28,7 @@ from kevy_ring.replica.fleet_child import EXIT_RECEIVER_GONE, EXIT_TRUNCATED
 from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.shard.shard_process import ShardProcess
 from torture_ledger import Ledger
-from torture_upstream import UPSTREAMS
+from torture_upstream import UPSTREAMS, TorturedUpstream
 
 MEAN_S = 0.05
 RECOVERY_S = 30.0  # longer than this to recover is a finding of its own
@@ -62,16 +61,17 @@ class Report:
 class Torture:
     """One fleet of one shard, and what happens to it."""
 
-    def __init__(self, url: str, sink_url: str, seed: int, report: Report, cut: Any) -> None:
+    def __init__(self, upstream: TorturedUpstream, sink_url: str, seed: int, report: Report) -> None:
         self.report = report
         self._random = random.Random(seed)
-        self._cut = cut
+        self._cut = upstream.cut_links
+        self._is_done = upstream.is_done
         self._stopped: dict[int, float] = {}
         self._struck_at: float | None = None
         self._synced = False
         self._seen: set[Role] = set()
         self.fleet = Fleet(
-            url,
+            upstream.url,
             ShardProcess(sink_url),
             capacity=CAPACITY_BYTES,
             on_event=self._happened,
@@ -127,10 +127,11 @@ class Torture:
         ring = status.ring
         if ring is None or ring.applied_offset is None or self._stopped:  # None: a snapshot is on its way into the sink
             return False
-        flows = status.runner_pid and status.shard_pid and status.link_state is LinkState.STREAMING
+        if (ring.producer.pid, ring.consumer.pid) != (status.runner_pid, status.shard_pid):
+            return False  # what the header says is their predecessors'
         # How a link started is told by its first event, and an upstream that is done has none.
-        is_level = ring.applied_offset + 1 == ring.producer_words[LinkWord.UPSTREAM_OFFSET]
-        return bool(flows and (self._synced or is_level))
+        is_level = self._is_done() and ring.applied_offset + 1 == ring.producer_words[LinkWord.UPSTREAM_OFFSET]
+        return status.link_state is LinkState.STREAMING and (self._synced or is_level)
 
     def _strike(self) -> None:
         status = self.fleet.status()[0]
@@ -189,7 +190,7 @@ def torture(upstream_kind: str, sink: str, seconds: float, seed: int, directory:
     upstream = UPSTREAMS[upstream_kind](seconds, RATE, seed, directory)
     path = directory / ("changes" if sink == "jsonl" else "keys.sqlite")
     try:
-        run = Torture(upstream.url, f"{sink}:{path}", seed, report, upstream.cut_links)
+        run = Torture(upstream, f"{sink}:{path}", seed, report)
         with run.fleet:
             run.run(seconds)
             upstream.finish()

@@ -31,6 +31,9 @@ class TorturedUpstream(Protocol):
     def finish(self) -> None:
         """Write nothing more from now on."""
 
+    def is_done(self) -> bool:
+        """True when the last write was made."""
+
     def final_offset(self) -> int:
         """The offset of the last event; after ``finish``."""
 
@@ -59,9 +62,7 @@ class Embedded:
     def finish(self) -> None:
         pass  # its writes are as many as were planned
 
-    @property
     def is_done(self) -> bool:
-        """True when the last planned write was made."""
         return self._primary.live_done()
 
     def final_offset(self) -> int:
@@ -80,8 +81,6 @@ class Embedded:
 class Redis:
     """A real Redis server of this machine, with writes from a thread."""
 
-    is_done = True
-
     def __init__(self, seconds: float, rate: float, seed: int, directory: Path, version: str = "7.0") -> None:
         self._server = RedisServer(
             find_redis(version),
@@ -92,6 +91,7 @@ class Redis:
         fill(self._client, 3_000)
         self._writes = Writes(self._client, 3_000, seed)
         self._final: int | None = None
+        self._is_done = False
         self.url = self._server.url
 
     def cut_links(self) -> None:
@@ -99,6 +99,10 @@ class Redis:
 
     def finish(self) -> None:
         self._writes.close()
+        self._is_done = True
+
+    def is_done(self) -> bool:
+        return self._is_done
 
     def final_offset(self) -> int:
         while self._final is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
@@ -45,3 +46,13 @@ def ended() -> Iterator[Callable[[BaseProcess], BaseProcess]]:
                 os.kill(child.pid, signal.SIGCONT)
                 os.kill(child.pid, signal.SIGKILL)
             child.join(10)
+
+
+@pytest.fixture
+def promtool() -> None:
+    """Prometheus' own checker. Skips without it, but fails in CI."""
+    if shutil.which("promtool") is None:
+        why = "promtool (Debian: prometheus) is not installed"
+        if os.environ.get("CI") == "true":
+            pytest.fail(why)
+        pytest.skip(why)

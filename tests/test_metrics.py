@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -162,7 +161,7 @@ def test_open_metrics_reads_it_too(rings: RingCollector, inbox: Inbox) -> None:
     assert {"kevy_ring_records", "kevy_ring_link_state", "kevy_ring_time_in_ring_seconds"} <= families
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian: prometheus) is not installed")
+@pytest.mark.usefixtures("promtool")
 def test_promtool_has_nothing_to_say(rings: RingCollector, inbox: Inbox) -> None:
     fill_words(inbox)
     inbox[1].drain().release()

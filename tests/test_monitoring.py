@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -66,7 +65,7 @@ def test_the_dashboard_is_one_that_grafana_can_import() -> None:
             assert set(re.findall(r"\$\{?(\w+)", target["expr"])) <= {"ring", "__rate_interval"}
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian: prometheus) is not installed")
+@pytest.mark.usefixtures("promtool")
 def test_promtool_takes_the_rules_and_every_expression(tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
     plain = [expr.replace("$__rate_interval", "1m").replace("$ring", ".*") for expr in EXPRESSIONS]

@@ -46,11 +46,23 @@ def make_certificates(directory: Path) -> Certificates:
 
     authority_key = ec.generate_private_key(ec.SECP256R1())
     server_key = ec.generate_private_key(ec.SECP256R1())
+    # What a strict check (Python 3.13's own) wants of both: who signs whom, and what for.
+    signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+    signs = dict.fromkeys(
+        ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False
+    )
+    usage = x509.KeyUsage(**signs, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False)
     authority = build(
-        "test authority", "test authority", authority_key, authority_key, (x509.BasicConstraints(True, None), True)
+        "test authority",
+        "test authority",
+        authority_key,
+        authority_key,
+        (x509.BasicConstraints(True, None), True),
+        (usage, True),
+        (x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), False),
     )
     names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    server = build("localhost", "test authority", server_key, authority_key, (names, False))
+    server = build("localhost", "test authority", server_key, authority_key, (names, False), (signer, False))
     made = Certificates(directory / "ca.pem", directory / "server.pem", directory / "server.key")
     made.authority.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
     made.certificate.write_bytes(server.public_bytes(serialization.Encoding.PEM))

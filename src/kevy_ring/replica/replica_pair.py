@@ -28,8 +28,6 @@ STABLE_S = 10.0
 # A runner whose shard is gone ends within a second; one that has not is beyond asking.
 PARTNER_GRACE_S = 3.0
 _PARTNER_TICK_S = 0.05
-# The consumer's word in which the inbox counts the snapshots that were applied.
-_SNAPSHOTS_APPLIED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +305,7 @@ def kept_ring(name: str, capacity: int) -> Ring | None:
 def _is_loading(ring: Ring) -> bool:
     """Whether a snapshot has begun whose end was not applied: its beginning may be gone with a dead shard."""
     from kevy_ring.inbox import published_in
+    from kevy_ring.inbox.sender import WORD_SNAPSHOTS_APPLIED
 
     published = published_in(ring)
-    return published.in_snapshot or published.snapshots > ring.stats().consumer_words[_SNAPSHOTS_APPLIED]
+    return published.in_snapshot or published.snapshots > ring.stats().consumer_words[WORD_SNAPSHOTS_APPLIED]

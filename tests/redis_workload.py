@@ -24,6 +24,7 @@ for i = first, last do
 end
 """
 _STEP = 5000
+_PIPELINE = 20  # changes in one
 # Times of expiry lie so far ahead that no test reaches them.
 FAR_AHEAD_MS = 4_000_000_000_000
 
@@ -47,16 +48,18 @@ def fill(client: redis.Redis, keys: int) -> None:
 
 
 class Writes:
-    """Seeded changes from a thread of its own, in pipelines, until closed.
+    """Seeded changes from a thread of its own, in pipelines, until closed; the keys stay as small as they are.
 
+    At most ``rate`` changes a second.
     ``streams``: also to streams; set it after the sync, since the decoder of a snapshot leaves them out.
     """
 
-    def __init__(self, client: redis.Redis, keys: int, seed: int = 1) -> None:
+    def __init__(self, client: redis.Redis, keys: int, seed: int = 1, *, rate: float = 4_000.0) -> None:
         self.count = 0
         self.streams = False
         self._client = client
         self._keys = keys
+        self._pause_s = _PIPELINE / rate
         self._random = random.Random(seed)
         self._ending = threading.Event()
         self._failures: list[BaseException] = []
@@ -65,12 +68,12 @@ class Writes:
 
     def _run(self) -> None:
         try:
-            while not self._ending.wait(0.005):
+            while not self._ending.wait(self._pause_s):
                 pipeline = self._client.pipeline(transaction=self._random.random() < 0.1)
-                for _ in range(20):
+                for _ in range(_PIPELINE):
                     self._write(pipeline)
                 pipeline.execute(raise_on_error=False)  # a change of a key of another type is refused, and that is fine
-                self.count += 20
+                self.count += _PIPELINE
         except BaseException as failure:
             self._failures.append(failure)
 
@@ -89,7 +92,7 @@ class Writes:
             case 5:
                 pipeline.rpush(f"new list {number % 50}", value, number)
             case 6:
-                pipeline.lpop(f"new list {number % 50}")
+                pipeline.lpop(f"new list {number % 50}", 2)  # as many as are pushed
             case 7:
                 pipeline.sadd(f"new set {number % 50}", number)
             case 8:
@@ -100,8 +103,10 @@ class Writes:
                 pipeline.xadd(f"new stream {number % 50}", {"field": value, "n": number}, maxlen=20, approximate=False)
             case 11:
                 pipeline.incrby(f"new counter {number % 50}", number)
-            case 12:
+            case 12 if number % 17:
                 pipeline.append(f"new string {number % 50}", value)
+            case 12:
+                pipeline.set(f"new string {number % 50}", value)
             case _:
                 pipeline.expire(key, 100_000 + number)
 

@@ -89,7 +89,7 @@ class Redis:
         )
         self._client = self._server.client()
         fill(self._client, 3_000)
-        self._writes = Writes(self._client, 3_000, seed)
+        self._writes = Writes(self._client, 3_000, seed, rate=rate)
         self._final: int | None = None
         self._is_done = False
         self.url = self._server.url

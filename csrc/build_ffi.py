@@ -24,6 +24,7 @@ SOURCES = [
     "columns.c",
     "pieces.c",
     "resume.c",
+    "stamps.c",
     "python/calls.c",
     "python/loans.c",
     "python/batches.c",

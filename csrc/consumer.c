@@ -81,6 +81,8 @@ kr_consumer *kr_consumer_open(kr_map *map, char *area, kr_failure *why)
     consumer->bytes_out = load_relaxed(&header->bytes_out);
     consumer->drains = load_relaxed(&header->drains);
     consumer->space_wakes = load_relaxed(&header->space_wakes);
+    uint64_t stamps = load_relaxed(&header->stamps);
+    consumer->stamps = stamps < KR_STAMPS ? 0 : stamps - KR_STAMPS;
     KR_POINT(27);
     /* What a predecessor left in the FIFO, or took out of it, is unknown: begin with a new request. */
     kr_consumer_arm(consumer);
@@ -240,6 +242,8 @@ int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t event
     consumer->bytes_out += freed;
     store_relaxed(&header->events_out, consumer->events_out);
     store_relaxed(&header->bytes_out, consumer->bytes_out);
+    if (load_relaxed(&header->stamps) != consumer->stamps)
+        kr_stamps_count(consumer, position - freed, position);
     KR_POINT(23);
     /* As a release it pairs with the acquire load of head in kr_producer_room(): this side has read all bytes
      * before the producer may write over them. As seq_cst it stands before the load of the request. */

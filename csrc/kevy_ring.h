@@ -84,6 +84,16 @@ typedef struct {
     uint32_t flags;    /* flags of the fragment */
 } kr_batch;
 
+#define KR_TIME_BOUNDS 25
+
+/* How long the stamped records that were given back had lain in the ring. counts[i]: at most kr_time_bounds_ns[i] and
+ * more than the bound before; the last one: longer than all bounds. */
+typedef struct {
+    uint64_t counts[26], total_ns;
+    uint64_t oldest_ns; /* when the oldest stamped record that is still there was published; 0: none is */
+    uint64_t now_ns;
+} kr_times;
+
 #define KR_SCAN_NEED 0  /* the bytes end within a frame, or at its end */
 #define KR_SCAN_OTHER 1 /* no plain frame stands at `consumed`: a control line, or an error at `stopped_at` */
 #define KR_SCAN_GAP 2   /* the frame at `consumed` has another offset than the next one */
@@ -121,6 +131,8 @@ kr_map *kr_map_duplicate(kr_map *map, kr_failure *why);
 void kr_map_close(kr_map *map);
 uint64_t kr_map_capacity(kr_map *map);
 void kr_map_stats(kr_map *map, kr_stats *out);
+void kr_map_times(kr_map *map, kr_times *out);
+extern const uint64_t kr_time_bounds_ns[25];
 void kr_map_adopt(kr_map *map); /* this process is responsible for the ring from now on, as its creator was */
 void kr_map_preset(kr_map *map, uint64_t position);
 void kr_map_resume(kr_map *map, kr_resume_point *out);

@@ -77,6 +77,8 @@ void kr_producer_publish_locked(struct kr_producer *producer)
     store_relaxed(&header->publishes, ++producer->publishes);
     producer->tail = producer->staged;
     kr_resume_write(&producer->resume, header, producer->tail, !producer->overflow.events);
+    if (producer->events_in >= producer->stamp_due)
+        kr_stamp_make(producer, producer->tail);
     KR_POINT(6);
     /* As a release it pairs with the acquire load of tail in kr_consumer_drain(): all bytes of all committed
      * records are visible before the position that reveals them. As seq_cst it stands before the load of the
@@ -125,6 +127,7 @@ kr_producer *kr_producer_open(kr_map *map, char *area, kr_failure *why)
     producer->publishes = load_relaxed(&header->publishes);
     producer->full_hits = load_relaxed(&header->full_hits);
     producer->data_wakes = load_relaxed(&header->data_wakes);
+    producer->stamps = load_relaxed(&header->stamps);
     KR_POINT(11);
     /* A parked consumer learns of its new peer, and a predecessor that died between byte and reply is mended. */
     ring_data_bell(producer, load_seq_cst(&header->data_request));

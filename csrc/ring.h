@@ -87,6 +87,7 @@ struct kr_producer {
     uint64_t space_request;
     uint64_t events_in, bytes_in, publishes, full_hits, data_wakes;
     uint64_t staged_events;
+    uint64_t stamps, stamp_due; /* made; the number of the event that gets the next one */
     uint64_t reserved; /* payload bytes of the open reservation, plus one; 0: none */
     int data_bell, space_bell;
     uint32_t generation;
@@ -109,6 +110,7 @@ struct kr_consumer {
     uint64_t drained;    /* end of the open batch */
     uint64_t data_request, space_reply;
     uint64_t events_out, bytes_out, drains, space_wakes;
+    uint64_t stamps; /* counted, or given up */
     uint64_t fault_position;
     int fault_field; /* 0: none */
     int data_bell, space_bell;
@@ -270,6 +272,10 @@ static inline void kr_resume_note(struct kr_resume *resume, const char *at)
     else
         kr_resume_note_rare(resume, at);
 }
+
+/* stamps.c */
+void kr_stamp_make(struct kr_producer *producer, uint64_t tail);
+void kr_stamps_count(struct kr_consumer *consumer, uint64_t head, uint64_t end);
 
 /* plain_run.c */
 uint64_t kr_take_plain(const char *records, uint64_t bytes, uint64_t limit, uint64_t most, struct kr_columns to, uint64_t *span, uint32_t *frames);

@@ -17,6 +17,7 @@
 #include <assert.h>
 #include <stddef.h>
 
+#include "kevy_ring.h"
 #include "ring_atomics.h"
 
 #define KR_MAGIC 0x474e49525956454bULL /* "KEVYRING" in little-endian */
@@ -48,6 +49,15 @@ struct kr_resume_slot {
     kr_word upstream_id[8];
 };
 
+/* One record in so many has a stamp, as long as fewer than KR_STAMPS of those lie in the ring. */
+#define KR_STAMP_EVERY 1024u
+#define KR_STAMPS 64u
+
+struct kr_stamp {
+    kr_word position; /* where the record ends */
+    kr_word published_ns;
+};
+
 struct kr_header {
     /* Written once by the creator; the magic last. */
     kr_word magic;
@@ -63,7 +73,8 @@ struct kr_header {
     /* Written by the producer, polled by the consumer. */
     kr_word tail;
     kr_word data_reply; /* the last data_request that was honoured */
-    char pad1[KR_LINE - 16];
+    kr_word stamps;     /* how many were made; slot of the next one: `stamps % KR_STAMPS` */
+    char pad1[KR_LINE - 24];
 
     /* Written by the consumer, polled by the producer. */
     kr_word head;
@@ -94,6 +105,11 @@ struct kr_header {
     kr_word producer_words[KR_WORDS]; /* free for the layers above */
     kr_word consumer_words[KR_WORDS];
     struct kr_resume_slot resume[2];
+    char pad9[KR_LINE / 2];
+
+    struct kr_stamp stamp[KR_STAMPS]; /* written by the producer */
+    /* Written by the consumer: how many stamped records lay in the ring for how long. */
+    kr_word time_counts[KR_TIME_BOUNDS + 1], time_total_ns;
 };
 
 struct kr_record {
@@ -134,6 +150,8 @@ static_assert(offsetof(struct kr_header, events_out) == 8 * KR_LINE, "consumer c
 static_assert(offsetof(struct kr_header, producer_words) == 9 * KR_LINE, "producer words");
 static_assert(offsetof(struct kr_header, consumer_words) == 10 * KR_LINE, "consumer words");
 static_assert(offsetof(struct kr_header, resume) == 11 * KR_LINE, "resume point");
+static_assert(offsetof(struct kr_header, stamp) == 13 * KR_LINE, "stamps");
+static_assert(offsetof(struct kr_header, time_counts) == 21 * KR_LINE, "times");
 static_assert(sizeof(struct kr_header) <= 4096, "the header fits the smallest page");
 static_assert(sizeof(kr_word) == 8 && sizeof(kr_word32) == 4, "words are plain integers in memory");
 

@@ -258,3 +258,82 @@ def sleep_for_space(core: Core) -> Explorer:
     return Explorer(
         words, {"record": "old"}, {"producer": partial(wait_for_space, core), "consumer": partial(release_once, core)}
     )
+
+
+# Stamps: two slots, through which three go. The record at position n is published at the moment n.
+
+SLOTS, STAMPS = 2, 3
+
+
+def publish_stamped(core: Core, stamps: int) -> Steps:
+    for number in range(1, stamps + 1):
+        if number > SLOTS:  # kr_stamp_make(): here it waits for the slot, there it does without
+            yield load("head", "acquire", until=partial(lt, number - SLOTS - 1))
+        slot = (number - 1) % SLOTS
+        early = core.moved("tail_before_the_stamp")
+        if early:
+            yield store("tail", number, "seq_cst")
+        yield store(f"place {slot}", number, "relaxed")
+        yield store(f"moment {slot}", number, "relaxed")
+        yield store("stamps", number, core.order("the number of stamps is stored", "release"))
+        if not early:
+            yield store("tail", number, "seq_cst")
+
+
+def release_and_count(core: Core, stamps: int) -> Steps:
+    """kr_consumer_release() and kr_stamps_count(), after a drain of all that is there."""
+    head = counted = 0
+    while head < stamps:
+        end = yield load("tail", "acquire", until=partial(lt, head))
+        if core.moved("head_before_the_stamps_are_counted"):
+            yield store("head", end, "seq_cst")
+        made = yield load("stamps", core.order("counting reads the number", "acquire"))
+        while counted < made:
+            place = yield load(f"place {counted % SLOTS}", "relaxed")
+            if place > end:
+                break  # its record is still in the ring
+            counted += 1
+            must(place == counted, "a stamp is lost")
+            must((yield load(f"moment {(counted - 1) % SLOTS}", "relaxed")) == place, "the time of another record")
+        head = end
+        yield store("head", head, "seq_cst")
+    must(counted == stamps, "a stamp is lost")
+
+
+def look_from_outside(core: Core) -> Steps:
+    """kr_map_times(), at one slot."""
+    head = yield load("head", "acquire")
+    tail = yield load("tail", "acquire")
+    place = yield load("place 0", "relaxed")
+    moment = yield load("moment 0", "relaxed")
+    if head < place <= tail:
+        must(moment >= place, "a record seems to wait longer than it does")
+
+
+def release_each(stamps: int) -> Steps:
+    for head in range(1, stamps + 1):
+        yield load("tail", "acquire", until=partial(lt, head - 1))
+        yield store("head", head, "seq_cst")
+
+
+STAMP_WORDS = {"tail": 0, "head": 0, "stamps": 0, **{f"{word} {n}": 0 for word in ("place", "moment") for n in (0, 1)}}
+
+
+def stamps_counted(core: Core) -> Explorer:
+    programs = {
+        "producer": partial(publish_stamped, core, STAMPS),
+        "consumer": partial(release_and_count, core, STAMPS),
+    }
+    return Explorer(STAMP_WORDS, {}, programs)
+
+
+def stamps_looked_at(core: Core) -> Explorer:
+    return Explorer(
+        STAMP_WORDS,
+        {},
+        {
+            "producer": partial(publish_stamped, core, STAMPS),
+            "consumer": partial(release_each, STAMPS),
+            "outside": partial(look_from_outside, core),
+        },
+    )

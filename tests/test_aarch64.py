@@ -43,10 +43,12 @@ WANTED: dict[str, dict[str, int]] = {
     "check_header": {"ldar": 1},  # I10
     "kr_resume_write": {"stlr": 1},  # I11
     "kr_resume_find": {"ldar": 1},  # I11
+    "kr_stamp_make": {"stlr": 1, "ldar": 1},  # I14: the number; head
+    "kr_stamps_count": {"ldar": 1},  # I14
 }
 EXCHANGES = {"-march=armv8-a": {"ldaxr": 1, "stlxr": 1}, "-march=armv8.1-a": {"casal": 1}}  # I8, in hold()
 
-SOURCES = ["producer", "producer_wait", "consumer", "consumer_wait", "role", "peer", "segment", "resume"]
+SOURCES = ["producer", "producer_wait", "consumer", "consumer_wait", "role", "peer", "segment", "resume", "stamps"]
 OPERATIONS = ["load_acquire", "store_release", "load_acquire32", "store_release32", "load_seq_cst", "store_seq_cst"]
 
 Found = dict[str, Counter[str]]

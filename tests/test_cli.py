@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -446,6 +447,9 @@ def test_inspect_of_a_live_inbox_says_what_its_two_sides_tell() -> None:
         found = json.loads(invoke("inspect", sender.name, "--json"))
     assert "applied    up to offset 3" in out
     assert "records    none waits" in out
+    assert re.search(r"in ring +half within [\d.]+ .?s, 99 % within [\d.]+ .?s, of 1 measured record\n", out)
+    assert found["time_in_ring"]["measured"] == 1
+    assert 0 < found["time_in_ring"]["total_s"] <= found["time_in_ring"]["median_at_most_s"]
     assert "published  up to the frame at offset 3 of upstream " + "ab" * 20 + ", database 2; a new sender" in out
     assert "wrong" not in out
     assert (found["published"]["offset"], found["published"]["upstream_id"], found["faults"]) == (3, "ab" * 20, [])

@@ -1,6 +1,6 @@
 """The protocol of shared words against every behaviour that C11 allows, and the model itself against known verdicts.
 
-The invariants I1 to I13 are those of docs/memory-model.md. The last table, of mutants and of what finds each, is
+The invariants I1 to I15 are those of docs/memory-model.md. The last table, of mutants and of what finds each, is
 printed by `pytest -s tests/test_memory_model.py -k table`.
 """
 
@@ -221,6 +221,8 @@ SCENARIOS: dict[str, Callable[[Core], Explorer]] = {
     "I10 a new segment": takeover.a_new_segment,
     "I11 I12 resume after deaths": takeover.resume_after_deaths,
     "I13 a bell of the dead": takeover.a_bell_of_the_dead,
+    "I14 stamps counted": ring.stamps_counted,
+    "I15 stamps looked at": ring.stamps_looked_at,
 }
 
 MUTANTS: dict[str, tuple[str, Core]] = {
@@ -249,6 +251,8 @@ MUTANTS: dict[str, tuple[str, Core]] = {
     "epoch_read_relaxed": ("I9", Core(("the epoch is read", RLX))),
     "magic_stored_relaxed": ("I10", Core(("the magic is stored", RLX))),
     "magic_read_relaxed": ("I10", Core(("the magic is read", RLX))),
+    "stamps_stored_relaxed": ("I14", Core(("the number of stamps is stored", RLX))),
+    "stamps_read_relaxed": ("I14", Core(("counting reads the number", RLX))),
     # A step moved.
     "tail_before_the_bytes": ("I1", Core(move="tail_before_the_bytes")),
     "head_before_the_reading": ("I1", Core(move="head_before_the_reading")),
@@ -270,6 +274,8 @@ MUTANTS: dict[str, tuple[str, Core]] = {
     "one_slot_for_the_resume_point": ("I11", Core(move="one_slot_for_the_resume_point")),
     "the_successor_writes_the_slot_it_found": ("I11", Core(move="the_successor_writes_the_slot_it_found")),
     "a_successor_does_not_ring": ("I13", Core(move="a_successor_does_not_ring")),
+    "head_before_the_stamps_are_counted": ("I14", Core(move="head_before_the_stamps_are_counted")),
+    "tail_before_the_stamp": ("I15", Core(move="tail_before_the_stamp")),
 }
 
 # Stronger than the protocol needs, since something beside it orders the same: docs/memory-model.md says what.

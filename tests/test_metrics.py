@@ -7,8 +7,10 @@ import os
 import re
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender, Ring, replica_inbox_pair
 from kevy_ring.metrics import RingCollector, collector
 from kevy_ring.replica.link_words import LinkState, LinkWord
+from kevy_ring.ring import TIME_BOUNDS_S
 from kevy_ring_command import RunningCommand, run_command, wait_until
 
 PREFIX = f"kr-met-{os.getpid()}"
@@ -28,7 +31,7 @@ Inbox = tuple[ReplicaInboxSender, ReplicaInboxReceiver]
 
 @pytest.fixture
 def rings() -> Iterator[RingCollector]:
-    rings = collector(PREFIX, sample_every_s=0.005)
+    rings = collector(PREFIX)
     yield rings
     rings.close()
 
@@ -120,30 +123,27 @@ def test_a_corrupt_ring_is_told_and_its_figures_are_left_out(rings: RingCollecto
 
 def test_the_time_in_the_ring_becomes_a_histogram(rings: RingCollector, inbox: Inbox) -> None:
     sender, receiver = inbox
-    offset = iter(range(10**6))
-
-    def measured() -> bool:
-        sender.send(Frame(next(offset), [b"a"]))
-        receiver.drain().release()
-        return samples(rings).get(("kevy_ring_time_in_ring_seconds_count",), 0) > 3
-
-    wait_until(measured)
+    assert ("kevy_ring_oldest_record_age_seconds",) not in samples(rings)
+    sender.send(Frame(1, [b"a"]))
+    time.sleep(0.03)
+    assert samples(rings)[("kevy_ring_oldest_record_age_seconds",)] >= 0.03
+    receiver.drain().release()
     found = samples(rings)
-    counts = [value for (name, *_), value in found.items() if name == "kevy_ring_time_in_ring_seconds_bucket"]
-    assert counts == sorted(counts)
-    assert counts[-1] >= found[("kevy_ring_time_in_ring_seconds_count",)] - 1
-    sender.send(Frame(next(offset), [b"a"]))
-    wait_until(lambda: samples(rings)[("kevy_ring_oldest_record_age_seconds",)] > 0.02)
+    buckets = {name[1]: value for name, value in found.items() if name[0] == "kevy_ring_time_in_ring_seconds_bucket"}
+    assert list(buckets.values()) == sorted(buckets.values())
+    assert (buckets["0.025"], buckets["+Inf"], found[("kevy_ring_time_in_ring_seconds_count",)]) == (0, 1, 1)
+    assert [float(bound) for bound in buckets] == [*TIME_BOUNDS_S, inf]
+    assert found[("kevy_ring_time_in_ring_seconds_sum",)] == receiver.time_in_ring().total_s >= 0.03
+    assert ("kevy_ring_oldest_record_age_seconds",) not in found
 
 
-def test_only_the_wanted_rings_are_told_and_sampling_can_be_left_out() -> None:
+def test_only_the_wanted_rings_are_told() -> None:
     with Ring.create(4096, f"{PREFIX}-small"), Ring.create(8192, f"{PREFIX}-large"):
-        rings = collector(PREFIX, wanted=lambda stats: stats.capacity > 4096, sample_every_s=None)
+        rings = collector(PREFIX, wanted=lambda stats: stats.capacity > 4096)
         text = exposed(rings)
         rings.close()
     assert f"{PREFIX}-large" in text
     assert f"{PREFIX}-small" not in text
-    assert "time_in_ring" not in text
 
 
 def test_two_collectors_in_one_registry_are_refused(rings: RingCollector) -> None:

@@ -1,103 +1,80 @@
-"""The time that records spend in a ring, measured from outside."""
+"""The time that records spend in a ring: one in 1,024 is measured, and counted when it is released."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+import time
+from math import inf
 
 import pytest
 
-from kevy_ring import Ring
-from kevy_ring.metrics.time_in_ring import BOUNDS_S, TimeInRing, Times
-from kevy_ring_command import wait_until
+from kevy_ring import ClosedError, Frame, Ring, replica_inbox_pair
+from kevy_ring.ring import TIME_BOUNDS_S, TimeInRing
 
-PREFIX = f"kr-times-{os.getpid()}"
-
-
-@pytest.fixture
-def sampler() -> Iterator[TimeInRing]:
-    sampler = TimeInRing(lambda name: name.startswith(PREFIX), 0.005)
-    yield sampler
-    sampler.close()
+EVERY = 1024
 
 
-def test_a_record_is_measured_from_the_look_that_sees_it_to_the_look_that_misses_it(sampler: TimeInRing) -> None:
-    with Ring.create(4096, f"{PREFIX}-a") as ring, ring.producer() as producer, ring.consumer() as consumer:
-        sampler.look(0.0)
-        producer.try_write(b"one")
-        sampler.look(1.0)
-        producer.try_write(b"two")
-        sampler.look(1.2)
-        assert sampler.times(ring.name) == Times(waiting_since=1.0)
-        consumer.read_many(1)
-        sampler.look(3.0)
-        times = sampler.times(ring.name)
-        assert times is not None
-        assert (sum(times.counts), times.counts[BOUNDS_S.index(2.5)], times.total_s) == (1, 1, 2.0)
-        assert times.waiting_since == 1.2
-        consumer.read_many(1)
-        sampler.look(3.2)
-        times = sampler.times(ring.name)
-        assert times is not None
-        assert (sum(times.counts), times.total_s, times.waiting_since) == (2, 4.0, None)
+def times(counts: dict[int, int]) -> TimeInRing:
+    return TimeInRing(tuple(counts.get(i, 0) for i in range(len(TIME_BOUNDS_S) + 1)), 0.0, None)
 
 
-def test_what_comes_and_goes_between_two_looks_counts_as_nothing_and_stillness_does_not_count(
-    sampler: TimeInRing,
-) -> None:
-    with Ring.create(4096, f"{PREFIX}-a") as ring, ring.producer() as producer, ring.consumer() as consumer:
-        for now in range(20):
-            if now in (5, 9):
-                producer.try_write(b"one")
-                consumer.read_many(1)
-            sampler.look(float(now))
-        times = sampler.times(ring.name)
-        assert times is not None
-        assert (times.counts[0], sum(times.counts), times.total_s) == (2, 2, 0.0)
+@pytest.mark.parametrize("at_once", [1, 10])
+def test_one_record_in_1024_is_measured(at_once: int) -> None:
+    with Ring.create(1 << 16) as ring, ring.producer() as producer, ring.consumer() as consumer:
+        for _ in range(0, 5 * EVERY, at_once):
+            assert producer.write_many([b"record"] * at_once) == at_once
+            consumer.read_many(at_once)
+        assert ring.time_in_ring().measured == 5
 
 
-def test_a_long_stall_costs_no_memory_and_keeps_its_beginning(sampler: TimeInRing) -> None:
-    with Ring.create(1 << 16, f"{PREFIX}-a") as ring, ring.producer() as producer, ring.consumer() as consumer:
-        sampler.look(0.0)
-        for now in range(1, 1500):
-            assert producer.try_write(b"")
-            sampler.look(float(now))
-        times = sampler.times(ring.name)
-        assert times is not None
-        assert times.waiting_since == 1.0
-        consumer.read_many(5000)
-        sampler.look(1500.0)
-        times = sampler.times(ring.name)
-        assert times is not None
-        assert 256 <= sum(times.counts) <= 512
-        assert times.waiting_since is None
+def test_a_publish_of_many_is_measured_once() -> None:
+    with Ring.create(1 << 20) as ring, ring.producer() as producer, ring.consumer() as consumer:
+        for publishes in (1, 2, 3):
+            assert producer.write_many([b""] * 5 * EVERY) == 5 * EVERY
+            consumer.read_many(5 * EVERY)
+            assert ring.time_in_ring().measured == publishes
 
 
-def test_a_ring_that_is_gone_or_made_anew_begins_anew(sampler: TimeInRing) -> None:
-    for _ in range(2):
-        with Ring.create(4096, f"{PREFIX}-a") as ring, ring.producer() as producer:
-            producer.try_write(b"x")
-            sampler.look(0.0)
-            assert sampler.times(ring.name) == Times()
-            producer.try_write(b"x")
-            sampler.look(9.0)
-            assert sampler.times(ring.name) == Times(waiting_since=9.0)
-            sampler._watch.close()  # the next look reads the directory again
+def test_it_counts_from_the_publish_to_the_release() -> None:
+    sender, receiver = replica_inbox_pair(1 << 16)
+    with sender, receiver:
+        assert receiver.time_in_ring() == times({})
+        sender.send(Frame(1, [b"a"]))
+        time.sleep(0.03)
+        waiting = receiver.time_in_ring().oldest_age_s
+        assert waiting is not None
+        assert waiting >= 0.03
+        with receiver.drain():
+            time.sleep(0.03)
+            assert receiver.time_in_ring().measured == 0
+        found = receiver.time_in_ring()
+        assert found.oldest_age_s is None
+        assert found.measured == 1
+        assert found.total_s >= 0.06
+        median = found.quantile(0.5)
+        assert median is not None
+        assert found.total_s <= median
+    with pytest.raises(ClosedError):
+        receiver.time_in_ring()
 
 
-def test_the_thread_looks_by_itself_and_ends(sampler: TimeInRing) -> None:
-    with Ring.create(4096, f"{PREFIX}-a") as ring, ring.producer() as producer, ring.consumer() as consumer:
-        sampler.start()
-        sampler.start()
+def test_a_closed_ring_has_none() -> None:
+    ring = Ring.create(4096)
+    ring.close()
+    with pytest.raises(ClosedError):
+        ring.time_in_ring()
 
-        def measured() -> bool:
-            producer.try_write(b"x")
-            consumer.read_many(10)
-            times = sampler.times(ring.name)
-            return times is not None and sum(times.counts) > 0
 
-        wait_until(measured)
-        sampler.close()
-        sampler.start()
-        assert sampler._thread is not None
-        assert not sampler._thread.is_alive()
+def test_quantiles_are_bounds() -> None:
+    assert (TIME_BOUNDS_S[0], TIME_BOUNDS_S[1], TIME_BOUNDS_S[-1]) == (1e-6, 2.5e-6, 100.0)
+    assert times({}).quantile(0.5) is None
+    found = times({0: 50, 3: 49, len(TIME_BOUNDS_S): 1})
+    assert [found.quantile(q) for q in (0, 0.5, 0.51, 0.99, 1)] == [1e-6, 1e-6, 1e-5, 1e-5, inf]
+    assert list(found.cumulative())[-2:] == [(100.0, 99), (inf, 100)]
+    for q in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            found.quantile(q)
+
+
+def test_a_liars_counts_are_only_wrong() -> None:
+    found = TimeInRing((2**64 - 1,) * (len(TIME_BOUNDS_S) + 1), 1.0, None)
+    assert found.quantile(1.0) == inf

@@ -16,7 +16,7 @@ _PLACES = {
         "SnapshotBegin SnapshotChunk SnapshotEnd SnapshotError UpstreamRefused ViewsEscaped replica_inbox_pair "
         "replica_inbox_pairs"
     ),
-    "kevy_ring.ring": "Segment RecordBatch Grant RingStats RoleState RoleStats inspect_ring ring_names",
+    "kevy_ring.ring": "Segment RecordBatch Grant RingStats RoleState RoleStats TimeInRing inspect_ring ring_names",
     "kevy_ring.ring.batch_stream": "BatchStream",
     "kevy_ring.inbox": "ChunkGrant Overflow Published",
     "kevy_ring.errors": "LinkError PrimaryGone SinkError",

@@ -54,6 +54,14 @@ def seconds(number: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def moment(number: float) -> str:
+    """``5 µs``, ``2.5 ms``, ``10 s``: of a bound, which has few digits."""
+    for unit, size in (("µs", 1e-6), ("ms", 1e-3)):
+        if number < 1000 * size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:.3g} s"
+
+
 def age(number: float | None) -> str:
     """The greatest unit only: ``12 s``, ``21 min``, ``3 h``, ``2 d``; a dash for None."""
     if number is None:

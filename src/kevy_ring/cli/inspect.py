@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from math import isinf
 from typing import Any
 
 import click
@@ -21,8 +22,9 @@ from kevy_ring.errors import SegmentError
 from kevy_ring.events import Kind
 from kevy_ring.inbox import Published
 from kevy_ring.inbox.published import read_published
-from kevy_ring.ring import Segment
+from kevy_ring.ring import Segment, TimeInRing
 from kevy_ring.ring.peek import Peek, PeekedRecord, peek_records
+from kevy_ring.ring.time_in_ring import read_time_in_ring
 
 _PIPE_WIDTH = 120
 _SHOWN_BYTES = 48
@@ -44,16 +46,17 @@ def inspect(name: str, records: int, as_json: bool) -> int:
     """
     try:
         peek = peek_records(name, records)
-        published = read_published(Segment.attach(name))
+        segment = Segment.attach(name)
+        published, times = read_published(segment), read_time_in_ring(segment)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except SegmentError as error:
         raise Failure(_why_not(name, error)) from error
     faults = ring_faults(peek.stats, peek)
     if as_json:
-        print(json.dumps(_object(peek, published, faults)))
+        print(json.dumps(_object(peek, published, times, faults)))
     else:
-        _print(tables_console(_PIPE_WIDTH), peek, published, faults)
+        _print(tables_console(_PIPE_WIDTH), peek, published, times, faults)
     if peek.corrupt is not None:
         raise Failure(f"ring {name!r} is corrupt at position {peek.corrupt_at}: {peek.corrupt}")
     return 0
@@ -63,12 +66,12 @@ def _why_not(name: str, error: SegmentError) -> str:
     return f"there is no ring {name!r}; kevy-ring ls shows those there are" if error.reason == "missing" else str(error)
 
 
-def _print(console: Console, peek: Peek, published: Published, faults: list[str]) -> None:
+def _print(console: Console, peek: Peek, published: Published, times: TimeInRing, faults: list[str]) -> None:
     stats = peek.stats
     console.print(Text.assemble(("ring ", "bold"), (figures.name(stats.name), "bold")), soft_wrap=True)
     for fault in faults:
         console.print(Text.assemble("  wrong      ", (fault, "red")), soft_wrap=True)
-    for label, words in ring_facts(stats, published):
+    for label, words in ring_facts(stats, published, times):
         console.print(Text.assemble(f"  {label:<11}", words), soft_wrap=True)
     if peek.records:
         print_table(console, _record_table(peek.records))
@@ -128,7 +131,12 @@ def _arguments(record: PeekedRecord) -> list[str] | None:
     return shown
 
 
-def _object(peek: Peek, published: Published, faults: list[str]) -> dict[str, Any]:
+def _finite(bound: float | None) -> float | None:
+    """JSON has no infinity: beyond all bounds is null, as is nothing measured."""
+    return None if bound is None or isinf(bound) else bound
+
+
+def _object(peek: Peek, published: Published, times: TimeInRing, faults: list[str]) -> dict[str, Any]:
     return {
         **ring_object(peek.stats),
         "layout_version": peek.stats.version,
@@ -139,6 +147,13 @@ def _object(peek: Peek, published: Published, faults: list[str]) -> dict[str, An
             "after_snapshot": published.after_snapshot,
             "in_snapshot": published.in_snapshot,
             "snapshots": published.snapshots,
+        },
+        "time_in_ring": {
+            "measured": times.measured,
+            "median_at_most_s": _finite(times.quantile(0.5)),
+            "p99_at_most_s": _finite(times.quantile(0.99)),
+            "total_s": times.total_s,
+            "oldest_age_s": times.oldest_age_s,
         },
         "faults": faults,
         "records": [

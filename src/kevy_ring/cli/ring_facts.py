@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from math import isinf
 
 from rich.text import Text
 
@@ -15,7 +16,7 @@ from kevy_ring.inbox import Published
 from kevy_ring.inbox.receiver import WORD_LOST
 from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.replica.stall_watch import STALL_AFTER_S, is_full
-from kevy_ring.ring import RingStats, RoleState, RoleStats
+from kevy_ring.ring import RingStats, RoleState, RoleStats, TimeInRing
 from kevy_ring.ring.leftovers import is_abandoned
 from kevy_ring.ring.peek import Peek
 from kevy_ring.ring.process_state import ProcessState, process_state
@@ -25,8 +26,8 @@ from kevy_ring.shard.shard import ENTRIES_WORD, FRAMES_WORD, SNAPSHOTS_WORD
 Fact = tuple[str, "Text | str"]
 
 
-def ring_facts(stats: RingStats, published: Published | None) -> list[Fact]:
-    """A label and words for each thing that the header tells. ``published``: None where that could not be read."""
+def ring_facts(stats: RingStats, published: Published | None, times: TimeInRing | None) -> list[Fact]:
+    """A label and words for each thing that the header tells. The last two: None where that could not be read."""
     drained = "never" if stats.last_drain_age_s is None else f"{figures.seconds(stats.last_drain_age_s)} ago"
     facts: list[Fact] = [
         ("created", _created(stats)),
@@ -44,6 +45,7 @@ def ring_facts(stats: RingStats, published: Published | None) -> list[Fact]:
                  f"{figures.plural(stats.space_wakes, 'time')}; last drained {drained}"),
         ("overflow", _overflow(stats)),
     ]  # fmt: skip
+    facts += _times(times)
     facts += _resume_point(published)
     if stats.applied_offset is not None:
         facts.append(("applied", f"up to offset {figures.count(stats.applied_offset)}"))
@@ -104,6 +106,22 @@ def _role(role: RoleStats) -> Text:
 def _overflow(stats: RingStats) -> str:
     age = f", the oldest for {figures.seconds(stats.overflow_age_s)}" if stats.overflow_events else ""
     return f"{overflow_words(stats)} now{age}, {figures.size(stats.overflow_peak_bytes)} at the most"
+
+
+def _times(times: TimeInRing | None) -> list[Fact]:
+    """From publish to release; a ring that gave nothing back yet, and holds nothing measured, has none."""
+    words = []
+    if times is not None and times.measured:
+        median, most = (_bound(times.quantile(q)) for q in (0.5, 0.99))
+        measured = figures.plural(times.measured, "measured record")
+        words.append(f"half within {median}, 99 % within {most}, of {measured}")
+    if times is not None and times.oldest_age_s is not None:
+        words.append(f"the oldest measured one waits for {figures.seconds(times.oldest_age_s)}")
+    return [("in ring", "; ".join(words))] if words else []
+
+
+def _bound(seconds: float | None) -> str:
+    return "no bound" if seconds is None or isinf(seconds) else figures.moment(seconds)
 
 
 def _resume_point(published: Published | None) -> list[Fact]:

@@ -15,6 +15,7 @@ from kevy_ring.cli.top_screen import Line
 from kevy_ring.errors import SegmentError
 from kevy_ring.inbox.published import read_published
 from kevy_ring.ring import Segment as RingSegment
+from kevy_ring.ring.time_in_ring import read_time_in_ring
 
 _LABEL = 12
 _PLAIN_CONSOLE = Console(width=1000, color_system=None, legacy_windows=False)
@@ -53,12 +54,14 @@ def _figures(ring: TopRing, width: int) -> list[Line]:
 
 def _facts(ring: TopRing, width: int) -> list[Line]:
     assert ring.stats is not None
+    published = times = None
     try:
-        published = read_published(RingSegment.attach(ring.name))
-    except (SegmentError, ValueError):  # gone, or corrupt by now
-        published = None
+        segment = RingSegment.attach(ring.name)
+        published, times = read_published(segment), read_time_in_ring(segment)
+    except (SegmentError, ValueError):
+        pass  # gone, or corrupt by now
     lines = []
-    for label, words in ring_facts(ring.stats, published):
+    for label, words in ring_facts(ring.stats, published, times):
         parts = [(f" {label:<{_LABEL}}", DIM)]
         text = words if isinstance(words, Text) else Text(words)
         parts += [(each.text, each.style or PLAIN) for each in text.render(_PLAIN_CONSOLE) if each.text]

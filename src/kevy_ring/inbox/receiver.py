@@ -19,6 +19,7 @@ from kevy_ring.ring.calls import ReceiverCalls, know_events
 from kevy_ring.ring.consumer import DEFAULT_SPIN_US, Consumer
 from kevy_ring.ring.segment import Segment
 from kevy_ring.ring.stats import RingStats, read_stats
+from kevy_ring.ring.time_in_ring import TimeInRing, read_time_in_ring
 
 _FIRST, _LAST = 2, 4  # flags of a fragment
 _EVENT_MAX = 0xFFFFFFE0  # no sender takes a larger one; without an end, parts would fill all memory
@@ -234,3 +235,9 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         if self._closed:
             raise ClosedError(self.name)
         return read_stats(self._segment)
+
+    def time_in_ring(self) -> TimeInRing:
+        """How long events have lain in the ring, of one in 1,024 of them; what they waited behind it is not in it."""
+        if self._closed:
+            raise ClosedError(self.name)
+        return read_time_in_ring(self._segment)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import platform
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from math import isinf
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from kevy_ring import __version__
 from kevy_ring.metrics.figures import FIGURES, Figure, MetricKind
-from kevy_ring.metrics.time_in_ring import BOUNDS_S, SAMPLE_EVERY_S, TimeInRing
-from kevy_ring.ring import RingStats
+from kevy_ring.ring import RingStats, TimeInRing
 from kevy_ring.ring.ring_watch import RingLook, RingWatch
 
 
@@ -21,42 +20,32 @@ def collector(
     prefix: str = "",
     *,
     wanted: Callable[[RingStats], bool] | None = None,
-    sample_every_s: float | None = SAMPLE_EVERY_S,
 ) -> RingCollector:
     """A collector over all rings of this machine whose names begin with ``prefix``, whoever lives in them.
 
-    ``wanted``: only those for which it is true. ``sample_every_s``: how often the time that records spend in a ring is
-    looked at, from a thread that starts with the first scrape; None: never. Register it with a registry of
-    prometheus-client; one process of a machine is enough.
+    ``wanted``: only those for which it is true. Register it with a registry of prometheus-client; one process of a
+    machine is enough.
     """
-    return RingCollector(prefix, wanted=wanted, sample_every_s=sample_every_s)
+    return RingCollector(prefix, wanted=wanted)
 
 
 class RingCollector(Collector):
     """See :func:`collector`. Takes no role and writes nothing; scrapes may come from several threads."""
 
-    def __init__(
-        self, prefix: str, *, wanted: Callable[[RingStats], bool] | None, sample_every_s: float | None
-    ) -> None:
-        if sample_every_s is not None and not sample_every_s > 0:
-            raise ValueError(f"looks are some time apart: {sample_every_s}")
+    def __init__(self, prefix: str, *, wanted: Callable[[RingStats], bool] | None) -> None:
         self._wanted = wanted
         self._watch = RingWatch(lambda name: name.startswith(prefix), rescan_min_s=0)
         self._lock = threading.Lock()
-        self._times: TimeInRing | None = None
-        if sample_every_s is not None:
-            self._times = TimeInRing(lambda name: name.startswith(prefix), sample_every_s)
 
     def describe(self) -> list[Metric]:
         """All families, without a sample: two collectors in one registry are refused."""
-        return [*_about_all([]), *(_family(figure) for figure in FIGURES), *self._families_of_times([])]
+        return [*_about_all([]), *(_family(figure) for figure in FIGURES), *_about_times({})]
 
     def collect(self) -> Iterator[Metric]:
         """Look at all rings now. A ring that cannot be read counts as corrupt; nothing is raised for it."""
-        if self._times is not None:
-            self._times.start()
         with self._lock:
             looks = self._watch.look()
+            times = {look.name: self._watch.time_in_ring(look.name) for look in looks if look.fault is None}
         if self._wanted is not None:
             wanted = self._wanted
             looks = [look for look in looks if look.stats is not None and wanted(look.stats)]
@@ -68,40 +57,36 @@ class RingCollector(Collector):
                 for labels, value in figure.values(stats):
                     family.add_metric([stats.name, *labels], value)
             yield family
-        yield from self._families_of_times(sound)
+        yield from _about_times({stats.name: times[stats.name] for stats in sound})
 
     def close(self) -> None:
-        """End the thread and let go of the rings."""
-        if self._times is not None:
-            self._times.close()
+        """Let go of the rings; the next scrape finds them again."""
         with self._lock:
             self._watch.close()
 
-    def _families_of_times(self, sound: list[RingStats]) -> list[Metric]:
-        if self._times is None:
-            return []
-        spent = HistogramMetricFamily(
-            "kevy_ring_time_in_ring_seconds",
-            "How long a record lay in the ring, of one record at most for each look from outside.",
-            labels=["ring"],
-        )
-        waiting = GaugeMetricFamily(
-            "kevy_ring_oldest_record_age_seconds",
-            "For how long the oldest record seen in the ring has waited, 0 without one.",
-            labels=["ring"],
-        )
-        now = time.monotonic()
-        for stats in sound:
-            times = self._times.times(stats.name)
-            if times is None:
-                continue
-            buckets, below = [], 0
-            for bound, count in zip((*map(str, BOUNDS_S), "+Inf"), times.counts, strict=True):
-                below += count
-                buckets.append((bound, below))
-            spent.add_metric([stats.name], buckets, times.total_s)
-            waiting.add_metric([stats.name], 0.0 if times.waiting_since is None else now - times.waiting_since)
-        return [spent, waiting]
+
+def _about_times(times: Mapping[str, TimeInRing | None]) -> list[Metric]:
+    spent = HistogramMetricFamily(
+        "kevy_ring_time_in_ring_seconds",
+        "From the publish of a record to its release, of one record in 1,024.",
+        labels=["ring"],
+    )
+    waiting = GaugeMetricFamily(
+        "kevy_ring_oldest_record_age_seconds",
+        "For how long the oldest measured record (one in 1,024) in the ring has waited; absent where none waits.",
+        labels=["ring"],
+    )
+    for name, found in times.items():
+        if found is None:
+            continue
+        spent.add_metric([name], [(_le(bound), below) for bound, below in found.cumulative()], found.total_s)
+        if found.oldest_age_s is not None:
+            waiting.add_metric([name], found.oldest_age_s)
+    return [spent, waiting]
+
+
+def _le(bound: float) -> str:
+    return "+Inf" if isinf(bound) else repr(bound)
 
 
 def _about_all(looks: list[RingLook]) -> list[Metric]:

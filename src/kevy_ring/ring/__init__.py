@@ -7,8 +7,10 @@ from kevy_ring.ring.producer import Producer
 from kevy_ring.ring.ring import Ring
 from kevy_ring.ring.segment import Segment
 from kevy_ring.ring.stats import RingStats, RoleState, RoleStats, inspect_ring, ring_names
+from kevy_ring.ring.time_in_ring import TIME_BOUNDS_S, TimeInRing
 
 __all__ = [
+    "TIME_BOUNDS_S",
     "Consumer",
     "Grant",
     "Producer",
@@ -18,6 +20,7 @@ __all__ = [
     "RoleState",
     "RoleStats",
     "Segment",
+    "TimeInRing",
     "inspect_ring",
     "ring_names",
 ]

@@ -10,6 +10,7 @@ from kevy_ring.ring.consumer import DEFAULT_SPIN_US, Consumer
 from kevy_ring.ring.producer import Producer
 from kevy_ring.ring.segment import Segment, remove_segment
 from kevy_ring.ring.stats import RingStats, read_stats
+from kevy_ring.ring.time_in_ring import TimeInRing, read_time_in_ring
 
 
 class Ring:
@@ -54,6 +55,12 @@ class Ring:
     def stats(self) -> RingStats:
         """Positions, roles and counters as the header has them now."""
         return read_stats(self._segment)
+
+    def time_in_ring(self) -> TimeInRing:
+        """How long records have lain in the ring, of one in 1,024 of them."""
+        if self._segment.map is None:
+            raise ClosedError(self.name)
+        return read_time_in_ring(self._segment)
 
     def adopt(self) -> None:
         """Make this process responsible for a ring that was kept: while it lives, the ring is not abandoned."""

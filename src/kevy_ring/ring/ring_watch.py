@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kevy_ring._core import ffi, lib
+from kevy_ring._core import lib
 from kevy_ring.errors import SegmentError
 from kevy_ring.ring.segment import SHM_DIR, Segment
 from kevy_ring.ring.stats import MAGIC, RingStats, creator_is_alive, header_fault, read_stats
+from kevy_ring.ring.time_in_ring import TimeInRing, read_time_in_ring
 
 #: A new ring changes the time stamp of the directory; but that is coarse, so it is read this often all the same.
 RESCAN_S = 5.0
@@ -56,7 +57,6 @@ class RingWatch:
     ) -> None:
         self._wanted = wanted
         self._rescan_min_s = rescan_min_s
-        self._raw = ffi.new("kr_stats *")
         self._mapped: dict[str, _Mapped] = {}
         self._faults: dict[str, str] = {}  # of what has a ring's magic and cannot be mapped
         self._directory_changed_ns = -1
@@ -75,14 +75,10 @@ class RingWatch:
         looks.sort(key=lambda look: look.name)
         return looks
 
-    def positions(self) -> list[tuple[str, int, int, int]]:
-        """Of every ring that can be read its name, the number of its file, head and tail: far cheaper than a look."""
-        self._scan(time.monotonic())
-        raw, found = self._raw, []
-        for name, mapped in self._mapped.items():
-            lib.kr_map_stats(mapped.segment.map, raw)
-            found.append((name, mapped.inode, raw.head, raw.tail))
-        return found
+    def time_in_ring(self, name: str) -> TimeInRing | None:
+        """How long records lie in a ring that the last look found; None: it had none of this name."""
+        mapped = self._mapped.get(name)
+        return None if mapped is None else read_time_in_ring(mapped.segment)
 
     def close(self) -> None:
         """Let go of all mappings; the next look makes them anew."""

@@ -1,0 +1,88 @@
+/* How long records lie in the ring: of one in KR_STAMP_EVERY the producer notes where it ends and when it was published;
+ * the consumer, before it gives that place back, counts how long that was.
+ *
+ * The stamps lie beside the records, in a ring of slots of their own. A slot whose record is still in the ring is left
+ * alone: then the next record that is due has none. */
+#include "ring.h"
+
+const uint64_t kr_time_bounds_ns[KR_TIME_BOUNDS] = {
+    1000,       2500,       5000,       10000,       25000,       50000,       100000,       250000,      500000,
+    1000000,    2500000,    5000000,    10000000,    25000000,    50000000,    100000000,    250000000,   500000000,
+    1000000000, 2500000000, 5000000000, 10000000000, 25000000000, 50000000000, 100000000000,
+};
+
+static_assert(KR_TIME_BOUNDS + 1 == sizeof((kr_times *)0)->counts / sizeof(uint64_t), "one count for each bound, and one");
+
+static int lies_between(uint64_t position, uint64_t head, uint64_t end) { return position - head - 1 < end - head; }
+
+/* Under the producer's lock, before the tail is stored: the record that ends at `tail` gets a stamp. */
+void kr_stamp_make(struct kr_producer *producer, uint64_t tail)
+{
+    struct kr_header *header = producer->header;
+    struct kr_stamp *stamp = &header->stamp[producer->stamps % KR_STAMPS];
+    producer->stamp_due = producer->events_in + KR_STAMP_EVERY;
+    /* Pairs with the store of head in kr_consumer_release(): what the consumer has passed it has counted. */
+    if (producer->stamps >= KR_STAMPS && lies_between(load_relaxed(&stamp->position), load_acquire(&header->head), tail))
+        return;
+    store_relaxed(&stamp->position, tail);
+    store_relaxed(&stamp->published_ns, kr_now_ns());
+    /* Pairs with the acquire load in kr_stamps_count(): who sees the number finds the stamp. */
+    store_release(&header->stamps, ++producer->stamps);
+}
+
+static unsigned bucket_of(uint64_t ns)
+{
+    unsigned bucket = 0;
+    while (bucket < KR_TIME_BOUNDS && ns > kr_time_bounds_ns[bucket])
+        bucket++;
+    return bucket;
+}
+
+static void count(struct kr_header *header, uint64_t ns)
+{
+    kr_word *count = &header->time_counts[bucket_of(ns)];
+    store_relaxed(count, load_relaxed(count) + 1);
+    store_relaxed(&header->time_total_ns, load_relaxed(&header->time_total_ns) + ns);
+}
+
+/* Under the consumer's lock, before the head moves from `head` to `end`: until then the producer leaves the slots alone. */
+void kr_stamps_count(struct kr_consumer *consumer, uint64_t head, uint64_t end)
+{
+    struct kr_header *header = consumer->header;
+    uint64_t made = load_acquire(&header->stamps), now = 0;
+    if (made - consumer->stamps > KR_STAMPS)
+        consumer->stamps = made - KR_STAMPS;
+    for (; consumer->stamps != made; consumer->stamps++) {
+        struct kr_stamp *stamp = &header->stamp[consumer->stamps % KR_STAMPS];
+        uint64_t position = load_relaxed(&stamp->position);
+        if (!lies_between(position, head, end)) {
+            if (lies_between(position, head, head + consumer->capacity))
+                return; /* its record is still in the ring */
+            continue; /* of a record that a predecessor gave back */
+        }
+        now = now ? now : kr_now_ns();
+        uint64_t published = load_relaxed(&stamp->published_ns);
+        if (published <= now)
+            count(header, now - published);
+    }
+}
+
+/* From outside: taken while both sides go on, so that one stamp more or less may be among the counts. */
+void kr_map_times(kr_map *map, kr_times *out)
+{
+    struct kr_header *header = map->header;
+    uint64_t head = load_acquire(&header->head), tail = load_acquire(&header->tail);
+    out->total_ns = load_relaxed(&header->time_total_ns);
+    for (int i = 0; i <= KR_TIME_BOUNDS; i++)
+        out->counts[i] = load_relaxed(&header->time_counts[i]);
+    out->now_ns = kr_now_ns();
+    out->oldest_ns = 0;
+    uint64_t made = load_acquire(&header->stamps);
+    for (uint64_t i = 0; i < KR_STAMPS && i < made; i++) {
+        /* The tail orders it: a place before the tail that was loaded comes with its time, or with a later one. */
+        int is_there = lies_between(load_relaxed(&header->stamp[i].position), head, tail);
+        uint64_t published = load_relaxed(&header->stamp[i].published_ns);
+        if (is_there && (!out->oldest_ns || published < out->oldest_ns))
+            out->oldest_ns = published;
+    }
+}

@@ -101,7 +101,7 @@ def oldest(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    install(session, the_wheel(session), "", *RUNNERS, "mypy>=1.11", "pyright>=1.1.380")
+    install(session, the_wheel(session), "", *RUNNERS, "mypy>=1.11", "basedpyright>=1.20")
     session.run("pytest", "-q", "-rs", "tests/test_typing.py", *session.posargs)
 
 

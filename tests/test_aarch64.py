@@ -7,15 +7,15 @@ telling those apart is what tests/test_memory_model.py is for.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
+
+from absent import absent
 
 CSRC = Path(__file__).resolve().parent.parent / "csrc"
 COMPILER, DISASSEMBLER = "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-objdump"
@@ -54,18 +54,11 @@ OPERATIONS = ["load_acquire", "store_release", "load_acquire32", "store_release3
 Found = dict[str, Counter[str]]
 
 
-def missing(what: str) -> NoReturn:
-    """A user's machine may lack it; the one that checks every change may not."""
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)
-
-
 @pytest.fixture(autouse=True)
 def _cross_compiler() -> None:
     for tool in (COMPILER, DISASSEMBLER):
         if shutil.which(tool) is None:
-            missing(f"{tool} is not installed (Debian: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross)")
+            absent(f"{tool} is not installed (Debian: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross)")
 
 
 def instructions(sources: Path, scratch: Path, *flags: str) -> Found:

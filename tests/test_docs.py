@@ -7,6 +7,7 @@ import configparser
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import yaml
 
+from absent import absent
 from doc_page import ROOT, Block, Page, all_pages
 from kevy_ring.cli.command import command
 
@@ -90,20 +93,36 @@ def test_the_shell_block_runs(block: Block, tmp_path: Path, commands: str) -> No
 
 
 @pytest.mark.parametrize("block", NOT_RUN, ids=str)
-def test_the_block_that_cannot_run_is_well_formed(block: Block) -> None:
+def test_the_block_that_cannot_run_is_well_formed(block: Block, tmp_path: Path) -> None:
     if block.language == "python":
         ast.parse(block.text)
     elif block.language == "shell":
         subprocess.run(["bash", "-n"], input=block.text, text=True, check=True, timeout=DEADLINE_S)
     elif block.language == "yaml":
-        yaml = pytest.importorskip("yaml")
         assert list(yaml.safe_load_all(block.text))
     elif block.language == "ini":
         unit = configparser.ConfigParser(strict=False, interpolation=None)
         unit.read_string(block.text)
         assert set(unit.sections()) <= {"Unit", "Service", "Timer", "Socket", "Install"}
+        assert systemd_complaints(block.text, tmp_path) == ""
     else:
         pytest.fail(f"nothing is known about {block.language}")
+
+
+def systemd_complaints(unit: str, directory: Path) -> str:
+    """What systemd has to say to a unit of ours; the program itself is looked for on the path that it will have."""
+    if shutil.which("systemd-analyze") is None:
+        absent("systemd-analyze (Debian: systemd) is not installed")
+    path = directory / "kevy-ring.service"
+    path.write_text(re.sub(r"^(Exec\w+=)kevy-ring", r"\1/bin/true", unit, flags=re.M), encoding="utf-8")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    return done.stdout + done.stderr + (f"exit code {done.returncode}" if done.returncode else "")
 
 
 def _command_lines() -> list[str]:

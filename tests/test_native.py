@@ -6,12 +6,12 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
+from absent import absent
+
 CSRC = Path(__file__).resolve().parent.parent / "csrc"
-IN_CI = bool(os.environ.get("CI"))
 LIMIT_S = 280
 
 # As in the Makefile: a large random offset puts a mapping where the thread sanitizer has its own.
@@ -22,18 +22,11 @@ if shutil.which("setarch") is None or subprocess.run([*STILL, "true"], capture_o
 pytestmark = pytest.mark.timeout(LIMIT_S + 10)
 
 
-def missing(what: str) -> NoReturn:
-    """A user's machine may lack it; the one that checks every change may not."""
-    if IN_CI:
-        pytest.fail(what)
-    pytest.skip(what)
-
-
 def make(*arguments: str) -> None:
     if shutil.which("make") is None:
-        missing("make is not installed")
+        absent("make is not installed")
     if shutil.which(os.environ.get("CC", "cc")) is None:
-        missing("no C compiler is installed")
+        absent("no C compiler is installed")
     try:
         done = subprocess.run(
             ["make", "-C", str(CSRC), *arguments], capture_output=True, text=True, timeout=LIMIT_S, check=False
@@ -55,7 +48,7 @@ def require_sanitizer(name: str, scratch: Path) -> None:
         )  # fmt: skip
         subprocess.run([*STILL, str(program)], capture_output=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError) as exc:
-        missing(f"{compiler} cannot do -fsanitize={name} here: {exc}")
+        absent(f"{compiler} cannot do -fsanitize={name} here: {exc}")
 
 
 def test_the_core_passes_its_own_tests() -> None:

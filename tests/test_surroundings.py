@@ -20,10 +20,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
+from absent import absent
 from kevy_ring import Frame, replica_inbox_pair
 from kevy_ring._core import lib
 from kevy_ring.errors import KevyRingError, SegmentError
@@ -31,17 +32,9 @@ from kevy_ring.ring import Ring, ring_names
 from kevy_ring.ring.leftovers import remove_abandoned
 
 SHM = Path("/dev/shm")
-IN_CI = bool(os.environ.get("CI"))
 NOBODY = 65534
 CHILD_S = 50
 MIB = 1 << 20
-
-
-def missing(what: str) -> NoReturn:
-    """A user's machine may forbid it; the one that checks every change may not."""
-    if IN_CI:
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 def in_child(what: str, *arguments: str, prefix: list[str] | None = None) -> Any:
@@ -81,12 +74,12 @@ def refusal(action: Callable[[], Any]) -> dict[str, Any]:
 def with_small_shm(options: str) -> list[str]:
     """A command in front of another one, that gives it a shared memory of its own."""
     if shutil.which("unshare") is None:
-        missing("there is no unshare")
+        absent("there is no unshare")
     unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-U", "-r", "-m"]
     prefix = [*unshare, "sh", "-c", f'mount -t tmpfs -o {options} tmpfs /dev/shm && exec "$@"', "sh"]
     done = subprocess.run([*prefix, "true"], capture_output=True, text=True, timeout=CHILD_S, check=False)
     if done.returncode:
-        missing(f"no mount namespace can be made here: {done.stderr.strip()}")
+        absent(f"no mount namespace can be made here: {done.stderr.strip()}")
     return prefix
 
 
@@ -368,7 +361,7 @@ def as_nobody(name: str) -> dict[str, Any]:
 
 def test_the_process_of_another_user_cannot_attach_nor_remove_nor_see_a_ring() -> None:
     if os.geteuid() != 0:
-        missing("only root can become somebody else")
+        absent("only root can become somebody else")
     with Ring.create(4096) as ring:
         found = in_child("as_nobody", ring.name)
         assert (found["attach"]["reason"], found["attach"]["errno"]) == ("permission", errno.EACCES)
@@ -379,7 +372,7 @@ def test_the_process_of_another_user_cannot_attach_nor_remove_nor_see_a_ring() -
 
 def test_a_segment_or_a_doorbell_of_somebody_else_is_refused_also_by_root() -> None:
     if os.geteuid() != 0:
-        missing("only root can give a file away")
+        absent("only root can give a file away")
     for suffix, reason in (("", "permission"), (".data", "not-a-ring"), (".space", "not-a-ring")):
         with Ring.create(4096) as ring:
             os.chown(SHM / f"{ring.name}{suffix}", NOBODY, NOBODY)

@@ -21,6 +21,7 @@ from kevy_ring.cli.ring_words import ring_object
 from kevy_ring.cli.tables import tables_console
 from kevy_ring.cli.top_keys import TopKeys
 from kevy_ring.cli.top_meter import TopMeter, TopRing
+from kevy_ring.cli.top_paint import Paint
 from kevy_ring.cli.top_ring import ring_lines
 from kevy_ring.cli.top_screen import Line, list_lines, table_lines
 from kevy_ring.cli.top_state import ORDERS, TopState
@@ -112,13 +113,10 @@ def _print_table(rings: Sequence[TopRing]) -> None:
 class _Drawn:
     """Lines that need no more of rich than their colours."""
 
-    def __init__(self, lines: Sequence[Line], before: str = "") -> None:
+    def __init__(self, lines: Sequence[Line]) -> None:
         self._lines = lines
-        self._before = before
 
     def __rich_console__(self, console: object, options: object) -> Iterator[Segment]:
-        if self._before:
-            yield Segment(self._before, None, [])
         for line in self._lines:
             yield from line
 
@@ -131,6 +129,7 @@ class _Screen:
         self._state = state
         self._look = look
         self._interval = interval
+        self._paint = Paint(console)
         self._keys = TopKeys(sys.stdin.fileno())
         self._size = (0, 0)
         self._shown: list[Line] = []
@@ -167,18 +166,19 @@ class _Screen:
             lines = list_lines(rings, self._state, width, height, now)
         else:
             lines = ring_lines(opened, width, height, now)
+        changed = []
         if size != self._size:
             self._size, self._shown = size, []
-            self._console.print(_Drawn([], _CLEAR), end="", soft_wrap=True)
+            changed.append(_CLEAR)
         # Only what has changed: most lines of most machines stand still.
-        changed = [
-            [Segment(f"\x1b[{number}H", None, []), *line]
-            for number, line in enumerate(lines, 1)
-            if number > len(self._shown) or line != self._shown[number - 1]
-        ]
+        shown = self._shown
+        for number, line in enumerate(lines):
+            if number >= len(shown) or (line is not shown[number] and line != shown[number]):
+                changed.append(f"\x1b[{number + 1}H{self._paint(line)}")
         self._shown = lines
         if changed:
-            self._console.print(_Drawn(changed), end="", soft_wrap=True)
+            self._console.file.write("".join(changed))
+            self._console.file.flush()
 
     def _enter(self) -> None:
         self._keys.take()

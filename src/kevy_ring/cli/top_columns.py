@@ -192,14 +192,13 @@ def pieces(ring: TopRing, columns: Sequence[Column]) -> list[Segment]:
     last, together = PLAIN, ""
     for column in columns:
         text, style = column.cell(ring)
+        cells = column.cells
         # All characters of the cells are one cell wide.
-        if len(text) > column.cells:
-            text = fit(text, column.cells)
-        text = text.rjust(column.cells + 1) if column.is_right else f" {text.ljust(column.cells)}"
-        if style is last:
-            together += text
-        else:
+        if len(text) > cells:
+            text = fit(text, cells)
+        if style is not last:
             line.append(Segment(together, last))
-            last, together = style, text
+            last, together = style, ""
+        together += text.rjust(cells + 1) if column.is_right else " " + text.ljust(cells)
     line.append(Segment(together, last))
     return line

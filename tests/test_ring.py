@@ -421,3 +421,39 @@ def test_rings_that_come_and_go_leave_no_descriptor_and_no_segment() -> None:
             names.append(ring.name)
     assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
     assert not [entry for entry in os.listdir("/dev/shm") if entry.split(".")[0] in names]
+
+
+@pytest.mark.parametrize("way", ["drain", "read_many"])
+def test_threads_that_take_different_numbers_of_records_take_each_once(way: str) -> None:
+    """One of them has a batch at a time; the others are told so."""
+    records, taken, refused = 20_000, [], []
+    lock = threading.Lock()
+
+    def take(max_records: int) -> None:
+        while len(taken) < records:
+            try:
+                if way == "drain":
+                    with consumer.drain(max_records) as batch:
+                        found = [bytes(record) for record in batch]
+                        assert [len(record) for record in found] == batch.lengths.tolist()
+                        with lock:
+                            taken.extend(found)
+                else:
+                    found = consumer.read_many(max_records)
+                    with lock:
+                        taken.extend(found)
+            except BatchOpen:
+                refused.append(max_records)
+
+    with Ring.create(1 << 14) as ring, ring.producer() as producer, ring.consumer() as consumer:
+        threads = [threading.Thread(target=take, args=(number,), daemon=True) for number in (1, 7, 1500)]
+        for thread in threads:
+            thread.start()
+        sent = [b"%d" % number * (number % 9) for number in range(records)]
+        left = sent
+        while left:
+            left = left[producer.write_many(left[:100]) :]
+        for thread in threads:
+            thread.join(40)
+            assert not thread.is_alive()
+    assert sorted(taken) == sorted(sent)

@@ -82,23 +82,22 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
     def _drain(self, max_events: int = 1024, max_bytes: int | None = None) -> Batch:
         """``drain`` of another number of events than the last time, of what is larger than the ring, or refused."""
         handle = self._handle or self._claim()
-        count = self._fill(handle, max_events, max_bytes)
+        count, columns = self._fill(handle, max_events, max_bytes)
         out = self._out
         while count and out.fragment:
-            whole = self._take_fragment()
+            whole = self._take_fragment(columns)
             if whole is not None:
                 return whole
-            count = self._fill(handle, max_events, max_bytes)
+            count, columns = self._fill(handle, max_events, max_bytes)
         if not count:
             return self._no_events
         self._assembly = self._assembled_last = None  # whole records follow: the sender of an unfinished event is gone
         self._careful = False
-        batch = self._open_batch = Batch(self, self._columns, count, out.more)
+        batch = self._open_batch = Batch(self, columns, count, out.more)
         return batch
 
-    def _take_fragment(self) -> Batch | None:
-        out, columns = self._out, self._columns
-        assert columns is not None
+    def _take_fragment(self, columns: Columns) -> Batch | None:
+        out = self._out
         flags, position = out.flags, out.position
         start, length = columns.values("starts", 1)[0], columns.values("lengths", 1)[0]
         kind, offset = columns.values("kinds", 1)[0], columns.values("offsets", 1)[0]

@@ -37,27 +37,19 @@ _unpack = ffi.unpack  # called for every batch: the look-up costs
 class Columns(ColumnsCalls):
     """The index of a batch: one entry per record in five arrays, filled by one call of the core.
 
-    The memory stays from drain to drain. ``room``: the entries of each array as it is laid out now. ``exposed``: numpy
-    views of the memory were handed out, so the next batch gets memory of its own.
+    The memory stays from drain to drain. ``room``: the entries of each array. ``asked``: how many the caller wanted.
+    ``exposed``: numpy views of the memory were handed out, so the next batch gets memory of its own.
     """
 
-    __slots__ = ("_places", "_size", "memory")
+    __slots__ = ("_places", "memory")
 
     def __init__(self, room: int, asked: int = 0) -> None:
         self.memory: CData = _allocate("char[]", _RECORD_COLUMN_BYTES * room)
         self._address = address_of(self.memory)
-        self._size = room
         self.exposed = False
-        self.lay_out(room, asked)
-
-    def lay_out(self, room: int, asked: int) -> bool:
-        """Use the memory for ``room`` entries from now on, if it has them. ``asked``: how many the caller wanted."""
-        if room > self._size:
-            return False
         self.room = room
         self.asked = min(asked, 2**64 - 1)
         self._places: dict[str, CData] = {}
-        return True
 
     def place(self, column: str) -> CData:
         """Where the entries of a column lie, for the core and to be read one by one: nobody checks their number."""

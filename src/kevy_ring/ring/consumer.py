@@ -40,7 +40,8 @@ class Consumer(ConsumerCalls):
     every few milliseconds costs no spinning.
     """
 
-    _columns: Columns | None
+    _columns: Columns | None  # of the last drain
+    _spare_columns: Columns | None = None  # of the last one of another number of records
     _lender: Lender | None  # of the area, once a view of it was asked for
     _nothing: RecordBatch  # of all empty drains: they allocate nothing
 
@@ -78,11 +79,12 @@ class Consumer(ConsumerCalls):
     def _fault(self, code: int) -> Exception:
         return consumer_fault(self.name, self._handle, code)
 
-    def _fill(self, handle: CData, max_records: int, max_bytes: int | None) -> int:
-        """One call of the core: the columns of the next batch. Returns how many records."""
-        columns = self._columns
-        if columns is None or columns.asked != max_records or columns.exposed:
-            columns = self._columns_for(max_records)
+    def _fill(self, handle: CData, max_records: int, max_bytes: int | None) -> tuple[int, Columns]:
+        """One call of the core: how many records the next batch has, and its columns.
+
+        While a batch is open in any thread the core refuses, and touches neither columns nor ``_out``.
+        """
+        columns = self._columns_for(max_records)
         limit = NO_LIMIT
         if max_bytes is not None:
             if max_bytes < 1:
@@ -91,18 +93,23 @@ class Consumer(ConsumerCalls):
         count: int = lib.kr_consumer_drain(handle, columns.room, limit, columns.memory, self._out)
         if count < 0:
             raise self._fault(count)
-        return count
+        return count, columns
 
     def _columns_for(self, max_records: int) -> Columns:
+        """The last ones, those before them, or new ones: who asks for one record and for many in turn needs two.
+
+        Their layout never changes: an open batch reads them, perhaps in another thread.
+        """
         if max_records < 1:
             raise ValueError("a drain takes at least one record")
-        columns = self._columns
-        if columns is not None and self._open_batch is not None:
-            return columns  # the open batch reads them, and because of it the core refuses this drain
-        room = min(max_records, self._segment.capacity // 16)
-        if columns is None or columns.exposed or not columns.lay_out(room, max_records):
-            columns = self._columns = Columns(room, max_records)
-        return columns
+        columns, spare = self._columns, self._spare_columns
+        if columns is not None and columns.asked == max_records and not columns.exposed:
+            return columns
+        self._spare_columns = columns
+        if spare is None or spare.asked != max_records or spare.exposed:
+            spare = Columns(min(max_records, self._segment.capacity // 16), max_records)
+        self._columns = spare
+        return spare
 
     def _lend(self) -> Lender:
         lender = self._lender
@@ -113,10 +120,10 @@ class Consumer(ConsumerCalls):
     def _drain(self, max_records: int = 1024, max_bytes: int | None = None) -> RecordBatch:
         """``drain`` of another number of records than the last time, and of what is refused."""
         handle = self._handle or self._claim()
-        count = self._fill(handle, max_records, max_bytes)
+        count, columns = self._fill(handle, max_records, max_bytes)
         if not count:
             return self._nothing
-        batch = self._open_batch = RecordBatch(self, self._columns, count, self._out.more)
+        batch = self._open_batch = RecordBatch(self, columns, count, self._out.more)
         return batch
 
     def _read_many(self, max_records: int) -> list[bytes]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+_POLITE_S = 10
 DEADLINE_S = 40.0
 
 
@@ -79,6 +80,11 @@ class RunningCommand:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        if self._process.poll() is None:
+            # As a user ends it, so that no ring of it stays behind.
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                self._process.terminate()
+                self._process.communicate(timeout=_POLITE_S)
         if self._process.poll() is None:
             # A session of its own: nobody else is in this group.
             with contextlib.suppress(ProcessLookupError):

@@ -85,9 +85,9 @@ def _table(found: list[RingStats], width: int) -> Table:
 
 
 def _cells(stats: RingStats, now: float, *, is_wide: bool) -> list[Text | str]:
-    name = Text(stats.name)
+    name = Text(figures.name(stats.name))
     if is_abandoned(stats):
-        name = Text.assemble((stats.name, "red"), "\n", ("abandoned", "bold red"))
+        name = Text.assemble((figures.name(stats.name), "red"), "\n", ("abandoned", "bold red"))
     capacity, fill = figures.size(stats.capacity), figures.percent(stats.used_bytes, stats.capacity)
     producer, consumer = role_text(stats.producer), role_text(stats.consumer)
     middle: list[Text | str] = [capacity, fill, producer, consumer]

@@ -22,9 +22,10 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[ReplicaInboxSender, ReplicaInboxReceiver]]:
-    """A sender and a receiver over a ring of 64 KiB."""
-    sender, receiver = replica_inbox_pair(1 << 16)
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[ReplicaInboxSender, ReplicaInboxReceiver]]:
+    """A sender and a receiver over a ring of 64 KiB, or of what the mark ``ring_bytes`` says."""
+    mark = request.node.get_closest_marker("ring_bytes")
+    sender, receiver = replica_inbox_pair(mark.args[0] if mark else 1 << 16)
     yield sender, receiver
     with contextlib.suppress(Exception):
         receiver.close()

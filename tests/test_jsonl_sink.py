@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender, replica_inbox_pair
+from draining import drain
+from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
 from kevy_ring.errors import SinkError
 from kevy_ring.replica.entry import Entry, Stream, StreamGroup
 from kevy_ring.shard import Shard, Snapshot
@@ -27,17 +28,7 @@ from snapshot_events import kevysnap, snapshot_events, strings
 Pair = tuple[ReplicaInboxSender, ReplicaInboxReceiver]
 
 
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    sender, receiver = replica_inbox_pair(4 << 20)
-    yield sender, receiver
-    receiver.close()
-    sender.close(timeout=0)
-
-
-def drain(shard: Shard) -> None:
-    while shard.tick():
-        pass
+pytestmark = pytest.mark.ring_bytes(4 << 20)
 
 
 def lines(path: Path) -> list[Any]:

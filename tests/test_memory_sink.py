@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender, replica_inbox_pair
+from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
 from kevy_ring.replica.entry import Entry, Stream, StreamGroup
 from kevy_ring.shard import Shard, Snapshot
 from kevy_ring.shard.sinks.memory import MemorySink
@@ -29,12 +29,7 @@ __all__ = ["redis_version", "start_redis"]
 Pair = tuple[ReplicaInboxSender, ReplicaInboxReceiver]
 
 
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    sender, receiver = replica_inbox_pair(4 << 20)
-    yield sender, receiver
-    receiver.close()
-    sender.close(timeout=0)
+pytestmark = pytest.mark.ring_bytes(4 << 20)
 
 
 def apply_all(sink: MemorySink, *commands: bytes) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
 
 import pytest
 
-from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender, replica_inbox_pair
+from draining import drain
+from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
 from kevy_ring.replica.canonical import digest_frames, encode_record
 from kevy_ring.shard import Shard
 from kevy_ring.shard.sinks.null import NullSink
@@ -16,21 +16,8 @@ from snapshot_events import snapshot_events, strings
 Pair = tuple[ReplicaInboxSender, ReplicaInboxReceiver]
 
 
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    sender, receiver = replica_inbox_pair(1 << 16)
-    yield sender, receiver
-    receiver.close()
-    sender.close(timeout=0)
-
-
 def frames(first: int, count: int) -> list[Frame]:
     return [Frame(at, [b"SET", b"k" * (at % 9), bytes([at % 256]) * (at % 70)]) for at in range(first, first + count)]
-
-
-def drain(shard: Shard) -> None:
-    while shard.tick():
-        pass
 
 
 @pytest.mark.parametrize("max_events", [1, 3, 64, 1024])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender, replica_inbox_pair
+from draining import drain
+from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
 from kevy_ring.errors import SinkError
 from kevy_ring.replica.entry import Entry, Stream
 from kevy_ring.shard import BatchSink, Shard, StagingSink, sink_from_url
@@ -27,17 +28,11 @@ Pair = tuple[ReplicaInboxSender, ReplicaInboxReceiver]
 Start = Callable[..., RedisServer]
 
 
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    sender, receiver = replica_inbox_pair(4 << 20)
-    yield sender, receiver
-    receiver.close()
-    sender.close(timeout=0)
+pytestmark = pytest.mark.ring_bytes(4 << 20)
 
 
-def drain(shard: Shard) -> None:
-    while shard.tick():
-        pass
+def drain_and_close(shard: Shard) -> None:
+    drain(shard)
     shard.close()
 
 
@@ -60,7 +55,7 @@ def test_frames_are_forwarded_in_order_and_marked_when_answered(pair: Pair, star
     binary = bytes(range(256)) * 5
     sent = [Frame(at, [b"APPEND", b"k%d" % (at % 7), b"%d," % at]) for at in range(1000)]
     sender.send_many([*sent, Frame(1000, [b"SET", binary, binary]), Frame(1001, [b"SET", b"", b""])])
-    drain(shard)
+    drain_and_close(shard)
     expected = {b"k%d" % n: b"".join(b"%d," % at for at in range(n, 1000, 7)) for n in range(7)}
     assert values(server) == {**expected, binary: binary, b"": b""}
     assert sender.applied_offset == 1001
@@ -74,7 +69,7 @@ def test_a_value_larger_than_a_pipeline_is_forwarded(pair: Pair, start_redis: St
     sink = RedisSink(server.url)
     big = random.Random(1).randbytes(PIPELINE_BYTES * 5 + 1)
     sender.send_many([Frame(0, [b"SET", b"a", big]), Frame(1, [b"SET", b"b", b"1"])])
-    drain(Shard(receiver, sink))
+    drain_and_close(Shard(receiver, sink))
     assert values(server) == {b"a": big, b"b": b"1"}
     sink.close()
 
@@ -85,12 +80,12 @@ def test_select_and_transactions_act_as_they_stand(pair: Pair, start_redis: Star
     sink = RedisSink(server.url)
     shard = Shard(receiver, sink)
     sender.send_many(frames(b"SELECT 3", b"SET a 1", b"MULTI", b"INCR a", b"SELECT 4", b"SET b 1"))
-    drain(shard)
+    drain_and_close(shard)
     assert sink.in_transaction
     assert values(server, 3) == {b"a": b"1"}
     assert sender.applied_offset is None
     sender.send_many([Frame(6, [b"EXEC"]), Frame(7, [b"INCR", b"b"])])
-    drain(shard)
+    drain_and_close(shard)
     assert values(server, 3) == {b"a": b"2"}
     assert values(server, 4) == {b"b": b"2"}
     assert sender.applied_offset == 7
@@ -107,7 +102,7 @@ def test_a_refused_command_is_counted_and_the_first_is_kept(pair: Pair, start_re
             b"SET a 1", b"LPOP none", b"RPUSH a x", b"NOSUCH a", b"MULTI", b"RPUSH a x", b"SET b 1", b"EXEC", b"SET c 1"
         )
     )
-    drain(Shard(receiver, sink))
+    drain_and_close(Shard(receiver, sink))
     assert sink.refusals.count == 3
     first = sink.refusals.first
     assert first is not None
@@ -136,22 +131,17 @@ def test_a_snapshot_replaces_all_that_the_server_holds(pair: Pair, start_redis: 
     shard = Shard(receiver, sink)
     *most, end = snapshot_events(kevysnap(EVERY_TYPE), 50, 64)
     sender.send_many([*frames(b"SET old 1", b"SELECT 7", b"SET older 1", b"MULTI", b"SET never 1"), *most])
-    drain_without_closing(shard)
+    drain(shard)
     assert values(server) == {b"old": b"1"}
     assert values(server, 7) == {b"older": b"1"}
     sender.send_many([end, Frame(50, [b"APPEND", b"string", b"!"])])
-    drain(shard)
+    drain_and_close(shard)
     after = [*EVERY_TYPE[1:], Entry(b"string", "string", b"\x00\xff\r\n!")]
     assert differences(comparable({entry.key: entry for entry in after}), read_keyspace(server.client())) == []
     assert list(server.client().info("keyspace")) == ["db0"]
     assert sender.applied_offset == 50
     assert sink.refusals.count == 0
     sink.close()
-
-
-def drain_without_closing(shard: Shard) -> None:
-    while shard.tick():
-        pass
 
 
 def test_a_snapshot_is_seen_whole_or_not_at_all(pair: Pair, start_redis: Start) -> None:
@@ -173,7 +163,7 @@ def test_a_snapshot_is_seen_whole_or_not_at_all(pair: Pair, start_redis: Start) 
     looking.start()
     try:
         sender.send_many(snapshot_events(body, 5, 1000))
-        drain(shard)
+        drain_and_close(shard)
     finally:
         stop.set()
         looking.join()
@@ -188,7 +178,7 @@ def test_an_abandoned_snapshot_leaves_the_server_as_it_was(pair: Pair, start_red
     sink = RedisSink(server.url)
     shard = Shard(receiver, sink)
     sender.send_many([*frames(b"SELECT 2", b"SET a 1"), *snapshot_events(strings(b="1"), 5)[:-1]])
-    drain_without_closing(shard)
+    drain(shard)
     assert len(server.client().info("keyspace")) == 2
     sender.close()
     assert shard.run(lambda: False).snapshot_unfinished
@@ -205,15 +195,15 @@ def test_with_a_database_in_the_url_only_that_one_is_touched(pair: Pair, start_r
     sink = RedisSink(f"{server.url}/3")
     shard = Shard(receiver, sink)
     sender.send_many([*frames(b"SELECT 0", b"SET a 1"), *snapshot_events(strings(b="1"), 5), Frame(5, [b"INCR", b"b"])])
-    drain(shard)
+    drain_and_close(shard)
     assert values(server, 3) == {b"b": b"2"}
     assert [values(server, db) for db in (0, 1, 15)] == [{b"mine": b"0"}, {b"mine": b"1"}, {b"mine": b"15"}]
     sender.send_many([*snapshot_events(strings(), 6), Frame(6, [b"INCR", b"n"])])
-    drain(shard)
+    drain_and_close(shard)
     assert values(server, 3) == {b"n": b"1"}
     sender.send(Frame(7, [b"SELECT", b"1"]))
     with pytest.raises(SinkError, match="a URL without a database takes them all"):
-        drain(shard)
+        drain_and_close(shard)
     assert len(server.client().info("keyspace")) == 4
     sink.close()
 
@@ -325,7 +315,7 @@ def test_a_server_that_does_not_take_writes_stops_the_shard_and_nothing_is_marke
     server.client().execute_command("REPLICAOF", "127.0.0.1", "1")
     sender.send_many(frames(b"SET a 1", b"SET b 1"))
     with pytest.raises(SinkError) as raised:
-        drain(Shard(receiver, sink))
+        drain_and_close(Shard(receiver, sink))
     assert raised.value.reason == "refused"
     assert "READONLY" in raised.value.detail
     assert sender.applied_offset is None
@@ -337,12 +327,12 @@ def test_a_server_that_is_gone_is_a_typed_error_at_once_and_ever_after(pair: Pai
     sink = RedisSink(server.url)
     shard = Shard(receiver, sink)
     sender.send_many(frames(b"SET a 1"))
-    drain(shard)
+    drain_and_close(shard)
     server.stop()
     sender.send(Frame(1, [b"SET", b"b", b"1"]))
     for _ in range(2):
         with pytest.raises(SinkError) as raised:
-            drain(shard)
+            drain_and_close(shard)
         assert raised.value.reason == "io"
     assert sender.applied_offset == 0
     with pytest.raises(SinkError):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from draining import drain
 from kevy_ring import (
     EventTruncated,
     Frame,
@@ -32,11 +33,6 @@ Pair = tuple[ReplicaInboxSender, ReplicaInboxReceiver]
 
 def frames(first: int, count: int) -> list[Frame]:
     return [Frame(offset, [b"SET", b"k%d" % offset, b"v"]) for offset in range(first, first + count)]
-
-
-def drain(shard: Shard) -> None:
-    while shard.tick():
-        pass
 
 
 def peeked(receiver: ReplicaInboxReceiver) -> list[int]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from draining import drain
 from kevy_ring import (
     Frame,
     ReplicaInboxReceiver,
@@ -18,7 +18,6 @@ from kevy_ring import (
     SnapshotChunk,
     SnapshotEnd,
     SnapshotError,
-    replica_inbox_pair,
 )
 from kevy_ring.errors import RemoteProtocolError
 from kevy_ring.replica.entry import Entry
@@ -32,23 +31,11 @@ Pair = tuple[ReplicaInboxSender, ReplicaInboxReceiver]
 DATA = Path(__file__).parent / "data"
 
 
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    sender, receiver = replica_inbox_pair(1 << 20)
-    yield sender, receiver
-    receiver.close()
-    sender.close(timeout=0)
+pytestmark = pytest.mark.ring_bytes(1 << 20)
 
 
 def frames(first: int, count: int) -> list[Frame]:
     return [Frame(offset, [b"SET", b"k%d" % offset, b"v"]) for offset in range(first, first + count)]
-
-
-def drain(shard: Shard) -> int:
-    total = 0
-    while count := shard.tick():
-        total += count
-    return total
 
 
 def test_frames_are_applied_in_order_and_the_last_one_is_marked(pair: Pair) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender, replica_inbox_pair
+from draining import drain
+from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
 from kevy_ring.cli.difference import is_expired
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.sqlite_keys import SqliteKeys
@@ -32,17 +33,7 @@ Pair = tuple[ReplicaInboxSender, ReplicaInboxReceiver]
 FAR_MS = 4_000_000_000_123
 
 
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    sender, receiver = replica_inbox_pair(4 << 20)
-    yield sender, receiver
-    receiver.close()
-    sender.close(timeout=0)
-
-
-def drain(shard: Shard) -> None:
-    while shard.tick():
-        pass
+pytestmark = pytest.mark.ring_bytes(4 << 20)
 
 
 def rows(path: Path, query: str) -> list[Any]:

@@ -8,6 +8,7 @@ import pytest
 
 from draining import drain
 from kevy_ring import (
+    ClosedError,
     EventTruncated,
     Frame,
     ReplicaInboxReceiver,
@@ -212,6 +213,45 @@ def test_a_sink_that_has_less_than_was_marked_is_not_the_one_that_the_ring_was_f
     same = ResumableRecordingSink(4)
     drain(Shard(receiver, same))
     assert same.kept == [5]
+
+
+def test_a_sink_that_has_what_was_never_in_the_ring_is_not_the_one_that_it_was_for(pair: Pair) -> None:
+    sender, receiver = pair
+    sender.send_many(frames(0, 5))
+    drain(Shard(receiver, ResumableRecordingSink(), flush_interval_s=0.0))
+    sender.send_many(frames(5, 3))
+    with pytest.raises(SinkError, match=r"stands at offset 8, but ring .* was applied up to 4, to another sink"):
+        Shard(receiver, ResumableRecordingSink(8)).tick()
+    same = ResumableRecordingSink(7)  # which committed all, and was killed before it marked them
+    drain(Shard(receiver, same))
+    assert same.kept == []
+    assert sender.applied_offset == 7
+
+
+def test_a_sink_may_be_beyond_a_stream_that_is_sent_again(pair: Pair) -> None:
+    """It is marked where it stands, and so it is known to the next shard."""
+    sender, receiver = pair
+    sender.send_many(frames(0, 2))
+    for _ in range(2):
+        drain(Shard(receiver, ResumableRecordingSink(8), flush_interval_s=0.0))
+    assert sender.applied_offset == 8
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_sink_may_be_beyond_a_snapshot_that_waits(pair: Pair, is_whole: bool) -> None:
+    sender, receiver = pair
+    sender.send_many(frames(0, 5))
+    drain(Shard(receiver, ResumableRecordingSink(), flush_interval_s=0.0))
+    snapshot = snapshot_events(strings(key="value"), 2)
+    sender.send_many([Frame(9, [b"last"]), *(snapshot if is_whole else snapshot[:-1])])
+    assert receiver.snapshot_waits
+    assert (receiver.published.in_snapshot, receiver.published.offset == 2) == (not is_whole, is_whole)
+    sink = ResumableRecordingSink(9)
+    drain(Shard(receiver, sink, flush_interval_s=0.0))
+    assert receiver.snapshot_waits == (not is_whole)
+    receiver.close()
+    with pytest.raises(ClosedError):
+        _ = receiver.published
 
 
 def test_after_a_frame_that_was_lost_only_a_snapshot_goes_on(pair: Pair) -> None:

@@ -259,8 +259,9 @@ def test_an_event_whose_beginning_went_to_a_killed_receiver_is_told_and_not_forg
         taken = 0
         # The steps of a drain, which itself would take the end too where the sender is quick enough.
         while receiver.stats().overflow_events:
-            if receiver._fill(receiver._claim(), 1, None) and not receiver._out.flags & _LAST:
-                assert receiver._take_fragment() is None
+            count, columns = receiver._fill(receiver._claim(), 1, None)
+            if count and not receiver._out.flags & _LAST:
+                assert receiver._take_fragment(columns) is None
                 taken += 1
             time.sleep(0.001)
         assert taken

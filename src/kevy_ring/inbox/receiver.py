@@ -13,6 +13,7 @@ from kevy_ring.errors import ClosedError, CorruptRing, EventTruncated, RecvError
 from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotChunk
 from kevy_ring.inbox.batch import Batch
 from kevy_ring.inbox.codec import checked_offset
+from kevy_ring.inbox.published import Published, read_published
 from kevy_ring.ring.batch import Columns
 from kevy_ring.ring.batch_stream import BatchStream
 from kevy_ring.ring.calls import ReceiverCalls, know_events
@@ -204,6 +205,19 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         )
         for which, value in words:
             self._publish_word(which, value)
+
+    @property
+    def published(self) -> Published:
+        """The last event that lies in the ring or went through it, whoever sent it and however that process ended."""
+        if self._closed:
+            raise ClosedError(self.name)
+        return read_published(self._segment)
+
+    @property
+    def snapshot_waits(self) -> bool:
+        """Whether a snapshot, or its end, lies in the ring or in a batch and is not marked as applied."""
+        published = self.published
+        return published.in_snapshot or published.snapshots > self.stats().consumer_words[_WORD_SNAPSHOTS_APPLIED]
 
     @property
     def lost_offset(self) -> int | None:

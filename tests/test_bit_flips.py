@@ -28,7 +28,7 @@ from kevy_ring.ring.peek import peek_records
 
 FLIPS = int(os.environ.get("KEVY_RING_BIT_FLIPS", "42000"))
 CAPACITY = 4096
-HEADER_BYTES = 1800  # what is used of the header's page, and a little of what is not
+HEADER_BYTES = 3000  # what is used of the header's page, and a little of what is not
 ROUNDS = 30  # of one ring, unless it is refused before
 EVENT_MAX = 1 << 20  # more than is ever sent: nothing longer can be valid
 WAIT_S = 0.001

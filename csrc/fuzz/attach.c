@@ -116,8 +116,10 @@ static void look(kr_map *map)
 {
     kr_stats stats;
     kr_resume_point point;
+    kr_times times;
     kr_map_stats(map, &stats);
     kr_map_resume(map, &point);
+    kr_map_times(map, &times);
     kr_process_alive(stats.creator_pid, stats.creator_start);
 }
 

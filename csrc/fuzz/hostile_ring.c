@@ -85,6 +85,8 @@ void hostile_reset(struct hostile_ring *ring, uint64_t position)
     store_relaxed(&header->space_request, 0);
     store_relaxed(&header->space_wanted, 0);
     memset(header->resume, 0, sizeof header->resume);
+    memset(header->stamp, 0, sizeof header->stamp);
+    store_relaxed(&header->stamps, 0);
     store_relaxed(&header->head, position);
     store_relaxed(&header->tail, position);
     kr_overflow_free(&producer->overflow);

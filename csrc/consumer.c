@@ -81,8 +81,8 @@ kr_consumer *kr_consumer_open(kr_map *map, char *area, kr_failure *why)
     consumer->bytes_out = load_relaxed(&header->bytes_out);
     consumer->drains = load_relaxed(&header->drains);
     consumer->space_wakes = load_relaxed(&header->space_wakes);
-    uint64_t stamps = load_relaxed(&header->stamps);
-    consumer->stamps = stamps < KR_STAMPS ? 0 : stamps - KR_STAMPS;
+    consumer->stamps_made = load_acquire(&header->stamps);
+    consumer->stamps = consumer->stamps_made < KR_STAMPS ? 0 : consumer->stamps_made - KR_STAMPS;
     KR_POINT(27);
     /* What a predecessor left in the FIFO, or took out of it, is unknown: begin with a new request. */
     kr_consumer_arm(consumer);
@@ -167,6 +167,8 @@ int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t 
     uint64_t head = consumer->head, position = head, count = 0;
     /* Pairs with the store of tail in kr_producer_publish_locked(). */
     uint64_t tail = load_acquire(&consumer->header->tail);
+    /* Pairs with the store in kr_stamp_make(): who sees the number finds the stamp. Here, where its line was just read. */
+    consumer->stamps_made = load_acquire(&consumer->header->stamps);
     struct kr_columns to = kr_split_columns(columns, max_records);
     if (tail - head > consumer->capacity)
         return kr_consumer_leave(consumer, fault(consumer, head, 1));
@@ -242,7 +244,7 @@ int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t event
     consumer->bytes_out += freed;
     store_relaxed(&header->events_out, consumer->events_out);
     store_relaxed(&header->bytes_out, consumer->bytes_out);
-    if (load_relaxed(&header->stamps) != consumer->stamps)
+    if (consumer->stamps_made != consumer->stamps)
         kr_stamps_count(consumer, position - freed, position);
     KR_POINT(23);
     /* As a release it pairs with the acquire load of head in kr_producer_room(): this side has read all bytes

@@ -110,7 +110,7 @@ struct kr_consumer {
     uint64_t drained;    /* end of the open batch */
     uint64_t data_request, space_reply;
     uint64_t events_out, bytes_out, drains, space_wakes;
-    uint64_t stamps; /* counted, or given up */
+    uint64_t stamps, stamps_made; /* counted, or given up; made, as of the last drain */
     uint64_t fault_position;
     int fault_field; /* 0: none */
     int data_bell, space_bell;

@@ -26,7 +26,7 @@ void kr_stamp_make(struct kr_producer *producer, uint64_t tail)
         return;
     store_relaxed(&stamp->position, tail);
     store_relaxed(&stamp->published_ns, kr_now_ns());
-    /* Pairs with the acquire load in kr_stamps_count(): who sees the number finds the stamp. */
+    /* Pairs with the acquire load in kr_consumer_drain(): who sees the number finds the stamp. */
     store_release(&header->stamps, ++producer->stamps);
 }
 
@@ -49,7 +49,7 @@ static void count(struct kr_header *header, uint64_t ns)
 void kr_stamps_count(struct kr_consumer *consumer, uint64_t head, uint64_t end)
 {
     struct kr_header *header = consumer->header;
-    uint64_t made = load_acquire(&header->stamps), now = 0;
+    uint64_t made = consumer->stamps_made, now = 0;
     if (made - consumer->stamps > KR_STAMPS)
         consumer->stamps = made - KR_STAMPS;
     for (; consumer->stamps != made; consumer->stamps++) {

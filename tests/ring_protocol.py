@@ -281,13 +281,13 @@ def publish_stamped(core: Core, stamps: int) -> Steps:
 
 
 def release_and_count(core: Core, stamps: int) -> Steps:
-    """kr_consumer_release() and kr_stamps_count(), after a drain of all that is there."""
+    """kr_consumer_drain() of all that is there, and kr_consumer_release() with kr_stamps_count()."""
     head = counted = 0
     while head < stamps:
         end = yield load("tail", "acquire", until=partial(lt, head))
+        made = yield load("stamps", core.order("drain reads the number of stamps", "acquire"))
         if core.moved("head_before_the_stamps_are_counted"):
             yield store("head", end, "seq_cst")
-        made = yield load("stamps", core.order("counting reads the number", "acquire"))
         while counted < made:
             place = yield load(f"place {counted % SLOTS}", "relaxed")
             if place > end:

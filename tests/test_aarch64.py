@@ -31,7 +31,7 @@ WANTED: dict[str, dict[str, int]] = {
     "ring_data_bell": {"stlr": 1},  # I5
     "kr_producer_room": {"ldar": 1},  # I2
     "kr_producer_arm": {"stlr": 1, "ldar": 1},  # I4
-    "kr_consumer_drain": {"ldar": 1},  # I1
+    "kr_consumer_drain": {"ldar": 2},  # I1 I14
     "kr_consumer_release": {"stlr": 2, "ldar": 2},  # I2 I4: head and reply; the request, and tail when tended
     "kr_consumer_arm": {"stlr": 1},  # I3
     "look": {"ldar": 2},  # I3 I7: the claim, then tail
@@ -44,7 +44,6 @@ WANTED: dict[str, dict[str, int]] = {
     "kr_resume_write": {"stlr": 1},  # I11
     "kr_resume_find": {"ldar": 1},  # I11
     "kr_stamp_make": {"stlr": 1, "ldar": 1},  # I14: the number; head
-    "kr_stamps_count": {"ldar": 1},  # I14
 }
 EXCHANGES = {"-march=armv8-a": {"ldaxr": 1, "stlxr": 1}, "-march=armv8.1-a": {"casal": 1}}  # I8, in hold()
 

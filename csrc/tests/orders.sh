@@ -116,7 +116,7 @@ mutant epoch_read_relaxed peer.c 's/load_acquire(&peer->claim->epoch)/load_relax
 mutant magic_stored_relaxed segment.c 's/store_release(&header->magic/store_relaxed(\&header->magic/'
 mutant magic_read_relaxed segment.c 's/load_acquire(&header->magic)/load_relaxed(\&header->magic)/'
 mutant stamps_stored_relaxed stamps.c 's/store_release(&header->stamps/store_relaxed(\&header->stamps/'
-mutant stamps_read_relaxed stamps.c '/kr_stamps_count/,/^}/ s/load_acquire(&header->stamps)/load_relaxed(\&header->stamps)/'
+mutant stamps_read_relaxed consumer.c 's/load_acquire(&consumer->header->stamps)/load_relaxed(\&consumer->header->stamps)/'
 
 # A step moved.
 mutant tail_before_the_bytes producer.c \
@@ -149,7 +149,7 @@ mutant tail_before_the_resume_point producer.c '/^    kr_resume_write(/{h;d};/^ 
 mutant one_slot_for_the_resume_point resume.c 's/^    resume->turn ^= 1;$/    ;/'
 mutant the_successor_writes_the_slot_it_found resume.c 's/resume->turn = turn ^ 1;/resume->turn = turn;/'
 mutant head_before_the_stamps_are_counted consumer.c \
-    '/^    if (load_relaxed(&header->stamps)/{N;s/^/    store_seq_cst(\&header->head, position);\n/}'
+    '/^    if (consumer->stamps_made != consumer->stamps)/{N;s/^/    store_seq_cst(\&header->head, position);\n/}'
 mutant tail_before_the_stamp producer.c \
     '/^    if (producer->events_in >= producer->stamp_due)$/{N;s/^/    store_seq_cst(\&header->tail, producer->tail);\n/}'
 mutant a_successor_does_not_ring producer.c '/kr_producer_open/,/^}/ s/^    ring_data_bell(producer, .*$/    ;/'

@@ -130,6 +130,7 @@ kr_map *kr_map_attach(const char *name, kr_failure *why);
 kr_map *kr_map_duplicate(kr_map *map, kr_failure *why);
 void kr_map_close(kr_map *map);
 uint64_t kr_map_capacity(kr_map *map);
+int64_t kr_map_file_bytes(kr_map *map); /* -1: the name was removed */
 void kr_map_stats(kr_map *map, kr_stats *out);
 void kr_map_times(kr_map *map, kr_times *out);
 extern const uint64_t kr_time_bounds_ns[25];

@@ -227,6 +227,13 @@ kr_map *kr_map_duplicate(kr_map *map, kr_failure *why)
 
 uint64_t kr_map_capacity(kr_map *map) { return map->capacity; }
 
+/* Of a file that somebody has cut, the pages behind its end must not be touched. */
+int64_t kr_map_file_bytes(kr_map *map)
+{
+    struct stat info;
+    return fstat(map->segment, &info) || !info.st_nlink ? -1 : (int64_t)info.st_size;
+}
+
 /* The size lies in a private page before the data, so that freeing needs nothing but the address. */
 char *kr_area_map(kr_map *map, kr_failure *why)
 {

@@ -104,6 +104,19 @@ def test_a_quiet_ring_is_drawn_once_a_second(rings: list[TopRing]) -> None:
     assert list_lines([ring], TopState(), 90, 10, 6.0)[2] is not first
 
 
+def test_of_many_rings_a_busy_one_is_drawn_some_times_a_second(rings: list[TopRing]) -> None:
+    ring = rings[0]
+    for count, drawn in ((24, True), (25, False)):
+        many = [ring, *(TopRing(f"other-{number:02}") for number in range(count - 1))]
+        ring.drawn_at = float("-inf")
+        first = list_lines(many, TopState(), 80, 60, 5.0)[2]
+        assert (list_lines(many, TopState(), 80, 60, 5.25)[2] is not first) == drawn
+        assert list_lines(many, TopState(), 80, 60, 5.5)[2] is not first
+    ring.gone_at = 5.5
+    shown = list_lines(many, TopState(), 80, 60, 5.51)[2]
+    assert "gone" in "".join(segment.text for segment in shown)
+
+
 def test_bars_and_sparks_are_as_long_as_they_should_be() -> None:
     assert [bar(share, 4) for share in (0, 1e-9, 0.5, 0.99, 1)] == ["····", "▏···", "██··", "████", "████"]
     assert (spark([], 5), spark([0, 0], 5), spark([1, 2, 4], 2)) == ("", "▁▁", "▄█")

@@ -59,6 +59,21 @@ static void a_new_ring_is_as_large_as_asked_for(void)
     }
 }
 
+static void a_file_that_is_cut_or_removed_is_told(void)
+{
+    struct scratch_ring ring;
+    uint64_t page = kr_page_bytes();
+    char path[64];
+    scratch_create(&ring, page);
+    CHECK_EQ(kr_map_file_bytes(ring.map), 2 * page);
+    CHECK_EQ(ftruncate(ring.map->segment, 100), 0);
+    CHECK_EQ(kr_map_file_bytes(ring.map), 100);
+    path_of(path, ring.name, "");
+    CHECK_EQ(unlink(path), 0);
+    CHECK_EQ(kr_map_file_bytes(ring.map), -1);
+    scratch_close(&ring);
+}
+
 static void the_area_shows_the_same_bytes_twice(void)
 {
     struct scratch_ring ring, other;
@@ -332,6 +347,7 @@ static void doorbells_are_removed_by_name(void)
 
 static const struct check_case cases[] = {
     CASE(a_new_ring_is_as_large_as_asked_for),
+    CASE(a_file_that_is_cut_or_removed_is_told),
     CASE(the_area_shows_the_same_bytes_twice),
     CASE(a_bad_capacity_is_refused),
     CASE(a_bad_name_is_refused),

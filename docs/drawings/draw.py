@@ -83,7 +83,12 @@ def segment() -> Drawing:
     d.mark(456, 218, "tail")
     d.words(486, 256, "in one piece here", kind="soft")
     d.words(4, 296, "in the header page", kind="head")
-    d.words(4, 320, "head and tail, two claims (who holds which role),", "the resume point, time stamps, counters, words for you")
+    d.words(
+        4,
+        320,
+        "head and tail, two claims (who holds which role),",
+        "the resume point, time stamps, counters, words for you",
+    )
     d.words(4, 376, "beside the file", kind="head")
     d.words(4, 400, "two doorbells, for data and for space: FIFOs that select can watch")
     return d

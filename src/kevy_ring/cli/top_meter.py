@@ -39,7 +39,7 @@ class TopRing:
     """One ring as it is shown. ``stats`` is the last that was read; ``gone_at``: when it was missed, None: it is there.
 
     ``history``: events in per second, one number for each look, the newest last. ``is_quiet``: no counter has moved for
-    so long that nothing but ages changes on the screen; ``drawn`` and ``row`` are then the screen's, to be shown again.
+    so long that nothing but ages changes on the screen; ``drawn``, ``drawn_at`` and ``row`` are the screen's, to be shown again.
     """
 
     name: str
@@ -51,6 +51,7 @@ class TopRing:
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=SPARK_LOOKS))
     still_looks: int = 0
     drawn: object = None
+    drawn_at: float = float("-inf")
     row: list[Segment] = field(default_factory=list)
     is_quiet: bool = False
     past: deque[tuple[float, tuple[int, int, int, int, int]]] = field(default_factory=deque)

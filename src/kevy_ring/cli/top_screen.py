@@ -16,6 +16,9 @@ from kevy_ring.ring.leftovers import is_abandoned
 
 _KEYS = "q quit · r rate · f fill · o overflow · n name · ↑ ↓ enter or number open"
 _KEYS_SHORT = "q r f o n ↑↓ enter"
+#: Of more rings than these a row is drawn no more often than this: drawing is what most of the time goes into.
+_ROWS_AT_ONCE = 24
+_LARGE_REDRAW_S = 0.4
 _MARKED = Style.parse("reverse")
 
 Line = list[Segment]
@@ -23,17 +26,18 @@ Line = list[Segment]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a screen of ``width`` cells has room for."""
+    """What a screen of ``width`` cells has room for. ``rows``: of rings, that are shown."""
 
     width: int
+    rows: int
     name_cells: int
     columns: tuple[Column, ...]
     cells: int  # of all columns, with a blank before each
 
 
-def layout_for(rings: Sequence[TopRing], width: int) -> Layout:
+def layout_for(rings: Sequence[TopRing], width: int, rows: int) -> Layout:
     name_cells, columns = choose_columns(width, max((len(ring.name) for ring in rings), default=0))
-    return Layout(width, name_cells, columns, sum(column.cells + 1 for column in columns))
+    return Layout(width, rows, name_cells, columns, sum(column.cells + 1 for column in columns))
 
 
 def list_lines(rings: Sequence[TopRing], state: TopState, width: int, height: int, now: float) -> list[Line]:
@@ -45,7 +49,7 @@ def list_lines(rings: Sequence[TopRing], state: TopState, width: int, height: in
     room = max(1, height - (3 if with_ends else 1))
     state.page = room
     first = _first_shown([ring.name for ring in rings], state.marked, room)
-    layout = layout_for(rings, width)
+    layout = layout_for(rings, width, min(room, len(rings)))
     lines = [_summary(rings, state, width)] if with_ends else []
     if rings and height > 1:
         lines.append(_titles(layout))
@@ -62,7 +66,7 @@ def list_lines(rings: Sequence[TopRing], state: TopState, width: int, height: in
 
 def table_lines(rings: Sequence[TopRing], width: int, now: float) -> list[Line]:
     """All rings, without what only a terminal needs."""
-    layout = layout_for(rings, width)
+    layout = layout_for(rings, width, len(rings))
     return [_titles(layout), *(_row(number, ring, layout, now) for number, ring in enumerate(rings, 1))]
 
 
@@ -90,9 +94,8 @@ def _titles(layout: Layout) -> Line:
 
 
 def _row(number: int, ring: TopRing, layout: Layout, now: float, *, is_marked: bool = False) -> Line:
-    # A ring in which nothing moves is drawn once a second, for its ages.
-    drawn = (number, layout.columns, layout.width, is_marked, int(now)) if ring.is_quiet else None
-    if drawn is not None and drawn == ring.drawn:
+    drawn = (number, layout.columns, layout.width, is_marked, ring.gone_at, ring.fault)
+    if drawn == ring.drawn and _is_fresh(ring, layout, now):
         return ring.row
     words, look = _instead(ring, now)
     line = [Segment(f"{number:>3} "[:4], DIM), Segment(fit(figures.name(ring.name), layout.name_cells), look)]
@@ -107,8 +110,15 @@ def _row(number: int, ring: TopRing, layout: Layout, now: float, *, is_marked: b
         line = [Segment(fit("".join(segment.text for segment in line), layout.width), look)]
     if is_marked:
         line = [Segment(text, (style or PLAIN) + _MARKED) for text, style, _ in line]
-    ring.drawn, ring.row = drawn, line
+    ring.drawn, ring.drawn_at, ring.row = drawn, now, line
     return line
+
+
+def _is_fresh(ring: TopRing, layout: Layout, now: float) -> bool:
+    """Whether what is on the screen will do for now."""
+    if ring.is_quiet:
+        return int(now) == int(ring.drawn_at)  # nothing moves but its ages
+    return layout.rows > _ROWS_AT_ONCE and now - ring.drawn_at < _LARGE_REDRAW_S
 
 
 def _instead(ring: TopRing, now: float) -> tuple[str, Style]:

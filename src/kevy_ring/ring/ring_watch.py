@@ -133,18 +133,14 @@ class RingWatch:
 
     def _look(self, name: str, now: float) -> RingLook | None:
         mapped = self._mapped[name]
-        try:
-            info = os.stat(f"{_DIRECTORY}/{name}")
-        except OSError:
-            del self._mapped[name]
-            return None
-        if info.st_ino != mapped.inode:
+        file_bytes = lib.kr_map_file_bytes(mapped.segment.map)
+        if file_bytes < 0:  # removed; perhaps made anew
             del self._mapped[name]
             self._map(name)
             return self._look(name, now) if name in self._mapped else None
-        if info.st_size != mapped.file_bytes:
+        if file_bytes != mapped.file_bytes:
             # A page that the file has no longer must not be touched.
-            return RingLook(name, None, f"its file has {info.st_size} bytes, not {mapped.file_bytes}")
+            return RingLook(name, None, f"its file has {file_bytes} bytes, not {mapped.file_bytes}")
         if now - mapped.creator_asked_at >= CREATOR_EVERY_S:
             mapped.creator_alive, mapped.creator_asked_at = creator_is_alive(mapped.segment), now
         stats = read_stats(mapped.segment, creator_alive=mapped.creator_alive)

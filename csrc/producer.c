@@ -121,13 +121,13 @@ kr_producer *kr_producer_open(kr_map *map, char *area, kr_failure *why)
         return NULL;
     }
     kr_resume_find(&producer->resume, header, producer->tail);
+    kr_stamps_find(producer);
     producer->space_request = load_relaxed(&header->space_request);
     producer->events_in = load_relaxed(&header->events_in);
     producer->bytes_in = load_relaxed(&header->bytes_in);
     producer->publishes = load_relaxed(&header->publishes);
     producer->full_hits = load_relaxed(&header->full_hits);
     producer->data_wakes = load_relaxed(&header->data_wakes);
-    producer->stamps = load_relaxed(&header->stamps);
     KR_POINT(11);
     /* A parked consumer learns of its new peer, and a predecessor that died between byte and reply is mended. */
     ring_data_bell(producer, load_seq_cst(&header->data_request));

@@ -274,6 +274,7 @@ static inline void kr_resume_note(struct kr_resume *resume, const char *at)
 }
 
 /* stamps.c */
+void kr_stamps_find(struct kr_producer *producer);
 void kr_stamp_make(struct kr_producer *producer, uint64_t tail);
 void kr_stamps_count(struct kr_consumer *consumer, uint64_t head, uint64_t end);
 

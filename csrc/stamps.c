@@ -15,6 +15,19 @@ static_assert(KR_TIME_BOUNDS + 1 == sizeof((kr_times *)0)->counts / sizeof(uint6
 
 static int lies_between(uint64_t position, uint64_t head, uint64_t end) { return position - head - 1 < end - head; }
 
+/* A producer that died may have noted a record that it did not publish, whole or in part: that place will be another's.
+ * So a stamp of nothing that waits becomes one of nothing that will. */
+void kr_stamps_find(struct kr_producer *producer)
+{
+    struct kr_header *header = producer->header;
+    producer->stamps = load_relaxed(&header->stamps);
+    for (unsigned i = 0; i < KR_STAMPS; i++) {
+        struct kr_stamp *stamp = &header->stamp[i];
+        if (!lies_between(load_relaxed(&stamp->position), producer->head_cache, producer->tail))
+            store_relaxed(&stamp->position, producer->head_cache);
+    }
+}
+
 /* Under the producer's lock, before the tail is stored: the record that ends at `tail` gets a stamp. */
 void kr_stamp_make(struct kr_producer *producer, uint64_t tail)
 {
@@ -22,7 +35,7 @@ void kr_stamp_make(struct kr_producer *producer, uint64_t tail)
     struct kr_stamp *stamp = &header->stamp[producer->stamps % KR_STAMPS];
     producer->stamp_due = producer->events_in + KR_STAMP_EVERY;
     /* Pairs with the store of head in kr_consumer_release(): what the consumer has passed it has counted. */
-    if (producer->stamps >= KR_STAMPS && lies_between(load_relaxed(&stamp->position), load_acquire(&header->head), tail))
+    if (lies_between(load_relaxed(&stamp->position), load_acquire(&header->head), tail))
         return;
     store_relaxed(&stamp->position, tail);
     store_relaxed(&stamp->published_ns, kr_now_ns());

@@ -303,7 +303,7 @@ def release_and_count(core: Core, stamps: int) -> Steps:
 def look_from_outside(core: Core) -> Steps:
     """kr_map_times(), at one slot."""
     head = yield load("head", "acquire")
-    tail = yield load("tail", "acquire")
+    tail = yield load("tail", core.order("a look at the times reads tail", "acquire"))
     place = yield load("place 0", "relaxed")
     moment = yield load("moment 0", "relaxed")
     if head < place <= tail:

@@ -44,6 +44,7 @@ WANTED: dict[str, dict[str, int]] = {
     "kr_resume_write": {"stlr": 1},  # I11
     "kr_resume_find": {"ldar": 1},  # I11
     "kr_stamp_make": {"stlr": 1, "ldar": 1},  # I14: the number; head
+    "kr_map_times": {"ldar": 3},  # I15: head, tail, the number
 }
 EXCHANGES = {"-march=armv8-a": {"ldaxr": 1, "stlxr": 1}, "-march=armv8.1-a": {"casal": 1}}  # I8, in hold()
 

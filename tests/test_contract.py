@@ -465,6 +465,42 @@ class TestThreads:
         sender.close()
         assert receiver.sender_gone
 
+    def test_a_receiver_can_be_used_from_any_thread_a_batch_at_a_time(self, pair: Pair) -> None:
+        sender, receiver = pair
+        count, large = 6000, 2999  # one is larger than the ring
+        seen: list[int] = []
+        failures: list[BaseException] = []
+
+        def drain(max_events: int) -> None:
+            while len(seen) < count and not failures:
+                try:
+                    with receiver.drain(max_events) as batch:
+                        if not len(batch):
+                            continue
+                        assert receiver._open_batch is batch
+                        offsets, lengths = batch.offsets, batch.lengths
+                        kept = offsets.tolist(), lengths.tolist()
+                        for event in batch:
+                            assert len(event.argv[0]) == (100_000 if event.offset == large else event.offset % 50)
+                        seen.extend(kept[0])
+                    assert (offsets.tolist(), lengths.tolist()) == kept, "columns that are kept change"
+                except BatchOpen:
+                    pass
+                except BaseException as failure:
+                    failures.append(failure)
+                    raise
+
+        threads = [threading.Thread(target=drain, args=(number,), daemon=True) for number in (1, 7, 1500)]
+        for thread in threads:
+            thread.start()
+        for offset in range(count):
+            sender.send(Frame(offset, [b"x" * (100_000 if offset == large else offset % 50)]))
+        for thread in threads:
+            thread.join(40)
+            assert not thread.is_alive()
+        assert not failures
+        assert sorted(seen) == list(range(count))
+
     def test_a_closed_clone_is_closed_for_itself_only(self, pair: Pair) -> None:
         sender, _receiver = pair
         clone = sender.clone()

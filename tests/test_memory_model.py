@@ -253,6 +253,7 @@ MUTANTS: dict[str, tuple[str, Core]] = {
     "magic_read_relaxed": ("I10", Core(("the magic is read", RLX))),
     "stamps_stored_relaxed": ("I14", Core(("the number of stamps is stored", RLX))),
     "stamps_read_relaxed": ("I14", Core(("drain reads the number of stamps", RLX))),
+    "times_read_tail_relaxed": ("I15", Core(("a look at the times reads tail", RLX))),
     # A step moved.
     "tail_before_the_bytes": ("I1", Core(move="tail_before_the_bytes")),
     "head_before_the_reading": ("I1", Core(move="head_before_the_reading")),

@@ -207,7 +207,7 @@ def test_a_sink_that_has_less_than_was_marked_is_not_the_one_that_the_ring_was_f
     for stored in (None, 3):
         other = Shard(receiver, ResumableRecordingSink(stored))
         for _ in range(2):
-            with pytest.raises(SinkError, match="applied up to 4, to another sink") as raised:
+            with pytest.raises(SinkError, match="applied up to 4 of 5, to another sink") as raised:
                 other.tick()
             assert raised.value.reason == "refused"
     same = ResumableRecordingSink(4)
@@ -220,7 +220,7 @@ def test_a_sink_that_has_what_was_never_in_the_ring_is_not_the_one_that_it_was_f
     sender.send_many(frames(0, 5))
     drain(Shard(receiver, ResumableRecordingSink(), flush_interval_s=0.0))
     sender.send_many(frames(5, 3))
-    with pytest.raises(SinkError, match=r"stands at offset 8, but ring .* was applied up to 4, to another sink"):
+    with pytest.raises(SinkError, match=r"stands at offset 8, but ring .* was applied up to 4 of 7, to another sink"):
         Shard(receiver, ResumableRecordingSink(8)).tick()
     same = ResumableRecordingSink(7)  # which committed all, and was killed before it marked them
     drain(Shard(receiver, same))
@@ -244,11 +244,11 @@ def test_a_sink_may_be_beyond_a_snapshot_that_waits(pair: Pair, is_whole: bool) 
     drain(Shard(receiver, ResumableRecordingSink(), flush_interval_s=0.0))
     snapshot = snapshot_events(strings(key="value"), 2)
     sender.send_many([Frame(9, [b"last"]), *(snapshot if is_whole else snapshot[:-1])])
-    assert receiver.snapshot_waits
+    assert receiver.has_unmarked_snapshot(receiver.published)
     assert (receiver.published.in_snapshot, receiver.published.offset == 2) == (not is_whole, is_whole)
     sink = ResumableRecordingSink(9)
     drain(Shard(receiver, sink, flush_interval_s=0.0))
-    assert receiver.snapshot_waits == (not is_whole)
+    assert receiver.has_unmarked_snapshot(receiver.published) == (not is_whole)
     receiver.close()
     with pytest.raises(ClosedError):
         _ = receiver.published

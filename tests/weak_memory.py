@@ -13,7 +13,7 @@ Plain cells are for bytes. Two accesses of one that no view orders, one of them 
 Weaker than x86-TSO: loads overtake loads, and stores overtake stores. What it leaves out of C11: load buffering (a load
 never sees a store that comes later in its own thread or depends on it), and orders of sequentially consistent accesses
 that contradict happens-before, which C++20 allows for the sake of Power. No store of the ring depends on a load weaker
-than acquire, and neither x86-64 nor aarch64 has the second.
+than acquire (but a stamp's slot, looked at behind one), and neither x86-64 nor aarch64 has the second.
 """
 
 from __future__ import annotations

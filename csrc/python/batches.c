@@ -222,18 +222,21 @@ static int give_all_back(PyObject *self)
     int ended = lent ? recall(batch, calls, decoded) : 1;
     if (ended <= 0)
         return ended;
+    /* First: once the core has the space back another thread may have the next batch. */
+    if (PyObject_SetAttr((PyObject *)calls, name_open_batch, Py_None) < 0)
+        return -1;
     int code = kr_consumer_release(calls->consumer, calls->out.position + calls->out.span, (uint64_t)(batch->count - batch->released), 1);
     if (code < 0) {
-        PyObject *nothing = PyObject_CallMethod((PyObject *)calls, "_refused", "i", code);
+        PyObject *nothing = PyObject_SetAttr((PyObject *)calls, name_open_batch, self) < 0
+                                ? NULL
+                                : PyObject_CallMethod((PyObject *)calls, "_refused", "i", code);
         Py_XDECREF(nothing);
         return -1;
     }
     batch->released = batch->count;
     batch->held = 0;
     Py_CLEAR(batch->lender);
-    if (decoded && tell(batch->views, "end") < 0)
-        return -1;
-    return PyObject_SetAttr((PyObject *)calls, name_open_batch, Py_None) < 0 ? -1 : 1;
+    return decoded && tell(batch->views, "end") < 0 ? -1 : 1;
 }
 
 static PyObject *batch_release(PyObject *self, PyObject *arguments, PyObject *names)

@@ -116,6 +116,7 @@ mutant epoch_read_relaxed peer.c 's/load_acquire(&peer->claim->epoch)/load_relax
 mutant magic_stored_relaxed segment.c 's/store_release(&header->magic/store_relaxed(\&header->magic/'
 mutant magic_read_relaxed segment.c 's/load_acquire(&header->magic)/load_relaxed(\&header->magic)/'
 mutant stamps_stored_relaxed stamps.c 's/store_release(&header->stamps/store_relaxed(\&header->stamps/'
+mutant times_read_tail_relaxed stamps.c '/kr_map_times/,/^}/ s/load_acquire(&header->tail)/load_relaxed(\&header->tail)/'
 mutant stamps_read_relaxed consumer.c 's/load_acquire(&consumer->header->stamps)/load_relaxed(\&consumer->header->stamps)/'
 
 # A step moved.

@@ -101,6 +101,45 @@ static void successors_go_on(void)
     scratch_close(&ring);
 }
 
+/* What a producer leaves that dies in a publish: of its stamp all, or the place alone. */
+static void a_stamp_of_what_was_not_published_is_forgotten(void)
+{
+    for (int is_whole = 0; is_whole <= 1; is_whole++) {
+        struct scratch_ring ring;
+        kr_times times;
+        scratch_open(&ring, 1u << 20);
+        struct kr_header *header = ring.map->header;
+        uint64_t waiting = 0;
+        for (uint64_t i = 0; i < KR_STAMPS * KR_STAMP_EVERY; i++) {
+            CHECK_EQ(scratch_write(&ring, 1), 1);
+            if (i % 2000 < 1990)
+                CHECK_EQ(scratch_take(&ring), 1);
+        }
+        while (scratch_drain(&ring, 1, UINT64_MAX) && ++waiting)
+            CHECK_EQ(scratch_release_all(&ring), 0);
+        CHECK(waiting > 100);
+        CHECK_EQ(counted(&ring, 0), KR_STAMPS);
+        kr_producer_free(ring.producer);
+        uint64_t made = load_relaxed(&header->stamps);
+        struct kr_stamp *stamp = &header->stamp[made % KR_STAMPS];
+        store_relaxed(&stamp->position, load_relaxed(&header->tail) + 24);
+        if (is_whole) {
+            store_relaxed(&stamp->published_ns, kr_now_ns() - 60000000000);
+            store_relaxed(&header->stamps, made + 1);
+        }
+        uint64_t before = kr_now_ns();
+        scratch_take_producer(&ring);
+        CHECK_EQ(oldest(&ring), 0);
+        CHECK_EQ(scratch_write(&ring, 1), 1); /* ends at the place that was noted */
+        CHECK(oldest(&ring) >= before);
+        take_all(&ring);
+        kr_map_times(ring.map, &times);
+        CHECK_EQ(counted(&ring, 0), KR_STAMPS + 1);
+        CHECK(times.total_ns < 60000000000);
+        scratch_close(&ring);
+    }
+}
+
 static void stamps_of_a_liar_are_claims(void)
 {
     static const uint64_t lies[] = {0, 1, 65, 1ull << 63, UINT64_MAX};
@@ -120,6 +159,8 @@ static void stamps_of_a_liar_are_claims(void)
                 for (int i = 0; i < 100; i++)
                     CHECK_EQ(scratch_take(&ring), 1);
                 CHECK(counted(&ring, 0) <= KR_STAMPS);
+                kr_producer_free(ring.producer);
+                scratch_take_producer(&ring); /* whose first record is due */
                 CHECK_EQ(scratch_write(&ring, 1), 1);
                 CHECK_EQ(scratch_take(&ring), 1);
                 scratch_close(&ring);
@@ -132,6 +173,7 @@ static const struct check_case cases[] = {
     CASE(it_counts_from_the_publish_to_the_release),
     CASE(a_ring_of_more_stamps_than_slots_leaves_some_out),
     CASE(successors_go_on),
+    CASE(a_stamp_of_what_was_not_published_is_forgotten),
     CASE(stamps_of_a_liar_are_claims),
 };
 CHECK_MAIN(cases)

@@ -166,7 +166,7 @@ COLUMNS = (
 @lru_cache(maxsize=16)
 def choose_columns(width: int, longest_name: int) -> tuple[int, tuple[Column, ...]]:
     """The cells of the name and the columns beside it that ``width`` has room for, in their order."""
-    left = width - 3 - _NAME_MIN  # the number of the ring and a blank stand before the name
+    left = width - 4 - _NAME_MIN  # the number of the ring and a blank stand before the name
     chosen = []
     for column in sorted(COLUMNS, key=lambda column: column.rank):
         if column.cells + 1 > left:

@@ -94,7 +94,7 @@ def _titles(layout: Layout) -> Line:
 
 
 def _row(number: int, ring: TopRing, layout: Layout, now: float, *, is_marked: bool = False) -> Line:
-    drawn = (number, layout.columns, layout.width, is_marked, ring.gone_at, ring.fault)
+    drawn = (number, layout.columns, layout.width, layout.name_cells, is_marked, ring.gone_at, ring.fault)
     if drawn == ring.drawn and _is_fresh(ring, layout, now):
         return ring.row
     words, look = _instead(ring, now)

@@ -195,6 +195,10 @@ class Batch(RecordBatch):
 
     def _give_back(self, upto: int, done: bool) -> None:
         ended = self._ends(self._released, upto)
-        RecordBatch._give_back(self, upto, done)
-        if ended:
-            self._consumer._snapshots_released += ended  # type: ignore[attr-defined]
+        receiver: Any = self._consumer
+        receiver._snapshots_released += ended  # while nobody else can have a batch
+        try:
+            RecordBatch._give_back(self, upto, done)
+        except BaseException:
+            receiver._snapshots_released -= ended
+            raise

@@ -213,10 +213,8 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
             raise ClosedError(self.name)
         return read_published(self._segment)
 
-    @property
-    def snapshot_waits(self) -> bool:
-        """Whether a snapshot, or its end, lies in the ring or in a batch and is not marked as applied."""
-        published = self.published
+    def has_unmarked_snapshot(self, published: Published) -> bool:
+        """Whether by ``published`` a snapshot, or a part of one, was sent that is not marked as applied."""
         return published.in_snapshot or published.snapshots > self.stats().consumer_words[_WORD_SNAPSHOTS_APPLIED]
 
     @property

@@ -239,13 +239,15 @@ class RecordBatch(BatchCalls):
 
     def _give_back(self, upto: int, done: bool) -> None:
         """Give back what lies before record ``upto``. ``done``: the batch is over, whatever lies behind."""
-        consumer = self._consumer
-        code = lib.kr_consumer_release(consumer._handle, self._end_of(upto), upto - self._released, done)
+        consumer, end = self._consumer, self._end_of(upto)
+        if done:  # first: once the core has the space back another thread may have the next batch
+            consumer._open_batch = None
+        code = lib.kr_consumer_release(consumer._handle, end, upto - self._released, done)
         if code < 0:
+            consumer._open_batch = self
             raise consumer._fault(code)
         self._released = upto
         if done:
-            consumer._open_batch = None
             self._end()
 
     def _left_inside(self, tb: TracebackType | None) -> bool:

@@ -84,32 +84,34 @@ class Consumer(ConsumerCalls):
 
         While a batch is open in any thread the core refuses, and touches neither columns nor ``_out``.
         """
-        columns = self._columns_for(max_records)
         limit = NO_LIMIT
         if max_bytes is not None:
             if max_bytes < 1:
                 raise ValueError("a drain takes at least one byte")
             limit = min(max_bytes, NO_LIMIT)
+        columns = self._take_columns(max_records)
         count: int = lib.kr_consumer_drain(handle, columns.room, limit, columns.memory, self._out)
+        self._columns = columns
         if count < 0:
             raise self._fault(count)
         return count, columns
 
-    def _columns_for(self, max_records: int) -> Columns:
+    def _take_columns(self, max_records: int) -> Columns:
         """The last ones, those before them, or new ones: who asks for one record and for many in turn needs two.
 
-        Their layout never changes: an open batch reads them, perhaps in another thread.
+        They are nobody else's while the core fills them; a batch that is open reads its own, and may hand out views of
+        them while this thread is on its way into the core.
         """
         if max_records < 1:
             raise ValueError("a drain takes at least one record")
-        columns, spare = self._columns, self._spare_columns
-        if columns is not None and columns.asked == max_records and not columns.exposed:
-            return columns
-        self._spare_columns = columns
-        if spare is None or spare.asked != max_records or spare.exposed:
-            spare = Columns(min(max_records, self._segment.capacity // 16), max_records)
-        self._columns = spare
-        return spare
+        if self._open_batch is None:
+            columns, self._columns = self._columns, None
+            if columns is not None and columns.asked == max_records and not columns.exposed:
+                return columns
+            spare, self._spare_columns = self._spare_columns, columns
+            if spare is not None and spare.asked == max_records and not spare.exposed:
+                return spare
+        return Columns(min(max_records, self._segment.capacity // 16), max_records)
 
     def _lend(self) -> Lender:
         lender = self._lender

@@ -103,7 +103,8 @@ class Shard:
 
         Raises EventTruncated for a frame whose beginning went to a shard that was killed, and for every later one until
         a snapshot comes, by whatever shard; and SinkError for a resumable sink that has not what this ring's earlier
-        shards have marked as applied, or has what was never in it.
+        shards have marked as applied, or has what was never in it. (Where nothing is marked yet, a sink may have more:
+        a stream is sent again.)
         """
         with self._drained() as batch:
             count = len(batch)
@@ -212,17 +213,18 @@ class Shard:
             stored = self._resumable.stored_offset
             # Marked is what a sink had flushed: what lies between the two is nowhere. And beyond what was ever
             # published a sink of this ring cannot be: it would skip what it never had.
-            if stored is None or stored < marked or self._is_beyond(stored, marked):
+            end = self._published_end()
+            if stored is None or stored < marked or (end is not None and stored > max(end, marked)):
                 stands = "is empty" if stored is None else f"stands at offset {stored}"
-                detail = f"it {stands}, but ring {self._receiver.name} was applied up to {marked}, to another sink"
+                was = f"was applied up to {marked}" + ("" if end is None else f" of {end}")
+                detail = f"it {stands}, but ring {self._receiver.name} {was}, to another sink"
                 raise SinkError(type(self._resumable).__name__, reason="refused", detail=detail)
         self._looked_for_losses = True
 
-    def _is_beyond(self, stored: int, marked: int) -> bool:
-        if self._receiver.snapshot_waits:  # with which offsets may go back
-            return False
-        published = self._receiver.published.offset
-        return published is not None and stored > max(published, marked)
+    def _published_end(self) -> int | None:
+        """The last offset in the ring; None where there is none, or a snapshot waits: it may go back with that."""
+        published = self._receiver.published
+        return None if self._receiver.has_unmarked_snapshot(published) else published.offset
 
     def _apply(self, batch: Batch) -> None:
         self._replicating_thread = get_ident()

@@ -1,0 +1,49 @@
+"""One consumer in the hands of several threads."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from kevy_ring import BatchOpen, Ring
+
+
+@pytest.mark.parametrize("way", ["drain", "read_many"])
+def test_threads_that_take_different_numbers_of_records_take_each_once(way: str) -> None:
+    """One of them has a batch at a time; the others are told so."""
+    records, taken, failures = 20_000, [], []
+    lock = threading.Lock()
+
+    def take(max_records: int) -> None:
+        while len(taken) < records and not failures:
+            try:
+                if way == "drain":
+                    with consumer.drain(max_records) as batch:
+                        found = [bytes(record) for record in batch]
+                        assert [len(record) for record in found] == batch.lengths.tolist()
+                        with lock:
+                            taken.extend(found)
+                else:
+                    found = consumer.read_many(max_records)
+                    with lock:
+                        taken.extend(found)
+            except BatchOpen:
+                pass
+            except BaseException as failure:
+                failures.append(failure)
+                raise
+
+    with Ring.create(1 << 14) as ring, ring.producer() as producer, ring.consumer() as consumer:
+        threads = [threading.Thread(target=take, args=(number,), daemon=True) for number in (1, 7, 1500)]
+        for thread in threads:
+            thread.start()
+        sent = [b"%d" % number * (number % 9) for number in range(records)]
+        left = sent
+        while left and not failures:
+            left = left[producer.write_many(left[:100]) :]
+        for thread in threads:
+            thread.join(40)
+            assert not thread.is_alive()
+    assert not failures
+    assert sorted(taken) == sorted(sent)

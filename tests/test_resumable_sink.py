@@ -244,11 +244,11 @@ def test_a_sink_may_be_beyond_a_snapshot_that_waits(pair: Pair, is_whole: bool) 
     drain(Shard(receiver, ResumableRecordingSink(), flush_interval_s=0.0))
     snapshot = snapshot_events(strings(key="value"), 2)
     sender.send_many([Frame(9, [b"last"]), *(snapshot if is_whole else snapshot[:-1])])
-    assert receiver.has_unmarked_snapshot(receiver.published)
+    assert receiver.published.has_unapplied_snapshot(receiver.stats())
     assert (receiver.published.in_snapshot, receiver.published.offset == 2) == (not is_whole, is_whole)
     sink = ResumableRecordingSink(9)
     drain(Shard(receiver, sink, flush_interval_s=0.0))
-    assert receiver.has_unmarked_snapshot(receiver.published) == (not is_whole)
+    assert receiver.published.has_unapplied_snapshot(receiver.stats()) == (not is_whole)
     receiver.close()
     with pytest.raises(ClosedError):
         _ = receiver.published

@@ -9,7 +9,9 @@ from kevy_ring._core import ffi, lib
 from kevy_ring.ring.segment import Segment
 
 if TYPE_CHECKING:
-    from kevy_ring.ring import Ring
+    from kevy_ring.ring import Ring, RingStats
+
+WORD_SNAPSHOTS_APPLIED = 2  # of the consumer
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,10 @@ class Published:
     def is_known(self) -> bool:
         """Whether anything was published that stands for something upstream."""
         return self.offset is not None or self.in_snapshot
+
+    def has_unapplied_snapshot(self, stats: RingStats) -> bool:
+        """Whether a snapshot, or a part of one, was sent that is not marked as applied in this ring's ``stats``."""
+        return self.in_snapshot or self.snapshots > stats.consumer_words[WORD_SNAPSHOTS_APPLIED]
 
 
 def read_published(segment: Segment) -> Published:

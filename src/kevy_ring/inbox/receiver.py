@@ -13,7 +13,7 @@ from kevy_ring.errors import ClosedError, CorruptRing, EventTruncated, RecvError
 from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotChunk
 from kevy_ring.inbox.batch import Batch
 from kevy_ring.inbox.codec import checked_offset
-from kevy_ring.inbox.published import Published, read_published
+from kevy_ring.inbox.published import WORD_SNAPSHOTS_APPLIED, Published, read_published
 from kevy_ring.ring.batch import Columns
 from kevy_ring.ring.batch_stream import BatchStream
 from kevy_ring.ring.calls import ReceiverCalls, know_events
@@ -25,7 +25,7 @@ from kevy_ring.ring.time_in_ring import TimeInRing, read_time_in_ring
 _FIRST, _LAST = 2, 4  # flags of a fragment
 _EVENT_MAX = 0xFFFFFFE0  # no sender takes a larger one; without an end, parts would fill all memory
 _HEADER = struct.Struct("<IBBHQ")
-_WORD_APPLIED, _WORD_HAS_APPLIED, _WORD_SNAPSHOTS_APPLIED = 0, 1, 2
+_WORD_APPLIED, _WORD_HAS_APPLIED = 0, 1
 WORD_LOST = 3  # the offset + 1 of an event of which only the end came; 0: none
 FIRST_APPLICATION_WORD = 8
 know_events(Frame, SnapshotChunk)
@@ -77,7 +77,7 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
 
     def _take_role(self) -> Any:
         handle = super()._take_role()
-        self._snapshots_released = self.stats().consumer_words[_WORD_SNAPSHOTS_APPLIED]
+        self._snapshots_released = self.stats().consumer_words[WORD_SNAPSHOTS_APPLIED]
         return handle
 
     def _drain(self, max_events: int = 1024, max_bytes: int | None = None) -> Batch:
@@ -201,7 +201,7 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         words = (
             (_WORD_APPLIED, number),
             (_WORD_HAS_APPLIED, int(offset is not None)),
-            (_WORD_SNAPSHOTS_APPLIED, ended),
+            (WORD_SNAPSHOTS_APPLIED, ended),
         )
         for which, value in words:
             self._publish_word(which, value)
@@ -212,10 +212,6 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         if self._closed:
             raise ClosedError(self.name)
         return read_published(self._segment)
-
-    def has_unmarked_snapshot(self, published: Published) -> bool:
-        """Whether by ``published`` a snapshot, or a part of one, was sent that is not marked as applied."""
-        return published.in_snapshot or published.snapshots > self.stats().consumer_words[_WORD_SNAPSHOTS_APPLIED]
 
     @property
     def lost_offset(self) -> int | None:

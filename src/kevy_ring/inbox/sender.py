@@ -15,7 +15,7 @@ from kevy_ring.inbox.chunk import ChunkGrant
 from kevy_ring.inbox.codec import checked_offset, joined_argv, plain_parts, send_parts
 from kevy_ring.inbox.frame_run import FrameRun, FrameScanner
 from kevy_ring.inbox.overflow import Overflow, read_overflow
-from kevy_ring.inbox.published import Published, read_published
+from kevy_ring.inbox.published import WORD_SNAPSHOTS_APPLIED, Published, read_published
 from kevy_ring.inbox.pump import WORD_SNAPSHOTS_BEGUN, WORD_SNAPSHOTS_ENDED, SendingEnd
 from kevy_ring.ring.calls import SenderCalls, address_of
 from kevy_ring.ring.event_loop import WaitingTasks
@@ -27,7 +27,6 @@ from kevy_ring.ring.stats import read_stats
 if TYPE_CHECKING:
     from kevy_ring._core import CData
 
-WORD_SNAPSHOTS_APPLIED = 2  # of the consumer
 FIRST_APPLICATION_WORD = 8
 _GONE = (lib.KR_E_PEER_CLOSED, lib.KR_E_PEER_DEAD)
 

@@ -305,7 +305,5 @@ def kept_ring(name: str, capacity: int) -> Ring | None:
 def _is_loading(ring: Ring) -> bool:
     """Whether a snapshot has begun whose end was not applied: its beginning may be gone with a dead shard."""
     from kevy_ring.inbox import published_in
-    from kevy_ring.inbox.sender import WORD_SNAPSHOTS_APPLIED
 
-    published = published_in(ring)
-    return published.in_snapshot or published.snapshots > ring.stats().consumer_words[WORD_SNAPSHOTS_APPLIED]
+    return published_in(ring).has_unapplied_snapshot(ring.stats())

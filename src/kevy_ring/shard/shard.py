@@ -224,7 +224,7 @@ class Shard:
     def _published_end(self) -> int | None:
         """The last offset in the ring; None where there is none, or a snapshot waits: it may go back with that."""
         published = self._receiver.published
-        return None if self._receiver.has_unmarked_snapshot(published) else published.offset
+        return None if published.has_unapplied_snapshot(self._receiver.stats()) else published.offset
 
     def _apply(self, batch: Batch) -> None:
         self._replicating_thread = get_ident()

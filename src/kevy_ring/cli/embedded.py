@@ -19,6 +19,7 @@ from kevy_ring.cli.sink_check import check_sinks
 from kevy_ring.cli.verify import Verification
 from kevy_ring.cli.view import View
 from kevy_ring.replica.primary import EmbeddedPrimary
+from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
 
 #: Of the live frames, what goes into memory and is compared key by key; of the rest the number and a CRC-32 are.
 MEMORY_SHARE = 0.6
@@ -35,6 +36,7 @@ class Embedded:
     sink: str | None
     duration: float | None
     verify: bool
+    sink_options: SinkOptions = DEFAULT_OPTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def run_embedded(asked: Embedded, make_view: Callable[[], View]) -> tuple[View, 
         check_readable(asked.sink or "")
     phases = _phases(asked)
     for phase in phases:
-        check_sinks(phase.sink, asked.shards)
+        check_sinks(phase.sink, asked.shards, asked.sink_options)
     view = make_view()
     if asked.sink is None:
         view.note("No URL: an upstream is started here, fed, followed over TCP and compared with what arrives.")
@@ -120,6 +122,7 @@ def _run(phase: _Phase, asked: Embedded, view: View) -> Outcome:
             streams=asked.shards,
             capacity=asked.capacity,
             compare=embedded_comparison(primary, phase.sink, asked.shards) if phase.is_compared else None,
+            sink_options=asked.sink_options,
         )
         return replication.run()
 

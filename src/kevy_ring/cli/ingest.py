@@ -24,6 +24,7 @@ from kevy_ring.cli.sink_check import check_sinks
 from kevy_ring.cli.view import View, choose_view
 from kevy_ring.replica.stall_watch import STALL_AFTER_S
 from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
+from kevy_ring.shard.sinks.options import SinkOptions
 
 _EMBEDDED_SHARDS = 2
 _RING_PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,23}")
@@ -119,13 +120,14 @@ def ingest(
 ) -> int:
     if duration is not None and until_caught_up:
         raise click.UsageError("--duration and --until-caught-up exclude each other")
+    sink_options = SinkOptions()
     with _ended_in_order():
         if not urls:
             if name is not None:
                 raise click.UsageError("--name is for a URL to follow: the embedded upstream ends with the command")
             if data_urls:
                 raise click.UsageError("--data-url is for a URL to follow: the embedded upstream knows its keys")
-            embedded = Embedded(shards or _EMBEDDED_SHARDS, keys, ops, capacity, sink, duration, verify)
+            embedded = Embedded(shards or _EMBEDDED_SHARDS, keys, ops, capacity, sink, duration, verify, sink_options)
             view = choose_view(as_json=as_json)
             with serve_metrics(metrics_port, metrics_address, view):
                 return _end(*run_embedded(embedded, lambda: view))
@@ -135,13 +137,13 @@ def ingest(
         streams = sum((shards or 1) if upstream.kind == "kevy" else 1 for upstream in upstreams)
         chosen = sink or "memory"
         compare = comparison_of(upstreams, data_urls, chosen, shards or 1, streams) if verify else None
-        check_sinks(chosen, streams)
+        check_sinks(chosen, streams, sink_options)
         view = choose_view(as_json=as_json)
         goal = _goal(duration, until_caught_up=until_caught_up or verify)
         replication = Replication(
             urls, chosen, goal, view, shards=shards or 1, streams=streams, capacity=capacity, compare=compare,
             protocol=protocol, ring_prefix=name, overflow_limit=overflow_limit,
-            stall_after_s=stall_after or None,
+            stall_after_s=stall_after or None, sink_options=sink_options,
         )  # fmt: skip
         _title(view, upstreams, chosen, goal, streams=streams, capacity=capacity, verify=verify)
         with serve_metrics(metrics_port, metrics_address, view):

@@ -21,6 +21,7 @@ from kevy_ring.replica.link_words import LinkState
 from kevy_ring.replica.stall_watch import STALL_AFTER_S
 from kevy_ring.shard.shard_line import ShardLines, ShardUnheard
 from kevy_ring.shard.shard_process import FAILED, STACK, ShardProcess
+from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
 from kevy_ring.shard.sinks.sink import is_resumable
 
 TICK_S = 0.1
@@ -69,6 +70,7 @@ class Replication:
         ring_prefix: str | None = None,
         overflow_limit: int | None = None,
         stall_after_s: float | None = STALL_AFTER_S,
+        sink_options: SinkOptions = DEFAULT_OPTIONS,
     ) -> None:
         self._name = name
         self._sink = sink
@@ -89,7 +91,7 @@ class Replication:
         self._problems: list[str] = []
         self._fleet = Fleet(
             urls,
-            ShardProcess(sink, streams, self._lines.address),
+            ShardProcess(sink, streams, self._lines.address, sink_options),
             shards=shards,
             capacity=capacity,
             protocol=protocol,

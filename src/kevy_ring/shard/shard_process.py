@@ -17,6 +17,7 @@ from kevy_ring.replica.fleet_child import EXIT_TRUNCATED
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.shard.shard import Shard
 from kevy_ring.shard.shard_line import ShardLine
+from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
 from kevy_ring.shard.sinks.sink import Sink, sink_from_url
 
 _ATTACH_TIMEOUT_S = 10.0
@@ -64,6 +65,7 @@ class ShardProcess:
     sink_url: str = field(repr=False)  # it may hold a password
     shards: int = 1
     address: str | None = field(default=None, repr=False)
+    options: SinkOptions = DEFAULT_OPTIONS
 
     def __call__(self, ring_name: str, index: int, stop: StopSignal) -> ShardFacts:
         if self.address is None:
@@ -90,7 +92,7 @@ class ShardProcess:
     def _run(self, ring_name: str, index: int, stop: StopSignal, line: ShardLine | None) -> ShardFacts:
         from kevy_ring.inbox import ReplicaInboxReceiver
 
-        with closing(sink_from_url(self.sink_url, shard=index, shards=self.shards)) as sink:
+        with closing(sink_from_url(self.sink_url, shard=index, shards=self.shards, options=self.options)) as sink:
             with ReplicaInboxReceiver.attach(ring_name, timeout=_ATTACH_TIMEOUT_S) as receiver:
                 shard = Shard(receiver, sink)
                 life = _Life(shard, sink, stop, line)

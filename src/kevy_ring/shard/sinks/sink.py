@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.entry import Entry
+from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
 from kevy_ring.shard.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def place_of_shard(url: str, *, shard: int, shards: int) -> str:
     return os.path.join(directory, f"{stem}-shard-{shard}{suffix}")
 
 
-def sink_from_url(url: str, *, shard: int = 0, shards: int = 1) -> Sink:
+def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOptions = DEFAULT_OPTIONS) -> Sink:
     """The sink that ``url`` names, for shard number ``shard`` of ``shards``.
 
     ``null``, ``memory``, ``jsonl:DIR``, ``sqlite:FILE``, ``redis://[user:pass@]host:port[/db]`` (also ``rediss://``

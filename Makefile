@@ -1,5 +1,5 @@
 # make run     replicate a stream over TCP into shard processes on this machine, and compare what arrives
-# make test    build everything and run all tests
+# make test    build everything and run all tests, in TEST_WORKERS processes at once
 # make lint    ruff and mypy
 # make docs    the documentation, as a site in site/
 # make bench   the benchmarks
@@ -8,6 +8,8 @@
 # Each makes the virtual environment in .venv that it needs. PYTHON=python3.12 chooses another interpreter.
 
 PYTHON ?= python3
+# Most of the time of the tests is waiting, so more workers than processors are of use. Each file stays in one worker.
+TEST_WORKERS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 BUILT_FROM := pyproject.toml setup.py $(wildcard csrc/*.c csrc/*.h csrc/python/*.c csrc/python/*.h csrc/build_ffi.py)
@@ -20,7 +22,7 @@ run: $(VENV)/for-run
 	@$(BIN)/kevy-ring ingest
 
 test: $(VENV)/for-work
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile
 
 lint: $(VENV)/for-work
 	@$(BIN)/ruff check .

@@ -5,19 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from fleet_life import CAPACITY, Life, everything_once
 from kevy_ring import Ring, SegmentError
+from kevy_ring.cli.jsonl_keys import JsonlKeys
 from kevy_ring.replica import fleet as fleet_module
 from kevy_ring.replica.fleet import Fleet, FleetEvent, FleetEventKind, Role
 from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.ring import ring_names
 from kevy_ring.shard.shard_process import ShardProcess
+from redis_server import RedisServer, redis_version, start_redis
+from torture_ledger import changes_of
+
+__all__ = ["redis_version", "start_redis"]  # fixtures
 
 SHM = Path("/dev/shm")
 SEGMENT, DATA, SPACE = "", ".data", ".space"
@@ -256,3 +262,46 @@ def test_of_eight_rings_of_which_one_cannot_be_made_none_stays_and_no_process_wa
         assert events == []
         fleet.close()
     assert not [name for name in os.listdir(SHM) if name.startswith(prefix)]
+
+
+@pytest.mark.parametrize(("lost", "death"), [(ALL, Role.SHARD), ((DATA,), Role.RUNNER), ((SEGMENT,), None)])
+def test_with_a_real_redis_every_change_arrives_once_although_the_names_were_lost(
+    start_redis: Callable[..., RedisServer], tmp_path: Path, lost: tuple[str, ...], death: Role | None
+) -> None:
+    server = start_redis()
+    path = tmp_path / "log"
+    url = f"redis://127.0.0.1:{server.port}"
+    clients = [redis.Redis(port=server.port, db=db) for db in (0, 1)]
+    written = 0
+
+    def write(count: int) -> None:
+        nonlocal written
+        for _ in range(count):
+            clients[written % 2].set("number", written)
+            written += 1
+
+    write(10)
+    life = Life(url, f"jsonl:{path}", resumable=True)
+    with life.fleet:
+        life.wait_for(lambda: life.syncs == ["full"] and life.applied() >= 0)
+        write(500)
+        lose(life, lost)
+        write(500)
+        if death is not None:
+            life.kill(death)
+        write(500)
+        life.wait_for(lambda: restarts(life) == [1, 1] and len(life.syncs) == 2)
+        write(500)
+        life.wait_for(lambda: last_number(path) == written - 1)
+    assert life.syncs == ["full", "partial"]
+    numbers = [int(argv[2]) for _, argv in changes_of("jsonl", path) if argv[0] == b"SET"]
+    assert numbers == list(range(numbers[0], written))
+    assert numbers[0] <= 10
+    for db, client in enumerate(clients):
+        assert JsonlKeys(path).read(db, [b"number"])[b"number"].value == client.get("number")
+        client.close()
+
+
+def last_number(path: Path) -> int:
+    numbers = [int(argv[2]) for _, argv in changes_of("jsonl", path) if argv[0] == b"SET"]
+    return numbers[-1] if numbers else -1

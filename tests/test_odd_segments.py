@@ -143,7 +143,7 @@ def test_where_a_memory_map_cannot_be_read_only_the_name_removes_such_a_segment(
     (all_is_visible / "2" / "maps").mkdir(parents=True)  # which cannot be read as a file
     assert listed(name)["mapped_by"] is None
     assert name not in gc_of_all()["removed"]
-    assert f"so only its name removes it: kevy-ring gc {name}" in invoke("gc", "--dry-run")
+    assert f"so it is removed only by name: kevy-ring gc {name}" in invoke("gc", "--dry-run")
     assert json.loads(invoke("gc", "--json", name))["removed"] == [name]
 
 
@@ -198,6 +198,18 @@ def test_a_ring_without_a_doorbell_is_listed_and_removed(name: str, all_is_visib
     assert name in gc_of_all()["removed"]
     assert json.loads(invoke("gc", "--json", name))["removed"] == [name]
     assert files(name) == []
+
+
+def test_a_segment_that_came_between_two_looks_is_no_failure(
+    name: str, all_is_visible: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_and_end(name, version=7)
+    monkeypatch.setattr("kevy_ring.cli.ls.odd_segments", lambda names=(): [])
+    found = listed(name)
+    assert found["oddity"] == "other_version"
+    assert json.loads(invoke("gc", "--json", name)) | {"bytes": 0} == {
+        "removed": [name], "bytes": 0, "kept": [], "in_use": [], "dry_run": False, "failed": [],
+    }  # fmt: skip
 
 
 def test_the_files_of_other_programs_are_not_ours_to_list_or_remove(name: str) -> None:
@@ -309,6 +321,22 @@ def test_whatever_a_kill_at_any_time_leaves_is_listed_and_removed(name: str) -> 
         for kind in [*(each.oddity.name for each in odd), *("whole" for _ in whole), *("empty" for _ in left)]:
             kinds[kind] = kinds.get(kind, 0) + 1
     assert kinds
+
+
+def test_a_segment_under_its_temporary_name_is_told_whatever_part_of_its_header_it_has(all_is_visible: Path) -> None:
+    path = SHM / f"kevy-{secrets.token_hex(10)}.new"
+    for header in (
+        b"",
+        bytes(8) + struct.pack("<I", lib.KR_VERSION),
+        bytes(8) + struct.pack("<IIQQI", 2, 4096, 4096, 1, 1),
+    ):
+        path.write_bytes(header.ljust(8192, b"\0"))
+        path.chmod(0o600)
+        found = odd_segment(path.name)
+        assert found is not None
+        assert (found.oddity, found.is_abandoned) == (Oddity.HALF_MADE, True)
+        found.remove()
+        assert not path.exists()
 
 
 def test_an_empty_segment_is_left_to_its_maker_for_a_second(all_is_visible: Path) -> None:

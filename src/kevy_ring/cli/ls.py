@@ -16,7 +16,7 @@ from kevy_ring.cli.ring_words import kept_words, odd_object, odd_words, ring_obj
 from kevy_ring.cli.tables import print_table, tables_console
 from kevy_ring.errors import SegmentError
 from kevy_ring.ring import RingStats, inspect_ring, ring_names
-from kevy_ring.ring.leftovers import OddSegment, is_abandoned, odd_segments
+from kevy_ring.ring.leftovers import OddSegment, is_abandoned, odd_segment, odd_segments
 
 _PIPE_WIDTH = 160
 #: From this width on a ring has one line.
@@ -87,7 +87,10 @@ def look_at_all(names: tuple[str, ...] = ()) -> Found:
         try:
             found.append(inspect_ring(name))
         except SegmentError as error:
-            if error.reason != "missing":
+            now_odd = None if error.reason == "missing" else odd_segment(name)  # it came while we looked
+            if now_odd is not None:
+                odd.append(now_odd)
+            elif error.reason != "missing":
                 unreadable.append(error)
         except ValueError as error:  # a name that no ring can have
             unreadable.append(SegmentError(name, reason="not-a-ring", detail=str(error)))

@@ -57,11 +57,11 @@ def odd_words(odd: OddSegment) -> str:
     if odd.users:
         pids = ", ".join(map(str, odd.users))
         return f"{what}; it is in use by process {pids}"
-    remedy = f"kevy-ring gc {figures.name(odd.name)} removes it"
+    remedy = f"kevy-ring gc {figures.name(odd.name)}"
     if odd.is_kept:
-        return f"{what}; it was kept, and its service is not running; {remedy}"
+        return f"{what}; it was kept, and its service is not running; {remedy} removes it"
     if odd.mapped_by is None:
-        return f"{what}; not every process lets us see whether it uses it, so only its name removes it: {remedy}"
+        return f"{what}; some processes do not let us see whether they use it, so it is removed only by name: {remedy}"
     return f"{what}; no process uses it: kevy-ring gc removes it"
 
 

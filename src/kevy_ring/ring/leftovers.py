@@ -27,7 +27,8 @@ _PROC = Path("/proc")
 # A segment that is being made is empty for some microseconds before its maker maps it.
 _EMPTY_S = 1.0
 # The names that kevy-ring itself gives: to a ring for which the user chose none, and to a segment that is being made.
-_OWN_NAME = re.compile(r"kevy-[0-9a-f]{20}(\.new)?")
+_OWN_NAME = re.compile(r"kevy-[0-9a-f]{20}")
+_MAKING = re.compile(rf"{_OWN_NAME.pattern}\.new")
 
 
 def is_unused(stats: RingStats) -> bool:
@@ -109,8 +110,11 @@ def odd_segments(names: tuple[str, ...] = ()) -> list[OddSegment]:
             continue
         oddity = _oddity(name, info, first)
         if oddity is not None:
-            found.append(_odd_segment(name, oddity, info, first))
-    return sorted(found, key=lambda odd: odd.name)
+            found.append((name, oddity, info, first))
+    # One look at all processes for all of them: it costs more than the rest.
+    users = _users_of([info for _, _, info, _ in found])
+    made = [_odd_segment(name, oddity, info, first, users) for name, oddity, info, first in found]
+    return sorted(made, key=lambda odd: odd.name)
 
 
 def odd_segment(name: str) -> OddSegment | None:
@@ -132,14 +136,14 @@ def _oddity(name: str, info: os.stat_result, first: bytes) -> Oddity | None:
         return None
     if not info.st_size and time.time() - info.st_mtime < _EMPTY_S:
         return None
-    # Made by this version it has all of its header but the magic; cut off earlier, or made by version 1, it has
-    # nothing: then its name or a doorbell beside it tells that it is ours.
+    # Under its temporary name it may have any part of its header. Under its own it has all but the magic. Made by
+    # version 1 it has nothing: then its name or a doorbell beside it tells that it is ours.
     is_described = creator_pid and header_bytes and info.st_size == header_bytes + capacity
-    is_ours = is_described or (not any(first) and (_OWN_NAME.fullmatch(name) or _doorbells(name)))
-    return Oddity.HALF_MADE if is_ours else None
+    is_of_version_1 = not any(first) and (_OWN_NAME.fullmatch(name) or _doorbells(name))
+    return Oddity.HALF_MADE if _MAKING.fullmatch(name) or is_described or is_of_version_1 else None
 
 
-def _odd_segment(name: str, oddity: Oddity, info: os.stat_result, first: bytes) -> OddSegment:
+def _odd_segment(name: str, oddity: Oddity, info: os.stat_result, first: bytes, users: _Users) -> OddSegment:
     _, version, _, _, _, pid, flags, start = FIXED_HEADER.unpack(first.ljust(FIXED_HEADER.size, b"\0"))
     return OddSegment(
         name=name,
@@ -149,7 +153,7 @@ def _odd_segment(name: str, oddity: Oddity, info: os.stat_result, first: bytes) 
         is_kept=bool(flags & lib.KR_SEGMENT_KEPT) and oddity is not Oddity.HALF_MADE,
         creator_pid=pid,
         creator_alive=bool(pid) and bool(lib.kr_process_alive(pid, start)),
-        mapped_by=mapped_by(info),
+        mapped_by=users.get((info.st_dev, info.st_ino)),
         files=_files_named(name),
     )
 
@@ -179,24 +183,37 @@ def _files_named(name: str) -> Files:
     return tuple(found)
 
 
-def mapped_by(info: os.stat_result, proc: Path | None = None) -> tuple[int, ...] | None:
-    """The processes that have a file mapped; None where none is found and some process does not let us look.
+# By device and inode, the processes that have a file mapped; None as in OddSegment.mapped_by.
+_Users = dict[tuple[int, int], "tuple[int, ...] | None"]
 
-    Source: proc_pid_maps(5). A line holds the device as hexadecimal major:minor, and the inode.
-    """
-    device = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}"
+
+def mapped_by(info: os.stat_result, proc: Path | None = None) -> tuple[int, ...] | None:
+    """The processes that have a file mapped; None where none is found and some process does not let us look."""
+    return _users_of([info], proc)[info.st_dev, info.st_ino]
+
+
+def _users_of(files: list[os.stat_result], proc: Path | None = None) -> _Users:
+    """Source: proc_pid_maps(5). A line holds the device as hexadecimal major:minor, and the inode."""
     proc = proc or _PROC
-    found, is_complete = [], _sees_all(proc)
-    for directory in _processes(proc):
+    wanted = {
+        (f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}", str(info.st_ino)): (info.st_dev, info.st_ino)
+        for info in files
+    }
+    found: dict[tuple[int, int], set[int]] = {file: set() for file in wanted.values()}
+    is_complete = _sees_all(proc)
+    for directory in _processes(proc) if files else ():
         try:
-            with open(directory / "maps", encoding="utf-8", errors="replace") as file:
-                if any(line.split(None, 5)[3:5] == [device, str(info.st_ino)] for line in file):
-                    found.append(int(directory.name))
+            with open(directory / "maps", encoding="utf-8", errors="replace") as maps:
+                for line in maps:
+                    fields = line.split(None, 5)
+                    file = wanted.get((fields[3], fields[4])) if len(fields) > 4 else None
+                    if file is not None:
+                        found[file].add(int(directory.name))
         except (FileNotFoundError, ProcessLookupError):
             continue  # it has ended
         except OSError:
             is_complete = False
-    return tuple(sorted(found)) if found or is_complete else None
+    return {file: tuple(sorted(pids)) if pids or is_complete else None for file, pids in found.items()}
 
 
 def _processes(proc: Path) -> Iterator[Path]:

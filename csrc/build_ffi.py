@@ -10,6 +10,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SOURCES = [
     "segment.c",
+    "segment_facts.c",
     "role.c",
     "peer.c",
     "doorbell.c",

@@ -30,6 +30,10 @@
 #define KR_E_ARGUMENT -18
 #define KR_RESERVE_FULL -100 /* kr_producer_reserve: no room now, which is a value and no failure */
 
+#define KR_VERSION 2 /* of the segment's layout */
+#define KR_SEGMENT_KEPT 1 /* flag of a segment: it outlives its creator on purpose */
+#define KR_LABEL_BYTES 256
+
 #define KR_WAIT_TIMEOUT 0
 #define KR_WAIT_READY 1
 #define KR_WAIT_GONE 2        /* the peer is closed or dead (and, for the consumer, nothing is left) */
@@ -51,7 +55,7 @@ typedef struct kr_consumer kr_consumer;
 typedef struct {
     int32_t code;
     int32_t err;
-    uint64_t needed;
+    uint64_t needed; /* with KR_E_VERSION: the version that was found */
     uint64_t free_bytes;
     uint32_t pid;
 } kr_failure;
@@ -65,13 +69,19 @@ typedef struct {
 
 typedef struct {
     uint64_t capacity, head, tail, created_unix_ns;
-    uint32_t version, creator_pid;
+    uint32_t version, creator_pid, flags;
     uint64_t creator_start;
     kr_role_info producer, consumer;
     uint64_t events_in, bytes_in, publishes, full_hits, data_wakes;
     uint64_t events_out, bytes_out, drains, space_wakes, last_drain_ns, now_ns;
     uint64_t producer_words[16], consumer_words[16];
+    char label[256]; /* not ended by a zero where it is full */
 } kr_stats;
+
+/* Which files the three names of a segment stand for: itself, its data and its space doorbell. */
+typedef struct {
+    uint64_t device[3], inode[3];
+} kr_identity;
 
 typedef struct {
     uint64_t position; /* of the first record header */
@@ -123,8 +133,11 @@ typedef struct {
     char upstream_id[64]; /* not ended by a zero where it is full; all zero: not known */
 } kr_resume_point;
 
-/* Segments. kr_map_create expects an empty shared-memory object of that name. */
+/* Segments. kr_map_prepare expects an empty shared-memory object of that name and makes it whole but for its magic and
+ * doorbells; kr_map_finish adds those, under the name that the segment has by then. kr_map_create is both. */
 uint64_t kr_page_bytes(void);
+kr_map *kr_map_prepare(const char *name, uint64_t capacity, uint32_t flags, const char *label, uint64_t label_bytes, kr_failure *why);
+int kr_map_finish(kr_map *map, const char *name, kr_failure *why);
 kr_map *kr_map_create(const char *name, uint64_t capacity, kr_failure *why);
 kr_map *kr_map_attach(const char *name, kr_failure *why);
 kr_map *kr_map_duplicate(kr_map *map, kr_failure *why);
@@ -134,7 +147,9 @@ int64_t kr_map_file_bytes(kr_map *map); /* -1: the name was removed */
 void kr_map_stats(kr_map *map, kr_stats *out);
 void kr_map_times(kr_map *map, kr_times *out);
 extern const uint64_t kr_time_bounds_ns[25];
-void kr_map_adopt(kr_map *map); /* this process is responsible for the ring from now on, as its creator was */
+int kr_map_identity(kr_map *map, kr_identity *out); /* 0, or an errno; before the doorbells are open: zeros for them */
+/* This process is responsible for the ring from now on, as its creator was. label: NULL leaves the old one. */
+void kr_map_adopt(kr_map *map, const char *label, uint64_t label_bytes);
 void kr_map_preset(kr_map *map, uint64_t position);
 void kr_map_resume(kr_map *map, kr_resume_point *out);
 int kr_unlink_doorbells(const char *name);

@@ -21,7 +21,6 @@
 #include "ring_atomics.h"
 
 #define KR_MAGIC 0x474e49525956454bULL /* "KEVYRING" in little-endian */
-#define KR_VERSION 1u
 #define KR_LINE 128
 #define KR_WORDS 16
 
@@ -58,15 +57,20 @@ struct kr_stamp {
     kr_word published_ns;
 };
 
+/* The label: text of whoever made the ring, as bytes in words. The ring does not read it. */
+#define KR_LABEL_WORDS (KR_LABEL_BYTES / 8)
+
 struct kr_header {
-    /* Written once by the creator; the magic last. */
+    /* Written by the creator, the magic last; an adopter writes the creator's words again. These 48 bytes keep their
+     * places in all versions of the layout, so that any version can name and remove the segments of any other.
+     * All but the magic are there before the segment has its name: a magic of 0 marks one whose making was cut off. */
     kr_word magic;
     uint32_t version;
     uint32_t header_bytes;
     uint64_t capacity;
     uint64_t created_unix_ns;
     uint32_t creator_pid;
-    uint32_t reserved0;
+    uint32_t flags; /* KR_SEGMENT_KEPT */
     uint64_t creator_start;
     char pad0[KR_LINE - 48];
 
@@ -110,6 +114,9 @@ struct kr_header {
     struct kr_stamp stamp[KR_STAMPS]; /* written by the producer */
     /* Written by the consumer: how many stamped records lay in the ring for how long. */
     kr_word time_counts[KR_TIME_BOUNDS + 1], time_total_ns;
+    char pad10[2 * KR_LINE - 8 * (KR_TIME_BOUNDS + 2)];
+
+    kr_word label[KR_LABEL_WORDS]; /* written by the creator before the magic, or by an adopter */
 };
 
 struct kr_record {
@@ -135,10 +142,17 @@ static_assert(sizeof(struct kr_record) == 16, "record header");
 static_assert(offsetof(struct kr_record, kind) == 4, "kind");
 static_assert(offsetof(struct kr_record, flags) == 5, "flags");
 static_assert(offsetof(struct kr_record, offset) == 8, "offset");
+/* Fixed in all versions; FIXED_HEADER in src/kevy_ring/ring/stats.py reads them. */
 static_assert(offsetof(struct kr_header, magic) == 0, "magic");
 static_assert(offsetof(struct kr_header, version) == 8, "version");
 static_assert(offsetof(struct kr_header, header_bytes) == 12, "header_bytes");
 static_assert(offsetof(struct kr_header, capacity) == 16, "capacity");
+static_assert(offsetof(struct kr_header, created_unix_ns) == 24, "created_unix_ns");
+static_assert(offsetof(struct kr_header, creator_pid) == 32, "creator_pid");
+static_assert(offsetof(struct kr_header, flags) == 36, "flags");
+static_assert(offsetof(struct kr_header, creator_start) == 40, "creator_start");
+static_assert(KR_SEGMENT_KEPT == 1, "the flag kept");
+/* Of this version. */
 static_assert(offsetof(struct kr_header, tail) == 1 * KR_LINE, "tail");
 static_assert(offsetof(struct kr_header, head) == 2 * KR_LINE, "head");
 static_assert(offsetof(struct kr_header, data_request) == 3 * KR_LINE, "data_request");
@@ -152,6 +166,7 @@ static_assert(offsetof(struct kr_header, consumer_words) == 10 * KR_LINE, "consu
 static_assert(offsetof(struct kr_header, resume) == 11 * KR_LINE, "resume point");
 static_assert(offsetof(struct kr_header, stamp) == 13 * KR_LINE, "stamps");
 static_assert(offsetof(struct kr_header, time_counts) == 21 * KR_LINE, "times");
+static_assert(offsetof(struct kr_header, label) == 23 * KR_LINE, "label");
 static_assert(sizeof(struct kr_header) <= 4096, "the header fits the smallest page");
 static_assert(sizeof(kr_word) == 8 && sizeof(kr_word32) == 4, "words are plain integers in memory");
 

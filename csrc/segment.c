@@ -127,10 +127,36 @@ static int take_space(int fd, uint64_t bytes, kr_failure *why)
     return failed(why, err == ENOSPC || err == EFBIG ? KR_E_SPACE : KR_E_SYSTEM, err);
 }
 
-kr_map *kr_map_create(const char *name, uint64_t capacity, kr_failure *why)
+static void write_label(struct kr_header *header, const char *label, uint64_t bytes)
+{
+    uint64_t words[KR_LABEL_WORDS] = {0};
+    memcpy(words, label, bytes < sizeof words ? bytes : sizeof words);
+    for (int i = 0; i < KR_LABEL_WORDS; i++)
+        store_relaxed(&header->label[i], words[i]);
+}
+
+static int write_creator(kr_map *map, uint32_t flags, kr_failure *why)
+{
+    struct kr_header *header = map->header;
+    struct timespec now;
+    uint64_t start;
+    int unknown = kr_own_start(&start);
+    if (unknown)
+        return failed(why, KR_E_SYSTEM, unknown);
+    clock_gettime(CLOCK_REALTIME, &now);
+    header->version = KR_VERSION;
+    header->header_bytes = (uint32_t)map->page;
+    header->capacity = map->capacity;
+    header->created_unix_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    header->creator_pid = (uint32_t)getpid();
+    header->flags = flags;
+    header->creator_start = start;
+    return 0;
+}
+
+kr_map *kr_map_prepare(const char *name, uint64_t capacity, uint32_t flags, const char *label, uint64_t label_bytes, kr_failure *why)
 {
     kr_map *map = new_map(why);
-    struct timespec now;
     if (!map)
         return NULL;
     if (capacity < map->page || (capacity & (capacity - 1)) || capacity > (uint64_t)1 << 46) {
@@ -139,31 +165,31 @@ kr_map *kr_map_create(const char *name, uint64_t capacity, kr_failure *why)
     }
     map->capacity = capacity;
     map->segment = open_object(name, why);
-    if (map->segment < 0 || take_space(map->segment, map->page + capacity, why) || map_header(map, why))
+    /* Mapped first, although there is nothing to touch yet: who looks for the process that is at it finds it so. */
+    if (map->segment < 0 || map_header(map, why) || take_space(map->segment, map->page + capacity, why) || write_creator(map, flags, why))
         return drop(map);
+    write_label(map->header, label, label_bytes);
+    return map;
+}
+
+int kr_map_finish(kr_map *map, const char *name, kr_failure *why)
+{
     map->data_bell = kr_bell_open(name, "data", 1, why);
     if (map->data_bell < 0)
-        return drop(map);
+        return why->code;
     map->space_bell = kr_bell_open(name, "space", 1, why);
     if (map->space_bell < 0)
-        return drop(map);
-    uint64_t start;
-    int unknown = kr_own_start(&start);
-    if (unknown) {
-        failed(why, KR_E_SYSTEM, unknown);
-        return drop(map);
-    }
+        return why->code;
     struct kr_header *header = map->header;
-    header->version = KR_VERSION;
-    header->header_bytes = (uint32_t)map->page;
-    header->capacity = capacity;
-    header->creator_pid = (uint32_t)getpid();
-    header->creator_start = start;
-    clock_gettime(CLOCK_REALTIME, &now);
-    header->created_unix_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
     /* Pairs with the acquire load of magic in check_header(): who sees it sees the whole header. */
     store_release(&header->magic, KR_MAGIC);
-    return map;
+    return 0;
+}
+
+kr_map *kr_map_create(const char *name, uint64_t capacity, kr_failure *why)
+{
+    kr_map *map = kr_map_prepare(name, capacity, 0, "", 0, why);
+    return map && kr_map_finish(map, name, why) ? drop(map) : map;
 }
 
 static int check_header(kr_map *map, uint64_t file_bytes, kr_failure *why)
@@ -174,8 +200,10 @@ static int check_header(kr_map *map, uint64_t file_bytes, kr_failure *why)
         return failed(why, KR_E_NOT_READY, 0);
     if (magic != KR_MAGIC)
         return failed(why, KR_E_NOT_A_RING, 0);
-    if (header->version != KR_VERSION)
+    if (header->version != KR_VERSION) {
+        why->needed = header->version;
         return failed(why, KR_E_VERSION, 0);
+    }
     uint64_t capacity = header->capacity;
     if (header->header_bytes != map->page || capacity < map->page || (capacity & (capacity - 1)) ||
         capacity > (uint64_t)1 << 46 || file_bytes != map->page + capacity)
@@ -227,13 +255,6 @@ kr_map *kr_map_duplicate(kr_map *map, kr_failure *why)
 
 uint64_t kr_map_capacity(kr_map *map) { return map->capacity; }
 
-/* Of a file that somebody has cut, the pages behind its end must not be touched. */
-int64_t kr_map_file_bytes(kr_map *map)
-{
-    struct stat info;
-    return fstat(map->segment, &info) || !info.st_nlink ? -1 : (int64_t)info.st_size;
-}
-
 /* The size lies in a private page before the data, so that freeing needs nothing but the address. */
 char *kr_area_map(kr_map *map, kr_failure *why)
 {
@@ -282,9 +303,11 @@ int kr_area_freeze(char *area, uint64_t index, uint64_t span)
 }
 
 /* The creator's fields tell who is responsible; they are written by one process at a time, which holds no role yet. */
-void kr_map_adopt(kr_map *map)
+void kr_map_adopt(kr_map *map, const char *label, uint64_t label_bytes)
 {
     struct kr_header *header = map->header;
+    if (label)
+        write_label(header, label, label_bytes);
     header->creator_pid = (uint32_t)getpid();
     header->creator_start = kr_process_start(header->creator_pid);
 }
@@ -294,38 +317,4 @@ void kr_map_preset(kr_map *map, uint64_t position)
 {
     store_relaxed(&map->header->head, position);
     store_release(&map->header->tail, position);
-}
-
-void kr_map_stats(kr_map *map, kr_stats *out)
-{
-    struct kr_header *header = map->header;
-    memset(out, 0, sizeof *out);
-    out->capacity = map->capacity;
-    out->version = header->version;
-    out->creator_pid = header->creator_pid;
-    out->creator_start = header->creator_start;
-    out->created_unix_ns = header->created_unix_ns;
-    /* Head first, so that it does not overtake the tail that is read with it; and again when the two are of moments
-     * too far apart. What is still too far apart then is what a corrupt ring says. */
-    for (int tries = 0; tries < 100 && (!tries || out->tail - out->head > out->capacity); tries++) {
-        out->head = load_acquire(&header->head);
-        out->tail = load_acquire(&header->tail);
-    }
-    kr_role_read(&header->producer, &out->producer);
-    kr_role_read(&header->consumer, &out->consumer);
-    out->events_in = load_relaxed(&header->events_in);
-    out->bytes_in = load_relaxed(&header->bytes_in);
-    out->publishes = load_relaxed(&header->publishes);
-    out->full_hits = load_relaxed(&header->full_hits);
-    out->data_wakes = load_relaxed(&header->data_wakes);
-    out->events_out = load_relaxed(&header->events_out);
-    out->bytes_out = load_relaxed(&header->bytes_out);
-    out->drains = load_relaxed(&header->drains);
-    out->space_wakes = load_relaxed(&header->space_wakes);
-    out->last_drain_ns = load_relaxed(&header->last_drain_ns);
-    out->now_ns = kr_now_ns();
-    for (int i = 0; i < KR_WORDS; i++) {
-        out->producer_words[i] = load_relaxed(&header->producer_words[i]);
-        out->consumer_words[i] = load_relaxed(&header->consumer_words[i]);
-    }
 }

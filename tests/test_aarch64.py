@@ -39,7 +39,7 @@ WANTED: dict[str, dict[str, int]] = {
     "hold": {"stlr": 2, "ldar": 1},  # I7: the claim; and answered, command
     "kr_role_take": {"stlr": 3, "ldar": 2},  # I9: pid, start and epoch; the claim, answered
     "kr_peer_look": {"ldar": 3},  # I9
-    "kr_map_create": {"stlr": 1},  # I10
+    "kr_map_finish": {"stlr": 1},  # I10
     "check_header": {"ldar": 1},  # I10
     "kr_resume_write": {"stlr": 1},  # I11
     "kr_resume_find": {"ldar": 1},  # I11
@@ -48,7 +48,18 @@ WANTED: dict[str, dict[str, int]] = {
 }
 EXCHANGES = {"-march=armv8-a": {"ldaxr": 1, "stlxr": 1}, "-march=armv8.1-a": {"casal": 1}}  # I8, in hold()
 
-SOURCES = ["producer", "producer_wait", "consumer", "consumer_wait", "role", "peer", "segment", "resume", "stamps"]
+SOURCES = [
+    "producer",
+    "producer_wait",
+    "consumer",
+    "consumer_wait",
+    "role",
+    "peer",
+    "segment",
+    "segment_facts",
+    "resume",
+    "stamps",
+]
 OPERATIONS = ["load_acquire", "store_release", "load_acquire32", "store_release32", "load_seq_cst", "store_seq_cst"]
 
 Found = dict[str, Counter[str]]

@@ -4,79 +4,35 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fleet_shards import QuickBackoff
+from fleet_life import CAPACITY, Life, everything_once
 from kevy_ring import RoleTaken, SegmentError, replica_inbox_pair
 from kevy_ring.replica.child_process import ChildProcess
-from kevy_ring.replica.fleet import Fleet, FleetEvent, FleetEventKind, Role
+from kevy_ring.replica.fleet import Fleet, FleetEventKind, Role
 from kevy_ring.replica.fleet_child import EXIT_TRUNCATED
+from kevy_ring.replica.kept_ring import kept_ring
 from kevy_ring.replica.primary import EmbeddedPrimary
-from kevy_ring.replica.replica_pair import kept_ring
 from kevy_ring.replica.runner import Runner
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.ring import Ring, ring_names
-from kevy_ring.ring.leftovers import is_abandoned, remove_abandoned
+from kevy_ring.ring.leftovers import is_abandoned, is_unused, remove_abandoned
 from kevy_ring.shard.shard_process import ShardProcess
-from torture_ledger import changes_of
 
 DEADLINE_S = 40.0
-CAPACITY = 1 << 16
-
-
-class Life:
-    """A fleet of one shard, and what it told."""
-
-    def __init__(self, url: str, sink: str, **options: object) -> None:
-        self.events: list[FleetEvent] = []
-        self.fleet = Fleet(
-            url,
-            ShardProcess(sink),
-            capacity=CAPACITY,
-            on_event=self.events.append,
-            backoff=QuickBackoff,
-            **options,  # type: ignore[arg-type]
-        )
-
-    @property
-    def syncs(self) -> list[str | None]:
-        return [event.synced for event in self.events if event.kind is FleetEventKind.SYNCED]
-
-    def applied(self) -> int:
-        ring = self.fleet.status()[0].ring
-        return -1 if ring is None or ring.applied_offset is None else ring.applied_offset
-
-    def wait_for(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while not condition():
-            self.fleet.step(0.02)
-            assert time.monotonic() < deadline, [str(event) for event in self.events[-6:]]
-
-    def kill(self, role: Role) -> None:
-        status = self.fleet.status()[0]
-        pid = status.runner_pid if role is Role.RUNNER else status.shard_pid
-        assert pid
-        os.kill(pid, signal.SIGKILL)
-        self.wait_for(lambda: any(e.kind is FleetEventKind.EXITED and e.pid == pid for e in self.events))
 
 
 @pytest.fixture
 def primary() -> Iterator[EmbeddedPrimary]:
     with EmbeddedPrimary.start(1, 500, 6_000, rate=3_000, big_values=0, protocol=2) as primary:
         yield primary
-
-
-def everything_once(primary: EmbeddedPrimary, directory: Path) -> None:
-    offsets = [offset for offset, _ in changes_of("jsonl", directory)]
-    assert offsets == list(range(primary.first_offset(0), primary.final_offset(0) + 1))
 
 
 def test_a_killed_runner_is_replaced_and_the_stream_goes_on(primary: EmbeddedPrimary, tmp_path: Path) -> None:
@@ -155,7 +111,7 @@ def test_kept_rings_are_found_again_by_the_next_fleet(primary: EmbeddedPrimary, 
         stats = second.fleet.status()[0].ring
         assert stats is not None
         assert stats.creator_pid == os.getpid()
-        assert not is_abandoned(stats)
+        assert not is_unused(stats)
     assert (first.syncs, second.syncs) == (["full"], ["partial"])
     everything_once(primary, tmp_path / "log")
     Ring.attach(f"{prefix}-0").remove()
@@ -189,14 +145,17 @@ def test_a_kept_ring_is_taken_only_when_nobody_lives_in_it_and_it_is_the_right_o
     assert name not in ring_names()
 
 
-def test_a_kept_ring_outlives_the_process_that_made_it_and_is_then_abandoned() -> None:
+def test_a_kept_ring_outlives_the_process_that_made_it_and_is_removed_only_by_who_means_it() -> None:
     name = f"kept{secrets.token_hex(4)}"
     program = f"from kevy_ring import Ring; Ring.create(4096, {name!r}, keep=True).producer().try_write(b'left')"
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=30)
     assert name in ring_names()
     with Ring.attach(name) as ring:
         assert ring.consumer().read_many() == [b"left"]
-    assert remove_abandoned(name) is not None
+        assert (ring.stats().is_kept, is_unused(ring.stats()), is_abandoned(ring.stats())) == (True, True, False)
+    assert remove_abandoned(name) is None
+    assert name in ring_names()
+    assert remove_abandoned(name, kept=True) is not None
     assert name not in ring_names()
 
 

@@ -402,15 +402,15 @@ def test_a_symlink_to_a_ring_is_refused(odd_name: str) -> None:
 @pytest.mark.parametrize(
     ("version", "header", "capacity", "size", "reason"),
     [
-        (1, 4096, 4096, 4096, "geometry"),  # no data area
-        (1, 4096, 4096, 12288, "geometry"),  # more than its header says
-        (1, 4096, 1 << 40, 8192, "geometry"),  # less
-        (1, 4096, 2**64 - 4096, 8192, "geometry"),  # which wraps around
-        (1, 64, 4096, 8192, "geometry"),
-        (1, 4096, 3000, 7096, "geometry"),
+        (lib.KR_VERSION, 4096, 4096, 4096, "geometry"),  # no data area
+        (lib.KR_VERSION, 4096, 4096, 12288, "geometry"),  # more than its header says
+        (lib.KR_VERSION, 4096, 1 << 40, 8192, "geometry"),  # less
+        (lib.KR_VERSION, 4096, 2**64 - 4096, 8192, "geometry"),  # which wraps around
+        (lib.KR_VERSION, 64, 4096, 8192, "geometry"),
+        (lib.KR_VERSION, 4096, 3000, 7096, "geometry"),
         (7, 4096, 4096, 8192, "version"),
-        (1, 4096, 4096, 100, "not-a-ring"),
-        (1, 4096, 4096, 8192, "timeout"),  # all as it should be, but that there are no doorbells
+        (lib.KR_VERSION, 4096, 4096, 100, "not-a-ring"),
+        (lib.KR_VERSION, 4096, 4096, 8192, "timeout"),  # all as it should be, but that there are no doorbells
     ],
 )
 def test_a_plain_file_with_the_magic_is_no_ring(

@@ -207,8 +207,11 @@ static void another_version_is_refused(void)
 {
     struct scratch_ring ring;
     scratch_create(&ring, 4096);
+    kr_failure why = {0};
     ring.map->header->version = KR_VERSION + 1;
     CHECK_EQ(attach_code(ring.name), KR_E_VERSION);
+    CHECK(!kr_map_attach(ring.name, &why));
+    CHECK_EQ(why.needed, KR_VERSION + 1);
     scratch_close(&ring);
 }
 
@@ -345,6 +348,57 @@ static void doorbells_are_removed_by_name(void)
     scratch_close(&ring);
 }
 
+static void a_prepared_segment_has_all_of_its_header_but_the_magic(void)
+{
+    char name[32];
+    kr_failure why = {0};
+    kr_stats stats;
+    kr_identity identity;
+    struct stat info;
+    scratch_object(name);
+    kr_map *map = kr_map_prepare(name, 4096, KR_SEGMENT_KEPT, "a label", 7, &why);
+    CHECK(map);
+    CHECK_EQ(attach_code(name), KR_E_NOT_READY);
+    CHECK_EQ(map->header->magic, 0);
+    CHECK_EQ(map->header->version, KR_VERSION);
+    CHECK_EQ(map->header->header_bytes, kr_page_bytes());
+    CHECK_EQ(map->header->capacity, 4096);
+    CHECK_EQ(map->header->creator_pid, getpid());
+    CHECK_EQ(map->header->creator_start, kr_process_start((uint32_t)getpid()));
+    CHECK_EQ(kr_map_identity(map, &identity), 0);
+    CHECK(!fstat(map->segment, &info) && identity.inode[0] == info.st_ino && identity.device[0] == info.st_dev);
+    CHECK(!identity.inode[1] && !identity.inode[2]);
+    CHECK_EQ(kr_map_finish(map, name, &why), 0);
+    CHECK_EQ(attach_code(name), 0);
+    CHECK_EQ(kr_map_identity(map, &identity), 0);
+    CHECK(identity.inode[1] && identity.inode[2]);
+    kr_map_stats(map, &stats);
+    CHECK_EQ(stats.flags, KR_SEGMENT_KEPT);
+    CHECK_EQ(stats.version, KR_VERSION);
+    CHECK(!strcmp(stats.label, "a label"));
+    kr_map_close(map);
+}
+
+static void an_adopter_may_write_another_label_of_any_length(void)
+{
+    struct scratch_ring ring;
+    kr_stats stats;
+    char longest[KR_LABEL_BYTES + 1];
+    memset(longest, 'x', sizeof longest);
+    scratch_create(&ring, 4096);
+    kr_map_adopt(ring.map, longest, sizeof longest); /* what does not fit is cut off */
+    kr_map_stats(ring.map, &stats);
+    CHECK(!memcmp(stats.label, longest, KR_LABEL_BYTES));
+    kr_map_adopt(ring.map, NULL, 0);
+    kr_map_stats(ring.map, &stats);
+    CHECK(!memcmp(stats.label, longest, KR_LABEL_BYTES));
+    kr_map_adopt(ring.map, "short", 5);
+    kr_map_stats(ring.map, &stats);
+    CHECK(!strcmp(stats.label, "short"));
+    CHECK_EQ(stats.flags, 0);
+    scratch_close(&ring);
+}
+
 static const struct check_case cases[] = {
     CASE(a_new_ring_is_as_large_as_asked_for),
     CASE(a_file_that_is_cut_or_removed_is_told),
@@ -363,5 +417,7 @@ static const struct check_case cases[] = {
     CASE(a_frozen_area_keeps_its_bytes),
     CASE(without_descriptors_nothing_leaks),
     CASE(doorbells_are_removed_by_name),
+    CASE(a_prepared_segment_has_all_of_its_header_but_the_magic),
+    CASE(an_adopter_may_write_another_label_of_any_length),
 };
 CHECK_MAIN(cases)

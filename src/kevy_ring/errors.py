@@ -106,7 +106,7 @@ class SegmentError(KevyRingError):
     """A segment cannot be made, found, mapped or trusted.
 
     Fields: ``name``; ``reason``, one of ``"exists"``, ``"missing"``, ``"timeout"``, ``"permission"``,
-    ``"space"``, ``"not-a-ring"``, ``"version"``, ``"geometry"``, ``"resources"``; ``errno`` (0 when no
+    ``"space"``, ``"not-a-ring"``, ``"version"``, ``"geometry"``, ``"resources"``; ``detail``; ``errno`` (0 when no
     system call failed); ``needed`` and ``free`` in bytes (for ``"space"``, else 0).
     """
 
@@ -116,6 +116,7 @@ class SegmentError(KevyRingError):
         super().__init__(f"segment {name!r}: {reason}" + (f": {detail}" if detail else ""))
         self.name = name
         self.reason = reason
+        self.detail = detail
         self.errno = errno
         self.needed = needed
         self.free = free

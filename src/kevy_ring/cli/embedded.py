@@ -72,12 +72,10 @@ def run_embedded(asked: Embedded, make_view: Callable[[], View]) -> tuple[View, 
     for phase in phases:
         check_sinks(phase.sink, asked.shards, asked.sink_options)
     view = make_view()
-    if asked.sink is None:
-        view.note("No URL: an upstream is started here, fed, followed over TCP and compared with what arrives.")
     began = time.monotonic()
     outcomes: list[Outcome] = []
     for phase in phases:
-        outcome = _run(phase, asked, view)
+        outcome = _run(phase, asked, view, says_why=asked.sink is None and not outcomes)
         outcomes.append(outcome)
         view.outcome(outcome)
         if outcome.problems:
@@ -95,18 +93,7 @@ def _phases(asked: Embedded) -> list[_Phase]:
     ]
 
 
-def _run(phase: _Phase, asked: Embedded, view: View) -> Outcome:
-    view.title(
-        phase.title,
-        phase.detail(asked.shards),
-        upstreams=["embedded"],
-        sink=shown_url(phase.sink),
-        shards=asked.shards,
-        capacity=asked.capacity,
-        keys=phase.keys,
-        frames=phase.ops,
-        verify=phase.is_compared,
-    )
+def _run(phase: _Phase, asked: Embedded, view: View, *, says_why: bool) -> Outcome:
     try:
         primary = EmbeddedPrimary.start(shards=asked.shards, keys=phase.keys, ops=phase.ops, auto_live=False)
     except (OSError, ValueError) as error:
@@ -124,7 +111,25 @@ def _run(phase: _Phase, asked: Embedded, view: View) -> Outcome:
             compare=embedded_comparison(primary, phase.sink, asked.shards) if phase.is_compared else None,
             sink_options=asked.sink_options,
         )
+        replication.make_rings()
+        _title(phase, asked, view, says_why=says_why)
         return replication.run()
+
+
+def _title(phase: _Phase, asked: Embedded, view: View, *, says_why: bool) -> None:
+    if says_why:
+        view.note("No URL: an upstream is started here, fed, followed over TCP and compared with what arrives.")
+    view.title(
+        phase.title,
+        phase.detail(asked.shards),
+        upstreams=["embedded"],
+        sink=shown_url(phase.sink),
+        shards=asked.shards,
+        capacity=asked.capacity,
+        keys=phase.keys,
+        frames=phase.ops,
+        verify=phase.is_compared,
+    )
 
 
 def _closing(outcomes: list[Outcome], elapsed: float) -> list[str]:

@@ -1,52 +1,133 @@
-"""``kevy-ring gc``: remove the rings that nobody will remove any more."""
+"""``kevy-ring gc``: remove the rings that no process will remove any more."""
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass, field
 
 import click
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.ls import look_at_all
+from kevy_ring.cli.ls import Found, look_at_all
+from kevy_ring.cli.ring_words import odd_words, users_words
 from kevy_ring.errors import SegmentError
-from kevy_ring.ring.leftovers import is_abandoned, remove_abandoned
+from kevy_ring.ring import RingStats
+from kevy_ring.ring.leftovers import OddSegment, is_unused, remove_abandoned
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What became of the rings that were found: names with bytes, and words for people.
+
+    ``in_use``: named by the user, and not removed because a process uses them.
+    """
+
+    removed: list[tuple[str, int]] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    uncertain: list[str] = field(default_factory=list)
+    in_use: list[tuple[str, str]] = field(default_factory=list)
+    left: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
 
 
 @click.command(short_help="Remove abandoned rings.")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--kept", is_flag=True, help="Also remove rings that were kept on purpose and that no process uses.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def gc(names: tuple[str, ...], dry_run: bool, as_json: bool) -> int:
+def gc(names: tuple[str, ...], kept: bool, dry_run: bool, as_json: bool) -> int:
     """Remove every ring (or only those NAMEd) whose creator and both of whose roles are dead, with its doorbells; never
     a live one.
+
+    A ring that was kept on purpose (ingest --name) is removed only if it is NAMEd or with --kept: its service would
+    have to load everything again. Segments of other layout versions and half made ones are removed when their creator
+    is dead and no process has them mapped; if that cannot be seen for all processes, only when they are NAMEd.
 
     Processes are told dead by this machine's process table: do not run it in a container whose shared memory is the
     host's and whose processes are not.
     """
-    found, unreadable = look_at_all(names)
-    removed, failed = [], list(unreadable)
-    for stats in filter(is_abandoned, found):
-        try:
-            gone = stats if dry_run else remove_abandoned(stats.name)
-        except SegmentError as error:
-            if error.reason != "missing":
-                failed.append(error)
-            continue
-        if gone is not None:
-            removed.append(gone)
-    total = sum(stats.capacity for stats in removed)
+    found = look_at_all(names)
+    outcome = _Outcome(failed=[(error.name, str(error)) for error in found.unreadable])
+    outcome.failed += [(name, _missing(name)) for name in dict.fromkeys(names) if name not in found.names]
+    for stats in found.rings:
+        _collect(stats, outcome, named=bool(names), kept=kept, dry_run=dry_run)
+    for odd in found.odd:
+        _collect_odd(odd, outcome, named=bool(names), kept=kept, dry_run=dry_run)
     if as_json:
-        gone_names = [stats.name for stats in removed]
-        faults = [{"name": fault.name, "error": str(fault)} for fault in failed]
-        print(json.dumps({"removed": gone_names, "bytes": total, "dry_run": dry_run, "failed": faults}))
+        print(json.dumps(_object(outcome, dry_run=dry_run)))
     else:
-        did = "would remove" if dry_run else "removed"
-        for stats in removed:
-            print(f"{did} {stats.name} ({figures.size(stats.capacity)})")
-        kept = len(found) - len(removed)
-        rings = f"{did} {figures.plural(len(removed), 'ring')}, {figures.size(total)}"
-        print(f"{rings}; {figures.plural(kept, 'ring')} kept" if removed else f"nothing to remove; {kept} kept")
-        for fault in failed:
-            print(f"kevy-ring: {fault}", file=sys.stderr)
-    return 1 if failed else 0
+        _print(outcome, found, dry_run=dry_run)
+    return 1 if outcome.failed or outcome.in_use else 0
+
+
+def _missing(name: str) -> str:
+    return f"there is no ring {name!r}; kevy-ring ls shows those there are"
+
+
+def _collect(stats: RingStats, outcome: _Outcome, *, named: bool, kept: bool, dry_run: bool) -> None:
+    if not is_unused(stats):
+        outcome.left += 1
+        if named:
+            outcome.in_use.append((stats.name, f"ring {stats.name!r} is not removed: {users_words(stats)}"))
+        return
+    if stats.is_kept and not named and not kept:
+        outcome.kept.append(stats.name)
+        return
+    try:
+        gone = stats if dry_run else remove_abandoned(stats.name, kept=True)
+    except SegmentError as error:
+        if error.reason != "missing":
+            outcome.failed.append((error.name, str(error)))
+        return
+    if gone is not None:
+        outcome.removed.append((gone.name, gone.capacity))
+
+
+def _collect_odd(odd: OddSegment, outcome: _Outcome, *, named: bool, kept: bool, dry_run: bool) -> None:
+    if odd.users:
+        outcome.left += 1
+        if named:
+            outcome.in_use.append((odd.name, f"{odd_words(odd)}: it is not removed"))
+    elif odd.is_kept and not named and not kept:
+        outcome.kept.append(odd.name)
+    elif odd.mapped_by is None and not named:
+        outcome.uncertain.append(odd_words(odd))
+    else:
+        try:
+            if not dry_run:
+                odd.remove()
+        except SegmentError as error:
+            outcome.failed.append((error.name, str(error)))
+        else:
+            outcome.removed.append((odd.name, odd.size_bytes))
+
+
+def _object(outcome: _Outcome, *, dry_run: bool) -> dict[str, object]:
+    return {
+        "removed": [name for name, _ in outcome.removed],
+        "bytes": sum(size for _, size in outcome.removed),
+        "kept": outcome.kept,
+        "in_use": [name for name, _ in outcome.in_use],
+        "dry_run": dry_run,
+        "failed": [{"name": name, "error": error} for name, error in outcome.failed],
+    }
+
+
+def _print(outcome: _Outcome, found: Found, *, dry_run: bool) -> None:
+    did = "would remove" if dry_run else "removed"
+    for name, size in outcome.removed:
+        print(f"{did} {figures.name(name)} ({figures.size(size)})")
+    in_use = f"{figures.plural(outcome.left, 'ring')} in use"
+    if outcome.removed:
+        total = figures.size(sum(size for _, size in outcome.removed))
+        print(f"{did} {figures.plural(len(outcome.removed), 'ring')}, {total}; {in_use}")
+    elif found.names or not outcome.failed:
+        print(f"nothing to remove; {in_use}")
+    if outcome.kept:
+        rings = figures.plural(len(outcome.kept), "kept ring")
+        print(f"{rings} left for the next start of the service: kevy-ring gc --kept removes those too")
+    for words in outcome.uncertain:
+        print(f"left: {words}")
+    for _, words in (*outcome.in_use, *outcome.failed):
+        print(f"kevy-ring: {words}", file=sys.stderr)

@@ -145,6 +145,7 @@ def ingest(
             protocol=protocol, ring_prefix=name, overflow_limit=overflow_limit,
             stall_after_s=stall_after or None, sink_options=sink_options,
         )  # fmt: skip
+        replication.make_rings()
         _title(view, upstreams, chosen, goal, streams=streams, capacity=capacity, verify=verify)
         with serve_metrics(metrics_port, metrics_address, view):
             outcome = replication.run()

@@ -16,13 +16,14 @@ from rich.text import Text
 from kevy_ring.cli import figures
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.ring_facts import ring_facts, ring_faults
-from kevy_ring.cli.ring_words import ring_object
+from kevy_ring.cli.ring_words import odd_words, ring_object
 from kevy_ring.cli.tables import print_table, tables_console
 from kevy_ring.errors import SegmentError
 from kevy_ring.events import Kind
 from kevy_ring.inbox import Published
 from kevy_ring.inbox.published import read_published
 from kevy_ring.ring import Segment, TimeInRing
+from kevy_ring.ring.leftovers import odd_segment
 from kevy_ring.ring.peek import Peek, PeekedRecord, peek_records
 from kevy_ring.ring.time_in_ring import read_time_in_ring
 
@@ -63,7 +64,10 @@ def inspect(name: str, records: int, as_json: bool) -> int:
 
 
 def _why_not(name: str, error: SegmentError) -> str:
-    return f"there is no ring {name!r}; kevy-ring ls shows those there are" if error.reason == "missing" else str(error)
+    if error.reason == "missing":
+        return f"there is no ring {name!r}; kevy-ring ls shows those there are"
+    odd = odd_segment(name)
+    return str(error) if odd is None else odd_words(odd)
 
 
 def _print(console: Console, peek: Peek, published: Published, times: TimeInRing, faults: list[str]) -> None:

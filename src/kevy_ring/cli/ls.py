@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection
+from dataclasses import dataclass
 
 import click
 from rich import box
@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.ring_words import ring_object, role_text
+from kevy_ring.cli.ring_words import kept_words, odd_object, odd_words, ring_object, role_text
 from kevy_ring.cli.tables import print_table, tables_console
 from kevy_ring.errors import SegmentError
 from kevy_ring.ring import RingStats, inspect_ring, ring_names
-from kevy_ring.ring.leftovers import is_abandoned
+from kevy_ring.ring.leftovers import OddSegment, is_abandoned, odd_segment, odd_segments
 
 _PIPE_WIDTH = 160
 #: From this width on a ring has one line.
@@ -28,23 +28,32 @@ WIDE = 100
 def ls(as_json: bool) -> int:
     """List the rings in this machine's shared memory that this user may look at.
 
-    A ring is marked abandoned when its creator and both of its roles are dead: kevy-ring gc removes those.
+    A ring is marked abandoned when its creator and both of its roles are dead and it was not kept on purpose:
+    kevy-ring gc removes those. Segments of other layout versions and half made ones are listed with what they are.
     """
-    found, unreadable = look_at_all()
+    found = look_at_all()
     if as_json:
-        for stats in found:
+        for stats in found.rings:
             print(json.dumps(ring_object(stats)))
-        for error in unreadable:
+        for odd in found.odd:
+            print(json.dumps(odd_object(odd)))
+        for error in found.unreadable:
             print(json.dumps({"name": error.name, "error": str(error)}))
         return 0
-    if found:
+    if found.rings:
         console = tables_console(_PIPE_WIDTH)
-        print_table(console, _table(found, console.width))
-    else:
+        print_table(console, _table(found.rings, console.width))
+        for stats in found.rings:
+            words = kept_words(stats)
+            if words:
+                print(f"{figures.name(stats.name)}: {words}")
+    elif not found.odd:
         print("no rings")
-    for error in unreadable:
+    for odd in found.odd:
+        print(odd_words(odd))
+    for error in found.unreadable:
         print(str(error))
-    abandoned = sum(map(is_abandoned, found))
+    abandoned = sum(map(is_abandoned, found.rings))
     if abandoned:
         print(
             f"{figures.plural(abandoned, 'abandoned ring')}: kevy-ring gc removes {'it' if abandoned == 1 else 'them'}"
@@ -52,18 +61,40 @@ def ls(as_json: bool) -> int:
     return 0
 
 
-def look_at_all(names: Collection[str] = ()) -> tuple[list[RingStats], list[SegmentError]]:
-    """The headers of all rings (of ``names``, if any), and what could not be read. One that is gone is in neither."""
-    found, unreadable = [], []
-    for name in ring_names():
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The headers of rings; segments that are no whole rings of this version; and what could not be read."""
+
+    rings: list[RingStats]
+    odd: list[OddSegment]
+    unreadable: list[SegmentError]
+
+    @property
+    def names(self) -> set[str]:
+        """Of all of them."""
+        odd, unreadable = [each.name for each in self.odd], [each.name for each in self.unreadable]
+        return {*(stats.name for stats in self.rings), *odd, *unreadable}
+
+
+def look_at_all(names: tuple[str, ...] = ()) -> Found:
+    """All rings (those of ``names``, if there are any) that are there now."""
+    odd = odd_segments(names)
+    found: list[RingStats] = []
+    unreadable: list[SegmentError] = []
+    for name in sorted(set(ring_names()) - {each.name for each in odd}):
         if names and name not in names:
             continue
         try:
             found.append(inspect_ring(name))
         except SegmentError as error:
-            if error.reason != "missing":
+            now_odd = None if error.reason == "missing" else odd_segment(name)  # it came while we looked
+            if now_odd is not None:
+                odd.append(now_odd)
+            elif error.reason != "missing":
                 unreadable.append(error)
-    return found, unreadable
+        except ValueError as error:  # a name that no ring can have
+            unreadable.append(SegmentError(name, reason="not-a-ring", detail=str(error)))
+    return Found(found, odd, unreadable)
 
 
 def _table(found: list[RingStats], width: int) -> Table:

@@ -22,7 +22,7 @@ from kevy_ring.replica.stall_watch import STALL_AFTER_S
 from kevy_ring.shard.shard_line import ShardLines, ShardUnheard
 from kevy_ring.shard.shard_process import FAILED, STACK, ShardProcess
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
-from kevy_ring.shard.sinks.sink import is_resumable
+from kevy_ring.shard.sinks.sink import is_resumable, sink_place
 
 TICK_S = 0.1
 #: A run that somebody waits for gives up when one process has been replaced this often.
@@ -102,7 +102,12 @@ class Replication:
             keep_rings=ring_prefix is not None,
             overflow_limit=overflow_limit,
             stall_after_s=stall_after_s,
+            ring_label=lambda index, upstream: f"{upstream.address} → {sink_place(sink, index, streams)}",
         )
+
+    def make_rings(self) -> None:
+        """Make the rings before anything is shown, so that the first line is the reason if one cannot be made."""
+        self._fleet.make_rings()
 
     def run(self) -> Outcome:
         """Returns what it came to; what went wrong is told there and not raised."""
@@ -187,7 +192,8 @@ class Replication:
     def _happened(self, event: FleetEvent) -> None:
         self._hear()
         text = without_secrets(str(event))
-        if event.kind is FleetEventKind.EXITED and (event.exit_code or not event.expected):
+        is_death = event.kind is FleetEventKind.EXITED and (event.exit_code or not event.expected)
+        if is_death or event.kind is FleetEventKind.RING:
             self._view.note(text, is_bad=True)
             self._replaced.add(event.shard)
         elif event.kind in (FleetEventKind.STALLED, FleetEventKind.DRAINED):

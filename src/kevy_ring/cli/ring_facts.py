@@ -11,13 +11,13 @@ from rich.text import Text
 from kevy_ring.cli import figures
 from kevy_ring.cli.progress_table import link_word
 from kevy_ring.cli.replica_words import replica_words
-from kevy_ring.cli.ring_words import overflow_words, role_text
+from kevy_ring.cli.ring_words import kept_words, overflow_words, role_text
 from kevy_ring.inbox import Published
 from kevy_ring.inbox.receiver import WORD_LOST
 from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.replica.stall_watch import STALL_AFTER_S, is_full
 from kevy_ring.ring import RingStats, RoleState, RoleStats, TimeInRing
-from kevy_ring.ring.leftovers import is_abandoned
+from kevy_ring.ring.leftovers import is_abandoned, is_unused
 from kevy_ring.ring.peek import Peek
 from kevy_ring.ring.process_state import ProcessState, process_state
 from kevy_ring.ring.stats import header_fault
@@ -45,6 +45,9 @@ def ring_facts(stats: RingStats, published: Published | None, times: TimeInRing 
                  f"{figures.plural(stats.space_wakes, 'time')}; last drained {drained}"),
         ("overflow", _overflow(stats)),
     ]  # fmt: skip
+    kept = kept_words(stats)
+    if kept:
+        facts.insert(0, ("purpose", kept))
     facts += _times(times)
     facts += _resume_point(published)
     if stats.applied_offset is not None:
@@ -62,15 +65,17 @@ def ring_faults(stats: RingStats, peek: Peek | None = None) -> list[str]:
         faults.append(f"corrupt at position {peek.corrupt_at}: {peek.corrupt}")
     if is_abandoned(stats):
         faults.append("abandoned: kevy-ring gc removes it")
-    else:
+    # A kept ring that no process uses waits for its service: neither its roles nor its link are faults.
+    waits = is_unused(stats) and stats.is_kept
+    if not is_unused(stats):
         faults += _faults_of_roles(stats)
     late = stats.last_drain_age_s is not None and stats.last_drain_age_s >= STALL_AFTER_S
-    if is_full(stats) and late:
+    if is_full(stats) and late and not waits:
         faults.append(f"it is full and was not drained for {figures.seconds(stats.last_drain_age_s)}")
     if stats.consumer_words[WORD_LOST]:
         lost = figures.count(stats.consumer_words[WORD_LOST] - 1)
         faults.append(f"the beginning of the frame at offset {lost} went with a dead shard: it needs a snapshot")
-    if replica_words(stats).link_state in (LinkState.WAITING, LinkState.REFUSED):
+    if not waits and replica_words(stats).link_state in (LinkState.WAITING, LinkState.REFUSED):
         faults.append("the runner has no link to its upstream")
     return faults
 

@@ -8,7 +8,8 @@ from rich.text import Text
 
 from kevy_ring.cli import figures
 from kevy_ring.ring import RingStats, RoleState, RoleStats
-from kevy_ring.ring.leftovers import is_abandoned
+from kevy_ring.ring.leftovers import OddSegment, is_abandoned, is_unused
+from kevy_ring.ring.stats import VERSION
 
 _LOOKS = {
     RoleState.VACANT: ("nobody yet", "dim"),
@@ -30,6 +31,55 @@ def overflow_words(stats: RingStats) -> str:
     return f"{figures.plural(stats.overflow_events, 'event')}, {figures.size(stats.overflow_bytes)}"
 
 
+def kept_words(stats: RingStats) -> str:
+    """What is known of the purpose of a ring: ``kept; its service is not running (redis://a → null)``; or nothing."""
+    words = ""
+    if stats.is_kept:
+        words = "kept; its service is not running" if is_unused(stats) else "kept; its service is running"
+    label = figures.name(stats.label)
+    return f"{words} ({label})" if words and label else words or label
+
+
+def users_words(stats: RingStats) -> str:
+    """Which processes use a ring, as a sentence."""
+    used = [("creator", stats.creator_pid)] if stats.creator_alive else []
+    for name, role in (("producer", stats.producer), ("consumer", stats.consumer)):
+        if role.state is RoleState.ALIVE:
+            used.append((name, role.pid))
+    return ", ".join(f"its {name} (pid {pid}) is alive" for name, pid in used) or "a process came to use it"
+
+
+def odd_words(odd: OddSegment) -> str:
+    """What a segment is that is no whole ring of this version, and what removes it."""
+    what = f"segment {figures.name(odd.name)!r} ({figures.size(odd.size_bytes)}) {odd.oddity.value}"
+    if odd.oddity is odd.oddity.OTHER_VERSION:
+        what += f" ({odd.version}; this kevy-ring has {VERSION})"
+    if odd.users:
+        pids = ", ".join(map(str, odd.users))
+        return f"{what}; it is in use by process {pids}"
+    remedy = f"kevy-ring gc {figures.name(odd.name)}"
+    if odd.is_kept:
+        return f"{what}; it was kept, and its service is not running; {remedy} removes it"
+    if odd.mapped_by is None:
+        return f"{what}; some processes do not let us see whether they use it, so it is removed only by name: {remedy}"
+    return f"{what}; no process uses it: kevy-ring gc removes it"
+
+
+def odd_object(odd: OddSegment) -> dict[str, Any]:
+    """The same as plain values."""
+    return {
+        "name": odd.name,
+        "error": odd_words(odd),
+        "oddity": odd.oddity.name.lower(),
+        "layout_version": odd.version,
+        "size_bytes": odd.size_bytes,
+        "abandoned": odd.is_abandoned,
+        "kept": odd.is_kept,
+        "creator": {"pid": odd.creator_pid, "alive": odd.creator_alive},
+        "mapped_by": None if odd.mapped_by is None else list(odd.mapped_by),
+    }
+
+
 def ring_object(stats: RingStats) -> dict[str, Any]:
     """All of the header as plain values."""
     return {
@@ -39,6 +89,9 @@ def ring_object(stats: RingStats) -> dict[str, Any]:
         "head": stats.head,
         "tail": stats.tail,
         "abandoned": is_abandoned(stats),
+        "kept": stats.is_kept,
+        "in_use": not is_unused(stats),
+        "label": stats.label,
         "created_unix_s": round(stats.created_unix_s, 3),
         "creator": {"pid": stats.creator_pid, "alive": stats.creator_alive},
         "producer": _role_object(stats.producer),

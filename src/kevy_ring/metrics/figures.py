@@ -9,6 +9,7 @@ from enum import Enum
 
 from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.ring import RingStats, RoleState
+from kevy_ring.ring.leftovers import is_unused
 from kevy_ring.shard.shard import ENTRIES_WORD, FRAME_BYTES_WORD, FRAMES_WORD, SNAPSHOTS_WORD
 
 #: Values of the labels beside ``ring``, and the figure.
@@ -123,6 +124,8 @@ FIGURES = (
     _gauge("kevy_ring_capacity_bytes", "Size of the data area.", lambda s: s.capacity),
     _gauge("kevy_ring_used_bytes", "Bytes published and not released, with headers.", lambda s: s.used_bytes),
     _gauge("kevy_ring_creation_timestamp_seconds", "When the ring was made, in Unix time.", lambda s: s.created_unix_s),
+    _gauge("kevy_ring_kept", "1 for a ring that is kept on purpose when its service ends.", lambda s: s.is_kept),
+    _gauge("kevy_ring_in_use", "1 while its creator or one of its roles is alive.", lambda s: not is_unused(s)),
     _by_role("kevy_ring_records_total", _COUNTER, "Records published (producer) and released (consumer).",
              lambda s: s.events_in, lambda s: s.events_out),
     _by_role("kevy_ring_record_bytes_total", _COUNTER, "Bytes of records published (producer) and released (consumer).",

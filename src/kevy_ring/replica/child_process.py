@@ -26,6 +26,7 @@ class ChildProcess:
         self.role = role
         self.started_at = time.monotonic()
         self.stopping = False
+        self.failure = ""  # why it ends, as it said itself
         self._control, theirs = context.Pipe()
         self._process = context.Process(target=target, args=(theirs, *arguments), name=name, daemon=True)
         try:

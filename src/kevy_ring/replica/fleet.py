@@ -13,6 +13,7 @@ from enum import Enum
 from multiprocessing.connection import wait
 from typing import Any
 
+from kevy_ring.errors import SegmentError
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.dialect import Dialect
 from kevy_ring.replica.fleet_child import ENDING_SIGNALS, ShardMain
@@ -35,6 +36,8 @@ _RUNNERS_SHARE, _DRAIN_SHARE = 0.4, 0.7
 _CLOSE_TICK_S = 0.05
 # How often ``step`` looks whether a full ring is still drained.
 _STALL_LOOK_S = 1.0
+# How often ``step`` looks whether the rings still have their names in shared memory.
+_NAMES_LOOK_S = 1.0
 _TROUBLE = (LinkState.WAITING, LinkState.REFUSED)
 
 
@@ -59,6 +62,8 @@ class Fleet:
     ``keep_rings``: they stay after the end, and the next fleet of the same ``name_prefix`` goes on with them.
     ``overflow_limit``: see :class:`Runner`. ``stall_after_s``: a ring that is full and was not drained for so long is
     told as a STALLED event, once, and as DRAINED when it is again; None: never.
+    ``ring_label(index, upstream)``: what each ring's header says of its purpose, for people; by default the upstream's
+    address without a login. It is cut at 256 bytes.
 
     Use it from one thread: ``run()`` does everything, from the start to the end; ``with fleet:`` and ``step`` are for
     those who have a loop of their own. Nothing is supervised while neither ``run`` nor ``step`` is at work. Raises
@@ -81,6 +86,7 @@ class Fleet:
         keep_rings: bool = False,
         overflow_limit: int | None = None,
         stall_after_s: float | None = STALL_AFTER_S,
+        ring_label: Callable[[int, UpstreamUrl], str] | None = None,
     ) -> None:
         if keep_rings and not name_prefix:
             raise ValueError("rings that are kept need a name_prefix, to be found again")
@@ -91,6 +97,7 @@ class Fleet:
         self._started = False
         self._stalls = StallWatch(stall_after_s) if stall_after_s is not None else None
         self._stalls_looked_at = float("-inf")
+        self._names_looked_at = float("-inf")
         replica_id = name_prefix or f"kevy-ring-{secrets.token_hex(4)}"
         self._pairs = [
             ReplicaPair(
@@ -105,6 +112,7 @@ class Fleet:
                     resumable=resumable,
                     keep_ring=keep_rings,
                     overflow_limit=overflow_limit,
+                    label=ring_label(index, upstream) if ring_label is not None else upstream.address,
                 ),
                 self._note,
                 backoff(),
@@ -123,13 +131,33 @@ class Fleet:
         """How each shard stands, read now."""
         return [pair.status for pair in self._pairs]
 
+    def make_rings(self) -> None:
+        """Make all rings, or find those that were kept, before any process is started. ``start`` does it as well.
+
+        If one of them cannot be made, no new one is left. Raises SegmentError and RoleTaken.
+        """
+        for number, pair in enumerate(self._pairs, 1):
+            try:
+                if pair.ring is None:
+                    pair.make_ring()
+            except BaseException as error:
+                for each in self._pairs:
+                    each.drop_ring()
+                if isinstance(error, SegmentError) and len(self._pairs) > 1:
+                    raise _of_several(error, number, len(self._pairs)) from error
+                raise
+
     def start(self) -> Fleet:
         """Make the rings and start all processes. On a failure nothing is left running."""
         self._started = True
+        self.make_rings()
         try:
             for pair in self._pairs:
                 pair.start()
         except BaseException:
+            for pair in self._pairs:
+                for role in Role:
+                    pair.stop(role)  # so that their ends are expected: the failure is what the user has to read
             self._abandon()
             raise
         return self
@@ -147,6 +175,7 @@ class Fleet:
         wait([*self._waitables(), self.stop.fileno()], timeout)
         self._poll()
         self._look_for_stalls()
+        self._look_at_names()
 
     def run(self, until: Callable[[], bool] | None = None, *, tick_s: float = 0.25) -> FleetEnd:
         """Supervise until ``until()`` (asked every ``tick_s``) is true, ``stop`` is set, or a signal comes; then close.
@@ -223,6 +252,14 @@ class Fleet:
         for stall in self._stalls.look([pair.ring.stats() for pair in rings.values() if pair.ring is not None], now):
             self._note_stall(rings[stall.ring].plan.index, stall)
 
+    def _look_at_names(self) -> None:
+        now = time.monotonic()
+        if now - self._names_looked_at < _NAMES_LOOK_S:
+            return
+        self._names_looked_at = now
+        for pair in self._pairs:
+            pair.look_at_names()
+
     def _note_stall(self, shard: int, stall: Stall) -> None:
         kind = FleetEventKind.STALLED if stall.ended_after_s is None else FleetEventKind.DRAINED
         if self._on_event is not None:  # the watch has logged it
@@ -234,7 +271,7 @@ class Fleet:
 
     def _note(self, event: FleetEvent) -> None:
         troubled = event.kind is FleetEventKind.EXITED and not event.expected
-        troubled = troubled or event.link_state in _TROUBLE
+        troubled = troubled or event.link_state in _TROUBLE or event.kind is FleetEventKind.RING
         log.log(logging.WARNING if troubled else logging.INFO, "%s", event)
         if self._on_event is not None:
             self._on_event(event)
@@ -254,6 +291,17 @@ class Fleet:
     def _signalled(self, number: int, frame: object) -> None:
         self._signals += 1
         self.stop.set()
+
+
+def _of_several(error: SegmentError, number: int, count: int) -> SegmentError:
+    return SegmentError(
+        error.name,
+        reason=error.reason,
+        detail=f"ring {number} of {count} cannot be made: {error.detail}",
+        errno=error.errno,
+        needed=error.needed,
+        free=error.free,
+    )
 
 
 def _streams(urls: str | UpstreamUrl | Iterable[str | UpstreamUrl], shards: int) -> list[UpstreamUrl]:

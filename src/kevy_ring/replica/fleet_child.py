@@ -12,8 +12,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NoReturn
 
+from kevy_ring.errors import KevyRingError, RoleTaken, SegmentError
 from kevy_ring.replica.link_words import LinkState
 from kevy_ring.replica.protocol import ResumePoint
 from kevy_ring.replica.resume import resume_after
@@ -94,8 +95,20 @@ class ParentLine:
 
 
 def run_runner(control: Connection, orders: RunnerOrders) -> None:
-    """A runner process's whole life."""
+    """A runner process's whole life; why it fails goes to the parent in one line."""
     line = ParentLine(control)
+    try:
+        _run_runner(line, orders)
+    except KevyRingError as error:
+        _fail(line, error)
+
+
+def _fail(line: ParentLine, error: Exception) -> NoReturn:
+    line.hand_over("failed", str(error))
+    sys.exit(1)
+
+
+def _run_runner(line: ParentLine, orders: RunnerOrders) -> None:
     # The parent logs what it is told; a child that also wrote to the terminal would spoil the parent's view.
     logging.getLogger("kevy_ring").addHandler(logging.NullHandler())
     logging.getLogger("kevy_ring").propagate = False
@@ -132,6 +145,10 @@ def _await_receiver(ring_name: str, stop: StopSignal) -> None:
 
 
 def run_shard(control: Connection, shard_main: ShardMain, ring_name: str, index: int) -> None:
-    """A shard process's whole life; what ``shard_main`` returns goes to the parent."""
+    """A shard process's whole life; what ``shard_main`` returns goes to the parent, or why it got no ring."""
     line = ParentLine(control)
-    line.hand_over("result", shard_main(ring_name, index, line.stop))
+    try:
+        result = shard_main(ring_name, index, line.stop)
+    except (RoleTaken, SegmentError) as error:
+        _fail(line, error)
+    line.hand_over("result", result)

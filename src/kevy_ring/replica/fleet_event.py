@@ -28,6 +28,7 @@ class FleetEventKind(Enum):
     EXITED = "exited"
     LINK = "link"
     SYNCED = "synced"
+    RING = "ring"
     STALLED = "stalled"
     DRAINED = "drained"
 
@@ -37,7 +38,9 @@ class FleetEvent:
     """Something that happened to a process of shard ``shard``.
 
     EXITED: ``exit_code`` or ``signal_number`` (the other is None), ``expected`` when the fleet had asked for it,
-    ``restart_in_s`` when it will be started again. LINK: ``link_state`` and a ``text`` without secrets.
+    ``restart_in_s`` when it will be started again, ``text``: why, if the process said so.
+    LINK: ``link_state`` and a ``text`` without secrets.
+    RING: a ring lost its names in shared memory, or a new one took its place; ``text`` tells, ``pid`` is 0.
     SYNCED: a link started, ``synced`` fully or partially; ``text``: where it goes on, or that it is a full sync.
     STALLED: a full ring is not drained; DRAINED: it is again; ``text``: the :class:`Stall`, ``pid``: its consumer's.
     """
@@ -58,7 +61,7 @@ class FleetEvent:
         who = f"shard {self.shard}: the {self.role.value} (pid {self.pid})"
         if self.kind is FleetEventKind.STARTED:
             return f"{who} started"
-        if self.kind in (FleetEventKind.STALLED, FleetEventKind.DRAINED):
+        if self.kind in (FleetEventKind.RING, FleetEventKind.STALLED, FleetEventKind.DRAINED):
             return f"shard {self.shard}: {self.text}"
         if self.kind is FleetEventKind.SYNCED:
             return f"{who}: {self.text}"
@@ -69,7 +72,8 @@ class FleetEvent:
         if self.signal_number is not None:
             how = f"was ended by {_signal_name(self.signal_number)}"
         again = f", a new one starts in {self.restart_in_s:.2f} s" if self.restart_in_s is not None else ""
-        return f"{who} {how}{again}"
+        why = f" ({self.text})" if self.text else ""
+        return f"{who} {how}{why}{again}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from kevy_ring.errors import RoleTaken, SegmentError
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.child_process import ChildProcess
 from kevy_ring.replica.fleet_child import EXIT_TRUNCATED, RunnerOrders, ShardMain, run_runner, run_shard
 from kevy_ring.replica.fleet_event import FleetEvent, FleetEventKind, Role, ShardStatus
+from kevy_ring.replica.kept_ring import kept_ring
 from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.replica.protocol import ResumePoint
 from kevy_ring.replica.upstream_url import UpstreamUrl
@@ -36,6 +36,7 @@ class PairPlan:
 
     ``resumable``: the shard's store outlives its process and knows how far it is, so that a new shard process goes on
     where the last one ended. ``keep_ring``: the ring stays when the pair is closed, and is found again by its name.
+    ``label``: what the ring's header says of its purpose.
     """
 
     index: int
@@ -48,6 +49,7 @@ class PairPlan:
     resumable: bool = False
     keep_ring: bool = False
     overflow_limit: int | None = None
+    label: str = ""
 
 
 class ReplicaPair:
@@ -58,6 +60,9 @@ class ReplicaPair:
     shard's store is resumable both are replaced on the same ring. If it is not, everything that was
     applied may be gone, and what lies in the ring would be applied to nothing; or if a snapshot was on its way, its
     beginning is gone: then the ring is made anew, and a full sync follows.
+
+    A ring whose names in shared memory were removed by another program is found by no new process. A new one takes its
+    place: at once if the store is resumable, else when a process has to be replaced.
     """
 
     def __init__(self, plan: PairPlan, report: Callable[[FleetEvent], None], backoff: Backoff) -> None:
@@ -70,6 +75,8 @@ class ReplicaPair:
         self._children: dict[Role, ChildProcess] = {}
         self._starts = dict.fromkeys(Role, 0)
         self._ring_is_stale = False
+        self._ring_is_new = False
+        self._lost: list[str] = []  # names of the ring's files that were found to be gone
         self._restart_at: float | None = None
         self._resume: ResumePoint | None = None  # of a new ring, before anything is published on it
         self._kill_at: float | None = None
@@ -113,28 +120,41 @@ class ReplicaPair:
         """True when the shard has taken all that was published."""
         return self.ring is None or self.ring.stats().used_bytes == 0
 
-    def start(self) -> None:
-        """Make the ring, or find the one that was kept, and start both processes."""
-        if self.ring is not None:
-            self.ring.close()
-            if self.plan.keep_ring:
-                self.ring.remove()
-        self.ring = self._make_ring()
+    def make_ring(self) -> None:
+        """Make the ring, or find the one that was kept; an earlier one of this pair is removed."""
+        self.drop_ring()
+        self.ring = self._ring_for_the_plan()
         self._ring_is_stale = False
+        self._lost = []
+
+    def drop_ring(self) -> None:
+        """Remove the ring; one that an earlier life kept, and on which nothing was started yet, stays."""
+        if self.ring is None:
+            return
+        self.ring.close()
+        if self.plan.keep_ring and (self._ring_is_new or any(self._starts.values())):
+            self.ring.remove()
+        self.ring = None
+
+    def start(self) -> None:
+        """Start both processes on the ring that was made."""
         self._start_what_is_missing()
 
-    def _make_ring(self) -> Ring:
+    def _ring_for_the_plan(self) -> Ring:
         from kevy_ring.ring import Ring
+        from kevy_ring.ring.segment import fitting_label
 
-        plan = self.plan
+        plan, label = self.plan, fitting_label(self.plan.label)
         if plan.keep_ring and plan.ring_name is not None:
-            found = kept_ring(plan.ring_name, plan.capacity)
+            found = kept_ring(plan.ring_name, plan.capacity, label=label, tell=self._tell_of_ring)
             if found is not None:
                 if plan.resumable and not _is_loading(found):
+                    self._ring_is_new = False
                     return found
                 found.close()
                 found.remove()
-        return Ring.create(capacity=plan.capacity, name=plan.ring_name, keep=plan.keep_ring)
+        self._ring_is_new = True
+        return Ring.create(capacity=plan.capacity, name=plan.ring_name, keep=plan.keep_ring, label=label)
 
     def _start_what_is_missing(self) -> None:
         assert self.ring is not None
@@ -154,6 +174,36 @@ class ReplicaPair:
                 self._died(child)
         if not self.stopping and self._restart_at is not None and time.monotonic() >= self._restart_at:
             self._restart()
+
+    def look_at_names(self) -> None:
+        """See whether the ring still has its names, and replace it if it has not and the store can go on."""
+        if self.stopping or self._restart_at is not None or self.ring is None or self._lost:
+            return
+        self._note_lost_names()
+        if not self._lost:
+            return
+        from kevy_ring.ring import RoleState
+
+        stats = self.ring.stats()
+        is_attached = all(role.state is RoleState.ALIVE for role in (stats.producer, stats.consumer))
+        if self._can_go_on() or not is_attached:
+            self._replace_ring()
+            self._restart_at = time.monotonic()
+
+    def _note_lost_names(self) -> None:
+        if self.ring is None or self._lost:
+            return
+        self._lost = self.ring.lost_names()
+        if not self._lost:
+            return
+        lost = f"ring {self.ring.name!r} lost its names: another program removed or replaced {_listed(self._lost)}"
+        remedy = "a new ring takes its place"
+        if not self._can_go_on():
+            remedy += " when one of its processes ends"
+        self._tell_of_ring(f"{lost} in /dev/shm; {remedy}")
+
+    def _tell_of_ring(self, text: str) -> None:
+        self._report(FleetEvent(FleetEventKind.RING, self.plan.index, Role.SHARD, 0, text=text))
 
     def stop(self, role: Role) -> None:
         """Ask a process to end; from now on nothing is started again."""
@@ -198,6 +248,8 @@ class ReplicaPair:
     def _heard(self, child: ChildProcess, topic: str, *words: Any) -> None:
         if topic == "result":
             self.result = words[0]
+        elif topic == "failed":
+            child.failure = words[0]
         elif topic == "synced":
             how, text = words
             self._report(
@@ -223,6 +275,7 @@ class ReplicaPair:
             signal_number=-code if code < 0 else None,
             expected=child.stopping or (self.stopping and code == 0),
             restart_in_s=delay,
+            text=child.failure,
         )
         child.forget()
         self._report(event)
@@ -230,18 +283,25 @@ class ReplicaPair:
     def _plan_restart(self, child: ChildProcess, code: int) -> float:
         """Decide what is to be started again, and when. Returns the seconds until then."""
         now = time.monotonic()
-        if child.role is Role.SHARD and (code == EXIT_TRUNCATED or not self._can_go_on()):
-            self._ring_is_stale = True
-            self._resume = self._behind_applied() if self._can_go_on() else None
-            log.info("shard %d: the ring is made anew: %s", self.plan.index, self._why_stale(code))
-            self._kill_at = now + PARTNER_GRACE_S
-            for partner in self._children.values():
-                partner.stop()
+        if not self._ring_is_stale:
+            self._note_lost_names()
+            if self._lost:
+                self._replace_ring()
+            elif child.role is Role.SHARD and (code == EXIT_TRUNCATED or not self._can_go_on()):
+                log.info("shard %d: the ring is made anew: %s", self.plan.index, self._why_stale(code))
+                self._replace_ring()
         if self._restart_at is None:
             if now - child.started_at >= STABLE_S:
                 self._backoff.reset()
             self._restart_at = now + self._backoff.next_delay()
         return max(0.0, self._restart_at - now)
+
+    def _replace_ring(self) -> None:
+        """Make a new ring once both processes have ended: no process must be left on the old one."""
+        self._ring_is_stale = True
+        self._kill_at = time.monotonic() + PARTNER_GRACE_S
+        for partner in self._children.values():
+            partner.stop()
 
     def _can_go_on(self) -> bool:
         """Whether a new shard process can go on with this ring where the dead one ended."""
@@ -258,6 +318,8 @@ class ReplicaPair:
 
         assert self.ring is not None
         published, applied = published_in(self.ring), self.ring.stats().applied_offset
+        if not published.is_known:
+            return self._resume  # nothing came since, so it holds as it did
         if applied is None or not published.upstream_id:
             return None
         return ResumePoint(published.upstream_id, applied, published.db)
@@ -273,33 +335,17 @@ class ReplicaPair:
                     self.kill(role)
             return
         self._restart_at = self._kill_at = None
+        # Asked now that both processes have ended: nothing is applied any more.
+        self._resume = self._behind_applied() if self._can_go_on() else None
+        if self._lost:
+            after = f"the stream goes on after offset {self._resume.offset}, which was applied" if self._resume else ""
+            self._tell_of_ring(f"a new ring is made: {after or 'a full sync follows'}")
+        self.make_ring()
         self.start()
 
 
-def kept_ring(name: str, capacity: int) -> Ring | None:
-    """The ring that an earlier life kept by this name; None: there is none.
-
-    Raises SegmentError when it is not a ring of that capacity, and RoleTaken while somebody lives in it.
-    """
-    from kevy_ring.ring import Ring, RoleState
-
-    try:
-        ring = Ring.attach(name)
-    except SegmentError as error:
-        if error.reason != "missing":
-            raise
-        return None
-    stats = ring.stats()
-    for role, held in (("producer", stats.producer), ("consumer", stats.consumer)):
-        if held.state is RoleState.ALIVE:
-            ring.close()
-            raise RoleTaken(name, role=role, pid=held.pid)
-    if ring.capacity != capacity:
-        ring.close()
-        detail = f"it was made with a capacity of {ring.capacity} bytes, not {capacity}; remove it with kevy-ring gc"
-        raise SegmentError(name, reason="exists", detail=detail)
-    ring.adopt()
-    return ring
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _is_loading(ring: Ring) -> bool:

@@ -52,11 +52,19 @@ class UpstreamUrl:
         if self.options.get("username") or self.options.get("password"):
             login = quote(str(self.options.get("username") or ""), safe="")
             login += f":{REDACTED}@" if self.options.get("password") else "@"
+        return f"{self.scheme}://{login}{self._place}{self.shown_options}"
+
+    @property
+    def address(self) -> str:
+        """The URL with neither a user name nor a secret."""
+        return f"{self.scheme}://{self._place}"
+
+    @property
+    def _place(self) -> str:
         if self.scheme == "unix":
-            return f"unix://{login}{quote(self.path)}{self.shown_options}"
+            return quote(self.path)
         host = f"[{self.host}]" if ":" in self.host else self.host
-        db = f"/{self.db}" if self.db else ""
-        return f"{self.scheme}://{login}{host}:{self.port}{db}{self.shown_options}"
+        return f"{host}:{self.port}" + (f"/{self.db}" if self.db else "")
 
     def shard(self, index: int) -> UpstreamUrl:
         """The listener of shard ``index``: kevy's shard i is at port + i. ValueError past port 65535."""

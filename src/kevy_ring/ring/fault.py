@@ -16,7 +16,6 @@ _SEGMENT_REASONS = {
     lib.KR_E_MISSING: ("missing", "there is no ring of this name"),
     lib.KR_E_NOT_READY: ("timeout", "its creator has not finished making it"),
     lib.KR_E_NOT_A_RING: ("not-a-ring", "something else has this name"),
-    lib.KR_E_VERSION: ("version", "made by an incompatible version of kevy-ring"),
     lib.KR_E_GEOMETRY: ("geometry", "its header does not describe the file"),
     lib.KR_E_OWNER: ("permission", "it belongs to another user"),
 }
@@ -38,6 +37,9 @@ def segment_failure(name: str, why: CData) -> Exception:
     if code in _SEGMENT_REASONS:
         reason, detail = _SEGMENT_REASONS[code]
         return SegmentError(name, reason=reason, detail=detail, errno=err)
+    if code == lib.KR_E_VERSION:
+        detail = f"its layout is version {why.needed}, and this kevy-ring has version {lib.KR_VERSION}"
+        return SegmentError(name, reason="version", detail=detail)
     if code == lib.KR_E_SPACE:
         detail = (
             f"needs {why.needed} bytes of shared memory, {why.free_bytes} are free; choose a smaller capacity or "

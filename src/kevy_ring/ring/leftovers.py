@@ -1,13 +1,38 @@
-"""Rings that nobody will remove any more: their creator and both of their roles are dead."""
+"""Segments that no process uses any more: rings, rings kept on purpose, and what is no whole ring of this version."""
 
 from __future__ import annotations
 
-from kevy_ring.ring.segment import remove_segment
-from kevy_ring.ring.stats import RingStats, RoleState, inspect_ring
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from kevy_ring._core import lib
+from kevy_ring.ring.segment_names import SHM_DIR, SUFFIXES, Files, remove_names
+from kevy_ring.ring.stats import (
+    FIXED_HEADER,
+    MAGIC,
+    VERSION,
+    RingStats,
+    RoleState,
+    files_in_shared_memory,
+    inspect_ring,
+)
+
+_PROC = Path("/proc")
+# A segment that is being made is empty for some microseconds before its maker maps it.
+_EMPTY_S = 1.0
+# The names that kevy-ring itself gives: to a ring for which the user chose none, and to a segment that is being made.
+_OWN_NAME = re.compile(r"kevy-[0-9a-f]{20}")
+_MAKING = re.compile(rf"{_OWN_NAME.pattern}\.new")
 
 
-def is_abandoned(stats: RingStats) -> bool:
-    """Whether no process is left that made this ring or has a role in it. A stopped process is not dead.
+def is_unused(stats: RingStats) -> bool:
+    """Whether no process is left that made or adopted this ring or has a role in it. A stopped process is not dead.
 
     The roles are marked by the kernel at the death of their holders; the creator is looked up by pid and start time,
     so a creator in another pid namespace that shares the shared memory looks dead.
@@ -16,13 +41,188 @@ def is_abandoned(stats: RingStats) -> bool:
     return not stats.creator_alive and all(role.state is not RoleState.ALIVE for role in roles)
 
 
-def remove_abandoned(name: str) -> RingStats | None:
+def is_abandoned(stats: RingStats) -> bool:
+    """Whether no process uses this ring and none is to come back for it: it was not kept on purpose."""
+    return is_unused(stats) and not stats.is_kept
+
+
+def remove_abandoned(name: str, *, kept: bool = False) -> RingStats | None:
     """Remove an abandoned ring and its doorbells; returns what it was, None (and removes nothing) when it is not one.
 
-    Who is attached keeps the memory, but nobody finds the name any more. Raises :class:`SegmentError`.
+    ``kept``: also one that was kept, if no process uses it. Who is attached keeps the memory, but no process finds
+    the name any more. Raises :class:`SegmentError`.
     """
+    files = _files_named(name)
     stats = inspect_ring(name)
-    if not is_abandoned(stats):
+    if not is_unused(stats) or (stats.is_kept and not kept):
         return None
-    remove_segment(name)
+    remove_names(name, files)
     return stats
+
+
+class Oddity(Enum):
+    """Why a segment is no whole ring of this version; the value says it in words."""
+
+    OTHER_VERSION = "has another layout version"
+    HALF_MADE = "is half made: the process that made it was killed before it ended"
+    NO_DOORBELL = "lacks a doorbell: its file beside the segment was removed"
+
+
+@dataclass(frozen=True, slots=True)
+class OddSegment:
+    """A segment of this user that is no whole ring of this version, told by what is the same in all versions.
+
+    ``creator_pid`` is 0 where the creator is not known. ``mapped_by``: the processes that have it mapped; None where
+    that cannot be found out, since the memory maps of some processes may not be read.
+    """
+
+    name: str
+    oddity: Oddity
+    version: int
+    size_bytes: int
+    is_kept: bool
+    creator_pid: int
+    creator_alive: bool
+    mapped_by: tuple[int, ...] | None
+    files: Files
+
+    @property
+    def users(self) -> tuple[int, ...]:
+        """The live processes that are known to use it."""
+        creator = (self.creator_pid,) if self.creator_alive else ()
+        return tuple(dict.fromkeys(creator + (self.mapped_by or ())))
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether it is certain that no process uses it, and it was not kept on purpose."""
+        return not self.users and self.mapped_by is not None and not self.is_kept
+
+    def remove(self) -> None:
+        """Remove it and its doorbells. Raises :class:`SegmentError`."""
+        remove_names(self.name, self.files)
+
+
+def odd_segments(names: tuple[str, ...] = ()) -> list[OddSegment]:
+    """Those of this user, by name; ``names``: only these, if there are any."""
+    found = []
+    for name, info, first in files_in_shared_memory():
+        if names and name not in names:
+            continue
+        oddity = _oddity(name, info, first)
+        if oddity is not None:
+            found.append((name, oddity, info, first))
+    # One look at all processes for all of them: it costs more than the rest.
+    users = _users_of([info for _, _, info, _ in found])
+    made = [_odd_segment(name, oddity, info, first, users) for name, oddity, info, first in found]
+    return sorted(made, key=lambda odd: odd.name)
+
+
+def odd_segment(name: str) -> OddSegment | None:
+    """The one of this name; None: there is none, or it is a whole ring, or not ours to judge."""
+    return next(iter(odd_segments((name,))), None)
+
+
+def _oddity(name: str, info: os.stat_result, first: bytes) -> Oddity | None:
+    if info.st_uid != os.geteuid() or info.st_mode & 0o077:
+        return None
+    header = first.ljust(FIXED_HEADER.size, b"\0")
+    magic, version, header_bytes, capacity, _, creator_pid, _, _ = FIXED_HEADER.unpack(header)
+    if magic == MAGIC:
+        if version != VERSION:
+            return Oddity.OTHER_VERSION
+        is_whole = info.st_size == header_bytes + capacity
+        return Oddity.NO_DOORBELL if is_whole and creator_pid and len(_doorbells(name)) < len(SUFFIXES) else None
+    if any(magic):
+        return None
+    if not info.st_size and time.time() - info.st_mtime < _EMPTY_S:
+        return None
+    # Under its temporary name it may have any part of its header. Under its own it has all but the magic. Made by
+    # version 1 it has nothing: then its name or a doorbell beside it tells that it is ours.
+    is_described = creator_pid and header_bytes and info.st_size == header_bytes + capacity
+    is_of_version_1 = not any(first) and (_OWN_NAME.fullmatch(name) or _doorbells(name))
+    return Oddity.HALF_MADE if _MAKING.fullmatch(name) or is_described or is_of_version_1 else None
+
+
+def _odd_segment(name: str, oddity: Oddity, info: os.stat_result, first: bytes, users: _Users) -> OddSegment:
+    _, version, _, _, _, pid, flags, start = FIXED_HEADER.unpack(first.ljust(FIXED_HEADER.size, b"\0"))
+    return OddSegment(
+        name=name,
+        oddity=oddity,
+        version=version,
+        size_bytes=info.st_size,
+        is_kept=bool(flags & lib.KR_SEGMENT_KEPT) and oddity is not Oddity.HALF_MADE,
+        creator_pid=pid,
+        creator_alive=bool(pid) and bool(lib.kr_process_alive(pid, start)),
+        mapped_by=users.get((info.st_dev, info.st_ino)),
+        files=_files_named(name),
+    )
+
+
+def _doorbells(name: str) -> list[str]:
+    return [path for suffix in SUFFIXES if _is_fifo(path := f"{name}{suffix}")]
+
+
+def _is_fifo(name: str) -> bool:
+    try:
+        info = os.lstat(SHM_DIR / name)
+    except OSError:
+        return False
+    return stat.S_ISFIFO(info.st_mode) and info.st_uid == os.geteuid()
+
+
+def _files_named(name: str) -> Files:
+    """The segment and its doorbells as they are now; what has one of their names and is none of these is not among
+    them."""
+    found = []
+    for each in [name, *_doorbells(name)]:
+        try:
+            info = os.lstat(SHM_DIR / each)
+        except OSError:
+            continue
+        found.append((each, info.st_dev, info.st_ino))
+    return tuple(found)
+
+
+# By device and inode, the processes that have a file mapped; None as in OddSegment.mapped_by.
+_Users = dict[tuple[int, int], "tuple[int, ...] | None"]
+
+
+def mapped_by(info: os.stat_result, proc: Path | None = None) -> tuple[int, ...] | None:
+    """The processes that have a file mapped; None where none is found and some process does not let us look."""
+    return _users_of([info], proc)[info.st_dev, info.st_ino]
+
+
+def _users_of(files: list[os.stat_result], proc: Path | None = None) -> _Users:
+    """Source: proc_pid_maps(5). A line holds the device as hexadecimal major:minor, and the inode."""
+    proc = proc or _PROC
+    wanted = {
+        (f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}", str(info.st_ino)): (info.st_dev, info.st_ino)
+        for info in files
+    }
+    found: dict[tuple[int, int], set[int]] = {file: set() for file in wanted.values()}
+    is_complete = _sees_all(proc)
+    for directory in _processes(proc) if files else ():
+        try:
+            with open(directory / "maps", encoding="utf-8", errors="replace") as maps:
+                for line in maps:
+                    fields = line.split(None, 5)
+                    file = wanted.get((fields[3], fields[4])) if len(fields) > 4 else None
+                    if file is not None:
+                        found[file].add(int(directory.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended
+        except OSError:
+            is_complete = False
+    return {file: tuple(sorted(pids)) if pids or is_complete else None for file, pids in found.items()}
+
+
+def _processes(proc: Path) -> Iterator[Path]:
+    try:
+        yield from (each for each in proc.iterdir() if each.name.isdecimal())
+    except OSError:
+        return
+
+
+def _sees_all(proc: Path) -> bool:
+    """Whether other users' processes are listed: with the mount option hidepid process 1 is not, unless it is ours."""
+    return (proc / "1").exists()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kevy_ring._core import lib
 from kevy_ring.errors import SegmentError
-from kevy_ring.ring.segment import SHM_DIR
+from kevy_ring.ring.segment_names import SHM_DIR
 from kevy_ring.ring.stats import RingStats, inspect_ring
 
 #: How much of a payload is kept.

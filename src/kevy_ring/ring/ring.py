@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from kevy_ring._core import lib
+from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError
 from kevy_ring.ring.consumer import DEFAULT_SPIN_US, Consumer
 from kevy_ring.ring.producer import Producer
-from kevy_ring.ring.segment import Segment, remove_segment
+from kevy_ring.ring.segment import Segment, check_label
+from kevy_ring.ring.segment_names import remove_names
 from kevy_ring.ring.stats import RingStats, read_stats
 from kevy_ring.ring.time_in_ring import TimeInRing, read_time_in_ring
 
@@ -27,13 +28,14 @@ class Ring:
         self.capacity = segment.capacity
 
     @classmethod
-    def create(cls, capacity: int = 1 << 20, name: str | None = None, *, keep: bool = False) -> Ring:
+    def create(cls, capacity: int = 1 << 20, name: str | None = None, *, keep: bool = False, label: str = "") -> Ring:
         """Make a ring of ``capacity`` bytes: a power of two, at least a page. Raises as :meth:`Segment.create`.
 
         ``keep``: it outlives this process, to be found again by its name; :meth:`remove` removes it, or
-        ``kevy-ring gc`` once nobody lives in it.
+        ``kevy-ring gc NAME`` (or ``gc --kept``) once no process uses it. ``label``: at most 256 bytes of text that
+        ``kevy-ring ls`` and ``inspect`` show, such as what the ring is for; it is not secret.
         """
-        return cls(Segment.create(capacity, name, keep=keep))
+        return cls(Segment.create(capacity, name, keep=keep, label=label))
 
     @classmethod
     def attach(cls, name: str, timeout: float | None = 0.0) -> Ring:
@@ -62,18 +64,29 @@ class Ring:
             raise ClosedError(self.name)
         return read_time_in_ring(self._segment)
 
-    def adopt(self) -> None:
-        """Make this process responsible for a ring that was kept: while it lives, the ring is not abandoned."""
+    def adopt(self, label: str | None = None) -> None:
+        """Make this process responsible for a ring that was kept: while it lives, the ring is in use.
+
+        ``label``: the new one; None leaves it as it is.
+        """
         if self._segment.map is None:
             raise ClosedError(self.name)
-        lib.kr_map_adopt(self._segment.map)
+        encoded = ffi.NULL if label is None else check_label(label)
+        lib.kr_map_adopt(self._segment.map, encoded, 0 if label is None else len(encoded))
+
+    def lost_names(self) -> list[str]:
+        """The names of its files in shared memory that are gone, or that other files have now. Empty: all is well.
+
+        Those who are attached go on with a ring that lost a name, but no process can attach to it any more.
+        """
+        return self._segment.lost_names()
 
     def remove(self) -> None:
-        """Remove the name, whoever made the ring. Who is attached keeps the memory."""
+        """Remove the names of this ring, whoever made it. Who is attached keeps the memory."""
         if self._segment.is_owner:
             self._segment.unlink()
         else:
-            remove_segment(self.name)
+            remove_names(self.name, self._segment.files)
 
     def close(self) -> None:
         """Let go; the owner removes the name, whoever is still attached keeps the memory."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from kevy_ring._core import lib
 from kevy_ring.errors import SegmentError
-from kevy_ring.ring.segment import SHM_DIR, Segment
+from kevy_ring.ring.segment import Segment
+from kevy_ring.ring.segment_names import SHM_DIR
 from kevy_ring.ring.stats import MAGIC, RingStats, creator_is_alive, header_fault, read_stats
 from kevy_ring.ring.time_in_ring import TimeInRing, read_time_in_ring
 

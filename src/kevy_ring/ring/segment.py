@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
-from multiprocessing import resource_tracker, shared_memory
+from multiprocessing import resource_tracker
 from multiprocessing.util import Finalize
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import SegmentError
 from kevy_ring.ring.fault import segment_failure
+from kevy_ring.ring.segment_names import (
+    SHM_DIR,
+    Files,
+    TrackedNames,
+    file_names,
+    files_of,
+    lost_names,
+    remove_names,
+    temporary_object,
+)
 
 if TYPE_CHECKING:
     from kevy_ring._core import CData
 
-SHM_DIR = Path("/dev/shm")
 DEFAULT_CAPACITY = 8 << 20
 NAME_MAX = 30  # macOS allows 31 with the slash; the doorbells beside the segment add a suffix to it
 NAME_PREFIX = "kevy-"
@@ -38,6 +44,23 @@ def _check_name(name: str) -> str:
     return name
 
 
+def check_label(label: str) -> bytes:
+    """The label as the header holds it. Raises ValueError for one that does not fit."""
+    encoded = label.encode()
+    if len(encoded) > lib.KR_LABEL_BYTES or "\0" in label:
+        raise ValueError(f"a ring's label has at most {lib.KR_LABEL_BYTES} bytes and no zero byte: {label!r}")
+    return encoded
+
+
+def fitting_label(label: str) -> str:
+    """The label, cut where it would not fit into the header."""
+    encoded = label.replace("\0", "").encode()
+    if len(encoded) <= lib.KR_LABEL_BYTES:
+        return encoded.decode()
+    more = "…"
+    return encoded[: lib.KR_LABEL_BYTES - len(more.encode())].decode("utf-8", "ignore") + more
+
+
 def _check_capacity(capacity: int) -> int:
     page = lib.kr_page_bytes()
     if capacity < page or capacity & (capacity - 1):
@@ -52,8 +75,9 @@ class Segment:
     another process may be on its way to attach.
     """
 
-    def __init__(self, name: str, mapped: CData, memory: shared_memory.SharedMemory | None) -> None:
+    def __init__(self, name: str, mapped: CData, *, is_owner: bool = False) -> None:
         self.name = name
+        self.files = files_of(name, mapped)
         self.capacity: int = lib.kr_map_capacity(mapped)
         self.map: CData | None = mapped
         self.handed_over = False
@@ -65,43 +89,71 @@ class Segment:
         ] = {}  # by process: a lock may be held at a fork, and is for ever then
         self._made_by = os.getpid()
         self._unlinker: Finalize[None] | None = None
-        if memory is not None:
-            self._unlinker = Finalize(None, _unlink, args=(memory, name), exitpriority=0)
+        if is_owner:
+            self._unlinker = Finalize(None, _unlink, args=(name, self.files), exitpriority=0)
 
     @classmethod
-    def create(cls, capacity: int = DEFAULT_CAPACITY, name: str | None = None, *, keep: bool = False) -> Segment:
+    def create(
+        cls, capacity: int = DEFAULT_CAPACITY, name: str | None = None, *, keep: bool = False, label: str = ""
+    ) -> Segment:
         """Make a new segment of ``capacity`` bytes (a power of two, at least a page), mode 0600.
 
-        ``keep``: it stays until somebody removes it (:func:`remove_segment`), whatever becomes of this process.
+        ``keep``: it stays until somebody removes it (:meth:`Ring.remove`), whatever becomes of this process, and
+        its header says so. ``label``: text of at most 256 bytes for people; the ring does not read it.
 
-        Raises ``ValueError`` for a bad name or capacity and :class:`SegmentError` when the name exists
+        Raises ``ValueError`` for a bad name, capacity or label and :class:`SegmentError` when the name exists
         (``"exists"``), shared memory is short (``"space"``, with ``needed`` and ``free``) or the process is at a
         limit (``"resources"``).
         """
         _check_capacity(capacity)
-        name = _check_name(name if name is not None else new_name())
+        encoded = check_label(label)
+        given, name = name, _check_name(name if name is not None else new_name())
         try:
-            # Before there is anything to tell it of: at a limit its start fails, and a segment would stay behind.
-            resource_tracker.ensure_running()
-            memory = shared_memory.SharedMemory(name, create=True, size=lib.kr_page_bytes() + capacity)
+            return cls._make(capacity, name, encoded, keep=keep, is_random=given is None)
         except FileExistsError as exc:
             raise SegmentError(
                 name, reason="exists", detail="a segment of this name exists", errno=exc.errno or 0
             ) from exc
         except OSError as exc:
             raise SegmentError(name, reason="resources", detail=str(exc), errno=exc.errno or 0) from exc
-        memory.close()  # only its name and its unlinking are needed: the core maps the segment its own way
-        _track(name, resource_tracker.register)
+
+    @classmethod
+    def _make(cls, capacity: int, name: str, label: bytes, *, keep: bool, is_random: bool) -> Segment:
+        """Make the segment under a temporary name, then give it its own, then its doorbells and its magic.
+
+        The resource tracker knows each name before its file exists, so that it removes the file when this process is
+        killed. The one exception is a name that the user chose: the tracker must not remove a file of that name
+        before it is known to be ours, so it is told right after the link.
+        """
+        # Before there is anything to tell it of: at a limit its start fails, and a segment would stay behind.
+        resource_tracker.ensure_running()
         why = ffi.new("kr_failure *")
-        mapped = lib.kr_map_create(name.encode(), capacity, why)
-        if mapped == ffi.NULL:
-            _unlink(memory, name)
-            raise segment_failure(name, why)
-        if keep:
-            _track(name, resource_tracker.unregister)
-            resource_tracker.unregister(f"/{name}", "shared_memory")
-            return cls(name, ffi.gc(mapped, lib.kr_map_close), None)
-        return cls(name, ffi.gc(mapped, lib.kr_map_close), memory)
+        tracked = TrackedNames()
+        mapped, files = None, None
+        try:
+            with temporary_object(f"{new_name()}.new") as temporary:
+                flags = lib.KR_SEGMENT_KEPT if keep else 0
+                made = lib.kr_map_prepare(temporary.encode(), capacity, flags, label, len(label), why)
+                if made == ffi.NULL:
+                    raise segment_failure(name, why)
+                mapped = ffi.gc(made, lib.kr_map_close)
+                files = files_of(name, mapped)
+                if is_random:
+                    tracked.add(file_names(name))
+                os.link(SHM_DIR / temporary, SHM_DIR / name)
+                tracked.add(file_names(name))
+            if lib.kr_map_finish(mapped, name.encode(), why):
+                raise segment_failure(name, why)
+            if keep:
+                tracked.forget()
+            return cls(name, mapped, is_owner=not keep)
+        except BaseException:
+            if files is not None:
+                remove_names(name, files)
+            tracked.forget()
+            if mapped is not None:
+                ffi.release(mapped)  # now: the traceback would hold it, and its memory, for as long as it lives
+            raise
 
     @classmethod
     def attach(cls, name: str, timeout: float | None = 0.0) -> Segment:
@@ -116,7 +168,7 @@ class Segment:
         while True:
             mapped = lib.kr_map_attach(name.encode(), why)
             if mapped != ffi.NULL:
-                return cls(name, ffi.gc(mapped, lib.kr_map_close), None)
+                return cls(name, ffi.gc(mapped, lib.kr_map_close))
             pending = why.code in (lib.KR_E_MISSING, lib.KR_E_NOT_READY)
             if not pending or (deadline is not None and time.monotonic() >= deadline):
                 raise segment_failure(name, why)
@@ -169,34 +221,17 @@ class Segment:
         if last:
             self.map = None  # the mapping and its descriptors go with the last role that holds them
 
+    def lost_names(self) -> list[str]:
+        """Which of its files in shared memory are gone, or are other files now. Who holds a mapping keeps the memory,
+        but nobody finds the segment any more unless this is empty."""
+        return lost_names(self.files)
+
     def unlink(self) -> None:
         """Remove the name (owner only, once). Mappings stay valid until their processes let go."""
         if self.is_owner and self._unlinker is not None:
             self._unlinker()
 
 
-def remove_segment(name: str) -> None:
-    """Remove a segment and its doorbells by name; one that is gone already is fine. Raises :class:`SegmentError`.
-
-    Who is attached keeps the memory, but nobody finds the name any more.
-    """
-    lib.kr_unlink_doorbells(name.encode())
-    try:
-        os.unlink(SHM_DIR / name)
-    except FileNotFoundError:
-        pass
-    except OSError as exc:
-        raise SegmentError(name, reason="permission", detail=str(exc.strerror), errno=exc.errno or 0) from exc
-
-
-def _track(name: str, action: Callable[[str, str], None]) -> None:
-    """The doorbells go the way of the segment when the owner is killed: the tracker removes them by name."""
-    for suffix in ("data", "space"):
-        action(f"/{name}.{suffix}", "shared_memory")
-
-
-def _unlink(memory: shared_memory.SharedMemory, name: str) -> None:
-    lib.kr_unlink_doorbells(name.encode())  # a doorbell that is gone already is fine
-    _track(name, resource_tracker.unregister)
-    with contextlib.suppress(FileNotFoundError):
-        memory.unlink()
+def _unlink(name: str, files: Files) -> None:
+    remove_names(name, files)
+    TrackedNames(file_names(name)).forget()

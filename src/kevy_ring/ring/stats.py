@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -10,9 +11,14 @@ from functools import lru_cache
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import SegmentError
-from kevy_ring.ring.segment import SHM_DIR, Segment
+from kevy_ring.ring.segment import Segment
+from kevy_ring.ring.segment_names import SHM_DIR
 
 MAGIC = b"KEVYRING"
+VERSION: int = lib.KR_VERSION
+#: The first bytes of a segment, the same in all versions of the layout: the magic, version, bytes of the header,
+#: capacity, time of creation, the creator's pid, flags, the creator's start time. csrc/ring_layout.h has them too.
+FIXED_HEADER = struct.Struct("<8sIIQQIIQ")
 _NEVER = 0
 
 
@@ -41,6 +47,7 @@ class RingStats:
     ``used_bytes`` lie between head and tail. ``last_drain_age_s`` is None before the first drain. The overflow is
     the producer's own memory; its figures are as old as its last send or move. ``producer_words`` and
     ``consumer_words`` are the 16 words a side may publish for the layers above. ``version`` is the layout's.
+    ``is_kept``: the ring outlives its creator on purpose. ``label``: what its creator wrote for people to read.
     """
 
     name: str
@@ -70,12 +77,19 @@ class RingStats:
     applied_offset: int | None
     producer_words: tuple[int, ...]
     consumer_words: tuple[int, ...]
-    version: int = 1
+    version: int = VERSION
+    is_kept: bool = False
+    label: str = ""
 
 
 @lru_cache(maxsize=256)
 def _role(state: int, pid: int, epoch: int) -> RoleStats:
     return RoleStats(RoleState(state), pid, epoch)
+
+
+@lru_cache(maxsize=256)
+def _text(label: bytes) -> str:
+    return label.decode("utf-8", "replace")
 
 
 def creator_is_alive(segment: Segment) -> bool:
@@ -134,6 +148,8 @@ def read_stats(segment: Segment, *, creator_alive: bool | None = None) -> RingSt
         producer_words=p,
         consumer_words=c,
         version=raw.version,
+        is_kept=bool(raw.flags & lib.KR_SEGMENT_KEPT),
+        label=_text(ffi.string(raw.label)),
     )
     return stats
 
@@ -148,20 +164,19 @@ def inspect_ring(name: str) -> RingStats:
 
 def ring_names() -> list[str]:
     """The names of all rings of this user on this machine, told by the magic in their headers."""
-    return sorted(_find_rings())
+    return sorted(name for name, _, first in files_in_shared_memory() if first.startswith(MAGIC))
 
 
-def _find_rings() -> Iterator[str]:
+def files_in_shared_memory() -> Iterator[tuple[str, os.stat_result, bytes]]:
+    """All files in shared memory that this user may read: the name, what the system says, and the first bytes."""
     try:
         entries = list(os.scandir(SHM_DIR))
     except OSError as exc:
         raise SegmentError(str(SHM_DIR), reason="resources", detail=str(exc), errno=exc.errno or 0) from exc
     for entry in entries:
-        if not entry.is_file(follow_symlinks=False):
-            continue
         try:
-            with open(entry.path, "rb") as file:
-                if file.read(len(MAGIC)) == MAGIC:
-                    yield entry.name
+            if entry.is_file(follow_symlinks=False):
+                with open(entry.path, "rb") as file:
+                    yield entry.name, os.fstat(file.fileno()), file.read(FIXED_HEADER.size)
         except OSError:  # somebody else's, or gone since
             continue

@@ -136,6 +136,14 @@ def place_of_shard(url: str, *, shard: int, shards: int) -> str:
     return os.path.join(directory, f"{stem}-shard-{shard}{suffix}")
 
 
+def sink_place(url: str, shard: int, shards: int) -> str:
+    """Where one shard's sink writes, for people: a URL without login and options, or a whole path."""
+    kind = url.partition(":")[0]
+    if kind in ("jsonl", "sqlite"):
+        return f"{kind}:{os.path.abspath(place_of_shard(url, shard=shard, shards=shards))}"
+    return _without_login(url.replace("{shard}", str(shard))).partition("?")[0]
+
+
 def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOptions = DEFAULT_OPTIONS) -> Sink:
     """The sink that ``url`` names, for shard number ``shard`` of ``shards``.
 

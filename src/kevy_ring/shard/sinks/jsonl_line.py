@@ -5,8 +5,9 @@ neither can be taken for the other.
 
 * a change: ``{"offset": 7, "db": 0, "argv": ["SET", "k", {"base64": "AP8="}]}``
 * a key of a snapshot: ``{"db": 0, "key": "k", "type": "hash", "expires_at_ms": null, "value": [["field", "value"]]}``;
-  ``value`` is a string's bytes, a list of elements (``list``, ``set``), a list of ``[field, value]`` (``hash``) or
-  of ``[member, score]`` (``zset``; ``"inf"`` and ``"-inf"`` are strings), or an object (``stream``)
+  ``value`` is a string's bytes, a list of elements (``list``, ``set``), a list of ``[field, value]`` (``hash``; a field
+  with an expiry is ``[field, value, expires_at_ms]``) or of ``[member, score]`` (``zset``; ``"inf"`` and ``"-inf"`` are
+  strings), or an object (``stream``)
 * the last line of a whole snapshot:
   ``{"snapshot": "end", "format": "kevysnap", "ack_offset": 9, "entries": 2, "skipped": 0}``
 """
@@ -57,9 +58,13 @@ def entry_line(entry: Entry) -> bytes:
 
 def entry_of(line: dict[str, Any]) -> Entry:
     """The key of a snapshot's line, read back."""
-    return Entry(
-        _bytes(line["key"]), line["type"], value_of(line["type"], line["value"]), line["expires_at_ms"], line["db"]
-    )
+    return entry_from(line["db"], _bytes(line["key"]), line["type"], line["value"], line["expires_at_ms"])
+
+
+def entry_from(db: int, key: bytes, kind: str, value: Any, expires_at_ms: int | None) -> Entry:
+    """The key whose value stands as ``value`` in its line."""
+    expiries = {_bytes(item[0]): item[2] for item in value if len(item) == 3} if kind == "hash" else None
+    return Entry(key, kind, value_of(kind, value), expires_at_ms, db, expiries or None)
 
 
 def value_json(entry: Entry) -> str:
@@ -74,7 +79,7 @@ def value_of(kind: str, value: Any) -> Any:
     if kind == "string":
         return _bytes(value)
     if kind == "hash":
-        return dict(_read_pairs(value))
+        return {_bytes(item[0]): _bytes(item[1]) for item in value}
     if kind == "zset":
         return {_bytes(member): float(score) for member, score in value}
     if kind == "stream":
@@ -113,7 +118,12 @@ def _value(entry: Entry) -> Any:
     if entry.type == "string":
         return text_or_base64(value)
     if entry.type == "hash":
-        return _pairs(value.items())
+        pairs = _pairs(value.items())
+        if entry.field_expiries:
+            for pair, field in zip(pairs, value, strict=True):
+                if field in entry.field_expiries:
+                    pair.append(entry.field_expiries[field])
+        return pairs
     if entry.type == "zset":
         return [[text_or_base64(member), str(score) if isinf(score) else score] for member, score in value.items()]
     if entry.type == "stream":

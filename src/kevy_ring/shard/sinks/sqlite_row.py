@@ -12,7 +12,7 @@ from typing import Any
 
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.entry import Entry
-from kevy_ring.shard.sinks.jsonl_line import argv_json, argv_of, value_json, value_of
+from kevy_ring.shard.sinks.jsonl_line import argv_json, argv_of, entry_from, value_json
 
 KeyRow = tuple[int, bytes, str, bytes | str, int | None]
 ChangeRow = tuple[int, int, str]
@@ -27,9 +27,9 @@ def key_row(entry: Entry) -> KeyRow:
 def entry_of_row(row: Any) -> Entry:
     """The key that a row of ``key_row`` describes."""
     db, key, kind, value, expires_at_ms = row
-    if kind != "string":
-        value = value_of(kind, json.loads(value))
-    return Entry(key, kind, value, expires_at_ms, db)
+    if kind == "string":
+        return Entry(key, kind, value, expires_at_ms, db)
+    return entry_from(db, key, kind, json.loads(value), expires_at_ms)
 
 
 def change_row(offset: int, db: int, argv: Sequence[BytesLike]) -> ChangeRow:

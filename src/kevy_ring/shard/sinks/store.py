@@ -205,7 +205,11 @@ def entry_of(key: bytes, item: Any, number: int) -> Entry:
     """What fakeredis holds under ``key`` as a plain value, a copy."""
     expires_at_ms = None if item.expireat is None else round(item.expireat * 1000)
     kind, value = _plain(item.value)
-    return Entry(key, kind, value, expires_at_ms, number)
+    entry = Entry(key, kind, value, expires_at_ms, number)
+    if kind == "hash" and item.value._expirations:
+        # fakeredis forgets a field before it forgets when that expires.
+        entry.field_expiries = {field: at for field, at in item.value._expirations.items() if field in value} or None
+    return entry
 
 
 def value_of(entry: Entry) -> Any:
@@ -214,6 +218,9 @@ def value_of(entry: Entry) -> Any:
     if entry.type == "hash":
         fields = Hash()
         fields._values = value
+        for field, at_ms in (entry.field_expiries or {}).items():
+            fields._expirations[field] = at_ms
+            fields._schedule_expiry(field, at_ms)
         return fields
     if entry.type == "set":
         return ExpiringMembersSet(dict.fromkeys(value))

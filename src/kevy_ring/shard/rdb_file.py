@@ -22,6 +22,10 @@ MAGIC = b"REDIS"
 
 #: Entries handed on at a time: enough to make a pipeline worth while, few enough to stop soon.
 GROUP_ENTRIES = 512
+#: And about as much of the process's memory: 512 large hashes are gigabytes.
+GROUP_BYTES = 1 << 20
+#: What Python takes for an element beside its bytes: two objects, and a place in a dict.
+_ELEMENT_BYTES = 150
 
 #: What a DUMP payload carries after the value: u16 RDB version, u64 CRC.
 _DUMP_TAIL_BYTES = 10
@@ -59,6 +63,7 @@ class RdbSpool:
         yielded: dict[int, int] = {}
         db = 0
         group: list[Entry] = []
+        group_bytes = 0
         for found in _decode(f"/proc/self/fd/{self._file.fileno()}"):
             kind = found["type"]
             if kind == "select_db":
@@ -67,10 +72,14 @@ class RdbSpool:
                 counted[db] = found["db_size"]
             elif kind not in ("aux_field", "checksum"):
                 yielded[db] = yielded.get(db, 0) + 1
-                group.append(_entry(found, db))
-                if len(group) == GROUP_ENTRIES:
+                entry = _entry(found, db)
+                del found  # for a large value, the second copy of it
+                group_bytes += _size_of(entry)
+                group.append(entry)
+                if len(group) == GROUP_ENTRIES or group_bytes >= GROUP_BYTES:
+                    del entry
                     yield group
-                    group = []
+                    group, group_bytes = [], 0
         if group:
             yield group
         self._count_skipped(counted, yielded)
@@ -127,6 +136,16 @@ def _decode(path: str) -> Iterator[Any]:
         yield from decoder_class(path)
     except ValueError as error:
         raise SnapshotError(f"RDB: {error}", at=os.stat(path).st_size) from error
+
+
+def _size_of(entry: Entry) -> int:
+    """About how many bytes an entry takes in memory."""
+    value = entry.value
+    size = _ELEMENT_BYTES + len(entry.key)
+    if isinstance(value, bytes):
+        return size + len(value)
+    size += _ELEMENT_BYTES * len(value) + sum(map(len, value))
+    return size + sum(map(len, value.values())) if entry.type == "hash" else size
 
 
 def _entry(found: Any, db: int) -> Entry:

@@ -93,7 +93,7 @@ class SqliteSink:
     def rollback(self) -> None:
         """Forget what was applied since the last commit."""
         self._changes.clear()
-        self._store = None
+        self._forget_store()
         with suppress(SinkError):
             # A commit that failed on its way to the disk may be in the file all the same.
             self._stored = self._file.position()
@@ -108,7 +108,7 @@ class SqliteSink:
 
     def adopt(self, position: SqlitePosition) -> None:
         """The file holds a snapshot of this position, and nothing else."""
-        self._store = None
+        self._forget_store()
         self._stored = self._applied = position
 
     def flush(self) -> None:
@@ -149,6 +149,11 @@ class SqliteSink:
             db = int(argv[1])
         self._applied = SqlitePosition(offset, db, multi)
         self._changes.append(change_row(offset, db, argv))
+
+    def _forget_store(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            store.forget()
 
     def _live(self) -> TrackedStore:
         """The databases, as of the last commit and of what was applied since."""

@@ -193,6 +193,11 @@ class Store:
                 self.server.dbs[number].swap(other.server.dbs[number])
         self.reconnect()
 
+    def forget(self) -> None:
+        """Drop all keys now: fakeredis's objects refer to each other, and wait for the collector of cycles."""
+        for db in self.server.dbs.values():
+            db._dict.clear()
+
     def entries(self, number: int) -> Iterator[Entry]:
         """The live keys of one database, as copies."""
         self.set_clock()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from kevy_ring import Frame, ReplicaInboxSender, Ring
+from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender, Ring
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.entry import Entry
 from kevy_ring.replica.kevysnap import write_snapshot
 from kevy_ring.replica.stop import StopSignal
-from kevy_ring.shard import StagingSink, sink_from_url
+from kevy_ring.shard import Shard, StagingSink, sink_from_url
 from kevy_ring.shard.assembly import SnapshotAssembly
 from kevy_ring.shard.rdb_file import GROUP_BYTES, RdbSpool
 from kevy_ring.shard.shard_process import ShardProcess
@@ -90,3 +93,53 @@ def test_large_keys_of_an_rdb_are_handed_on_a_few_at_a_time(start_redis: Callabl
     # A field takes more than 50 bytes of memory.
     assert max(sum(count for _, count in group) for group in groups) < 5000 + GROUP_BYTES // 50
     assert max(map(len, groups)) > 100
+
+
+REFUSED = [
+    [b"LPUSH", b"k", b"1"],
+    [b"EVAL", b"return redis.call('LPUSH','k','1')", b"0"],
+    [b"RESTORE", b"other", b"0", b"garbage that is long enough"],
+]
+
+
+@pytest.mark.parametrize("sink_url", ["memory", "sqlite:{}/a.db"])
+@pytest.mark.parametrize("command", REFUSED, ids=lambda command: command[0].decode())
+def test_a_refused_command_behind_a_snapshot_leaves_no_view_of_the_batch(
+    sink_url: str, command: list[bytes], pair: tuple[ReplicaInboxSender, ReplicaInboxReceiver], tmp_path: Path
+) -> None:
+    # The error of a refused command has a traceback, and in it the frames of whoever applied it.
+    sender, receiver = pair
+    sender.send_many([*snapshot_events(strings(k="1"), 1), Frame(1, command)])
+    sink = sink_from_url(sink_url.format(tmp_path))
+    shard = Shard(receiver, sink)
+    gc.disable()
+    try:
+        assert shard.tick() == 4
+        assert shard.tick() == 0
+    finally:
+        gc.enable()
+    assert sink.refusals.count == 1  # type: ignore[attr-defined]
+    sink.close()
+
+
+def test_the_first_command_of_a_sqlite_sink_leaves_no_view_of_the_batch(tmp_path: Path) -> None:
+    program = (
+        "import gc, sys\n"
+        "gc.disable()\n"
+        "from kevy_ring import Frame, replica_inbox_pair\n"
+        "from kevy_ring.shard import Shard, sink_from_url\n"
+        "from snapshot_events import snapshot_events, strings\n"
+        "gc.collect = lambda: sys.exit('a cycle holds views')\n"
+        "sender, receiver = replica_inbox_pair(1 << 20)\n"
+        "sender.send_many([*snapshot_events(strings(k='1'), 1), Frame(1, [b'SET', b'k', b'2'])])\n"
+        "assert Shard(receiver, sink_from_url(sys.argv[1])).tick() == 4\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    found = subprocess.run(
+        [sys.executable, "-c", program, f"sqlite:{tmp_path}/a.db"],
+        check=False,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (found.returncode, found.stderr) == (0, "")

@@ -265,6 +265,8 @@ def _copied(value: Any) -> Any:
 def _error_in(reply: Any) -> str | None:
     """The first error in a reply, which for EXEC is a list of replies."""
     if isinstance(reply, Exception):
+        # Its traceback keeps our callers' frames, and the views of a batch that they hold.
+        reply.__traceback__ = None
         return str(reply)
     if isinstance(reply, list):
         for part in reply:

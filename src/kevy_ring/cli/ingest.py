@@ -15,6 +15,7 @@ from kevy_ring.cli import figures
 from kevy_ring.cli.byte_size import ByteSize
 from kevy_ring.cli.comparison import comparison_of
 from kevy_ring.cli.embedded import Embedded, run_embedded
+from kevy_ring.cli.file_mode import FileMode
 from kevy_ring.cli.goal import ForDuration, Goal, UntilCaughtUp, UntilStopped
 from kevy_ring.cli.metrics_server import serve_metrics
 from kevy_ring.cli.outcome import Outcome
@@ -85,6 +86,10 @@ Exit code: 0 done (and verified, where asked for), 1 something is wrong, 2 bad u
 @click.option(
     "--metrics-address", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Where --metrics-port listens."
 )
+@click.option(
+    "--file-mode", type=FileMode(), metavar="MODE", default="0600",
+    show_default=True, help="Permissions of the files that jsonl and sqlite make, in octal.",
+)  # fmt: skip
 @click.option("--protocol", type=click.Choice(["auto", "kevy1", "kevy2"]), default="auto", hidden=True)
 @click.option(
     "--keys",
@@ -113,6 +118,7 @@ def ingest(
     data_urls: tuple[str, ...],
     metrics_port: int | None,
     metrics_address: str,
+    file_mode: int,
     protocol: str,
     keys: int,
     ops: int,
@@ -120,7 +126,7 @@ def ingest(
 ) -> int:
     if duration is not None and until_caught_up:
         raise click.UsageError("--duration and --until-caught-up exclude each other")
-    sink_options = SinkOptions()
+    sink_options = SinkOptions(file_mode=file_mode)
     with _ended_in_order():
         if not urls:
             if name is not None:

@@ -38,9 +38,16 @@ def argv_json(argv: Sequence[BytesLike]) -> str:
     return _encode([text_or_base64(item) for item in argv])
 
 
-def argv_of(items: list[Any]) -> list[bytes]:
-    """The arguments of a change, read back."""
+def argv_of(items: Any) -> list[bytes]:
+    """The arguments of a change, read back. Raises ``ValueError`` for what no line of ours says."""
+    if not isinstance(items, list) or not items:
+        raise ValueError("no arguments")
     return [_bytes(item) for item in items]
+
+
+def change_of(line: dict[str, Any]) -> tuple[int, int, list[bytes]]:
+    """(offset, db, argv) of a change's line, read back. Raises ``ValueError`` for what no line of ours says."""
+    return _count(line.get("offset")), _count(line.get("db")), argv_of(line.get("argv"))
 
 
 def entry_line(entry: Entry) -> bytes:
@@ -57,14 +64,22 @@ def entry_line(entry: Entry) -> bytes:
 
 
 def entry_of(line: dict[str, Any]) -> Entry:
-    """The key of a snapshot's line, read back."""
-    return entry_from(line["db"], _bytes(line["key"]), line["type"], line["value"], line["expires_at_ms"])
+    """The key of a snapshot's line, read back. Raises ``ValueError`` for what no line of ours says."""
+    if "value" not in line or "expires_at_ms" not in line:
+        raise ValueError("a key without its value or its expiry")
+    return entry_from(line.get("db"), _bytes(line.get("key")), line.get("type"), line["value"], line["expires_at_ms"])
 
 
-def entry_from(db: int, key: bytes, kind: str, value: Any, expires_at_ms: int | None) -> Entry:
-    """The key whose value stands as ``value`` in its line."""
-    expiries = {_bytes(item[0]): item[2] for item in value if len(item) == 3} if kind == "hash" else None
-    return Entry(key, kind, value_of(kind, value), expires_at_ms, db, expiries or None)
+def entry_from(db: Any, key: Any, kind: Any, value: Any, expires_at_ms: Any) -> Entry:
+    """The key whose value stands as ``value`` in its line. Raises ``ValueError`` for what no line of ours says."""
+    if not isinstance(key, bytes) or not isinstance(kind, str) or kind not in _TYPES:
+        raise ValueError(f"{key!r} of type {kind!r} is no key")
+    expires = None if expires_at_ms is None else _integer(expires_at_ms)
+    try:
+        expiries = {_bytes(item[0]): _integer(item[2]) for item in value if len(item) == 3} if kind == "hash" else None
+        return Entry(key, kind, value_of(kind, value), expires, _count(db), expiries or None)
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"the value of {key!r} is no {kind}: {error}") from error
 
 
 def value_json(entry: Entry) -> str:
@@ -84,6 +99,8 @@ def value_of(kind: str, value: Any) -> Any:
         return {_bytes(member): float(score) for member, score in value}
     if kind == "stream":
         return _read_stream(value)
+    if not isinstance(value, list):
+        raise TypeError(f"{type(value).__name__} for a list")
     elements = [_bytes(element) for element in value]
     return set(elements) if kind == "set" else elements
 
@@ -161,7 +178,23 @@ def _id(ms: int, seq: int) -> str:
 
 
 def _bytes(item: Any) -> bytes:
-    return base64.b64decode(item["base64"]) if isinstance(item, dict) else str(item).encode()
+    if isinstance(item, str):
+        return item.encode()
+    if isinstance(item, dict) and isinstance(item.get("base64"), str):
+        return base64.b64decode(item["base64"], validate=True)
+    raise ValueError(f"{item!r} is neither text nor base64")
+
+
+def _integer(item: Any) -> int:
+    if not isinstance(item, int) or isinstance(item, bool):
+        raise ValueError(f"{item!r} is no integer")
+    return item
+
+
+def _count(item: Any) -> int:
+    if _integer(item) < 0:
+        raise ValueError(f"{item!r} is below 0")
+    return int(item)
 
 
 def _read_pairs(pairs: list[list[Any]]) -> list[tuple[bytes, bytes]]:
@@ -177,7 +210,7 @@ def _read_stream(value: dict[str, Any]) -> Stream:
     return Stream(
         _read_id(value["last_id"]),
         _read_id(value["max_deleted_id"]),
-        value["entries_added"],
+        _count(value["entries_added"]),
         [(*_read_id(name), _read_pairs(fields)) for name, fields in value["entries"]],
         [
             StreamGroup(

@@ -160,11 +160,11 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
     if kind == "jsonl" and rest:
         from kevy_ring.shard.sinks.jsonl import JsonlSink
 
-        return JsonlSink(place_of_shard(url, shard=shard, shards=shards))
+        return JsonlSink(place_of_shard(url, shard=shard, shards=shards), file_mode=options.file_mode)
     if kind == "sqlite" and rest:
         from kevy_ring.shard.sinks.sqlite import SqliteSink
 
-        return SqliteSink(place_of_shard(url, shard=shard, shards=shards))
+        return SqliteSink(place_of_shard(url, shard=shard, shards=shards), file_mode=options.file_mode)
     if kind in ("redis", "rediss", "unix") and rest.startswith("//"):
         if shards > 1 and own == url:
             raise ValueError(

@@ -398,3 +398,43 @@ def test_flush_makes_the_log_last(path: Path, monkeypatch: pytest.MonkeyPatch) -
     sink.flush()
     assert len(synced) == 1
     sink.close()
+
+
+def text_rows(path: Path) -> list[Any]:
+    return sorted(rows(path, "SELECT db, key, type, value, expires_at_ms FROM text_keys"), key=repr)
+
+
+def test_keys_and_strings_are_found_by_text_in_a_view(path: Path) -> None:
+    sink = SqliteSink(path)
+    apply_all(sink, 0, b"SET user:1 Ada", b"HSET h f 1", "SET käse süß".encode())
+    sink.apply(3, [b"SET", b"\xff", b"v"])
+    sink.apply(4, [b"SET", b"b", b"\xc3("])
+    sink.commit()
+    assert rows(path, "SELECT value FROM text_keys WHERE key = 'user:1'") == [("Ada",)]
+    assert rows(path, "SELECT value, type FROM text_keys WHERE key = 'käse'") == [("süß", "string")]
+    assert rows(path, "SELECT json_extract(value, '$[0][1]') FROM text_keys WHERE key = 'h'") == [("1",)]
+    assert text_rows(path)[-1] == (0, None, "string", "v", None)
+    assert rows(path, "SELECT value FROM text_keys WHERE key = 'b'") == [(None,)]
+    apply_all(sink, 5, b"SET b text", b"SWAPDB 0 1")
+    sink.apply(7, [b"DEL", b"\xff"])
+    sink.commit()
+    assert rows(path, "SELECT db, value FROM text_keys WHERE key = 'b'") == [(1, "text")]
+    assert rows(path, "SELECT db, is_key, is_value FROM not_text") == [(1, 1, 0)]
+    sink.load(Snapshot("rdb", 9, 0, 1, 0, deque([Entry(b"k", "string", b"\xfe")])))
+    assert text_rows(path) == [(0, "k", "string", None, None)]
+    apply_all(sink, 10, b"FLUSHALL")
+    sink.commit()
+    assert (text_rows(path), rows(path, "SELECT * FROM not_text")) == ([], [])
+    sink.close()
+
+
+def test_a_file_of_an_earlier_release_gets_the_view(path: Path) -> None:
+    sink = SqliteSink(path)
+    sink.apply(1, [b"MSET", b"a", b"1", b"\xff", b"\xff", b"b", b"\xff"])
+    sink.close()
+    expected = text_rows(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("DROP VIEW text_keys; DROP TABLE not_text")
+    SqliteSink(path).close()
+    assert text_rows(path) == expected
+    assert [row[1:4] for row in expected] == [("a", "string", "1"), ("b", "string", None), (None, "string", None)]

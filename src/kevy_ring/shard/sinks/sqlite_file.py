@@ -6,6 +6,8 @@
     position  offset, db, transaction_offset          one row: the last change or snapshot, the database selected there,
                                                       and the offset of the MULTI that is open there (else NULL)
 
+The view ``text_keys`` (see ``sqlite_text``) is ``keys`` with TEXT for people's queries.
+
 It is in WAL mode: others may read it at any time, and see the state after one batch or after the next.
 """
 
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +28,7 @@ from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
 from kevy_ring.shard.sinks.place_lock import gone
 from kevy_ring.shard.sinks.sqlite_error import REMEDY, sqlite_error
 from kevy_ring.shard.sinks.sqlite_row import ChangeRow, KeyRow, argv_of_row, entry_of_row
+from kevy_ring.shard.sinks.sqlite_text import TextView
 
 #: "kvRg": tells a file of ours from any other database.
 APPLICATION_ID = 0x6B765267
@@ -148,18 +151,23 @@ class SqliteFile:
     def clear(self) -> None:
         """Delete all keys and changes."""
         self._do(lambda: self._connection.execute("DELETE FROM keys"))
+        self._do(self._text.clear)
         self._do(lambda: self._connection.execute("DELETE FROM changes"))
 
     def clear_database(self, db: int) -> None:
         """Delete the keys of one database."""
         self._do(lambda: self._connection.execute("DELETE FROM keys WHERE db = ?", (db,)))
+        self._do(lambda: self._text.clear(db))
 
     def put_keys(self, rows: Iterable[KeyRow]) -> None:
         """Write keys over what has their names."""
-        self._do(lambda: self._connection.executemany("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)", rows))
+        noting = self._text.noting(rows)
+        self._do(lambda: self._connection.executemany("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)", noting))
+        self._do(self._text.settle)
 
-    def delete_keys(self, names: Iterable[tuple[int, bytes]]) -> None:
+    def delete_keys(self, names: Sequence[tuple[int, bytes]]) -> None:
         """Delete keys, each given as (db, key)."""
+        self._do(lambda: self._text.delete(names))
         self._do(lambda: self._connection.executemany("DELETE FROM keys WHERE db = ? AND key = ?", names))
 
     def add_changes(self, rows: Iterable[ChangeRow]) -> None:
@@ -222,6 +230,8 @@ class SqliteFile:
                 )
             )
             connection.executescript(statements)
+        self._text = TextView(connection)
+        self._text.prepare()
 
     def _make(self, file_mode: int) -> None:
         """Make the file with its permissions, which SQLite gives to its siblings (-wal, -shm) too."""
@@ -235,7 +245,7 @@ class SqliteFile:
     def _pragma(self, name: str) -> int:
         return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
 
-    def _do(self, step: Callable[[], sqlite3.Cursor]) -> Any:
+    def _do(self, step: Callable[[], Any]) -> Any:
         with self._failures():
             return step()
 

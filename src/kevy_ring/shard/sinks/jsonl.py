@@ -24,7 +24,7 @@ from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.file_modes import make_directories
-from kevy_ring.shard.sinks.jsonl_line import change_line, end_line, entry_line
+from kevy_ring.shard.sinks.jsonl_line import change_line, end_line, entry_line, selected_by
 from kevy_ring.shard.sinks.jsonl_position import CHANGES, JsonlPosition, position_in
 from kevy_ring.shard.sinks.line_file import LineFile, sync_directory
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
@@ -176,9 +176,7 @@ class JsonlSink:
         self._stored = self._applied = JsonlPosition(snapshot.applied_offset)
 
     def _line(self, offset: int, argv: Sequence[BytesLike]) -> bytes:
-        db = self._applied.db
-        if len(argv) == 2 and len(argv[0]) == 6 and bytes(argv[0]).upper() == b"SELECT" and bytes(argv[1]).isdigit():
-            db = int(bytes(argv[1]))
+        db = selected_by(argv, self._applied.db)
         self._applied = JsonlPosition(offset, db)
         return change_line(offset, db, argv)
 

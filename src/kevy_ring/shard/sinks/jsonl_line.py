@@ -28,9 +28,16 @@ _TYPES = frozenset(("string", "hash", "list", "set", "zset", "stream"))
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
-def change_line(offset: int, db: int, argv: Sequence[BytesLike]) -> bytes:
-    """The line of one replicated command."""
-    return _line({"offset": offset, "db": db, "argv": [text_or_base64(item) for item in argv]})
+def change_line(offset: int, db: int, argv: Sequence[BytesLike], *, shard: int | None = None) -> bytes:
+    """The line of one replicated command. ``shard``: stands in the line too, unless None."""
+    return _line({"offset": offset, "db": db, "argv": [text_or_base64(item) for item in argv]}, shard)
+
+
+def selected_by(argv: Sequence[BytesLike], db: int) -> int:
+    """The database after a command that meets database ``db``."""
+    if len(argv) == 2 and len(argv[0]) == 6 and bytes(argv[0]).upper() == b"SELECT" and bytes(argv[1]).isdigit():
+        return int(bytes(argv[1]))
+    return db
 
 
 def argv_json(argv: Sequence[BytesLike]) -> str:
@@ -50,7 +57,7 @@ def change_of(line: dict[str, Any]) -> tuple[int, int, list[bytes]]:
     return _count(line.get("offset")), _count(line.get("db")), argv_of(line.get("argv"))
 
 
-def entry_line(entry: Entry) -> bytes:
+def entry_line(entry: Entry, *, shard: int | None = None) -> bytes:
     """The line of one key of a snapshot."""
     return _line(
         {
@@ -59,7 +66,8 @@ def entry_line(entry: Entry) -> bytes:
             "type": entry.type,
             "expires_at_ms": entry.expires_at_ms,
             "value": _value(entry),
-        }
+        },
+        shard,
     )
 
 
@@ -105,7 +113,12 @@ def value_of(kind: str, value: Any) -> Any:
     return set(elements) if kind == "set" else elements
 
 
-def end_line(snapshot: Snapshot) -> bytes:
+def mark_line(what: str, *, shard: int | None = None) -> bytes:
+    """The line that says that a snapshot begins, or is given up, where lines are not in files."""
+    return _line({"snapshot": what}, shard)
+
+
+def end_line(snapshot: Snapshot, *, shard: int | None = None) -> bytes:
     """The line that ends a snapshot, and without which it is not one."""
     return _line(
         {
@@ -114,7 +127,8 @@ def end_line(snapshot: Snapshot) -> bytes:
             "ack_offset": snapshot.ack_offset,
             "entries": snapshot.count,
             "skipped": snapshot.skipped,
-        }
+        },
+        shard,
     )
 
 
@@ -126,7 +140,9 @@ def text_or_base64(item: BytesLike) -> str | dict[str, str]:
         return {"base64": base64.b64encode(item).decode()}
 
 
-def _line(content: dict[str, Any]) -> bytes:
+def _line(content: dict[str, Any], shard: int | None = None) -> bytes:
+    if shard is not None:
+        content["shard"] = shard
     return _encode(content).encode() + b"\n"
 
 

@@ -26,6 +26,7 @@ SOURCES = [
     "pieces.c",
     "resume.c",
     "stamps.c",
+    "crc64.c",
     "python/calls.c",
     "python/loans.c",
     "python/batches.c",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +13,21 @@ import pytest
 
 from kevy_ring import SnapshotError
 from kevy_ring.replica.entry import Entry, Stream
+from kevy_ring.replica.kevysnap import write_snapshot
 from kevy_ring.shard import Snapshot
 from kevy_ring.shard.assembly import SnapshotAssembly, StopAsked
+from kevy_ring.shard.sinks.jsonl import JsonlSink
+from kevy_ring.shard.sinks.jsonl_line import entry_of
 from kevy_ring.shard.sinks.memory import MemorySink
+from kevy_ring.shard.sinks.redis import RedisSink
+from kevy_ring.shard.sinks.sqlite import SqliteSink
+from kevy_ring.shard.sinks.sqlite_file import SqliteFile
 from keyspaces import comparable, differences
 from recording_sink import RecordingSink
 from redis_server import RedisServer, read_keyspace, redis_version, start_redis
 from snapshot_events import kevysnap, strings
+from test_kevysnap import FIELDS_EXPIRE, body_of_kevy_5_4
+from transcripts import converse, kevy, pieces_of, recorded
 
 __all__ = ["redis_version", "start_redis"]
 
@@ -138,6 +147,66 @@ def test_entries_are_given_to_a_stage_while_chunks_arrive() -> None:
     assert sink.keyspace() == {}
 
 
+def body_of_version_6() -> bytes:
+    return b"".join(write_snapshot(FIELDS_EXPIRE, version=6))
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 8, 9, 100, 65536])
+def test_the_expiries_of_fields_reach_the_entries_that_they_belong_to(piece_bytes: int) -> None:
+    class Holding(RecordingSink):
+        def load(self, snapshot: Snapshot) -> None:
+            self.held = list(snapshot)
+
+    sink = Holding()
+    snapshot = assemble(sink, body_of_version_6(), piece_bytes)
+    assert sink.held == FIELDS_EXPIRE
+    assert snapshot.count == 3
+    assemble(sink, body_of_kevy_5_4(), piece_bytes)
+    assert sink.held[0].field_expiries == dict.fromkeys((b"a", b"b"), 0x01A2405AF419)
+
+
+def test_the_full_sync_of_a_real_kevy_5_4_whose_fields_expire_reaches_the_store() -> None:
+    sink = MemorySink()
+    assembly = SnapshotAssembly(sink)
+    for kind, *item in converse(kevy(2), pieces_of(recorded("kevy-5.4-snapshot-6"), 50)).events:
+        if kind == "begin":
+            assembly.begin()
+        elif kind == "chunk":
+            assembly.feed(item[0])
+        else:
+            assert (kind, assembly.finish(item[0]).applied_offset) == ("end", 3)
+    assert sorted(sink.keyspace()) == [b"h", b"s", b"x"]
+    assert sink.client().hpttl("h", "c") == [-1]
+    assert sink.client().hpttl("h", "a")[0] > 0
+
+
+def test_a_store_in_memory_lets_the_fields_expire_that_do_upstream() -> None:
+    sink = MemorySink()
+    assemble(sink, body_of_kevy_5_4(), 1000)
+    client = sink.client()
+    assert client.hpexpiretime("h", "a", "b", "c") == [0x01A2405AF419, 0x01A2405AF419, -1]
+    assert sink.keyspace()[b"h"].field_expiries == dict.fromkeys((b"a", b"b"), 0x01A2405AF419)
+    sink.apply(9, [b"HPERSIST", b"h", b"FIELDS", b"1", b"a"])
+    assert sink.keyspace()[b"h"].field_expiries == {b"b": 0x01A2405AF419}
+
+
+def test_expiries_of_fields_survive_in_jsonl_and_sqlite(tmp_path: Path) -> None:
+    lines = JsonlSink(tmp_path / "lines")
+    assemble(lines, body_of_kevy_5_4(), 100)
+    lines.close()
+    [first, *_] = (tmp_path / "lines/generation-000001/snapshot-000001.jsonl").read_text().splitlines()
+    assert json.loads(first)["value"] == [["a", "1", 0x01A2405AF419], ["b", "2", 0x01A2405AF419], ["c", "3"]]
+    assert entry_of(json.loads(first)).field_expiries == dict.fromkeys((b"a", b"b"), 0x01A2405AF419)
+    file = SqliteSink(tmp_path / "a.db")
+    assemble(file, body_of_kevy_5_4(), 100)
+    file.apply(9, [b"HPERSIST", b"h", b"FIELDS", b"1", b"a"])
+    file.close()
+    again = SqliteFile(tmp_path / "a.db")
+    [found] = [entry for entry in again.entries() if entry.key == b"h"]
+    again.close()
+    assert (found.value[b"c"], found.field_expiries) == (b"3", {b"b": 0x01A2405AF419})
+
+
 def fill(client: Any) -> None:
     client.set("string", b"\x00\xff\r\n")
     client.set("number", 12345)
@@ -196,8 +265,7 @@ def test_an_rdb_cut_anywhere_is_an_error_and_changes_nothing(start_redis: Callab
     body = saved_rdb(server)
     sink = MemorySink()
     assemble(sink, strings(old="1"), 100)
-    # The checksum's own eight bytes are not looked at by the decoder.
-    for cut in range(len(body) - 8):
+    for cut in range(len(body)):
         with pytest.raises(SnapshotError):
             assemble(sink, body[:cut], 50)
     assert list(sink.keyspace()) == [b"old"]
@@ -232,3 +300,17 @@ def test_nothing_of_a_spooled_rdb_is_left_on_the_disk(
     assert list(spool.iterdir()) == []
     assembly.abort()
     assert list(spool.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [(), ("--databases", "1")])
+def test_a_redis_without_expiries_of_fields_gets_the_hash_and_the_loss_is_named(
+    start_redis: Callable[..., RedisServer], options: tuple[str, ...]
+) -> None:
+    server = start_redis(*options)
+    sink = RedisSink(server.url)
+    assemble(sink, body_of_kevy_5_4(), 100)
+    assert server.client().hgetall("h") == {b"a": b"1", b"b": b"2", b"c": b"3"}
+    assert sink.refusals.count == 1
+    assert sink.refusals.first is not None
+    assert sink.refusals.first.reply.startswith("2 expiries of fields of b'h' are lost")
+    sink.close()

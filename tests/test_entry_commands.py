@@ -52,3 +52,15 @@ def test_no_command_has_more_elements_than_the_bound() -> None:
 def test_an_unknown_type_has_no_commands() -> None:
     with pytest.raises(ValueError, match="no commands"):
         list(entry_commands(Entry(b"k", "module", None)))
+
+
+def test_fields_that_expire_together_share_a_command() -> None:
+    fields = {b"%d" % n: b"" for n in range(GROUP_ELEMENTS + 2)}
+    entry = Entry(b"k", "hash", fields, None, 0, {field: 5 if field == b"0" else 7 for field in fields})
+    expiries = [command[:5] for command in entry_commands(entry) if command[0] == b"HPEXPIREAT"]
+    assert expiries == [
+        [b"HPEXPIREAT", b"k", b"5", b"FIELDS", b"1"],
+        [b"HPEXPIREAT", b"k", b"7", b"FIELDS", b"512"],
+        [b"HPEXPIREAT", b"k", b"7", b"FIELDS", b"1"],
+    ]
+    assert {command[0] for command in entry_commands(entry, field_expiries=False)} == {b"HSET"}

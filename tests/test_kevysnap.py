@@ -49,6 +49,14 @@ def read(chunks: list[bytes], now_ms: int = NOW_MS) -> list[Entry]:
     return entries
 
 
+def body_of_kevy_5_4() -> bytes:
+    """The snapshot of version 6 that a real kevy 5.4 sent."""
+    wire = (FIXTURES / "kevy-5.4-snapshot-6.bin").read_bytes()
+    start = wire.index(b"KEVYSNAP")
+    length = int(wire[wire.rindex(b"$", 0, start) + 1 : start].strip())
+    return wire[start : start + length]
+
+
 def hexed(entry: Entry) -> dict[str, Any]:
     """An entry in the form of the JSON fixture."""
     value = entry.value
@@ -143,7 +151,9 @@ def test_versions_3_and_4_carry_absolute_expiries_even_in_the_past() -> None:
     [
         pytest.param(b"KEVYSNIP\x04\x00", id="magic"),
         pytest.param(b"KEVYSNAP\x01\x00", id="version 1"),
-        pytest.param(b"KEVYSNAP\x05\x00", id="version 5"),
+        pytest.param(b"KEVYSNAP\x08" + bytes(17), id="version 8"),
+        pytest.param(b"KEVYSNAP\x05" + bytes(16) + b"\x07" + bytes(16) + b"\x00", id="op 7 before version 6"),
+        pytest.param(b"KEVYSNAP\x06" + bytes(16) + b"\x08" + bytes(14) + b"\x00", id="op 8 before version 7"),
         pytest.param(b"KEVYSNAP\x04\x07\x00", id="op 7"),
         pytest.param(b"KEVYSNAP\x04\xff\x00", id="op 255"),
         pytest.param(b"KEVYSNAP\x04\x01\x02", id="expiry flag"),
@@ -231,7 +241,7 @@ def test_the_writer_refuses_what_a_version_cannot_carry() -> None:
         (Entry(b"k", "stream", GROUPED), 3),
         (Entry(b"k", "string", b"", db=1), 4),
         (Entry(b"k", "module", b""), 4),
-        (Entry(b"k", "string", b""), 5),
+        (Entry(b"k", "string", b""), 8),
     ):
         with pytest.raises(ValueError, match=r".+"):
             list(write_snapshot([entry], version=version))
@@ -292,3 +302,60 @@ def test_what_is_written_is_read_back_whatever_the_chunks(entries: list[Entry], 
 def test_garbage_gives_snapshot_errors_and_nothing_else(garbage: bytes, head: bytes) -> None:
     with contextlib.suppress(SnapshotError):
         read([head, garbage])
+
+
+FIELDS_EXPIRE = [
+    Entry(b"h", "hash", {b"a": b"1", b"b": b"2", b"c": b"3"}, None, 0, {b"a": 1_796_342_936_601, b"c": 4}),
+    Entry(b"plain", "hash", {b"a": b"1"}, 5),
+    Entry(b"s", "string", b"v"),
+]
+
+
+def test_a_real_snapshot_of_version_6_is_read_at_every_split() -> None:
+    body = body_of_kevy_5_4()
+    for cut in range(len(body) + 1):
+        reader = SnapshotReader(NOW_MS)
+        entries = reader.feed(body[:cut]) + reader.feed(body[cut:])
+        reader.close()
+        assert reader.version == 6
+        assert [(entry.key, entry.type) for entry in entries] == [(b"h", "hash"), (b"s", "string"), (b"x", "stream")]
+        assert entries[0].value == {b"a": b"1", b"b": b"2", b"c": b"3"}
+        assert reader.field_expiries == {b"h": dict.fromkeys((b"a", b"b"), 0x01A2405AF419)}
+
+
+def test_a_snapshot_of_version_6_that_is_cut_anywhere_is_an_error() -> None:
+    body = body_of_kevy_5_4()
+    for cut in range(len(body)):
+        reader = SnapshotReader(NOW_MS)
+        with pytest.raises(SnapshotError):
+            reader.feed(body[:cut])
+            reader.close()
+
+
+@pytest.mark.parametrize("version", [6, 7])
+def test_expiries_of_fields_come_back_as_they_were_written(version: int) -> None:
+    reader = SnapshotReader(NOW_MS)
+    entries = [entry for chunk in write_snapshot(FIELDS_EXPIRE, version=version) for entry in reader.feed(chunk)]
+    reader.close()
+    assert [entry.key for entry in entries] == [b"h", b"plain", b"s"]
+    assert reader.field_expiries == {b"h": {b"a": 1_796_342_936_601, b"c": 4}}
+    with pytest.raises(ValueError, match="no expiries of fields"):
+        list(write_snapshot(FIELDS_EXPIRE, version=5))
+
+
+def test_the_cursor_of_version_5_is_passed_over() -> None:
+    [body] = write_snapshot([Entry(b"k", "string", b"v", 7)], version=5)
+    assert body[9:25] == bytes(16)
+    body = body[:9] + struct.pack("<QQ", 99, 1234) + body[25:]
+    assert read([bytes((byte,)) for byte in body]) == [Entry(b"k", "string", b"v", 7)]
+
+
+@pytest.mark.parametrize("ttl", [b"\x00", b"\x01" + bytes(8)])
+def test_the_stub_of_a_row_segment_is_refused_by_its_key(ttl: bytes) -> None:
+    [body] = write_snapshot([Entry(b"k", "string", b"v")], version=7)
+    body = body[:-1] + b"\x08" + ttl + b"\x05\x00\x00\x00table" + struct.pack("<II", 1, 2) + b"\x00"
+    for piece_bytes in (1, 7, 100):
+        reader = SnapshotReader(NOW_MS)
+        with pytest.raises(SnapshotError, match="key b'table' is a stub of a row segment"):
+            for at in range(0, len(body), piece_bytes):
+                reader.feed(body[at : at + piece_bytes])

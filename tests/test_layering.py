@@ -17,7 +17,7 @@ PICTURE = {
     "ring": {"_core", "_calls", "errors", "events"},
     "inbox": {"_core", "errors", "events", "ring"},
     "replica": {"errors", "events", "ring", "inbox"},
-    "shard": {"errors", "events", "ring", "inbox", "replica"},
+    "shard": {"_core", "errors", "events", "ring", "inbox", "replica"},
     "metrics": {"errors", "events", "ring", "inbox", "replica", "shard"},
     "cli": {"errors", "events", "ring", "inbox", "replica", "shard", "metrics"},
 }

@@ -140,6 +140,7 @@ def test_random_commands_over_many_lives_give_what_one_store_in_memory_has(seed:
         if fate < 0.04:
             # As after a kill: nothing is closed in order.
             sink._file.close()
+            sink._lock.close()
             sink = SqliteSink(path)
     sink.commit()
     for db in (0, 1):
@@ -157,6 +158,7 @@ def test_a_transaction_goes_on_in_the_next_life(path: Path) -> None:
     assert position(path) == (3, 2, 2)
     assert keyspace(path, 2)[b"a"].value == b"1"
     sink._file.close()
+    sink._lock.close()
     again = SqliteSink(path)
     assert again.stored_offset == 3
     apply_all(again, 4, b"INCR a", b"EXEC", b"INCR a")
@@ -343,13 +345,16 @@ def test_a_name_that_means_something_to_sqlite_is_a_file(tmp_path: Path, monkeyp
     assert list(keyspace(tmp_path / ":memory:")) == [b"a"]
 
 
-def test_another_process_that_writes_is_found_out(path: Path) -> None:
+def test_another_process_that_writes_is_found_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = SqliteSink(path)
     apply_all(sink, 0, b"SET a 1")
     sink.commit()
+    # A file system may say that it has locks, and not keep them.
+    monkeypatch.setattr("fcntl.flock", lambda fd, how: None)
     other = SqliteSink(path)
     apply_all(other, 1, b"SET b 1")
-    other.close()
+    other.commit()
+    other._file.close()
     apply_all(sink, 2, b"SET c 1")
     with pytest.raises(SinkError, match="another process"):
         sink.commit()
@@ -393,3 +398,43 @@ def test_flush_makes_the_log_last(path: Path, monkeypatch: pytest.MonkeyPatch) -
     sink.flush()
     assert len(synced) == 1
     sink.close()
+
+
+def text_rows(path: Path) -> list[Any]:
+    return sorted(rows(path, "SELECT db, key, type, value, expires_at_ms FROM text_keys"), key=repr)
+
+
+def test_keys_and_strings_are_found_by_text_in_a_view(path: Path) -> None:
+    sink = SqliteSink(path)
+    apply_all(sink, 0, b"SET user:1 Ada", b"HSET h f 1", "SET käse süß".encode())
+    sink.apply(3, [b"SET", b"\xff", b"v"])
+    sink.apply(4, [b"SET", b"b", b"\xc3("])
+    sink.commit()
+    assert rows(path, "SELECT value FROM text_keys WHERE key = 'user:1'") == [("Ada",)]
+    assert rows(path, "SELECT value, type FROM text_keys WHERE key = 'käse'") == [("süß", "string")]
+    assert rows(path, "SELECT json_extract(value, '$[0][1]') FROM text_keys WHERE key = 'h'") == [("1",)]
+    assert text_rows(path)[-1] == (0, None, "string", "v", None)
+    assert rows(path, "SELECT value FROM text_keys WHERE key = 'b'") == [(None,)]
+    apply_all(sink, 5, b"SET b text", b"SWAPDB 0 1")
+    sink.apply(7, [b"DEL", b"\xff"])
+    sink.commit()
+    assert rows(path, "SELECT db, value FROM text_keys WHERE key = 'b'") == [(1, "text")]
+    assert rows(path, "SELECT db, is_key, is_value FROM not_text") == [(1, 1, 0)]
+    sink.load(Snapshot("rdb", 9, 0, 1, 0, deque([Entry(b"k", "string", b"\xfe")])))
+    assert text_rows(path) == [(0, "k", "string", None, None)]
+    apply_all(sink, 10, b"FLUSHALL")
+    sink.commit()
+    assert (text_rows(path), rows(path, "SELECT * FROM not_text")) == ([], [])
+    sink.close()
+
+
+def test_a_file_of_an_earlier_release_gets_the_view(path: Path) -> None:
+    sink = SqliteSink(path)
+    sink.apply(1, [b"MSET", b"a", b"1", b"\xff", b"\xff", b"b", b"\xff"])
+    sink.close()
+    expected = text_rows(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("DROP VIEW text_keys; DROP TABLE not_text")
+    SqliteSink(path).close()
+    assert text_rows(path) == expected
+    assert [row[1:4] for row in expected] == [("a", "string", "1"), ("b", "string", None), (None, "string", None)]

@@ -14,7 +14,7 @@ from kevy_ring.cli.replication import Access, Comparison
 from kevy_ring.cli.verify import ROUNDS_S, Verification, compare
 from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.replica.upstream_url import UpstreamUrl
-from kevy_ring.shard.sinks.sink import place_of_shard
+from kevy_ring.shard.sinks.sink import STDOUT, place_of_shard
 
 
 def comparison_of(
@@ -73,6 +73,11 @@ def check_readable(sink: str) -> None:
     """Raises ``click.UsageError`` for a sink whose keys nobody can read back."""
     if sink == "null":
         raise click.UsageError("--verify needs what null does not keep: keys; use --sink memory")
+    if sink == STDOUT:
+        raise click.UsageError(
+            "--verify needs a sink whose keys can be read back, and standard output is none: "
+            "use --sink memory, sqlite:FILE or jsonl:DIR"
+        )
     if sink.startswith("python:"):
         raise click.UsageError(f"--verify cannot look into {sink}")
 

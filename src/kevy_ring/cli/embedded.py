@@ -20,6 +20,7 @@ from kevy_ring.cli.verify import Verification
 from kevy_ring.cli.view import View
 from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
+from kevy_ring.shard.sinks.sink import STDOUT
 
 #: Of the live frames, what goes into memory and is compared key by key; of the rest the number and a CRC-32 are.
 MEMORY_SHARE = 0.6
@@ -48,7 +49,7 @@ class _Phase:
 
     @property
     def is_compared(self) -> bool:
-        return not self.sink.startswith("python:")
+        return not self.sink.startswith("python:") and self.sink != STDOUT
 
     @property
     def title(self) -> str:

@@ -15,6 +15,7 @@ from kevy_ring.cli import figures
 from kevy_ring.cli.byte_size import ByteSize
 from kevy_ring.cli.comparison import comparison_of
 from kevy_ring.cli.embedded import Embedded, run_embedded
+from kevy_ring.cli.file_mode import FileMode
 from kevy_ring.cli.goal import ForDuration, Goal, UntilCaughtUp, UntilStopped
 from kevy_ring.cli.metrics_server import serve_metrics
 from kevy_ring.cli.outcome import Outcome
@@ -25,6 +26,7 @@ from kevy_ring.cli.view import View, choose_view
 from kevy_ring.replica.stall_watch import STALL_AFTER_S
 from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
 from kevy_ring.shard.sinks.options import SinkOptions
+from kevy_ring.shard.sinks.sink import STDOUT
 
 _EMBEDDED_SHARDS = 2
 _RING_PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,23}")
@@ -51,7 +53,8 @@ Exit code: 0 done (and verified, where asked for), 1 something is wrong, 2 bad u
 @click.option(
     "--sink",
     metavar="SINK",
-    help="memory, null, jsonl:DIR, sqlite:FILE, redis://HOST:PORT[/{shard}], python:MODULE:CALLABLE.  [memory]",
+    help="jsonl:- (lines on standard output), jsonl:DIR, sqlite:FILE, memory, null, redis://HOST:PORT[/{shard}], "
+    "python:MODULE:CALLABLE.  [jsonl:-]",
 )
 @click.option(
     "--name",
@@ -85,6 +88,10 @@ Exit code: 0 done (and verified, where asked for), 1 something is wrong, 2 bad u
 @click.option(
     "--metrics-address", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Where --metrics-port listens."
 )
+@click.option(
+    "--file-mode", type=FileMode(), metavar="MODE", default="0600",
+    show_default=True, help="Permissions of the files that jsonl and sqlite make, in octal.",
+)  # fmt: skip
 @click.option("--protocol", type=click.Choice(["auto", "kevy1", "kevy2"]), default="auto", hidden=True)
 @click.option(
     "--keys",
@@ -113,6 +120,7 @@ def ingest(
     data_urls: tuple[str, ...],
     metrics_port: int | None,
     metrics_address: str,
+    file_mode: int,
     protocol: str,
     keys: int,
     ops: int,
@@ -120,7 +128,7 @@ def ingest(
 ) -> int:
     if duration is not None and until_caught_up:
         raise click.UsageError("--duration and --until-caught-up exclude each other")
-    sink_options = SinkOptions()
+    sink_options = SinkOptions(file_mode=file_mode)
     with _ended_in_order():
         if not urls:
             if name is not None:
@@ -128,17 +136,17 @@ def ingest(
             if data_urls:
                 raise click.UsageError("--data-url is for a URL to follow: the embedded upstream knows its keys")
             embedded = Embedded(shards or _EMBEDDED_SHARDS, keys, ops, capacity, sink, duration, verify, sink_options)
-            view = choose_view(as_json=as_json)
+            view = choose_view(as_json=as_json, to_stderr=sink == STDOUT)
             with serve_metrics(metrics_port, metrics_address, view):
                 return _end(*run_embedded(embedded, lambda: view))
         upstreams = _upstreams(urls, data_urls, shards)
         if name is not None and not _RING_PREFIX.fullmatch(name):
             raise click.UsageError("--name has 1 to 24 letters, digits, dots, dashes or underscores, no dot first")
         streams = sum((shards or 1) if upstream.kind == "kevy" else 1 for upstream in upstreams)
-        chosen = sink or "memory"
+        chosen = sink or STDOUT
         compare = comparison_of(upstreams, data_urls, chosen, shards or 1, streams) if verify else None
         check_sinks(chosen, streams, sink_options)
-        view = choose_view(as_json=as_json)
+        view = choose_view(as_json=as_json, to_stderr=chosen == STDOUT)
         goal = _goal(duration, until_caught_up=until_caught_up or verify)
         replication = Replication(
             urls, chosen, goal, view, shards=shards or 1, streams=streams, capacity=capacity, compare=compare,

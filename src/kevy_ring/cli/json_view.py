@@ -16,7 +16,7 @@ INTERVAL_S = 1.0
 
 
 class JsonView:
-    """``start``, ``progress`` (every second), ``note``, ``outcome`` and ``summary`` objects on standard output."""
+    """``start``, ``progress`` (every second), ``note``, ``outcome`` and ``summary`` objects, one a line."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stdout
@@ -49,7 +49,7 @@ class JsonView:
             elapsed_s=round(sum(outcome.seconds for outcome in outcomes), 3),
             runs=[outcome_object(outcome) for outcome in outcomes],
         )
-        if problem is not None:
+        if problem is not None and self._out is not sys.stderr:
             print(f"kevy-ring: {problem}", file=sys.stderr)
 
     def _write(self, kind: str, **content: Any) -> None:

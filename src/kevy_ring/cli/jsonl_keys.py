@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kevy_ring.cli.failure import Failure
 from kevy_ring.replica.entry import Entry
-from kevy_ring.shard.sinks.jsonl_line import argv_of, entry_of
+from kevy_ring.shard.sinks.jsonl_line import change_of, entry_of
 from kevy_ring.shard.sinks.memory import MemorySink
 from kevy_ring.shard.snapshot import Snapshot
+
+Parsed = TypeVar("Parsed")
 
 
 class JsonlKeys:
@@ -43,25 +45,29 @@ def replayed(directory: Path) -> MemorySink:
     generations = sorted(path for path in directory.glob("generation-*") if path.name[11:].isdigit())
     if not generations:
         return store
-    entries = [entry_of(line) for line in _lines(generations[-1], "snapshot") if "snapshot" not in line]
+    entries = [entry for entry in _parsed(generations[-1], "snapshot", _entry_or_none) if entry is not None]
     if entries:
         store.load(Snapshot("kevysnap", 0, 0, len(entries), 0, deque(entries)))
-    db = 0
-    for line in _lines(generations[-1], "changes"):
-        if line["db"] != db:
-            db = line["db"]
-            store.apply(line["offset"], [b"SELECT", b"%d" % db])
-        store.apply(line["offset"], argv_of(line["argv"]))
+    selected = 0
+    for offset, db, argv in _parsed(generations[-1], "changes", change_of):
+        if db != selected:
+            selected = db
+            store.apply(offset, [b"SELECT", b"%d" % db])
+        store.apply(offset, argv)
     return store
 
 
-def _lines(directory: Path, stem: str) -> Iterator[dict[str, Any]]:
+def _entry_or_none(line: dict[str, Any]) -> Entry | None:
+    return None if "snapshot" in line else entry_of(line)
+
+
+def _parsed(directory: Path, stem: str, parse: Callable[[dict[str, Any]], Parsed]) -> Iterator[Parsed]:
     for path in sorted(directory.glob(f"{stem}-*.jsonl")):
         with path.open("rb") as file:
-            for raw in file:
+            for number, raw in enumerate(file, 1):
                 if not raw.endswith(b"\n"):
                     break  # a line on its way
                 try:
-                    yield json.loads(raw)
-                except ValueError:
-                    raise Failure(f"{path} holds a line that is no JSON") from None
+                    yield parse(json.loads(raw))
+                except (ValueError, TypeError, AttributeError, RecursionError) as error:
+                    raise Failure(f"{path}, line {number}: not written by this sink ({error})") from None

@@ -14,6 +14,7 @@ from kevy_ring.cli.key_source import Pulse
 from kevy_ring.cli.outcome import Outcome, ShardOutcome
 from kevy_ring.cli.progress import ProgressMeter, ShardProgress
 from kevy_ring.cli.secrets import shown_url, without_secrets
+from kevy_ring.cli.shared_output import SharedOutput
 from kevy_ring.cli.verify import Verification
 from kevy_ring.cli.view import View
 from kevy_ring.replica.fleet import Fleet, FleetEnd, FleetEvent, FleetEventKind
@@ -31,6 +32,8 @@ RESTARTS_MAX = 5
 DRAIN_S = 60.0
 #: The same trouble with a link is told again after this long.
 _REPEAT_S = 30.0
+#: What the processes may take to end once nobody reads the stream any more.
+_NO_READER_S = 1.0
 _TROUBLE = (LinkState.WAITING, LinkState.REFUSED)
 
 
@@ -89,9 +92,10 @@ class Replication:
         self._told: dict[int, tuple[str, float]] = {}
         self._comparison: Verification | DigestComparison | None = None
         self._problems: list[str] = []
+        self._output = SharedOutput(sink, streams)
         self._fleet = Fleet(
             urls,
-            ShardProcess(sink, streams, self._lines.address, sink_options),
+            ShardProcess(sink, streams, self._lines.address, self._output.options(sink_options)),
             shards=shards,
             capacity=capacity,
             protocol=protocol,
@@ -112,12 +116,17 @@ class Replication:
     def run(self) -> Outcome:
         """Returns what it came to; what went wrong is told there and not raised."""
         self._began = time.monotonic()
-        with self._lines, self._fleet:
+        with self._output, self._lines, self._fleet:
             ended = self._fleet.run(self._is_over, tick_s=TICK_S)
             self._hear()
         return self._outcome(ended)
 
     def _is_over(self) -> bool:
+        if self._output.has_no_reader:
+            # Whoever read the stream has enough of it: there is nobody to finish for.
+            self._stage = "ending"
+            self._fleet.close(_NO_READER_S)
+            return True
         try:
             self._look()
             if self._goal.is_awaited:
@@ -177,6 +186,8 @@ class Replication:
     def _hear(self) -> None:
         """Pass on what the shard processes say."""
         for shard, topic, words in self._lines.words():
+            if self._output.has_no_reader:
+                continue
             text = without_secrets(words)
             if topic == FAILED:
                 self._failures[shard] = text
@@ -191,6 +202,8 @@ class Replication:
 
     def _happened(self, event: FleetEvent) -> None:
         self._hear()
+        if self._output.has_no_reader:
+            return
         text = without_secrets(str(event))
         is_death = event.kind is FleetEventKind.EXITED and (event.exit_code or not event.expected)
         if is_death or event.kind is FleetEventKind.RING:
@@ -229,7 +242,9 @@ class Replication:
             comparison=self._comparison,
             problems=self._problems,
         )
-        if not self._problems:
+        if self._output.has_no_reader:
+            outcome.problems = []
+        elif not self._problems:
             missed = self._goal.missed(shards) if ended is FleetEnd.SIGNALLED or not self._goal.is_awaited else None
             found = [missed, *self._faults(outcome)]
             outcome.problems = [without_secrets(text) for text in found if text]

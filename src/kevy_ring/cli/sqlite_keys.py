@@ -47,8 +47,11 @@ class SqliteKeys:
         return found
 
     def _entries(self, query: str, arguments: tuple[Any, ...]) -> dict[bytes, Entry]:
-        entries = map(entry_of_row, self._rows(query, arguments))
-        return {entry.key: entry for entry in entries}
+        rows = self._rows(query, arguments)
+        try:
+            return {entry.key: entry for entry in map(entry_of_row, rows)}
+        except ValueError as error:
+            raise Failure(f"sqlite:{self._path}: a row that this sink has not written: {error}") from None
 
     def _rows(self, query: str, arguments: tuple[Any, ...] = ()) -> list[Any]:
         try:

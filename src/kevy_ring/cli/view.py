@@ -29,16 +29,23 @@ class View(Protocol):
         """All is over. ``words``: the closing remarks; ``problem``: what makes the exit code 1, None for 0."""
 
 
-def choose_view(*, as_json: bool) -> View:
-    """Lines of JSON when asked for, a live table on a terminal, plain lines elsewhere."""
+def choose_view(*, as_json: bool, to_stderr: bool = False) -> View:
+    """Lines of JSON when asked for, a live table on a terminal, plain lines elsewhere.
+
+    ``to_stderr``: standard output belongs to the stream.
+    """
+    out = sys.stderr if to_stderr else sys.stdout
     if as_json:
         from kevy_ring.cli.json_view import JsonView
 
-        return JsonView()
-    if sys.stdout.isatty():
+        return JsonView(out)
+    # A table that is drawn again and again would mix with the lines of the stream on the same terminal.
+    if out.isatty() and not (to_stderr and sys.stdout.isatty()):
+        from rich.console import Console
+
         from kevy_ring.cli.terminal_view import TerminalView
 
-        return TerminalView()
+        return TerminalView(Console(highlight=False, stderr=to_stderr))
     from kevy_ring.cli.plain_view import PlainView
 
-    return PlainView()
+    return PlainView(out)

@@ -36,7 +36,8 @@ class Entry:
 
     ``type`` and ``value``: ``string`` bytes, ``hash`` dict of bytes to bytes, ``list`` list of bytes, ``set`` set of
     bytes, ``zset`` dict of bytes to float, ``stream`` :class:`Stream`. ``expires_at_ms``: absolute Unix milliseconds,
-    None without an expiry, possibly in the past.
+    None without an expiry, possibly in the past. ``field_expiries``: the same for the fields of a hash that have one,
+    by field; None where there are none.
     """
 
     key: bytes
@@ -44,3 +45,4 @@ class Entry:
     value: Any
     expires_at_ms: int | None = None
     db: int = 0
+    field_expiries: dict[bytes, int] | None = None

@@ -1,7 +1,9 @@
 """KEVYSNAP, the snapshot payload of kevy: a streaming reader and a writer, without I/O and without a clock.
 
-The layout is little-endian: ``"KEVYSNAP"``, a version byte (2, 3 or 4), records, and a zero byte. Version 2
-carries the time left of an expiry, 3 and 4 the absolute time; only version 4 carries the consumer groups of streams.
+The layout is little-endian: ``"KEVYSNAP"``, a version byte (2 to 7), records, and a zero byte. Version 2 carries the
+time left of an expiry, all later ones the absolute time. From 4 on streams have their consumer groups; from 5 on a
+cursor of 16 bytes follows the version (it is for files, never for a replica); from 6 on the expiries of hash fields
+follow the entries. Version 7 has stubs of rows whose data is elsewhere: they are refused.
 """
 
 from __future__ import annotations
@@ -17,18 +19,25 @@ from kevy_ring.replica.entry import Entry, Stream, StreamGroup
 __all__ = ["Entry", "SnapshotReader", "Stream", "StreamGroup", "write_snapshot"]
 
 MAGIC = b"KEVYSNAP"
-VERSIONS = (2, 3, 4)
+VERSIONS = (2, 3, 4, 5, 6, 7)
+FIRST_WITH_CURSOR = 5
+FIRST_WITH_FIELD_EXPIRIES = 6
+FIRST_WITH_STUBS = 7
 END = 0
 TYPES = {1: "string", 2: "hash", 3: "list", 4: "set", 5: "zset", 6: "stream"}
 OPS = {name: op for op, name in TYPES.items()}
+FIELD_EXPIRY, STUB = 7, 8
 
 #: No store holds a longer string (the bulk limit of RESP): a greater length is a lie, found before a byte is held.
 MAX_BYTES_LENGTH = 512 << 20
+#: A key may be 512 MiB long; an error names its beginning.
+_SHOWN_KEY_BYTES = 100
 #: What a kevy replication link allows in one chunk.
 CHUNK_BYTES = 65536
 
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
+_CURSOR = struct.Struct("<QQ")
 _F64 = struct.Struct("<d")
 _ID = struct.Struct("<QQ")
 _STREAM_HEAD = struct.Struct("<QQQQQI")
@@ -41,11 +50,15 @@ class SnapshotReader:
 
     ``now_ms`` is the Unix time that a version 2 snapshot counts its expiries from. The reader holds the bytes that
     it was fed and cannot use yet, never more: a length or a count that lies costs nothing.
+
+    ``field_expiries`` (key, then field, to Unix milliseconds) is what has been read of them: they come after the
+    entries.
     """
 
     def __init__(self, now_ms: int) -> None:
         self.finished = False
         self.version = 0
+        self.field_expiries: dict[bytes, dict[bytes, int]] = {}
         self._now_ms = now_ms
         self._held = b""
         self._at = 0
@@ -105,6 +118,8 @@ class SnapshotReader:
         if self.version not in VERSIONS:
             self._fail(f"version {self.version} is not known", len(MAGIC))
         self._at = len(MAGIC) + 1
+        if self.version >= FIRST_WITH_CURSOR:
+            yield from self._unpack(_CURSOR)
         yield from self._records()
         self.finished = True
         while True:
@@ -125,7 +140,8 @@ class SnapshotReader:
                 self._at += 1
                 return
             if op not in TYPES:
-                self._fail(f"record op {op} is not known")
+                yield from self._no_entry(op)
+                continue
             ttl = held[at + 1]
             if ttl > 1:
                 self._fail(f"expiry flag {ttl} is not known", 1)
@@ -138,6 +154,30 @@ class SnapshotReader:
             if value is None:
                 value = yield from self._value(op)
             self._complete.append(Entry(key, TYPES[op], value, expires_at_ms))
+
+    def _no_entry(self, op: int) -> Generator[None]:
+        """A record that is about an entry, or that cannot be taken."""
+        if op == FIELD_EXPIRY and self.version >= FIRST_WITH_FIELD_EXPIRIES:
+            self._at += 1
+            key = yield from self._late_bytes()
+            field = yield from self._late_bytes()
+            (at_ms,) = yield from self._unpack(_U64)
+            self.field_expiries.setdefault(key, {})[field] = at_ms
+        elif op == STUB and self.version >= FIRST_WITH_STUBS:
+            start = self._before + self._at
+            yield from self._fill(2)
+            has_ttl = self._held[self._at + 1]
+            self._at += 2
+            if has_ttl:
+                yield from self._expiry()
+            key = yield from self._late_bytes()
+            raise SnapshotError(
+                f"key {key[:_SHOWN_KEY_BYTES]!r} is a stub of a row segment (KEVYSNAP version 7): its rows are not in "
+                "the snapshot, so this store cannot be replicated",
+                at=start,
+            )
+        else:
+            self._fail(f"record op {op} is not known")
 
     def _expiry(self) -> Generator[None, None, int]:
         at_ms: int
@@ -263,22 +303,35 @@ def write_snapshot(entries: Iterable[Entry], *, version: int = 4, now_ms: int | 
     """Yield the snapshot of ``entries`` in chunks of at most 65,536 bytes (all but the last have that size).
 
     ``now_ms`` is what version 2 counts the time left from. Raises ``ValueError`` for what the version cannot carry:
-    an expiry in version 2 without ``now_ms``, the groups of a stream before version 4, a db other than 0, an unknown
-    type.
+    an expiry in version 2 without ``now_ms``, the groups of a stream before version 4, an expiry of a field before
+    version 6, a db other than 0, an unknown type.
     """
     if version not in VERSIONS:
         raise ValueError(f"KEVYSNAP version {version} is not one of {VERSIONS}")
     pending = bytearray(MAGIC)
     pending.append(version)
+    if version >= FIRST_WITH_CURSOR:
+        pending += bytes(_CURSOR.size)
+    field_expiries: list[bytes] = []
     for entry in entries:
         pending += _encode_entry(entry, version, now_ms)
+        field_expiries += _encode_field_expiries(entry, version)
         if len(pending) >= CHUNK_BYTES:
             whole = len(pending) - len(pending) % CHUNK_BYTES
             for at in range(0, whole, CHUNK_BYTES):
                 yield bytes(pending[at : at + CHUNK_BYTES])
             del pending[:whole]
+    pending += b"".join(field_expiries)
     pending.append(END)
-    yield bytes(pending)
+    for at in range(0, len(pending), CHUNK_BYTES):
+        yield bytes(pending[at : at + CHUNK_BYTES])
+
+
+def _encode_field_expiries(entry: Entry, version: int) -> Iterator[bytes]:
+    for field, at_ms in (entry.field_expiries or {}).items():
+        if version < FIRST_WITH_FIELD_EXPIRIES:
+            raise ValueError(f"KEVYSNAP version {version} has no expiries of fields")
+        yield bytes((FIELD_EXPIRY,)) + _counted(entry.key) + _counted(field) + _U64.pack(at_ms)
 
 
 def _encode_entry(entry: Entry, version: int, now_ms: int | None) -> bytes:

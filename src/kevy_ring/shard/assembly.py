@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
@@ -12,6 +11,7 @@ from kevy_ring.events import BytesLike
 from kevy_ring.replica import kevysnap
 from kevy_ring.replica.entry import Entry
 from kevy_ring.shard import rdb_file
+from kevy_ring.shard.kevysnap_body import KevysnapBody
 from kevy_ring.shard.sinks.sink import Sink, Stage
 from kevy_ring.shard.snapshot import Snapshot, SnapshotFormat
 
@@ -36,28 +36,6 @@ class SnapshotBody(Protocol):
 
     def close(self) -> None:
         """Let go of what was held."""
-
-
-class KevysnapBody:
-    """KEVYSNAP, decoded while it arrives."""
-
-    format: SnapshotFormat = "kevysnap"
-
-    def __init__(self) -> None:
-        self._reader = kevysnap.SnapshotReader(now_ms=time.time_ns() // 1_000_000)
-
-    def feed(self, piece: BytesLike) -> list[Entry]:
-        return self._reader.feed(piece)
-
-    def finish(self) -> Iterable[list[Entry]]:
-        self._reader.close()
-        return ()
-
-    def skipped(self) -> int | None:
-        return 0
-
-    def close(self) -> None:
-        pass
 
 
 class RdbBody:

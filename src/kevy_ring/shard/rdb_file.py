@@ -1,7 +1,6 @@
 """RDB, the snapshot format of Redis and Valkey, through rdb-py: a spool for a whole file, and one key's DUMP.
 
-rdb-py reads a file only when it is whole, so the body is spooled to an unlinked temporary file: it costs disk and not
-memory, and nothing of it outlives the process.
+rdb-py reads a file only when it is whole, so the body is spooled to disk.
 """
 
 from __future__ import annotations
@@ -15,18 +14,22 @@ from typing import Any
 from kevy_ring.errors import SnapshotError
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.entry import Entry
-from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.extras import missing_extra
+from kevy_ring.shard.rdb_checksum import NOT_COMPUTED, RdbChecksum, is_intact_dump
+from kevy_ring.shard.spool import append, spool_file
 
 MAGIC = b"REDIS"
 
 #: Entries handed on at a time: enough to make a pipeline worth while, few enough to stop soon.
 GROUP_ENTRIES = 512
+#: And about as much of the process's memory: 512 large hashes are gigabytes.
+GROUP_BYTES = 1 << 20
+#: What Python takes for an element beside its bytes: two objects, and a place in a dict.
+_ELEMENT_BYTES = 150
 
 #: What a DUMP payload carries after the value: u16 RDB version, u64 CRC.
 _DUMP_TAIL_BYTES = 10
 _EOF = b"\xff"
-_NO_CHECKSUM = bytes(8)
 
 _log = logging.getLogger(__name__)
 
@@ -41,24 +44,26 @@ class RdbSpool:
     def __init__(self) -> None:
         _decoder_class()
         self.skipped: int | None = None
-        self._file = tempfile.TemporaryFile(prefix="kevy-ring-", suffix=".rdb", buffering=0)  # noqa: SIM115
+        self._checksum = RdbChecksum()
+        self._file = spool_file(".rdb")
 
     def feed(self, piece: BytesLike) -> None:
         """Append some bytes of the file. Raises SinkError when the disk is full."""
-        left = memoryview(piece)
-        try:
-            while left:
-                left = left[self._file.write(left) :]
-        except OSError as error:
-            where = f"RDB spool in {tempfile.gettempdir()}"
-            raise disk_error(where, error, "TMPDIR names another place") from error
+        self._checksum.update(piece)
+        append(self._file, piece)
 
     def entries(self) -> Iterator[list[Entry]]:
-        """The keys of the whole file in groups. Raises SnapshotError for what is no RDB or not a whole one."""
+        """The keys of the whole file in groups.
+
+        Raises SnapshotError for what is no RDB or not a whole one, and before the first group for a checksum that does
+        not match.
+        """
+        self._checksum.check()
         counted: dict[int, int] = {}
         yielded: dict[int, int] = {}
         db = 0
         group: list[Entry] = []
+        group_bytes = 0
         for found in _decode(f"/proc/self/fd/{self._file.fileno()}"):
             kind = found["type"]
             if kind == "select_db":
@@ -67,10 +72,14 @@ class RdbSpool:
                 counted[db] = found["db_size"]
             elif kind not in ("aux_field", "checksum"):
                 yielded[db] = yielded.get(db, 0) + 1
-                group.append(_entry(found, db))
-                if len(group) == GROUP_ENTRIES:
+                entry = _entry(found, db)
+                del found  # for a large value, the second copy of it
+                group_bytes += _size_of(entry)
+                group.append(entry)
+                if len(group) == GROUP_ENTRIES or group_bytes >= GROUP_BYTES:
+                    del entry
                     yield group
-                    group = []
+                    group, group_bytes = [], 0
         if group:
             yield group
         self._count_skipped(counted, yielded)
@@ -99,12 +108,14 @@ def entry_of_dump(key: bytes, payload: bytes) -> Entry | None:
     """
     if len(payload) <= _DUMP_TAIL_BYTES:
         raise SnapshotError("a DUMP payload of no value", at=len(payload))
+    if not is_intact_dump(payload):
+        raise SnapshotError("the checksum of a DUMP payload does not match its bytes", at=len(payload))
     body = payload[:-_DUMP_TAIL_BYTES]
     version = int.from_bytes(payload[len(body) : len(body) + 2], "little")
     # Length encoding 0x80: a u32, big-endian, whatever the key's length.
     record = body[:1] + b"\x80" + len(key).to_bytes(4, "big") + key + body[1:]
     with tempfile.TemporaryFile(prefix="kevy-ring-", suffix=".rdb", buffering=0) as spool:
-        spool.write(MAGIC + b"%04d" % version + record + _EOF + _NO_CHECKSUM)
+        spool.write(MAGIC + b"%04d" % version + record + _EOF + NOT_COMPUTED)
         for found in _decode(f"/proc/self/fd/{spool.fileno()}"):
             if found["type"] != "checksum":
                 return _entry(found, 0)
@@ -125,6 +136,16 @@ def _decode(path: str) -> Iterator[Any]:
         yield from decoder_class(path)
     except ValueError as error:
         raise SnapshotError(f"RDB: {error}", at=os.stat(path).st_size) from error
+
+
+def _size_of(entry: Entry) -> int:
+    """About how many bytes an entry takes in memory."""
+    value = entry.value
+    size = _ELEMENT_BYTES + len(entry.key)
+    if isinstance(value, bytes):
+        return size + len(value)
+    size += _ELEMENT_BYTES * len(value) + sum(map(len, value))
+    return size + sum(map(len, value.values())) if entry.type == "hash" else size
 
 
 def _entry(found: Any, db: int) -> Entry:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING
 
-from kevy_ring.errors import EventTruncated, RemoteProtocolError, SinkError
+from kevy_ring.errors import EventTruncated, RemoteProtocolError, SinkError, ViewsEscaped
 from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.ring.event_loop import running_loop
 from kevy_ring.shard.assembly import SnapshotAssembly, StopAsked
@@ -110,6 +111,7 @@ class Shard:
             count = len(batch)
             if count:
                 self._apply(batch)
+                _drop_cycles_with_views(batch, count)
         self._settle()
         return count
 
@@ -317,6 +319,7 @@ class Shard:
         if self._resumable is not None:
             # Given back before it is counted as applied: a shard that is killed in between leaves a snapshot that
             # counts as unfinished and is asked for again, and never the rest of one, of which nobody can make sense.
+            _drop_cycles_with_views(batch, at + 1)
             batch.release(at + 1)
         self._settle(now=True)
 
@@ -369,6 +372,17 @@ class Shard:
             if new != old:
                 self._receiver.set_word(word, new)
         self._published = counts
+
+
+def _drop_cycles_with_views(batch: Batch, upto: int) -> None:
+    """Release events. Where views are left, free the cycles that may hold them; the next ``release`` tells.
+
+    A store may catch an exception and keep it in a cycle, with all frames below it: also those that hold views.
+    """
+    try:
+        batch.release(upto)
+    except ViewsEscaped:
+        gc.collect()
 
 
 def _never() -> bool:

@@ -15,6 +15,7 @@ from kevy_ring.errors import EventTruncated, KevyRingError
 from kevy_ring.replica.entry import Entry
 from kevy_ring.replica.fleet_child import EXIT_TRUNCATED
 from kevy_ring.replica.stop import StopSignal
+from kevy_ring.shard.heap import relaxed_collector, settle_after_snapshot
 from kevy_ring.shard.shard import Shard
 from kevy_ring.shard.shard_line import ShardLine
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
@@ -92,7 +93,8 @@ class ShardProcess:
     def _run(self, ring_name: str, index: int, stop: StopSignal, line: ShardLine | None) -> ShardFacts:
         from kevy_ring.inbox import ReplicaInboxReceiver
 
-        with closing(sink_from_url(self.sink_url, shard=index, shards=self.shards, options=self.options)) as sink:
+        made = sink_from_url(self.sink_url, shard=index, shards=self.shards, options=self.options)
+        with closing(made) as sink, relaxed_collector():
             with ReplicaInboxReceiver.attach(ring_name, timeout=_ATTACH_TIMEOUT_S) as receiver:
                 shard = Shard(receiver, sink)
                 life = _Life(shard, sink, stop, line)
@@ -164,6 +166,7 @@ class _Life:
         if snapshots != self._seen[1]:
             self._began_at = self._began_at if self._loading else self._asked_at
             self._loaded_at = now
+            settle_after_snapshot()
         self._loading = False
         if frames != self._seen[0]:
             self._first_at = self._first_at or self._asked_at

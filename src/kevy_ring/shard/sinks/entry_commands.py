@@ -11,17 +11,19 @@ from kevy_ring.replica.entry import Entry, Stream
 GROUP_ELEMENTS = 512
 
 
-def entry_commands(entry: Entry, *, stream_counts: bool = True) -> Iterator[list[bytes]]:
+def entry_commands(entry: Entry, *, stream_counts: bool = True, field_expiries: bool = True) -> Iterator[list[bytes]]:
     """The commands for a key that does not exist.
 
-    ``stream_counts``: the server takes a stream's entries-added and max-deleted-id (Redis 7). Raises ``ValueError`` for
-    a type that has no commands.
+    ``stream_counts``: the server takes a stream's entries-added and max-deleted-id (Redis 7). ``field_expiries``: it
+    lets fields of a hash expire (Redis 7.4, Valkey 9). Raises ``ValueError`` for a type that has no commands.
     """
     key, value = entry.key, entry.value
     if entry.type == "string":
         yield [b"SET", key, value]
     elif entry.type == "hash":
         yield from _grouped([b"HSET", key], value.items())
+        if entry.field_expiries and field_expiries:
+            yield from _field_expiries(key, entry.field_expiries)
     elif entry.type == "list":
         yield from _grouped([b"RPUSH", key], ((element,) for element in value))
     elif entry.type == "set":
@@ -34,6 +36,16 @@ def entry_commands(entry: Entry, *, stream_counts: bool = True) -> Iterator[list
         raise ValueError(f"no commands for a value of type {entry.type!r}")
     if entry.expires_at_ms is not None:
         yield [b"PEXPIREAT", key, b"%d" % entry.expires_at_ms]
+
+
+def _field_expiries(key: bytes, expiries: dict[bytes, int]) -> Iterator[list[bytes]]:
+    fields_at: dict[int, list[bytes]] = {}
+    for field, at_ms in expiries.items():
+        fields_at.setdefault(at_ms, []).append(field)
+    for at_ms, fields in fields_at.items():
+        for start in range(0, len(fields), GROUP_ELEMENTS):
+            some = fields[start : start + GROUP_ELEMENTS]
+            yield [b"HPEXPIREAT", key, b"%d" % at_ms, b"FIELDS", b"%d" % len(some), *some]
 
 
 def _grouped(head: list[bytes], groups: Iterable[tuple[bytes, ...]]) -> Iterator[list[bytes]]:

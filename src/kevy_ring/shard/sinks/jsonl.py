@@ -23,9 +23,12 @@ from kevy_ring.events import BytesLike
 from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.owned_frames import owned_frames
-from kevy_ring.shard.sinks.jsonl_line import change_line, end_line, entry_line
+from kevy_ring.shard.sinks.file_modes import make_directories
+from kevy_ring.shard.sinks.jsonl_line import change_line, end_line, entry_line, selected_by
 from kevy_ring.shard.sinks.jsonl_position import CHANGES, JsonlPosition, position_in
 from kevy_ring.shard.sinks.line_file import LineFile, sync_directory
+from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
+from kevy_ring.shard.sinks.place_lock import WAIT_S, PlaceLock
 from kevy_ring.shard.sinks.sink import load_by_stage
 from kevy_ring.shard.snapshot import Snapshot
 
@@ -37,6 +40,7 @@ ROTATE_BYTES = 64 << 20
 
 _GENERATION = re.compile(r"generation-(\d{6,})")
 _PARTIAL = ".partial"
+_LOCK = ".kevy-ring.lock"
 
 
 class JsonlSink:
@@ -44,17 +48,34 @@ class JsonlSink:
 
     Opening it cuts a torn last line and goes on in the greatest generation, in a new file, behind ``stored_offset``:
     the offset of the last line there (None: there is none). Applied lines are held until ``commit``, which writes them.
+
+    It holds the directory for its life: another sink is refused (SinkError ``"locked"``). Every commit and flush looks
+    whether the directory and the file are still there. ``file_mode``: of the files that it makes.
     """
 
     durable = True
 
-    def __init__(self, directory: str | Path, *, rotate_bytes: int = ROTATE_BYTES) -> None:
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        rotate_bytes: int = ROTATE_BYTES,
+        file_mode: int = DEFAULT_OPTIONS.file_mode,
+        lock_wait_s: float = WAIT_S,
+    ) -> None:
         self.directory = Path(directory)
+        self.file_mode = file_mode
         self._rotate_bytes = rotate_bytes
         self._lines: list[bytes] = []
         self._changes: _Rotation | None = None
+        self._is_closed = False
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            make_directories(self.directory, file_mode)
+        except OSError as error:
+            raise disk_error(self._name, error) from error
+        # Before anything is touched: a second writer would take the first one's snapshot for a leftover.
+        self._lock = PlaceLock(self.directory / _LOCK, self._name, file_mode=file_mode, wait_s=lock_wait_s)
+        try:
             numbers = [
                 int(found[1]) for path in self.directory.iterdir() if (found := _GENERATION.fullmatch(path.name))
             ]
@@ -64,8 +85,16 @@ class JsonlSink:
             self.generation = max(numbers, default=0)
             self._stored = position_in(self.path_of(self.generation)) if self.generation else JsonlPosition()
         except OSError as error:
-            raise disk_error(f"jsonl:{self.directory}", error) from error
+            self._lock.close()
+            raise disk_error(self._name, error) from error
+        except BaseException:
+            self._lock.close()
+            raise
         self._applied = self._stored
+
+    @property
+    def _name(self) -> str:
+        return f"jsonl:{self.directory}"
 
     @property
     def stored_offset(self) -> int | None:
@@ -88,6 +117,7 @@ class JsonlSink:
         if not self._lines:
             return
         try:
+            self._lock.check()
             self._file().append(b"".join(self._lines))
         except BaseException:
             self.rollback()
@@ -111,14 +141,19 @@ class JsonlSink:
         self.commit()
         if self._changes is not None:
             self._changes.flush()
+        self._lock.check()
 
     def close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
         try:
             self.flush()
         finally:
             if self._changes is not None:
                 changes, self._changes = self._changes, None
                 changes.close()
+            self._lock.close()
 
     def path_of(self, generation: int) -> Path:
         """The directory of a generation."""
@@ -128,6 +163,7 @@ class JsonlSink:
         """Make ``partial`` the current generation, in one step."""
         if self._changes is not None:
             self._changes.flush()
+        self._lock.check()
         try:
             partial.rename(self.path_of(generation))
             sync_directory(self.directory)
@@ -140,9 +176,7 @@ class JsonlSink:
         self._stored = self._applied = JsonlPosition(snapshot.applied_offset)
 
     def _line(self, offset: int, argv: Sequence[BytesLike]) -> bytes:
-        db = self._applied.db
-        if len(argv) == 2 and len(argv[0]) == 6 and bytes(argv[0]).upper() == b"SELECT":
-            db = int(bytes(argv[1]))
+        db = selected_by(argv, self._applied.db)
         self._applied = JsonlPosition(offset, db)
         return change_line(offset, db, argv)
 
@@ -151,7 +185,7 @@ class JsonlSink:
             if self.generation == 0:
                 # Changes from the very first on need no snapshot before them.
                 self.generation = 1
-            self._changes = _Rotation(self.path_of(self.generation), "changes", self._rotate_bytes)
+            self._changes = _Rotation(self.path_of(self.generation), "changes", self._rotate_bytes, self.file_mode)
         return self._changes
 
 
@@ -162,7 +196,7 @@ class JsonlStage:
         self._sink = sink
         self._generation = sink.generation + 1
         self._path = sink.path_of(self._generation).with_name(f"generation-{self._generation:06}{_PARTIAL}")
-        self._files: _Rotation | None = _Rotation(self._path, "snapshot", rotate_bytes)
+        self._files: _Rotation | None = _Rotation(self._path, "snapshot", rotate_bytes, sink.file_mode)
 
     def add(self, entries: list[Entry]) -> None:
         assert self._files is not None
@@ -186,12 +220,13 @@ class JsonlStage:
 class _Rotation:
     """Numbered files in one directory, the next one begun when the last is full."""
 
-    def __init__(self, directory: Path, stem: str, rotate_bytes: int) -> None:
+    def __init__(self, directory: Path, stem: str, rotate_bytes: int, file_mode: int) -> None:
         self._directory = directory
         self._stem = stem
         self._rotate_bytes = rotate_bytes
+        self._file_mode = file_mode
         try:
-            directory.mkdir(exist_ok=True)
+            make_directories(directory, file_mode)
             sync_directory(directory.parent)
             self._number = max(
                 (int(match[1]) for path in directory.iterdir() if (match := CHANGES.fullmatch(path.name))), default=0
@@ -215,4 +250,4 @@ class _Rotation:
 
     def _next(self) -> LineFile:
         self._number += 1
-        return LineFile(self._directory / f"{self._stem}-{self._number:06}.jsonl")
+        return LineFile(self._directory / f"{self._stem}-{self._number:06}.jsonl", file_mode=self._file_mode)

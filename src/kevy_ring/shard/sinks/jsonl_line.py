@@ -5,8 +5,9 @@ neither can be taken for the other.
 
 * a change: ``{"offset": 7, "db": 0, "argv": ["SET", "k", {"base64": "AP8="}]}``
 * a key of a snapshot: ``{"db": 0, "key": "k", "type": "hash", "expires_at_ms": null, "value": [["field", "value"]]}``;
-  ``value`` is a string's bytes, a list of elements (``list``, ``set``), a list of ``[field, value]`` (``hash``) or
-  of ``[member, score]`` (``zset``; ``"inf"`` and ``"-inf"`` are strings), or an object (``stream``)
+  ``value`` is a string's bytes, a list of elements (``list``, ``set``), a list of ``[field, value]`` (``hash``; a field
+  with an expiry is ``[field, value, expires_at_ms]``) or of ``[member, score]`` (``zset``; ``"inf"`` and ``"-inf"`` are
+  strings), or an object (``stream``)
 * the last line of a whole snapshot:
   ``{"snapshot": "end", "format": "kevysnap", "ack_offset": 9, "entries": 2, "skipped": 0}``
 """
@@ -27,9 +28,16 @@ _TYPES = frozenset(("string", "hash", "list", "set", "zset", "stream"))
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
-def change_line(offset: int, db: int, argv: Sequence[BytesLike]) -> bytes:
-    """The line of one replicated command."""
-    return _line({"offset": offset, "db": db, "argv": [text_or_base64(item) for item in argv]})
+def change_line(offset: int, db: int, argv: Sequence[BytesLike], *, shard: int | None = None) -> bytes:
+    """The line of one replicated command. ``shard``: stands in the line too, unless None."""
+    return _line({"offset": offset, "db": db, "argv": [text_or_base64(item) for item in argv]}, shard)
+
+
+def selected_by(argv: Sequence[BytesLike], db: int) -> int:
+    """The database after a command that meets database ``db``."""
+    if len(argv) == 2 and len(argv[0]) == 6 and bytes(argv[0]).upper() == b"SELECT" and bytes(argv[1]).isdigit():
+        return int(bytes(argv[1]))
+    return db
 
 
 def argv_json(argv: Sequence[BytesLike]) -> str:
@@ -37,12 +45,19 @@ def argv_json(argv: Sequence[BytesLike]) -> str:
     return _encode([text_or_base64(item) for item in argv])
 
 
-def argv_of(items: list[Any]) -> list[bytes]:
-    """The arguments of a change, read back."""
+def argv_of(items: Any) -> list[bytes]:
+    """The arguments of a change, read back. Raises ``ValueError`` for what no line of ours says."""
+    if not isinstance(items, list) or not items:
+        raise ValueError("no arguments")
     return [_bytes(item) for item in items]
 
 
-def entry_line(entry: Entry) -> bytes:
+def change_of(line: dict[str, Any]) -> tuple[int, int, list[bytes]]:
+    """(offset, db, argv) of a change's line, read back. Raises ``ValueError`` for what no line of ours says."""
+    return _count(line.get("offset")), _count(line.get("db")), argv_of(line.get("argv"))
+
+
+def entry_line(entry: Entry, *, shard: int | None = None) -> bytes:
     """The line of one key of a snapshot."""
     return _line(
         {
@@ -51,15 +66,28 @@ def entry_line(entry: Entry) -> bytes:
             "type": entry.type,
             "expires_at_ms": entry.expires_at_ms,
             "value": _value(entry),
-        }
+        },
+        shard,
     )
 
 
 def entry_of(line: dict[str, Any]) -> Entry:
-    """The key of a snapshot's line, read back."""
-    return Entry(
-        _bytes(line["key"]), line["type"], value_of(line["type"], line["value"]), line["expires_at_ms"], line["db"]
-    )
+    """The key of a snapshot's line, read back. Raises ``ValueError`` for what no line of ours says."""
+    if "value" not in line or "expires_at_ms" not in line:
+        raise ValueError("a key without its value or its expiry")
+    return entry_from(line.get("db"), _bytes(line.get("key")), line.get("type"), line["value"], line["expires_at_ms"])
+
+
+def entry_from(db: Any, key: Any, kind: Any, value: Any, expires_at_ms: Any) -> Entry:
+    """The key whose value stands as ``value`` in its line. Raises ``ValueError`` for what no line of ours says."""
+    if not isinstance(key, bytes) or not isinstance(kind, str) or kind not in _TYPES:
+        raise ValueError(f"{key!r} of type {kind!r} is no key")
+    expires = None if expires_at_ms is None else _integer(expires_at_ms)
+    try:
+        expiries = {_bytes(item[0]): _integer(item[2]) for item in value if len(item) == 3} if kind == "hash" else None
+        return Entry(key, kind, value_of(kind, value), expires, _count(db), expiries or None)
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"the value of {key!r} is no {kind}: {error}") from error
 
 
 def value_json(entry: Entry) -> str:
@@ -74,16 +102,23 @@ def value_of(kind: str, value: Any) -> Any:
     if kind == "string":
         return _bytes(value)
     if kind == "hash":
-        return dict(_read_pairs(value))
+        return {_bytes(item[0]): _bytes(item[1]) for item in value}
     if kind == "zset":
         return {_bytes(member): float(score) for member, score in value}
     if kind == "stream":
         return _read_stream(value)
+    if not isinstance(value, list):
+        raise TypeError(f"{type(value).__name__} for a list")
     elements = [_bytes(element) for element in value]
     return set(elements) if kind == "set" else elements
 
 
-def end_line(snapshot: Snapshot) -> bytes:
+def mark_line(what: str, *, shard: int | None = None) -> bytes:
+    """The line that says that a snapshot begins, or is given up, where lines are not in files."""
+    return _line({"snapshot": what}, shard)
+
+
+def end_line(snapshot: Snapshot, *, shard: int | None = None) -> bytes:
     """The line that ends a snapshot, and without which it is not one."""
     return _line(
         {
@@ -92,7 +127,8 @@ def end_line(snapshot: Snapshot) -> bytes:
             "ack_offset": snapshot.ack_offset,
             "entries": snapshot.count,
             "skipped": snapshot.skipped,
-        }
+        },
+        shard,
     )
 
 
@@ -104,7 +140,9 @@ def text_or_base64(item: BytesLike) -> str | dict[str, str]:
         return {"base64": base64.b64encode(item).decode()}
 
 
-def _line(content: dict[str, Any]) -> bytes:
+def _line(content: dict[str, Any], shard: int | None = None) -> bytes:
+    if shard is not None:
+        content["shard"] = shard
     return _encode(content).encode() + b"\n"
 
 
@@ -113,7 +151,12 @@ def _value(entry: Entry) -> Any:
     if entry.type == "string":
         return text_or_base64(value)
     if entry.type == "hash":
-        return _pairs(value.items())
+        pairs = _pairs(value.items())
+        if entry.field_expiries:
+            for pair, field in zip(pairs, value, strict=True):
+                if field in entry.field_expiries:
+                    pair.append(entry.field_expiries[field])
+        return pairs
     if entry.type == "zset":
         return [[text_or_base64(member), str(score) if isinf(score) else score] for member, score in value.items()]
     if entry.type == "stream":
@@ -151,7 +194,23 @@ def _id(ms: int, seq: int) -> str:
 
 
 def _bytes(item: Any) -> bytes:
-    return base64.b64decode(item["base64"]) if isinstance(item, dict) else str(item).encode()
+    if isinstance(item, str):
+        return item.encode()
+    if isinstance(item, dict) and isinstance(item.get("base64"), str):
+        return base64.b64decode(item["base64"], validate=True)
+    raise ValueError(f"{item!r} is neither text nor base64")
+
+
+def _integer(item: Any) -> int:
+    if not isinstance(item, int) or isinstance(item, bool):
+        raise ValueError(f"{item!r} is no integer")
+    return item
+
+
+def _count(item: Any) -> int:
+    if _integer(item) < 0:
+        raise ValueError(f"{item!r} is below 0")
+    return int(item)
 
 
 def _read_pairs(pairs: list[list[Any]]) -> list[tuple[bytes, bytes]]:
@@ -167,7 +226,7 @@ def _read_stream(value: dict[str, Any]) -> Stream:
     return Stream(
         _read_id(value["last_id"]),
         _read_id(value["max_deleted_id"]),
-        value["entries_added"],
+        _count(value["entries_added"]),
         [(*_read_id(name), _read_pairs(fields)) for name, fields in value["entries"]],
         [
             StreamGroup(

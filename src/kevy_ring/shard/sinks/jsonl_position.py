@@ -41,7 +41,10 @@ def position_in(generation: Path) -> JsonlPosition:
         return JsonlPosition()
     end = _content(snapshot[-1], last_line(snapshot[-1]) or b"")
     ack_offset = _integer(snapshot[-1], end, "ack_offset")
-    return JsonlPosition(Snapshot("rdb" if end["format"] == "rdb" else "kevysnap", ack_offset, 0, 0).applied_offset)
+    form = end.get("format")
+    if form not in ("rdb", "kevysnap"):
+        raise _foreign(snapshot[-1])
+    return JsonlPosition(Snapshot(form, ack_offset, 0, 0).applied_offset)
 
 
 def _numbered(directory: Path, name: re.Pattern[str]) -> list[Path]:
@@ -52,7 +55,7 @@ def _numbered(directory: Path, name: re.Pattern[str]) -> list[Path]:
 def _content(path: Path, line: bytes) -> dict[str, Any]:
     try:
         content = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise _foreign(path)
@@ -61,10 +64,14 @@ def _content(path: Path, line: bytes) -> dict[str, Any]:
 
 def _integer(path: Path, content: dict[str, Any], name: str) -> int:
     value = content.get(name)
-    if not isinstance(value, int):
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**64:
         raise _foreign(path)
     return value
 
 
 def _foreign(path: Path) -> SinkError:
-    return SinkError(f"jsonl:{path}", reason="refused", detail="its last line is none that this sink has written")
+    detail = (
+        "its last line is none that this sink has written, so nobody knows where the stream stands. Move the directory "
+    )
+    detail += "away, or choose another: a full sync fills it anew"
+    return SinkError(f"jsonl:{path}", reason="refused", detail=detail)

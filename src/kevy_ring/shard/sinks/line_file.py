@@ -7,6 +7,8 @@ from pathlib import Path
 
 from kevy_ring.errors import SinkError
 from kevy_ring.shard.disk_error import disk_error
+from kevy_ring.shard.sinks.file_modes import create
+from kevy_ring.shard.sinks.place_lock import gone, is_same_file
 
 #: A file is read from its end in steps of this many bytes.
 BLOCK_BYTES = 256 * 1024
@@ -17,23 +19,22 @@ class LineFile:
 
     Every method raises SinkError (``"space"`` for a full disk or a quota, else ``"io"``). After a failed write the file
     ends where it ended before; where even that cannot be had, or after a failed fsync, nobody can tell what is on the
-    disk, and every later call fails too.
+    disk, and every later call fails too. So it is once the file was deleted, moved or replaced.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, file_mode: int = 0o600) -> None:
         self.path = path
         self.size_bytes = 0
-        self._broken: OSError | None = None
+        self._broken: SinkError | None = None
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            self._fd = create(path, os.O_WRONLY | os.O_EXCL, file_mode)
             sync_directory(path.parent)
         except OSError as error:
             raise self._failure(error) from error
 
     def append(self, lines: bytes) -> None:
         """Hand whole lines to the operating system, all or none: from there on a killed process does not lose them."""
-        if self._broken is not None:
-            raise self._failure(self._broken)
+        self._check()
         done = 0
         try:
             with memoryview(lines) as left:
@@ -46,13 +47,12 @@ class LineFile:
 
     def flush(self) -> None:
         """Return when every line is on the disk."""
-        if self._broken is not None:
-            raise self._failure(self._broken)
+        self._check()
         try:
             os.fsync(self._fd)
         except OSError as error:
-            self._broken = error
-            raise self._failure(error) from error
+            self._broken = self._failure(error)
+            raise self._broken from error
 
     def close(self) -> None:
         """Close the file as it is; a second call does nothing."""
@@ -65,7 +65,13 @@ class LineFile:
             os.ftruncate(self._fd, self.size_bytes)
             os.lseek(self._fd, self.size_bytes, os.SEEK_SET)
         except OSError:
-            self._broken = cause
+            self._broken = self._failure(cause)
+
+    def _check(self) -> None:
+        if self._broken is None and not is_same_file(self.path, self._fd):
+            self._broken = gone(f"jsonl:{self.path}", self.path)
+        if self._broken is not None:
+            raise self._broken
 
     def _failure(self, error: OSError) -> SinkError:
         return disk_error(f"jsonl:{self.path}", error, f"the file holds {self.size_bytes} bytes of whole lines")

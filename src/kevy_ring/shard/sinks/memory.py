@@ -102,6 +102,7 @@ class MemoryStage:
 
     def commit(self, snapshot: Snapshot) -> None:
         self._live.swap(self._fresh)
+        self._fresh.forget()
 
     def abort(self) -> None:
-        pass
+        self._fresh.forget()

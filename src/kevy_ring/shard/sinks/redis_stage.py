@@ -42,11 +42,13 @@ class RedisStage:
         self._wire = bytearray()
         self._commands: list[Command] = []
         self._selected: int | None = None
+        self._has_field_expiries: bool | None = None  # asked when a hash needs it
 
     def add(self, entries: list[Entry]) -> None:
         for entry in entries:
             place = self._place_of(self._home_of(entry.db))
-            for command in entry_commands(entry, stream_counts=self._stream_counts):
+            expire = entry.field_expiries is not None and self._lets_fields_expire(entry)
+            for command in entry_commands(entry, stream_counts=self._stream_counts, field_expiries=expire):
                 self._append(place, self._home_of(entry.db), command)
         if self._spares.renewal_due:
             self._send()
@@ -103,6 +105,24 @@ class RedisStage:
                 self._held_commands[home] = []
                 _log.warning("%s has no spare database: database %d is held here", self._sink.url.redacted, home)
         return self._places[home]
+
+    def _lets_fields_expire(self, entry: Entry) -> bool:
+        """Whether the server has expiries of fields; what it loses without is counted.
+
+        Asked before, because a command that the server does not know would abort the transaction at the end.
+        """
+        if self._has_field_expiries is None:
+            self._send()
+            try:
+                self._has_field_expiries = self._target.ask(b"COMMAND", b"INFO", b"HPEXPIREAT") not in ([None], [])
+            except SinkError as error:
+                if error.reason != "refused":
+                    raise
+                self._has_field_expiries = False
+        if not self._has_field_expiries:
+            lost = f"{len(entry.field_expiries or ())} expiries of fields of {entry.key[:100]!r} are lost: the target"
+            self._sink.refusals.add(None, b"HPEXPIREAT", f"{lost} has none (Redis from 7.4 on has, Valkey from 9 on)")
+        return self._has_field_expiries
 
     def _append(self, place: int | None, home: int, command: list[bytes]) -> None:
         wire = encode_command(*command)

@@ -14,6 +14,9 @@ from kevy_ring.shard.snapshot import Snapshot
 if TYPE_CHECKING:
     from kevy_ring.inbox import Batch
 
+#: The URL of the sink that is standard output.
+STDOUT = "jsonl:-"
+
 
 @runtime_checkable
 class Sink(Protocol):
@@ -120,7 +123,7 @@ def _without_login(url: str) -> str:
 
 def is_resumable(url: str) -> bool:
     """Whether the sink that ``url`` names outlives its process and knows how far it is: a later one goes on there."""
-    return url.partition(":")[0] in ("jsonl", "sqlite")
+    return url.partition(":")[0] in ("jsonl", "sqlite") and url != STDOUT
 
 
 def place_of_shard(url: str, *, shard: int, shards: int) -> str:
@@ -147,10 +150,11 @@ def sink_place(url: str, shard: int, shards: int) -> str:
 def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOptions = DEFAULT_OPTIONS) -> Sink:
     """The sink that ``url`` names, for shard number ``shard`` of ``shards``.
 
-    ``null``, ``memory``, ``jsonl:DIR``, ``sqlite:FILE``, ``redis://[user:pass@]host:port[/db]`` (also ``rediss://``
-    and ``unix://``), ``python:module:callable``. ``{shard}`` in the URL stands for the shard's number. With more than
-    one shard, ``jsonl:DIR`` writes to ``DIR/shard-N`` and ``sqlite:a.db`` to ``a-shard-N.db``, and a Redis target needs
-    ``{shard}`` in its URL (a database or a port of its own), because a snapshot replaces all that its target holds.
+    ``jsonl:-`` (standard output), ``null``, ``memory``, ``jsonl:DIR``, ``sqlite:FILE``,
+    ``redis://[user:pass@]host:port[/db]`` (also ``rediss://`` and ``unix://``), ``python:module:callable``. ``{shard}``
+    in the URL stands for the shard's number. With more than one shard, ``jsonl:DIR`` writes to ``DIR/shard-N`` and
+    ``sqlite:a.db`` to ``a-shard-N.db``, and a Redis target needs ``{shard}`` in its URL (a database or a port of its
+    own), because a snapshot replaces all that its target holds.
 
     Raises ``ValueError`` for a URL that names no sink, and SinkError where the sink cannot be made.
     """
@@ -165,14 +169,18 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
         from kevy_ring.shard.sinks.memory import MemorySink
 
         return MemorySink()
+    if own == STDOUT:
+        from kevy_ring.shard.sinks.stdout import StdoutSink
+
+        return StdoutSink(shard=shard if shards > 1 else None, lock_path=options.line_lock)
     if kind == "jsonl" and rest:
         from kevy_ring.shard.sinks.jsonl import JsonlSink
 
-        return JsonlSink(place_of_shard(url, shard=shard, shards=shards))
+        return JsonlSink(place_of_shard(url, shard=shard, shards=shards), file_mode=options.file_mode)
     if kind == "sqlite" and rest:
         from kevy_ring.shard.sinks.sqlite import SqliteSink
 
-        return SqliteSink(place_of_shard(url, shard=shard, shards=shards))
+        return SqliteSink(place_of_shard(url, shard=shard, shards=shards), file_mode=options.file_mode)
     if kind in ("redis", "rediss", "unix") and rest.startswith("//"):
         if shards > 1 and own == url:
             raise ValueError(
@@ -187,5 +195,6 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
 
         return PythonSink(rest)
     raise ValueError(
-        f"{shown!r} names no sink: null, memory, jsonl:DIR, sqlite:FILE, redis://HOST:PORT, python:MODULE:CALLABLE"
+        f"{shown!r} names no sink: jsonl:-, null, memory, jsonl:DIR, sqlite:FILE, redis://HOST:PORT, "
+        "python:MODULE:CALLABLE"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,8 @@ from kevy_ring.events import BytesLike
 from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.extras import missing_extra
 from kevy_ring.shard.owned_frames import owned_frames
+from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
+from kevy_ring.shard.sinks.place_lock import WAIT_S, PlaceLock
 from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.sink import load_by_stage
 from kevy_ring.shard.sinks.sqlite_file import BUSY_S, SqliteFile, SqlitePosition
@@ -30,22 +33,45 @@ class SqliteSink:
     the position's. A command between MULTI and EXEC is a change like any other: what opens the file finds the
     transaction where it stood. ``refusals`` counts the commands that were answered with an error.
 
+    It holds a lock beside the file for its life: another sink is refused (SinkError ``"locked"``). Every commit and
+    flush looks whether the file is still there. ``file_mode``: of the files that it makes.
+
     The whole keyspace is held in memory too; it is read from the file when the first command comes. Raises SinkError
     where fakeredis is missing, and where the file cannot be had.
     """
 
     durable = True
 
-    def __init__(self, path: str | Path, *, busy_s: float = BUSY_S) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        busy_s: float = BUSY_S,
+        file_mode: int = DEFAULT_OPTIONS.file_mode,
+        lock_wait_s: float = WAIT_S,
+    ) -> None:
         try:
             from kevy_ring.shard.sinks.shortcut_probe import usable_shortcuts
             from kevy_ring.shard.sinks.tracked_store import TrackedStore
         except ImportError as error:
             raise missing_extra("sqlite", "fakeredis", f"is missing or too old ({error})") from error
-        self._new_store: Callable[[], TrackedStore] = lambda: TrackedStore(usable_shortcuts())
+        # Probed here and not while a batch is applied: what the probe catches keeps the frames that called it, and
+        # views of the batch with them.
+        shortcuts = usable_shortcuts()
+        self._new_store: Callable[[], TrackedStore] = lambda: TrackedStore(shortcuts)
         self._store: TrackedStore | None = None
-        self._file = SqliteFile(path, busy_s=busy_s)
-        self.path = self._file.path
+        self.path = Path(os.path.abspath(path))
+        self._lock = PlaceLock(
+            self.path.with_name(f"{self.path.name}-lock"),
+            f"sqlite:{self.path}",
+            file_mode=file_mode,
+            wait_s=lock_wait_s,
+        )
+        try:
+            self._file = SqliteFile(path, busy_s=busy_s, file_mode=file_mode)
+        except BaseException:
+            self._lock.close()
+            raise
         self.refusals = Refusals("sqlite")
         self._changes: list[ChangeRow] = []
         self._closed = False
@@ -53,6 +79,7 @@ class SqliteSink:
             self._stored = self._applied = self._file.position()
         except BaseException:
             self._file.close()
+            self._lock.close()
             raise
 
     @property
@@ -80,6 +107,7 @@ class SqliteSink:
         if not self._changes:
             return
         try:
+            self.check()
             with self._file.transaction():
                 self._file.add_changes(self._changes)
                 self._write_touched(self._live())
@@ -93,7 +121,7 @@ class SqliteSink:
     def rollback(self) -> None:
         """Forget what was applied since the last commit."""
         self._changes.clear()
-        self._store = None
+        self._forget_store()
         with suppress(SinkError):
             # A commit that failed on its way to the disk may be in the file all the same.
             self._stored = self._file.position()
@@ -108,11 +136,12 @@ class SqliteSink:
 
     def adopt(self, position: SqlitePosition) -> None:
         """The file holds a snapshot of this position, and nothing else."""
-        self._store = None
+        self._forget_store()
         self._stored = self._applied = position
 
     def flush(self) -> None:
         self.commit()
+        self.check()
         self._file.sync()
 
     def close(self) -> None:
@@ -123,6 +152,12 @@ class SqliteSink:
             self.flush()
         finally:
             self._file.close()
+            self._lock.close()
+
+    def check(self) -> None:
+        """Raises SinkError if the file, its log or the lock was deleted, moved or replaced."""
+        self._file.check()
+        self._lock.check()
 
     @property
     def position(self) -> SqlitePosition:
@@ -149,6 +184,11 @@ class SqliteSink:
             db = int(argv[1])
         self._applied = SqlitePosition(offset, db, multi)
         self._changes.append(change_row(offset, db, argv))
+
+    def _forget_store(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            store.forget()
 
     def _live(self) -> TrackedStore:
         """The databases, as of the last commit and of what was applied since."""
@@ -208,6 +248,7 @@ class SqliteStage:
 
     def commit(self, snapshot: Snapshot) -> None:
         self._look()
+        self._sink.check()
         after = SqlitePosition(snapshot.applied_offset)
         self._file.move(self._sink.position, after)
         self._file.end()

@@ -20,6 +20,8 @@ _REASONS = (
     ("SQLITE_TOOBIG", "too big", "refused"),
 )
 
+REMEDY = "; move the file away, or choose another: a full sync fills it anew"
+
 
 def sqlite_error(path: str | os.PathLike[str], error: sqlite3.Error) -> SinkError:
     """The SinkError for ``error``: reason ``"space"``, ``"timeout"`` (somebody else holds it), ``"refused"``, ``"io"``.
@@ -28,6 +30,8 @@ def sqlite_error(path: str | os.PathLike[str], error: sqlite3.Error) -> SinkErro
     """
     name, text = getattr(error, "sqlite_errorname", ""), str(error)
     reason = next((why for code, words, why in _REASONS if name.startswith(code) or (not name and words in text)), "io")
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or "not a database" in text or "malformed" in text:
+        text += REMEDY
     return SinkError(
         f"sqlite:{os.fspath(path)}",
         reason=reason,

@@ -6,6 +6,8 @@
     position  offset, db, transaction_offset          one row: the last change or snapshot, the database selected there,
                                                       and the offset of the MULTI that is open there (else NULL)
 
+The view ``text_keys`` (see ``sqlite_text``) is ``keys`` with TEXT for people's queries.
+
 It is in WAL mode: others may read it at any time, and see the state after one batch or after the next.
 """
 
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,8 +23,12 @@ from typing import Any, NamedTuple
 from kevy_ring.errors import SinkError
 from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.disk_error import disk_error
-from kevy_ring.shard.sinks.sqlite_error import sqlite_error
+from kevy_ring.shard.sinks.file_modes import create
+from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
+from kevy_ring.shard.sinks.place_lock import gone
+from kevy_ring.shard.sinks.sqlite_error import REMEDY, sqlite_error
 from kevy_ring.shard.sinks.sqlite_row import ChangeRow, KeyRow, argv_of_row, entry_of_row
+from kevy_ring.shard.sinks.sqlite_text import TextView
 
 #: "kvRg": tells a file of ours from any other database.
 APPLICATION_ID = 0x6B765267
@@ -58,9 +64,10 @@ class SqliteFile:
     Every method raises SinkError; a transaction that failed has changed nothing.
     """
 
-    def __init__(self, path: str | Path, *, busy_s: float = BUSY_S) -> None:
+    def __init__(self, path: str | Path, *, busy_s: float = BUSY_S, file_mode: int = DEFAULT_OPTIONS.file_mode) -> None:
         # An absolute path: SQLite has meanings of its own for names such as ":memory:".
         self.path = Path(os.path.abspath(path))
+        self._make(file_mode)
         with self._failures():
             self._connection = sqlite3.connect(self.path, timeout=busy_s, isolation_level=None, check_same_thread=False)
         try:
@@ -69,6 +76,18 @@ class SqliteFile:
         except BaseException:
             self._connection.close()
             raise
+        # SQLite keeps both open, and goes on in files that have no name any more.
+        self._identities = {path: _identity(path) for path in (self.path, self._wal)}
+
+    @property
+    def _wal(self) -> Path:
+        return self.path.with_name(f"{self.path.name}-wal")
+
+    def check(self) -> None:
+        """Raises SinkError if the file or its log was deleted, moved or replaced since it was opened."""
+        for path, identity in self._identities.items():
+            if identity is not None and _identity(path) != identity:
+                raise gone(f"sqlite:{self.path}", path)
 
     @property
     def in_transaction(self) -> bool:
@@ -80,8 +99,12 @@ class SqliteFile:
         with self._failures():
             row = self._connection.execute('SELECT "offset", db, transaction_offset FROM position').fetchone()
         if row is None:
-            raise self._refusal("its table position has no row")
-        return SqlitePosition(*row)
+            raise self._refusal(f"its table position has no row{REMEDY}")
+        position = SqlitePosition(*row)
+        is_number = [isinstance(number, int) and number >= 0 for number in position]
+        if not (is_number[1] and (is_number[0] or row[0] is None) and (is_number[2] or row[2] is None)):
+            raise self._refusal(f"its table position holds what this sink has not written{REMEDY}")
+        return position
 
     def entries(self) -> Iterator[Entry]:
         """All keys."""
@@ -128,18 +151,23 @@ class SqliteFile:
     def clear(self) -> None:
         """Delete all keys and changes."""
         self._do(lambda: self._connection.execute("DELETE FROM keys"))
+        self._do(self._text.clear)
         self._do(lambda: self._connection.execute("DELETE FROM changes"))
 
     def clear_database(self, db: int) -> None:
         """Delete the keys of one database."""
         self._do(lambda: self._connection.execute("DELETE FROM keys WHERE db = ?", (db,)))
+        self._do(lambda: self._text.clear(db))
 
     def put_keys(self, rows: Iterable[KeyRow]) -> None:
         """Write keys over what has their names."""
-        self._do(lambda: self._connection.executemany("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)", rows))
+        noting = self._text.noting(rows)
+        self._do(lambda: self._connection.executemany("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)", noting))
+        self._do(self._text.settle)
 
-    def delete_keys(self, names: Iterable[tuple[int, bytes]]) -> None:
+    def delete_keys(self, names: Sequence[tuple[int, bytes]]) -> None:
         """Delete keys, each given as (db, key)."""
+        self._do(lambda: self._text.delete(names))
         self._do(lambda: self._connection.executemany("DELETE FROM keys WHERE db = ? AND key = ?", names))
 
     def add_changes(self, rows: Iterable[ChangeRow]) -> None:
@@ -163,7 +191,7 @@ class SqliteFile:
         """Return when what was committed is on the disk. A commit alone leaves it to the operating system."""
         try:
             # Not the file itself: closing any descriptor of that one would drop SQLite's locks on it.
-            fd = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self._wal, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -202,11 +230,22 @@ class SqliteFile:
                 )
             )
             connection.executescript(statements)
+        self._text = TextView(connection)
+        self._text.prepare()
+
+    def _make(self, file_mode: int) -> None:
+        """Make the file with its permissions, which SQLite gives to its siblings (-wal, -shm) too."""
+        try:
+            os.close(create(self.path, os.O_RDWR | os.O_EXCL, file_mode))
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise disk_error(f"sqlite:{self.path}", error) from error
 
     def _pragma(self, name: str) -> int:
         return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
 
-    def _do(self, step: Callable[[], sqlite3.Cursor]) -> Any:
+    def _do(self, step: Callable[[], Any]) -> Any:
         with self._failures():
             return step()
 
@@ -223,8 +262,16 @@ class SqliteFile:
     def _foreign_rows(self) -> Iterator[None]:
         try:
             yield
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise self._refusal(f"it holds a row that this sink has not written ({error})") from error
+        except ValueError as error:
+            raise self._refusal(f"it holds a row that this sink has not written ({error}){REMEDY}") from error
 
     def _refusal(self, detail: str) -> SinkError:
         return SinkError(f"sqlite:{self.path}", reason="refused", detail=detail)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

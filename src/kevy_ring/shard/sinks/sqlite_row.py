@@ -12,7 +12,7 @@ from typing import Any
 
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.entry import Entry
-from kevy_ring.shard.sinks.jsonl_line import argv_json, argv_of, value_json, value_of
+from kevy_ring.shard.sinks.jsonl_line import argv_json, argv_of, entry_from, value_json
 
 KeyRow = tuple[int, bytes, str, bytes | str, int | None]
 ChangeRow = tuple[int, int, str]
@@ -25,11 +25,15 @@ def key_row(entry: Entry) -> KeyRow:
 
 
 def entry_of_row(row: Any) -> Entry:
-    """The key that a row of ``key_row`` describes."""
+    """The key that a row of ``key_row`` describes. Raises ``ValueError`` for a row that it has not made."""
     db, key, kind, value, expires_at_ms = row
-    if kind != "string":
-        value = value_of(kind, json.loads(value))
-    return Entry(key, kind, value, expires_at_ms, db)
+    if kind == "string":
+        if not isinstance(value, bytes):
+            raise ValueError(f"the value of {key!r} is no string")
+        entry = entry_from(db, key, kind, "", expires_at_ms)
+        entry.value = value
+        return entry
+    return entry_from(db, key, kind, _loaded(value), expires_at_ms)
 
 
 def change_row(offset: int, db: int, argv: Sequence[BytesLike]) -> ChangeRow:
@@ -38,5 +42,12 @@ def change_row(offset: int, db: int, argv: Sequence[BytesLike]) -> ChangeRow:
 
 
 def argv_of_row(text: str) -> list[bytes]:
-    """The arguments that ``change_row`` wrote."""
-    return argv_of(json.loads(text))
+    """The arguments that ``change_row`` wrote. Raises ``ValueError`` for any others."""
+    return argv_of(_loaded(text))
+
+
+def _loaded(text: Any) -> Any:
+    try:
+        return json.loads(text)
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"no JSON: {error}") from error

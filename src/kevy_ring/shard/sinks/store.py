@@ -193,6 +193,11 @@ class Store:
                 self.server.dbs[number].swap(other.server.dbs[number])
         self.reconnect()
 
+    def forget(self) -> None:
+        """Drop all keys now: fakeredis's objects refer to each other, and wait for the collector of cycles."""
+        for db in self.server.dbs.values():
+            db._dict.clear()
+
     def entries(self, number: int) -> Iterator[Entry]:
         """The live keys of one database, as copies."""
         self.set_clock()
@@ -205,7 +210,11 @@ def entry_of(key: bytes, item: Any, number: int) -> Entry:
     """What fakeredis holds under ``key`` as a plain value, a copy."""
     expires_at_ms = None if item.expireat is None else round(item.expireat * 1000)
     kind, value = _plain(item.value)
-    return Entry(key, kind, value, expires_at_ms, number)
+    entry = Entry(key, kind, value, expires_at_ms, number)
+    if kind == "hash" and item.value._expirations:
+        # fakeredis forgets a field before it forgets when that expires.
+        entry.field_expiries = {field: at for field, at in item.value._expirations.items() if field in value} or None
+    return entry
 
 
 def value_of(entry: Entry) -> Any:
@@ -214,6 +223,9 @@ def value_of(entry: Entry) -> Any:
     if entry.type == "hash":
         fields = Hash()
         fields._values = value
+        for field, at_ms in (entry.field_expiries or {}).items():
+            fields._expirations[field] = at_ms
+            fields._schedule_expiry(field, at_ms)
         return fields
     if entry.type == "set":
         return ExpiringMembersSet(dict.fromkeys(value))
@@ -253,6 +265,8 @@ def _copied(value: Any) -> Any:
 def _error_in(reply: Any) -> str | None:
     """The first error in a reply, which for EXEC is a list of replies."""
     if isinstance(reply, Exception):
+        # Its traceback keeps our callers' frames, and the views of a batch that they hold.
+        reply.__traceback__ = None
         return str(reply)
     if isinstance(reply, list):
         for part in reply:

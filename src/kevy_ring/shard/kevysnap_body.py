@@ -1,0 +1,70 @@
+"""KEVYSNAP on its way in: entries as their bytes arrive, or, where fields of hashes expire, at the end.
+
+Versions from 6 on tell the expiries of fields after all entries. A hash is not complete before, so the body is read
+twice: once while it arrives, for its expiries, and once from disk, for its entries.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from kevy_ring.events import BytesLike
+from kevy_ring.replica import kevysnap
+from kevy_ring.replica.entry import Entry
+from kevy_ring.shard.snapshot import SnapshotFormat
+from kevy_ring.shard.spool import append, pieces_of, spool_file
+
+_log = logging.getLogger(__name__)
+
+
+class KevysnapBody:
+    """The decoder of one KEVYSNAP body."""
+
+    format: SnapshotFormat = "kevysnap"
+
+    def __init__(self) -> None:
+        self._now_ms = time.time_ns() // 1_000_000
+        self._reader = kevysnap.SnapshotReader(self._now_ms)
+        self._head = b""  # what came before the version was known
+        self._spool: BinaryIO | None = None
+
+    def feed(self, piece: BytesLike) -> list[Entry]:
+        entries = self._reader.feed(piece)
+        if self._spool is None:
+            if self._reader.version < kevysnap.FIRST_WITH_FIELD_EXPIRIES:
+                if not self._reader.version:
+                    self._head += bytes(piece)
+                return entries
+            self._spool = spool_file(".kevysnap")
+            append(self._spool, self._head)
+        append(self._spool, piece)
+        return []
+
+    def finish(self) -> Iterable[list[Entry]]:
+        self._reader.close()
+        return () if self._spool is None else self._second_reading(self._spool)
+
+    def skipped(self) -> int | None:
+        return 0
+
+    def close(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+
+    def _second_reading(self, spool: BinaryIO) -> Iterator[list[Entry]]:
+        expiries = self._reader.field_expiries
+        reader = kevysnap.SnapshotReader(self._now_ms)
+        for piece in pieces_of(spool):
+            entries = reader.feed(piece)
+            for entry in entries:
+                if entry.type == "hash" and entry.key in expiries:
+                    deadlines = expiries.pop(entry.key)
+                    entry.field_expiries = {field: at for field, at in deadlines.items() if field in entry.value}
+            if entries:
+                yield entries
+        reader.close()
+        if expiries:
+            _log.warning("the snapshot has expiries for fields of %d keys that are no hashes in it", len(expiries))

@@ -1,0 +1,157 @@
+"""A sink that is standard output: one JSON line per change, snapshots between a line that begins and one that ends.
+
+    {"snapshot":"begin"}                                          what follows, up to the end, replaces everything
+    {"db":0,"key":"k","type":"string","expires_at_ms":null,"value":"v"}
+    {"snapshot":"end","format":"rdb","ack_offset":9,"entries":1,"skipped":0}
+    {"offset":10,"db":0,"argv":["SET","k","w"]}
+    {"snapshot":"abort"}                                          forget what came since the last begin
+
+The lines are those of ``jsonl_line``. With more than one shard each has ``"shard": N`` too, and offsets rise within a
+shard only. Nothing is kept: a shard that starts again begins with a snapshot.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from kevy_ring.errors import SinkError
+from kevy_ring.events import BytesLike
+from kevy_ring.replica.entry import Entry
+from kevy_ring.shard.disk_error import disk_error
+from kevy_ring.shard.owned_frames import owned_frames
+from kevy_ring.shard.sinks.jsonl_line import change_line, end_line, entry_line, mark_line, selected_by
+from kevy_ring.shard.sinks.sink import STDOUT, load_by_stage
+from kevy_ring.shard.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from kevy_ring.inbox import Batch
+
+_FD = 1
+
+
+class StdoutSink:
+    """Writes whole lines, as one write where the reader has room for it.
+
+    ``shard``: stands in each line; None for the only one. ``lock_path``: a file that all processes lock that write to
+    the same standard output, so that no line comes inside another; empty where there is one process only.
+
+    Raises SinkError where standard output is closed, with the reason ``"closed"`` once its reader has gone.
+    """
+
+    durable = False
+
+    def __init__(self, *, shard: int | None = None, lock_path: str = "") -> None:
+        self._shard = shard
+        self._db = 0
+        self._lock_fd = -1
+        try:
+            os.fstat(_FD)
+            if lock_path:
+                self._lock_fd = os.open(lock_path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise disk_error(STDOUT, error, lock_path) from error
+
+    def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:
+        self.write(self._line(offset, argv))
+
+    def apply_batch(self, batch: Batch) -> None:
+        self.write(b"".join([self._line(offset, argv) for offset, argv in owned_frames(batch)]))
+
+    def load(self, snapshot: Snapshot) -> None:
+        load_by_stage(self, snapshot)
+
+    def stage(self) -> StdoutStage:
+        return StdoutStage(self, self._shard)
+
+    def restart(self) -> None:
+        """A snapshot is whole: the stream goes on in database 0."""
+        self._db = 0
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        fd, self._lock_fd = self._lock_fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def write(self, lines: bytes) -> None:
+        """Write whole lines, and return when they are with the reader or in its pipe."""
+        try:
+            with self._locked(), memoryview(lines) as left:
+                done = 0
+                while done < len(left):
+                    done += _write_some(left[done:])
+        except BrokenPipeError as error:
+            detail = "nobody reads standard output any more"
+            raise SinkError(STDOUT, reason="closed", detail=detail, errno=errno.EPIPE) from error
+        except OSError as error:
+            raise disk_error(STDOUT, error) from error
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if self._lock_fd < 0:
+            yield
+            return
+        # The kernel frees the lock of a process that is killed inside.
+        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+
+    def _line(self, offset: int, argv: Sequence[BytesLike]) -> bytes:
+        self._db = selected_by(argv, self._db)
+        return change_line(offset, self._db, argv, shard=self._shard)
+
+
+class StdoutStage:
+    """A snapshot whose lines are written as its keys come. Its reader takes them when the last line is there."""
+
+    def __init__(self, sink: StdoutSink, shard: int | None) -> None:
+        self._sink = sink
+        self._shard = shard
+        self._has_begun = False
+
+    def add(self, entries: list[Entry]) -> None:
+        self._sink.write(self._begin() + b"".join([entry_line(entry, shard=self._shard) for entry in entries]))
+
+    def commit(self, snapshot: Snapshot) -> None:
+        self._sink.write(self._begin() + end_line(snapshot, shard=self._shard))
+        self._has_begun = False
+        self._sink.restart()
+
+    def abort(self) -> None:
+        if self._has_begun:
+            self._has_begun = False
+            self._sink.write(mark_line("abort", shard=self._shard))
+
+    def _begin(self) -> bytes:
+        if self._has_begun:
+            return b""
+        self._has_begun = True
+        return mark_line("begin", shard=self._shard)
+
+
+def reader_is_gone() -> bool:
+    """Whether standard output is a pipe or a socket that nobody reads."""
+    poll = select.poll()
+    poll.register(_FD, 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+
+
+def _write_some(piece: memoryview) -> int:
+    try:
+        return os.write(_FD, piece)
+    except BlockingIOError:
+        # Another program has made the pipe non-blocking, for all who share it.
+        poll = select.poll()
+        poll.register(_FD, select.POLLOUT)
+        poll.poll()
+        return 0

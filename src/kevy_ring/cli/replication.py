@@ -20,7 +20,7 @@ from kevy_ring.replica.fleet import Fleet, FleetEnd, FleetEvent, FleetEventKind
 from kevy_ring.replica.link_words import LinkState
 from kevy_ring.replica.stall_watch import STALL_AFTER_S
 from kevy_ring.shard.shard_line import ShardLines, ShardUnheard
-from kevy_ring.shard.shard_process import FAILED, STACK, ShardProcess
+from kevy_ring.shard.shard_process import FAILED, REFUSED, STACK, ShardProcess
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
 from kevy_ring.shard.sinks.sink import is_resumable
 
@@ -83,6 +83,7 @@ class Replication:
         self._began = self._seen_at = time.monotonic()
         self._stage = "connecting"
         self._failures: dict[int, str] = {}
+        self._refusal: str | None = None  # why no other process would do better
         self._stacks: set[str] = set()
         self._trouble: dict[int, str] = {}
         self._replaced: set[int] = set()  # shards of which a process died, and whose stream does not flow yet
@@ -115,6 +116,8 @@ class Replication:
     def _is_over(self) -> bool:
         try:
             self._look()
+            if self._refusal is not None:
+                raise Failure(self._refusal)
             if self._goal.is_awaited:
                 self._give_up()
             if not self._goal.reached(self._shards, time.monotonic()):
@@ -176,6 +179,9 @@ class Replication:
             if topic == FAILED:
                 self._failures[shard] = text
                 self._view.note(f"shard {shard} failed: {text}", is_bad=True)
+            elif topic == REFUSED:
+                self._failures[shard] = text
+                self._refusal = self._refusal or f"shard {shard}: {text}"
             elif topic == STACK:
                 # A process that fails again fails in the same way: once is enough to be read.
                 if text not in self._stacks:

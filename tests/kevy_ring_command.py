@@ -69,6 +69,14 @@ class RunningCommand:
             pass
         return found
 
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long, or until it ends."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 

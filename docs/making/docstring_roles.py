@@ -19,7 +19,7 @@ _PLACES = {
     "kevy_ring.ring": "Segment RecordBatch Grant RingStats RoleState RoleStats TimeInRing inspect_ring ring_names",
     "kevy_ring.ring.batch_stream": "BatchStream",
     "kevy_ring.inbox": "ChunkGrant Overflow Published",
-    "kevy_ring.errors": "LinkError PrimaryGone SinkError",
+    "kevy_ring.errors": "LinkError PrimaryGone SinkError TargetRefused",
     "kevy_ring.shard": "BatchSink ResumableSink RunEnd RunResult Shard Sink Snapshot Stage StagingSink sink_from_url",
     "kevy_ring.replica.runner": "Runner RunnerExit",
     "kevy_ring.replica.fleet": "Fleet FleetEnd FleetEvent FleetEventKind LinkState Role ShardStatus",

@@ -6,7 +6,7 @@ are raised as they are for bad arguments; everything here derives from :class:`K
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -231,6 +231,21 @@ class SinkError(KevyRingError):
         self.reason = reason
         self.detail = detail
         self.errno = errno
+
+
+class TargetRefused(SinkError):
+    """A sink does not write to a Redis server, since that would destroy data. Another attempt ends in the same way.
+
+    Fields: those of SinkError (``reason`` is ``"refused"``), and ``cause``, one of ``"same-server"`` (the target is the
+    upstream or of its history), ``"replica"`` (the target is a replica), ``"loop"`` (what was written came back in the
+    stream), ``"foreign-keys"`` (the target holds keys of others), ``"unchecked"`` (INFO is refused); ``keys``: how many
+    keys each database holds, for ``"foreign-keys"``.
+    """
+
+    def __init__(self, sink: str, *, cause: str, detail: str, keys: Mapping[int, int] | None = None) -> None:
+        super().__init__(sink, reason="refused", detail=detail)
+        self.cause = cause
+        self.keys: Mapping[int, int] = dict(keys or {})
 
 
 class PrimaryGone(KevyRingError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import click
@@ -22,6 +23,8 @@ from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
 from kevy_ring.shard.sinks.sink import STDOUT
 
+#: What the mark in a Redis target calls it: it is another process, on another port, in every run.
+EMBEDDED_NAME = "the embedded upstream"
 #: Of the live frames, what goes into memory and is compared key by key; of the rest the number and a CRC-32 are.
 MEMORY_SHARE = 0.6
 
@@ -65,13 +68,15 @@ class _Phase:
         return f"{figures.plural(shards, 'shard')}, {keys}"
 
 
-def run_embedded(asked: Embedded, make_view: Callable[[], View]) -> tuple[View, list[Outcome], list[str]]:
+def run_embedded(
+    asked: Embedded, make_view: Callable[[], View], at_the_end: ExitStack
+) -> tuple[View, list[Outcome], list[str]]:
     """Run the phases until one goes wrong. Returns the view, what each came to, and the closing remarks."""
     if asked.verify and asked.sink not in (None, "null"):
         check_readable(asked.sink or "")
     phases = _phases(asked)
     for phase in phases:
-        check_sinks(phase.sink, asked.shards, asked.sink_options)
+        check_sinks(phase.sink, asked.shards, asked.sink_options, at_the_end)
     view = make_view()
     began = time.monotonic()
     outcomes: list[Outcome] = []

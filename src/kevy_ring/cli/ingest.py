@@ -7,14 +7,16 @@ import re
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from itertools import chain
 
 import click
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.byte_size import ByteSize
 from kevy_ring.cli.comparison import comparison_of
-from kevy_ring.cli.embedded import Embedded, run_embedded
+from kevy_ring.cli.embedded import EMBEDDED_NAME, Embedded, run_embedded
 from kevy_ring.cli.file_mode import FileMode
 from kevy_ring.cli.goal import ForDuration, Goal, UntilCaughtUp, UntilStopped
 from kevy_ring.cli.metrics_server import serve_metrics
@@ -56,6 +58,19 @@ Exit code: 0 done (and verified, where asked for), 1 something is wrong, 2 bad u
     help="jsonl:- (lines on standard output), jsonl:DIR, sqlite:FILE, memory, null, redis://HOST:PORT[/{shard}], "
     "python:MODULE:CALLABLE.  [jsonl:-]",
 )
+@click.option(
+    "--replace-target", is_flag=True,
+    help="Replace all keys of a redis:// sink's server (or database), also those of others.",
+)  # fmt: skip
+@click.option(
+    "--allow-unchecked-target", is_flag=True,
+    help="Write to a redis:// sink although INFO is refused there or upstream: nothing tells then that they are two.",
+)  # fmt: skip
+@click.option(
+    "--target-import-mode", is_flag=True,
+    help="Switch import-mode of a redis:// sink on (Valkey 8.1 and newer), so that it expires nothing by its own "
+    "clock, and back at the end.",
+)  # fmt: skip
 @click.option(
     "--name",
     metavar="PREFIX",
@@ -111,6 +126,9 @@ def ingest(
     shards: int | None,
     capacity: int,
     sink: str | None,
+    replace_target: bool,
+    allow_unchecked_target: bool,
+    target_import_mode: bool,
     name: str | None,
     overflow_limit: int | None,
     stall_after: float,
@@ -128,8 +146,18 @@ def ingest(
 ) -> int:
     if duration is not None and until_caught_up:
         raise click.UsageError("--duration and --until-caught-up exclude each other")
-    sink_options = SinkOptions(file_mode=file_mode)
-    with _ended_in_order():
+    sink_options = SinkOptions(
+        file_mode=file_mode,
+        replace_target=replace_target,
+        allow_unchecked_target=allow_unchecked_target,
+        target_import_mode=target_import_mode,
+        upstreams=(EMBEDDED_NAME,) * (shards or _EMBEDDED_SHARDS),
+    )
+    if (replace_target or allow_unchecked_target or target_import_mode) and not _is_redis(sink or ""):
+        raise click.UsageError(
+            "--replace-target, --allow-unchecked-target and --target-import-mode are for a redis:// sink"
+        )
+    with _ended_in_order(), ExitStack() as at_the_end:
         if not urls:
             if name is not None:
                 raise click.UsageError("--name is for a URL to follow: the embedded upstream ends with the command")
@@ -138,14 +166,15 @@ def ingest(
             embedded = Embedded(shards or _EMBEDDED_SHARDS, keys, ops, capacity, sink, duration, verify, sink_options)
             view = choose_view(as_json=as_json, to_stderr=sink == STDOUT)
             with serve_metrics(metrics_port, metrics_address, view):
-                return _end(*run_embedded(embedded, lambda: view))
+                return _end(*run_embedded(embedded, lambda: view, at_the_end))
         upstreams = _upstreams(urls, data_urls, shards)
         if name is not None and not _RING_PREFIX.fullmatch(name):
             raise click.UsageError("--name has 1 to 24 letters, digits, dots, dashes or underscores, no dot first")
         streams = sum((shards or 1) if upstream.kind == "kevy" else 1 for upstream in upstreams)
         chosen = sink or STDOUT
         compare = comparison_of(upstreams, data_urls, chosen, shards or 1, streams) if verify else None
-        check_sinks(chosen, streams, sink_options)
+        sink_options = replace(sink_options, upstreams=_followed(upstreams, shards or 1))
+        check_sinks(chosen, streams, sink_options, at_the_end)
         view = choose_view(as_json=as_json, to_stderr=chosen == STDOUT)
         goal = _goal(duration, until_caught_up=until_caught_up or verify)
         replication = Replication(
@@ -184,6 +213,16 @@ def _upstreams(urls: tuple[str, ...], data_urls: tuple[str, ...], shards: int | 
     if shards and not any(upstream.kind == "kevy" for upstream in upstreams):
         raise click.UsageError("--shards counts the listeners of a kevy:// upstream; any other is one stream")
     return upstreams
+
+
+def _followed(upstreams: list[UpstreamUrl], shards: int) -> tuple[UpstreamUrl, ...]:
+    """What each shard follows."""
+    each = ([url.shard(at) for at in range(shards)] if url.kind == "kevy" else [url] for url in upstreams)
+    return tuple(chain.from_iterable(each))
+
+
+def _is_redis(sink: str) -> bool:
+    return sink.partition("://")[0].lower() in ("redis", "rediss", "valkey", "valkeys", "unix")
 
 
 def _title(

@@ -21,7 +21,7 @@ from kevy_ring.replica.fleet import Fleet, FleetEnd, FleetEvent, FleetEventKind
 from kevy_ring.replica.link_words import LinkState
 from kevy_ring.replica.stall_watch import STALL_AFTER_S
 from kevy_ring.shard.shard_line import ShardLines, ShardUnheard
-from kevy_ring.shard.shard_process import FAILED, STACK, ShardProcess
+from kevy_ring.shard.shard_process import FAILED, REFUSED, STACK, ShardProcess
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
 from kevy_ring.shard.sinks.sink import is_resumable, sink_place
 
@@ -86,6 +86,7 @@ class Replication:
         self._began = self._seen_at = time.monotonic()
         self._stage = "connecting"
         self._failures: dict[int, str] = {}
+        self._refusal: str | None = None  # why no other process would do better
         self._stacks: set[str] = set()
         self._trouble: dict[int, str] = {}
         self._replaced: set[int] = set()  # shards of which a process died, and whose stream does not flow yet
@@ -129,6 +130,8 @@ class Replication:
             return True
         try:
             self._look()
+            if self._refusal is not None:
+                raise Failure(self._refusal)
             if self._goal.is_awaited:
                 self._give_up()
             if not self._goal.reached(self._shards, time.monotonic()):
@@ -192,6 +195,9 @@ class Replication:
             if topic == FAILED:
                 self._failures[shard] = text
                 self._view.note(f"shard {shard} failed: {text}", is_bad=True)
+            elif topic == REFUSED:
+                self._failures[shard] = text
+                self._refusal = self._refusal or f"shard {shard}: {text}"
             elif topic == STACK:
                 # A process that fails again fails in the same way: once is enough to be read.
                 if text not in self._stacks:

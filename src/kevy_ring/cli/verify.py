@@ -11,6 +11,7 @@ from kevy_ring.cli import figures
 from kevy_ring.cli.difference import Difference, is_same
 from kevy_ring.cli.key_source import KeySource
 from kevy_ring.replica.entry import Entry
+from kevy_ring.shard.sinks.target_mark import is_mark
 
 #: How many differences are named.
 NAMED = 10
@@ -118,13 +119,13 @@ def _first_look(
     for db in sorted({*upstream.databases(), *replica.databases()}):
         theirs: dict[bytes, Entry] = {}
         for page in replica.pages(db):
-            theirs |= page
+            theirs |= {key: entry for key, entry in page.items() if not is_mark(key)}
             pulse()
         seen: set[bytes] = set()
         for page in upstream.pages(db):
             pulse()
             for key, ours in page.items():
-                if key in seen:
+                if key in seen or is_mark(key):
                     continue
                 seen.add(key)
                 other = theirs.pop(key, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.ring.segment import Segment
@@ -47,13 +47,24 @@ def read_published(segment: Segment) -> Published:
     lib.kr_map_resume(segment.map, point)
     is_known = bool(point.flags & lib.KR_RESUME_FLAG_KNOWN)
     return Published(
-        upstream_id=bytes(ffi.buffer(point.upstream_id)).rstrip(b"\0").decode("utf-8", "replace"),
+        upstream_id=_upstream_id(point),
         offset=point.offset if is_known else None,
         db=point.db,
         after_snapshot=bool(point.flags & lib.KR_RESUME_FLAG_AFTER_SNAPSHOT),
         in_snapshot=bool(point.flags & lib.KR_RESUME_FLAG_IN_SNAPSHOT),
         snapshots=point.snapshots,
     )
+
+
+def read_upstream_id(segment: Segment) -> str:
+    """Only the history, for who looks at it before every batch: a quarter of the time."""
+    point = ffi.new("kr_resume_point *")
+    lib.kr_map_resume(segment.map, point)
+    return _upstream_id(point)
+
+
+def _upstream_id(point: Any) -> str:
+    return bytes(ffi.buffer(point.upstream_id)).rstrip(b"\0").decode("utf-8", "replace")
 
 
 def published_in(ring: Ring) -> Published:

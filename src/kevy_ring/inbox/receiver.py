@@ -13,7 +13,7 @@ from kevy_ring.errors import ClosedError, CorruptRing, EventTruncated, RecvError
 from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotChunk
 from kevy_ring.inbox.batch import Batch
 from kevy_ring.inbox.codec import checked_offset
-from kevy_ring.inbox.published import WORD_SNAPSHOTS_APPLIED, Published, read_published
+from kevy_ring.inbox.published import WORD_SNAPSHOTS_APPLIED, Published, read_published, read_upstream_id
 from kevy_ring.ring.batch import Columns
 from kevy_ring.ring.batch_stream import BatchStream
 from kevy_ring.ring.calls import ReceiverCalls, know_events
@@ -212,6 +212,13 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         if self._closed:
             raise ClosedError(self.name)
         return read_published(self._segment)
+
+    @property
+    def upstream_id(self) -> str:
+        """The history that the last published event belongs to, as in :attr:`published`; empty: not known."""
+        if self._closed:
+            raise ClosedError(self.name)
+        return read_upstream_id(self._segment)
 
     @property
     def lost_offset(self) -> int | None:

@@ -56,6 +56,7 @@ class Shard:
         self._max_bytes = max_bytes
         self._flush_interval_s = flush_interval_s
         self._apply_batch: Callable[[Batch], None] | None = getattr(sink, "apply_batch", None)
+        self._follow: Callable[[str], None] | None = getattr(sink, "follow_history", None)
         self._assembly = SnapshotAssembly(sink)
         self._stop: Callable[[], bool] = _never
         self._replicating_thread = 0
@@ -110,6 +111,9 @@ class Shard:
         with self._drained() as batch:
             count = len(batch)
             if count:
+                if self._follow is not None:
+                    # Of what was published last, which is this history or a later one.
+                    self._follow(self._receiver.upstream_id)
                 self._apply(batch)
                 _drop_cycles_with_views(batch, count)
         self._settle()

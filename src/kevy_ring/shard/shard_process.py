@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from kevy_ring.errors import EventTruncated, KevyRingError
+from kevy_ring.errors import EventTruncated, KevyRingError, TargetRefused
 from kevy_ring.replica.entry import Entry
 from kevy_ring.replica.fleet_child import EXIT_TRUNCATED
 from kevy_ring.replica.stop import StopSignal
@@ -24,8 +24,9 @@ from kevy_ring.shard.sinks.sink import Sink, sink_from_url
 _ATTACH_TIMEOUT_S = 10.0
 _log = logging.getLogger(__name__)
 
-#: Topics of what a shard says: a line of the log, why it ends, and the stack where that is not in the words.
-LOG, FAILED, STACK = "log", "failed", "stack"
+#: Topics of what a shard says: a line of the log, why it ends, the stack where that is not in the words, and why it
+#: ends where another process would end in the same way.
+LOG, FAILED, STACK, REFUSED = "log", "failed", "stack", "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,8 @@ class ShardProcess:
             except EventTruncated as error:
                 line.tell(LOG, str(error))
                 sys.exit(EXIT_TRUNCATED)
+            except TargetRefused as error:
+                line.tell(REFUSED, str(error))
             except KevyRingError as error:
                 line.tell(FAILED, str(error))
             except Exception as error:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kevy_ring.errors import SinkError
 from kevy_ring.replica.entry import Entry
 from kevy_ring.replica.resp import encode_command
+from kevy_ring.shard.sinks.command_pipeline import Command
 from kevy_ring.shard.sinks.entry_commands import entry_commands
 from kevy_ring.shard.sinks.spare_databases import SpareDatabases
-from kevy_ring.shard.sinks.target import Command
+from kevy_ring.shard.sinks.target_mark import MARK
 
 if TYPE_CHECKING:
     from kevy_ring.shard.sinks.redis import RedisSink
@@ -32,11 +34,16 @@ class RedisStage:
     def __init__(self, sink: RedisSink) -> None:
         self._sink = sink
         self._target = sink.connect()
-        server = self._target.ask(b"INFO", b"server")
-        self._stream_counts = int(_info(server).get("redis_version", "7").partition(".")[0]) >= 7
+        try:
+            sink.prepare(self._target)
+        except BaseException:
+            self._target.close()
+            raise
+        self._stream_counts = int((sink.guard.identity.version or "7").partition(".")[0]) >= 7
         self._spares = SpareDatabases(self._target, keep=sink.only_db, token=os.urandom(8).hex().encode())
         #: Where each database of the snapshot is filled, in the order in which they came; None: held here.
         self._places: dict[int, int | None] = {}
+        self._counts: Counter[int] = Counter()
         self._held: dict[int, list[bytes]] = {}
         self._held_commands: dict[int, list[Command]] = {}
         self._wire = bytearray()
@@ -46,6 +53,9 @@ class RedisStage:
 
     def add(self, entries: list[Entry]) -> None:
         for entry in entries:
+            if MARK in entry.key and self._is_left_out(entry):
+                continue
+            self._counts[self._home_of(entry.db)] += 1
             place = self._place_of(self._home_of(entry.db))
             expire = entry.field_expiries is not None and self._lets_fields_expire(entry)
             for command in entry_commands(entry, stream_counts=self._stream_counts, field_expiries=expire):
@@ -59,6 +69,8 @@ class RedisStage:
         self._send()
         self._target.settle()
         self._sink.flush()
+        # Loading may have taken long, and what others have added since is not to be lost either.
+        self._sink.prepare(self._target)
         homes = set(self._places)
         wire = bytearray()
         commands: list[Command] = []
@@ -71,11 +83,18 @@ class RedisStage:
             for block in blocks:
                 wire += block
             commands += self._held_commands[home]
-        wire += encode_command(b"EXEC")
-        commands.append((None, b"EXEC"))
+        guard = self._sink.guard
+        guard.loaded(self._counts)
+        last = [[b"SELECT", b"%d" % guard.home], guard.write_command(), [b"EXEC"]]
+        if guard.identity.is_cluster_node:
+            # A transaction there is of one slot, which may be another than that of the mark.
+            last = [last[2], *last[:2]]
+        for command in last:
+            wire += encode_command(*command)
+            commands.append((None, command[0]))
         self._target.send(bytes(wire), commands)
         for text in self._target.settle():
-            if text.startswith("EXECABORT"):
+            if text.startswith(("EXECABORT", "CROSSSLOT")):
                 raise SinkError(self._sink.url.redacted, reason="refused", detail=text)
         self._target.close()
         self._sink.reconnect()
@@ -86,6 +105,11 @@ class RedisStage:
             self._target.settle()
             self._spares.give_back()
         self._target.close()
+
+    def _is_left_out(self, entry: Entry) -> bool:
+        """Whether an entry is the mark of the upstream as a target. Raises TargetRefused for this sink's own id."""
+        self._sink.guard.check_copy([entry.key, entry.value if isinstance(entry.value, bytes) else b""])
+        return entry.key == MARK
 
     def _home_of(self, db: int) -> int:
         if self._sink.only_db is None:
@@ -164,8 +188,3 @@ class RedisStage:
             emptied = self._spares.in_use() - homes - spares
         emptied |= set(self._held)
         return [command for db in sorted(emptied) for command in ([b"SELECT", b"%d" % db], [b"FLUSHDB", b"ASYNC"])]
-
-
-def _info(reply: bytes) -> dict[str, str]:
-    lines = (line.partition(":") for line in reply.decode("utf-8", "replace").splitlines())
-    return {name: value for name, separator, value in lines if separator}

@@ -28,7 +28,9 @@ class Sink(Protocol):
 
     More is used where a sink has it: ``apply_batch`` (:class:`BatchSink`), ``stage`` (:class:`StagingSink`), and what a
     :class:`ResumableSink` has. ``in_transaction`` (an attribute, False where missing) is True between MULTI and EXEC:
-    no offset is marked there, since going on from it would lose the first half.
+    no offset is marked there, since going on from it would lose the first half. ``follow_history(history)`` is called
+    before the first event of another history of the upstream is applied; ``claim()`` by the command, before it starts
+    any process.
     """
 
     durable: bool
@@ -189,7 +191,7 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
             )
         from kevy_ring.shard.sinks.redis import RedisSink
 
-        return RedisSink(own)
+        return RedisSink(own, upstream=options.upstream_of(shard), options=options)
     if kind == "python" and rest:
         from kevy_ring.shard.sinks.python import PythonSink
 

@@ -31,7 +31,7 @@ class SpareDatabases:
         self._token = token
         self._claimed: list[int] = []
         self._renewed_at = time.monotonic()
-        self._count = self._databases() if self._can_swap() else 0
+        self._count = database_count(target) if self._can_swap() else 0
 
     def claim(self, besides: set[int]) -> int | None:
         """An empty database that is now this load's, and selected; None when there is none. The highest goes first."""
@@ -44,8 +44,7 @@ class SpareDatabases:
 
     def in_use(self) -> set[int]:
         """The databases that hold any key."""
-        keyspace: bytes = self._target.ask(b"INFO", b"keyspace")
-        return {int(number) for number in re.findall(rb"^db(\d+):", keyspace, re.MULTILINE)}
+        return {db for db, count in keys_by_database(self._target).items() if count}
 
     @property
     def renewal_due(self) -> bool:
@@ -92,13 +91,37 @@ class SpareDatabases:
             return False
         return True
 
-    def _databases(self) -> int:
+
+def database_count(target: Target) -> int:
+    """How many databases a server has, as far as it tells."""
+    try:
+        return int(target.ask(b"CONFIG", b"GET", b"databases")[1])
+    except SinkError as error:
+        if error.reason != "refused":
+            raise
+    except (IndexError, ValueError):
+        pass
+    return _DEFAULT_DATABASES
+
+
+def keys_by_database(target: Target) -> dict[int, int]:
+    """How many keys each database of a server holds. Another database may be selected afterwards."""
+    try:
+        return parse_keyspace(target.ask(b"INFO", b"keyspace"))
+    except SinkError as error:
+        if error.reason != "refused":
+            raise
+    found: dict[int, int] = {}
+    for db in range(database_count(target)):
         try:
-            reply = self._target.ask(b"CONFIG", b"GET", b"databases")
-            return int(reply[1])
+            found[db] = target.ask_all([b"SELECT", b"%d" % db], [b"DBSIZE"])[1]
         except SinkError as error:
             if error.reason != "refused":
                 raise
-        except (IndexError, ValueError):
-            pass
-        return _DEFAULT_DATABASES
+            break  # there are no more databases
+    return found
+
+
+def parse_keyspace(keyspace: bytes) -> dict[int, int]:
+    """Read a reply to INFO keyspace: keys by database."""
+    return {int(db): int(keys) for db, keys in re.findall(rb"^db(\d+):keys=(\d+)", keyspace, re.MULTILINE)}

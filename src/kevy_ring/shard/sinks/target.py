@@ -9,6 +9,7 @@ from redis import exceptions
 
 from kevy_ring.errors import RemoteProtocolError, SinkError
 from kevy_ring.replica.resp import encode_command
+from kevy_ring.shard.sinks.command_pipeline import Command
 from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.replies import ReplyScanner
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from kevy_ring.replica.upstream_url import UpstreamUrl
 
 _RECEIVE_BYTES = 256 * 1024
-
-#: What is kept of a command until its reply is there: the offset of its frame (None: of a snapshot) and its name.
-Command = tuple[int | None, bytes]
 
 #: Errors that are about the server's state and not about the command: it did not take what it should have.
 _NOT_TAKEN = frozenset(
@@ -53,14 +51,25 @@ class Target:
 
     def ask(self, *command: bytes) -> Any:
         """Send one command and return its reply. An error reply raises SinkError (``"refused"``)."""
+        return self.ask_all(list(command))[0]
+
+    def ask_all(self, *commands: list[bytes]) -> list[Any]:
+        """Send some commands at once and return their replies. The first error among them raises SinkError."""
         self.settle()
+        replies: list[Any] = []
+        refused: SinkError | None = None
         try:
-            self._connection.send_packed_command([encode_command(*command)], check_health=False)
-            return self._connection.read_response(disable_decoding=True)
-        except exceptions.ResponseError as error:
-            raise self._refused(str(error)) from None
+            self._connection.send_packed_command([encode_command(*command) for command in commands], check_health=False)
+            for _ in commands:
+                try:
+                    replies.append(self._connection.read_response(disable_decoding=True))
+                except exceptions.ResponseError as error:
+                    refused = refused or self._refused(str(error))
         except (exceptions.RedisError, OSError) as error:
             raise self._lost(error) from None
+        if refused is not None:
+            raise refused
+        return replies
 
     def send(self, wire: bytes, commands: list[Command]) -> None:
         """Send a pipeline. ``commands``: what ``wire`` holds, in order."""
@@ -87,7 +96,7 @@ class Target:
             if not piece:
                 raise self._lost(ConnectionResetError("the server closed the connection"))
             for number, text in errors:
-                if text.partition(" ")[0] in _NOT_TAKEN:
+                if text.partition(" ")[0] in _NOT_TAKEN or _is_misplaced(sent[number][1], text):
                     self._broken = self._refused(text)
                     raise self._broken
                 self._refusals.add(*sent[number], text)
@@ -111,3 +120,8 @@ class Target:
             self._name, reason="timeout" if late else "io", detail=self._url.scrub(str(error)), errno=number or 0
         )
         return self._broken
+
+
+def _is_misplaced(name: bytes, text: str) -> bool:
+    """Whether what follows an error would go into another database than it should. It may be one inside an EXEC."""
+    return name.upper() == b"SELECT" or "DB index is out of range" in text

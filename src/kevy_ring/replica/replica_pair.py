@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from kevy_ring.errors import RoleTaken, SegmentError
+from kevy_ring.errors import Refusal, RoleTaken, SegmentError
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.child_process import ChildProcess
 from kevy_ring.replica.fleet_child import EXIT_TRUNCATED, RunnerOrders, ShardMain, run_runner, run_shard
 from kevy_ring.replica.fleet_event import FleetEvent, FleetEventKind, Role, ShardStatus
 from kevy_ring.replica.link_words import LinkState, LinkWord
-from kevy_ring.replica.protocol import ResumePoint
+from kevy_ring.replica.protocol import FullSyncReason, ResumePoint
 from kevy_ring.replica.upstream_url import UpstreamUrl
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class PairPlan:
     resumable: bool = False
     keep_ring: bool = False
     overflow_limit: int | None = None
+    psync_command: str = "PSYNC"
 
 
 class ReplicaPair:
@@ -74,22 +75,31 @@ class ReplicaPair:
         self._resume: ResumePoint | None = None  # of a new ring, before anything is published on it
         self._kill_at: float | None = None
         self._link_text = ""
+        self._refusal: Refusal | None = None
+        self._full_reason = FullSyncReason.FIRST  # of a new ring without a resume point
+        self._follows = False
+        self._link_since = time.monotonic()
 
     @property
     def status(self) -> ShardStatus:
         """How the pair stands now."""
         pids = {role: child.pid for role, child in self._children.items()}
         ring = self.ring.stats() if self.ring is not None else None
+        state = LinkState(ring.producer_words[LinkWord.STATE]) if ring is not None else LinkState.NONE
+        if state.is_following is not self._follows:
+            self._follows, self._link_since = state.is_following, time.monotonic()
         return ShardStatus(
             index=self.plan.index,
             upstream=self.plan.upstream.redacted,
             ring=ring,
-            link_state=LinkState(ring.producer_words[LinkWord.STATE]) if ring is not None else LinkState.NONE,
+            link_state=state,
             link_text=self._link_text,
             runner_pid=pids.get(Role.RUNNER),
             shard_pid=pids.get(Role.SHARD),
             runner_restarts=max(0, self._starts[Role.RUNNER] - 1),
             shard_restarts=max(0, self._starts[Role.SHARD] - 1),
+            refusal=self._refusal,
+            link_age_s=time.monotonic() - self._link_since,
         )
 
     @property
@@ -134,6 +144,7 @@ class ReplicaPair:
                     return found
                 found.close()
                 found.remove()
+                self._full_reason = FullSyncReason.INTERRUPTED if plan.resumable else FullSyncReason.STORE
         return Ring.create(capacity=plan.capacity, name=plan.ring_name, keep=plan.keep_ring)
 
     def _start_what_is_missing(self) -> None:
@@ -186,6 +197,8 @@ class ReplicaPair:
             plan.replica_id,
             resume=self._resume,
             overflow_limit=plan.overflow_limit,
+            psync_command=plan.psync_command,
+            full_reason=self._full_reason,
         )
         self._start(Role.RUNNER, run_runner, orders)
 
@@ -199,16 +212,17 @@ class ReplicaPair:
         if topic == "result":
             self.result = words[0]
         elif topic == "synced":
-            how, text = words
-            self._report(
-                FleetEvent(FleetEventKind.SYNCED, self.plan.index, child.role, child.pid, synced=how, text=text)
-            )
+            how, text, reason = words
+            self._refusal = None
+            event = FleetEvent(FleetEventKind.SYNCED, self.plan.index, child.role, child.pid, synced=how, text=text)
+            self._report(replace(event, full_reason=reason))
         elif topic == "link":
-            state, text = LinkState(words[0]), words[1]
-            self._link_text = text or self._link_text
-            self._report(
-                FleetEvent(FleetEventKind.LINK, self.plan.index, child.role, child.pid, link_state=state, text=text)
-            )
+            state, text, refusal = LinkState(words[0]), words[1], words[2]
+            if state is not LinkState.HANDSHAKE:  # its text is only the protocol's name
+                self._link_text = text or self._link_text
+            self._refusal = refusal
+            event = FleetEvent(FleetEventKind.LINK, self.plan.index, child.role, child.pid, link_state=state, text=text)
+            self._report(replace(event, refusal=refusal))
 
     def _died(self, child: ChildProcess) -> None:
         del self._children[child.role]
@@ -233,6 +247,7 @@ class ReplicaPair:
         if child.role is Role.SHARD and (code == EXIT_TRUNCATED or not self._can_go_on()):
             self._ring_is_stale = True
             self._resume = self._behind_applied() if self._can_go_on() else None
+            self._full_reason = FullSyncReason.INTERRUPTED if self.plan.resumable else FullSyncReason.STORE
             log.info("shard %d: the ring is made anew: %s", self.plan.index, self._why_stale(code))
             self._kill_at = now + PARTNER_GRACE_S
             for partner in self._children.values():

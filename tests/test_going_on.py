@@ -44,7 +44,7 @@ def test_a_killed_runner_is_replaced_and_the_stream_goes_on(primary: EmbeddedPri
     assert life.syncs == ["full", "partial"]
     everything_once(primary, tmp_path / "log")
     told = [str(event) for event in life.events if event.kind is FleetEventKind.SYNCED]
-    assert "goes on after offset" in told[1]
+    assert "continues after offset" in told[1]
 
 
 def test_a_killed_shard_is_replaced_on_its_ring(primary: EmbeddedPrimary, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def mode(server: RedisServer) -> str:
 
 
 def test_in_import_mode_late_commands_find_their_keys_alive(start: Start) -> None:
-    server = start(find_valkey())
+    server = start(find_valkey("8.1"))
     sink = RedisSink(server.url, options=IMPORT)
     apply_late(sink)
     assert sink.refusals.first is None
@@ -68,7 +68,7 @@ def test_in_import_mode_late_commands_find_their_keys_alive(start: Start) -> Non
 
 
 def test_import_mode_is_switched_on_by_the_option_only_and_back_at_the_end(start: Start) -> None:
-    server = start(find_valkey())
+    server = start(find_valkey("8.1"))
     plain = RedisSink(server.url)
     plain.apply(0, [b"SET", b"a", b"1"])
     plain.flush()
@@ -84,7 +84,7 @@ def test_import_mode_is_switched_on_by_the_option_only_and_back_at_the_end(start
 
 
 def test_import_mode_that_somebody_else_has_switched_on_is_used_and_left_on(start: Start) -> None:
-    server = start(find_valkey(), "--import-mode", "yes")
+    server = start(find_valkey("8.1"), "--import-mode", "yes")
     for options in (SinkOptions(), IMPORT):
         sink = RedisSink(server.url, options=options)
         sink.claim()
@@ -96,7 +96,7 @@ def test_import_mode_that_somebody_else_has_switched_on_is_used_and_left_on(star
 
 @pytest.mark.parametrize("options", [SinkOptions(), IMPORT], ids=["without the option", "with the option"])
 def test_what_a_killed_run_left_on_is_switched_back_by_the_next(start: Start, options: SinkOptions) -> None:
-    server = start(find_valkey())
+    server = start(find_valkey("8.1"))
     killed = RedisSink(server.url, options=IMPORT)
     killed.claim()
     del killed
@@ -108,7 +108,7 @@ def test_what_a_killed_run_left_on_is_switched_back_by_the_next(start: Start, op
 
 
 def test_expiries_of_a_snapshot_that_have_passed_are_kept_in_import_mode(start: Start) -> None:
-    server = start(find_valkey())
+    server = start(find_valkey("8.1"))
     sink = RedisSink(server.url, options=IMPORT)
     sink.claim()
     stage = sink.stage()
@@ -124,7 +124,7 @@ def test_expiries_of_a_snapshot_that_have_passed_are_kept_in_import_mode(start: 
 
 @pytest.mark.parametrize("options", [SinkOptions(), IMPORT], ids=["without the option", "with the option"])
 def test_an_expiry_arrives_as_the_upstream_sent_it_however_late(start: Start, options: SinkOptions) -> None:
-    server = start(find_valkey())
+    server = start(find_valkey("8.1"))
     sink = RedisSink(server.url, options=options)
     sink.claim()
     at = time.time_ns() // 1_000_000 + 100_000
@@ -146,7 +146,7 @@ def test_a_server_without_import_mode_is_refused_for_the_option(start: Start) ->
 
 
 def test_the_command_switches_import_mode_on_for_its_run_and_back(start: Start) -> None:
-    upstream, target = start(find_redis("7.0")), start(find_valkey())
+    upstream, target = start(find_redis("7.0")), start(find_valkey("8.1"))
     for number in range(20):
         upstream.client().set(f"k{number}", 1, px=700 if number % 2 else 10_000_000)
     seen: set[str] = set()

@@ -189,7 +189,7 @@ def test_names_and_texts_follow_the_rules_that_promtool_checks(rings: RingCollec
             assert name.rsplit("_", 1)[1] in UNITS
     fill_words(inbox)
     labels = {label for family in rings.collect() for sample in family.samples for label in sample.labels}
-    assert labels <= {"ring", "role", "state", "how", "version", "python", "le"}
+    assert labels <= {"ring", "role", "state", "how", "reason", "version", "python", "le"}
 
 
 def read(url: str) -> str:

@@ -7,7 +7,8 @@ are raised as they are for bad arguments; everything here derives from :class:`K
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from kevy_ring.events import ReplicaApply
@@ -184,27 +185,72 @@ class OffsetGap(RemoteProtocolError):
         self.got = got
 
 
-class UpstreamRefused(KevyRingError):
-    """The upstream answered the handshake with an error line. Fields: ``reply`` (its text)."""
+class RefusalKind(Enum):
+    """Why an upstream cannot be followed."""
 
-    def __init__(self, reply: str) -> None:
+    LOGIN = "login"  # a missing or wrong password, or an unknown user
+    PERMISSION = "permission"  # the user may not run the commands of a replica
+    COMMAND = "command"  # PSYNC (or REPLICATE) is renamed, forbidden or unknown there
+    PROTECTED = "protected"  # Redis's protected mode takes no links from other machines
+    TLS = "tls"  # one side speaks TLS and the other does not, or a certificate is not accepted
+    SENTINEL = "sentinel"  # the port is that of a Sentinel
+    SILENT = "silent"  # the upstream closes every handshake without a byte
+    PROTOCOL = "protocol"  # the upstream breaks the protocol, each time in the same way
+    SNAPSHOT = "snapshot"  # a full sync is promised, and the link ends before the whole snapshot came
+    BUSY = "busy"  # the upstream loads, has lost its own primary, or has no room now
+    OTHER = "other"  # an error reply that is none of these
+
+
+class Refusal(NamedTuple):
+    """Why an upstream cannot be followed, as facts: no caller has to parse a message.
+
+    ``remedy``: what to do, for people; empty where nothing is known. ``is_permanent``: waiting alone does not help.
+    ``times``: how many attempts in a row have ended in this way.
+    """
+
+    kind: RefusalKind
+    remedy: str = ""
+    is_permanent: bool = False
+    times: int = 1
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether it is permanent, and not just a moment of a server that is being restarted.
+
+        A mismatch of TLS needs no second attempt: no server shows one while it starts.
+        """
+        return self.is_permanent and (self.times > 1 or self.kind is RefusalKind.TLS)
+
+
+class UpstreamRefused(KevyRingError):
+    """The upstream answered the handshake with an error line.
+
+    Fields: ``reply`` (its text); ``refusal`` (what it means and what to do).
+    """
+
+    def __init__(self, reply: str, refusal: Refusal | None = None) -> None:
         super().__init__(f"the upstream refused: {reply}")
         self.reply = reply
+        self.refusal = refusal if refusal is not None else Refusal(RefusalKind.OTHER)
 
 
 class LinkError(KevyRingError):
     """The link to an upstream cannot be made, or broke in a way that is not the upstream's own end of it.
 
     Fields: ``upstream`` (its URL without secrets); ``reason``, one of ``"connect"`` (refused, unresolved, TLS),
-    ``"timeout"``, ``"broken"``; ``detail``; ``errno`` (0 when no system call failed).
+    ``"timeout"``, ``"broken"``; ``detail``; ``errno`` (0 when no system call failed); ``refusal`` (a :class:`Refusal`
+    where another attempt alone does not help, as with TLS, else None).
     """
 
-    def __init__(self, upstream: str, *, reason: str, detail: str = "", errno: int = 0) -> None:
+    def __init__(
+        self, upstream: str, *, reason: str, detail: str = "", errno: int = 0, refusal: Refusal | None = None
+    ) -> None:
         super().__init__(f"{upstream}: {reason}" + (f": {detail}" if detail else ""))
         self.upstream = upstream
         self.reason = reason
         self.detail = detail
         self.errno = errno
+        self.refusal = refusal
 
 
 class SnapshotError(KevyRingError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -19,10 +20,12 @@ _ASK_S = 0.3
 
 
 class Goal(Protocol):
-    """``words``: when it ends, for people. ``is_awaited``: somebody waits for the end, so what cannot end must fail."""
+    """``words``: when it ends, for people. ``is_awaited``: somebody waits for the end, so what cannot end must fail.
+    ``has_end``: it ends by itself, so an upstream that can never be followed ends it at once."""
 
     words: str
     is_awaited: bool
+    has_end: bool
 
     def stage(self, shards: Sequence[ShardProgress]) -> str:
         """What is going on, in a word or two."""
@@ -39,6 +42,7 @@ class UntilStopped:
 
     words = "until Ctrl-C"
     is_awaited = False
+    has_end = False
 
     def stage(self, shards: Sequence[ShardProgress]) -> str:
         return _stage(shards)
@@ -52,6 +56,8 @@ class UntilStopped:
 
 class ForDuration(UntilStopped):
     """For some seconds."""
+
+    has_end = True
 
     def __init__(self, seconds: float) -> None:
         self.words = f"for {figures.seconds(seconds)}"
@@ -68,6 +74,7 @@ class UntilCaughtUp(UntilStopped):
 
     words = "until it has caught up"
     is_awaited = True
+    has_end = True
 
     def __init__(self) -> None:
         self._catch_up = CatchUp()
@@ -88,6 +95,7 @@ class EmbeddedDone:
 
     words = "until every frame is applied"
     is_awaited = True
+    has_end = True
 
     def __init__(self, primary: EmbeddedPrimary, *, seconds: float | None = None) -> None:
         self._primary = primary
@@ -154,11 +162,31 @@ def link_trouble(shards: Sequence[ShardProgress]) -> str | None:
 
 def _trouble(shard: ShardProgress) -> str | None:
     where = f"shard {shard.index}: {shard.upstream}"
-    text = f": {shard.link_text}" if shard.link_text else ""
     if not shard.full_syncs + shard.partial_syncs:
-        return f"{where} never synced{text}"
+        return f"{where} never synced: {link_words(shard)}"
     if shard.link_state in _TROUBLE:
-        return f"{where}: the link was down at the end{text}"
+        return f"{where}: the link was down at the end: {link_words(shard)}"
     if shard.link_state is LinkState.SNAPSHOT or shard.awaits_snapshot:
         return f"{where} was still in its snapshot at the end"
     return None
+
+
+def link_words(shard: ShardProgress) -> str:
+    """How the link stands that an upstream is not followed by: the reason, the state, and since when."""
+    since = time.strftime("%H:%M:%S", time.localtime(time.time() - shard.link_age_s))
+    reason = f"{shard.link_text}; " if shard.link_text else ""
+    lasted = figures.seconds(shard.link_age_s)
+    return f"{reason}no link since {since} ({lasted}), last state: {_STATES[shard.link_state]}"
+
+
+_STATES = {
+    LinkState.NONE: "no runner process yet",
+    LinkState.CONNECTING: "connecting",
+    LinkState.HANDSHAKE: "connected, waiting for an answer to the handshake",
+    LinkState.SNAPSHOT: "receiving the snapshot",
+    LinkState.STREAMING: "linked",
+    LinkState.WAITING: "waiting for the next attempt",
+    LinkState.REFUSED: "refused, waiting for the next attempt",
+    LinkState.STOPPED: "stopped",
+    LinkState.RECEIVER_GONE: "no shard process",
+}

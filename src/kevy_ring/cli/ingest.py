@@ -21,12 +21,13 @@ from kevy_ring.cli.file_mode import FileMode
 from kevy_ring.cli.goal import ForDuration, Goal, UntilCaughtUp, UntilStopped
 from kevy_ring.cli.metrics_server import serve_metrics
 from kevy_ring.cli.outcome import Outcome
-from kevy_ring.cli.replication import Replication
+from kevy_ring.cli.replication import GIVE_UP_AFTER_S, Replication
 from kevy_ring.cli.secrets import shown_url, without_secrets
 from kevy_ring.cli.sink_check import check_sinks
 from kevy_ring.cli.view import View, choose_view
+from kevy_ring.replica.refusal import checked_command
 from kevy_ring.replica.stall_watch import STALL_AFTER_S
-from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
+from kevy_ring.replica.upstream_url import REDIS_SCHEMES, UpstreamUrl, parse_upstream
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.sink import STDOUT
 
@@ -36,7 +37,7 @@ _HELP = """Follow upstreams into shard processes.
 
 \b
 URL:  kevy://host:port                     shard i is at port + i
-      redis://[user:password@]host:port    Redis or Valkey; rediss:// with TLS
+      redis://[user:password@]host:port    Redis or Valkey (valkey://); rediss:// with TLS
       unix://[user:password@]path
 
 Each stream gets a ring in shared memory, a runner process that receives and a shard process that applies. Without a
@@ -107,6 +108,21 @@ Exit code: 0 done (and verified, where asked for), 1 something is wrong, 2 bad u
     "--file-mode", type=FileMode(), metavar="MODE", default="0600",
     show_default=True, help="Permissions of the files that jsonl and sqlite make, in octal.",
 )  # fmt: skip
+@click.option(
+    "--give-up-after",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    default=GIVE_UP_AFTER_S,
+    show_default=True,
+    help="With --until-caught-up or --verify: end with exit code 1 when an upstream was not followed for S seconds; "
+    "0: never.",
+)
+@click.option(
+    "--psync-command",
+    metavar="NAME",
+    default="PSYNC",
+    help="What a Redis upstream has renamed PSYNC to.",
+)
 @click.option("--protocol", type=click.Choice(["auto", "kevy1", "kevy2"]), default="auto", hidden=True)
 @click.option(
     "--keys",
@@ -139,6 +155,8 @@ def ingest(
     metrics_port: int | None,
     metrics_address: str,
     file_mode: int,
+    give_up_after: float,
+    psync_command: str,
     protocol: str,
     keys: int,
     ops: int,
@@ -168,6 +186,7 @@ def ingest(
             with serve_metrics(metrics_port, metrics_address, view):
                 return _end(*run_embedded(embedded, lambda: view, at_the_end))
         upstreams = _upstreams(urls, data_urls, shards)
+        _check_psync_command(psync_command)
         if name is not None and not _RING_PREFIX.fullmatch(name):
             raise click.UsageError("--name has 1 to 24 letters, digits, dots, dashes or underscores, no dot first")
         streams = sum((shards or 1) if upstream.kind == "kevy" else 1 for upstream in upstreams)
@@ -181,6 +200,7 @@ def ingest(
             urls, chosen, goal, view, shards=shards or 1, streams=streams, capacity=capacity, compare=compare,
             protocol=protocol, ring_prefix=name, overflow_limit=overflow_limit,
             stall_after_s=stall_after or None, sink_options=sink_options,
+            psync_command=psync_command, give_up_after_s=give_up_after or None,
         )  # fmt: skip
         replication.make_rings()
         _title(view, upstreams, chosen, goal, streams=streams, capacity=capacity, verify=verify)
@@ -201,11 +221,14 @@ def _upstreams(urls: tuple[str, ...], data_urls: tuple[str, ...], shards: int | 
     try:
         upstreams = [parse_upstream(url) for url in urls]
         for upstream in upstreams:
+            upstream.check_all_databases()
             if upstream.kind == "kevy":
                 upstream.shard((shards or 1) - 1)
         for url in data_urls:
-            if parse_upstream(url).kind != "redis":
+            data = parse_upstream(url)
+            if data.kind != "redis":
                 raise ValueError("--data-url is a redis://, rediss:// or unix:// URL: keys are read by commands")
+            data.check_all_databases()
     except ModuleNotFoundError as error:
         raise click.ClickException(str(error)) from error
     except ValueError as error:
@@ -222,7 +245,14 @@ def _followed(upstreams: list[UpstreamUrl], shards: int) -> tuple[UpstreamUrl, .
 
 
 def _is_redis(sink: str) -> bool:
-    return sink.partition("://")[0].lower() in ("redis", "rediss", "valkey", "valkeys", "unix")
+    return sink.partition("://")[0].lower() in REDIS_SCHEMES
+
+
+def _check_psync_command(name: str) -> None:
+    try:
+        checked_command(name)
+    except ValueError as error:
+        raise click.UsageError(f"--psync-command: {error}") from error
 
 
 def _title(

@@ -108,6 +108,7 @@ def _shard_outcome(shard: ShardOutcome) -> dict[str, Any]:
         "shard": shard.last.index,
         "upstream": shard.last.upstream,
         "full_syncs": shard.last.full_syncs,
+        "full_syncs_by_reason": {why.value: n for why, n in shard.last.full_syncs_by_reason.items() if n},
         "partial_syncs": shard.last.partial_syncs,
         "reconnects": shard.last.reconnects,
         "restarts": shard.restarts,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from kevy_ring.inbox.published import WORD_SNAPSHOTS_APPLIED
 from kevy_ring.inbox.pump import WORD_SNAPSHOTS_ENDED
 from kevy_ring.replica.fleet_event import ShardStatus
-from kevy_ring.replica.link_words import LinkState, LinkWord
+from kevy_ring.replica.link_words import LinkState, LinkWord, full_syncs_by_reason
+from kevy_ring.replica.protocol import FullSyncReason
 from kevy_ring.ring import RingStats
 from kevy_ring.shard.shard import ENTRIES_WORD, FRAMES_WORD, SNAPSHOTS_WORD
 
@@ -42,6 +43,7 @@ class ShardProgress:
     rates: Rates
     runner_restarts: int = 0
     shard_restarts: int = 0
+    link_age_s: float = 0.0
 
     @property
     def received_events(self) -> int:
@@ -90,6 +92,10 @@ class ShardProgress:
     @property
     def full_syncs(self) -> int:
         return self._link_word(LinkWord.FULL_SYNCS)
+
+    @property
+    def full_syncs_by_reason(self) -> dict[FullSyncReason, int]:
+        return full_syncs_by_reason(self.ring.producer_words) if self.ring else {}
 
     @property
     def partial_syncs(self) -> int:
@@ -173,6 +179,7 @@ def _progress(status: ShardStatus, rates: Rates) -> ShardProgress:
         rates,
         status.runner_restarts,
         status.shard_restarts,
+        status.link_age_s,
     )
 
 

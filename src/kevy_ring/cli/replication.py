@@ -7,19 +7,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from kevy_ring.cli import figures
+from kevy_ring.cli.cluster_look import ClusterLook
 from kevy_ring.cli.digest import DigestComparison
 from kevy_ring.cli.failure import Failure
-from kevy_ring.cli.goal import Goal, link_trouble
+from kevy_ring.cli.goal import Goal, link_trouble, link_words
 from kevy_ring.cli.key_source import Pulse
 from kevy_ring.cli.outcome import Outcome, ShardOutcome
 from kevy_ring.cli.progress import ProgressMeter, ShardProgress
+from kevy_ring.cli.repeated import SAME_MAX, RepeatedFailures
 from kevy_ring.cli.secrets import shown_url, without_secrets
 from kevy_ring.cli.shared_output import SharedOutput
 from kevy_ring.cli.verify import Verification
 from kevy_ring.cli.view import View
-from kevy_ring.replica.fleet import Fleet, FleetEnd, FleetEvent, FleetEventKind
+from kevy_ring.replica.fleet import Fleet, FleetEnd, FleetEvent, FleetEventKind, Role
 from kevy_ring.replica.link_words import LinkState
+from kevy_ring.replica.protocol import FullSyncReason
 from kevy_ring.replica.stall_watch import STALL_AFTER_S
+from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
 from kevy_ring.shard.shard_line import ShardLines, ShardUnheard
 from kevy_ring.shard.shard_process import FAILED, REFUSED, STACK, ShardProcess
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
@@ -30,6 +34,8 @@ TICK_S = 0.1
 RESTARTS_MAX = 5
 #: What the shards may take to apply what is on its way, before a comparison and at the end.
 DRAIN_S = 60.0
+#: A run that somebody waits for gives up when an upstream was not followed for this long.
+GIVE_UP_AFTER_S = 60.0
 #: The same trouble with a link is told again after this long.
 _REPEAT_S = 30.0
 #: What the processes may take to end once nobody reads the stream any more.
@@ -74,6 +80,8 @@ class Replication:
         overflow_limit: int | None = None,
         stall_after_s: float | None = STALL_AFTER_S,
         sink_options: SinkOptions = DEFAULT_OPTIONS,
+        psync_command: str = "PSYNC",
+        give_up_after_s: float | None = GIVE_UP_AFTER_S,
     ) -> None:
         self._name = name
         self._sink = sink
@@ -91,6 +99,12 @@ class Replication:
         self._trouble: dict[int, str] = {}
         self._replaced: set[int] = set()  # shards of which a process died, and whose stream does not flow yet
         self._told: dict[int, tuple[str, float]] = {}
+        self._give_up_after_s = give_up_after_s
+        self._refused: dict[int, str] = {}  # upstreams that can never be followed as they are, and why
+        self._synced: set[int] = set()  # shards whose upstream was followed in this run
+        self._repeated = RepeatedFailures()
+        self._followed: list[UpstreamUrl] = [parse_upstream(url) for url in urls]
+        self._looks: list[ClusterLook] = []
         self._comparison: Verification | DigestComparison | None = None
         self._problems: list[str] = []
         self._output = SharedOutput(sink, streams)
@@ -108,6 +122,7 @@ class Replication:
             overflow_limit=overflow_limit,
             stall_after_s=stall_after_s,
             ring_label=lambda index, upstream: f"{upstream.address} → {sink_place(sink, index, streams)}",
+            psync_command=psync_command,
         )
 
     def make_rings(self) -> None:
@@ -132,6 +147,7 @@ class Replication:
             self._look()
             if self._refusal is not None:
                 raise Failure(self._refusal)
+            self._end_what_cannot_work()
             if self._goal.is_awaited:
                 self._give_up()
             if not self._goal.reached(self._shards, time.monotonic()):
@@ -155,6 +171,7 @@ class Replication:
         if all(shard.ring is not None for shard in shards):
             self._shards = shards
         self._tell_of_recovery(shards)
+        self._note_looks()
         if self._stage not in ("comparing", "ending"):
             self._stage = self._goal.stage(shards)
         self._view.progress(self._stage, now - self._began, shards)
@@ -178,7 +195,22 @@ class Replication:
                 behind = next(shard for shard in self._shards if not _is_level(shard))
                 raise Failure(f"no comparison: shard {behind.index} has not applied what it received")
 
+    def _end_what_cannot_work(self) -> None:
+        repeated = self._repeated.found()
+        if repeated is not None:
+            shard, why = repeated
+            raise Failure(f"shard {shard}: its process failed {SAME_MAX} times in a row with the same words: {why}")
+        if self._goal.has_end and self._refused:
+            raise Failure(next(iter(self._refused.values())))
+
     def _give_up(self) -> None:
+        limit_s = self._give_up_after_s
+        for shard in self._shards:
+            if limit_s is None or shard.link_state.is_following:
+                continue
+            if shard.link_age_s >= limit_s:
+                words = f"shard {shard.index}: {shard.upstream} was not followed for {figures.seconds(limit_s)}"
+                raise Failure(f"{words} (--give-up-after): {link_words(shard)}")
         for shard in self._shards:
             for who, restarts in (("shard", shard.shard_restarts), ("runner", shard.runner_restarts)):
                 if restarts >= RESTARTS_MAX:
@@ -194,6 +226,7 @@ class Replication:
             text = without_secrets(words)
             if topic == FAILED:
                 self._failures[shard] = text
+                self._repeated.failed(shard, text)
                 self._view.note(f"shard {shard} failed: {text}", is_bad=True)
             elif topic == REFUSED:
                 self._failures[shard] = text
@@ -211,6 +244,7 @@ class Replication:
         if self._output.has_no_reader:
             return
         text = without_secrets(str(event))
+        self._note_process(event)
         is_death = event.kind is FleetEventKind.EXITED and (event.exit_code or not event.expected)
         if is_death or event.kind is FleetEventKind.RING:
             self._view.note(text, is_bad=True)
@@ -218,16 +252,41 @@ class Replication:
         elif event.kind in (FleetEventKind.STALLED, FleetEventKind.DRAINED):
             self._view.note(text, is_bad=event.kind is FleetEventKind.STALLED)
         elif event.kind is FleetEventKind.SYNCED:
-            if event.shard in self._replaced:
-                self._replaced.remove(event.shard)
-                self._view.note(text)
+            self._note_sync(event)
         elif event.kind is FleetEventKind.LINK and event.link_state in _TROUBLE:
             self._trouble[event.shard] = event.text
+            if event.refusal is not None and event.refusal.is_confirmed:
+                upstream = self._fleet.upstreams[event.shard]
+                self._refused[event.shard] = f"shard {event.shard}: {upstream} cannot be followed: {event.text}"
             said, at = self._told.get(event.shard, ("", 0.0))
             now = time.monotonic()
             if said != event.text or now - at >= _REPEAT_S:
                 self._told[event.shard] = (event.text, now)
                 self._view.note(f"shard {event.shard}: no link: {without_secrets(event.text)}", is_bad=True)
+
+    def _note_process(self, event: FleetEvent) -> None:
+        if event.role is Role.SHARD and event.kind is FleetEventKind.STARTED:
+            self._repeated.started(event.shard, time.monotonic())
+        elif event.role is Role.SHARD and event.kind is FleetEventKind.EXITED:
+            self._repeated.ended(event.shard, time.monotonic())
+
+    def _note_sync(self, event: FleetEvent) -> None:
+        """One line for each sync but the first of a stream: whether it is a full one, and why."""
+        is_first = event.shard not in self._synced
+        self._synced.add(event.shard)
+        self._replaced.discard(event.shard)
+        self._refused.pop(event.shard, None)
+        self._told.pop(event.shard, None)
+        if not is_first or event.full_reason is not FullSyncReason.FIRST:
+            self._view.note(f"shard {event.shard}: linked, {without_secrets(event.text)}")
+        upstream = self._fleet.upstreams[event.shard]
+        if is_first and upstream.kind == "redis":
+            self._looks.append(ClusterLook(upstream, self._followed))
+
+    def _note_looks(self) -> None:
+        for look in [look for look in self._looks if look.words is not None]:
+            self._looks.remove(look)
+            self._view.note(without_secrets(look.words or ""), is_bad=look.is_bad)
 
     def _tell_of_recovery(self, shards: Sequence[ShardProgress]) -> None:
         for shard in shards:

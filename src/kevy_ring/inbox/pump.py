@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 EXIT_FLUSH_S = 5.0  # a process that ends with a full overflow waits this long for the shard, and no longer
-# Words of the header that the sending end publishes; 0 to 3 are the overflow's gauges, from 8 on the application's.
+# Words of the header that the sending end publishes; 0 to 3 are the overflow's gauges, from 6 on the application's.
 WORD_SNAPSHOTS_BEGUN = 4
 WORD_SNAPSHOTS_ENDED = 5
 _FLUSH_TICK_S = 0.05

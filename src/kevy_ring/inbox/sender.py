@@ -27,7 +27,7 @@ from kevy_ring.ring.stats import read_stats
 if TYPE_CHECKING:
     from kevy_ring._core import CData
 
-FIRST_APPLICATION_WORD = 8
+FIRST_APPLICATION_WORD = 6
 _GONE = (lib.KR_E_PEER_CLOSED, lib.KR_E_PEER_DEAD)
 
 
@@ -240,7 +240,7 @@ class ReplicaInboxSender(SenderCalls):
             raise self._failed(code)
 
     def set_word(self, which: int, value: int) -> None:
-        """Publish one of the application's words (8 to 15, unsigned 64 bits) in the ring's header."""
+        """Publish one of the application's words (6 to 15, unsigned 64 bits) in the ring's header."""
         if not FIRST_APPLICATION_WORD <= which < 16:
             raise ValueError(f"the application's words are {FIRST_APPLICATION_WORD} to 15: {which}")
         code = lib.kr_producer_set_word(self._producer or self._claim(), which, value)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from kevy_ring.replica.link_words import LinkState, LinkWord
+from kevy_ring.replica.link_words import LinkState, LinkWord, full_syncs_by_reason
 from kevy_ring.ring import RingStats, RoleState
 from kevy_ring.ring.leftovers import is_unused
 from kevy_ring.shard.shard import ENTRIES_WORD, FRAME_BYTES_WORD, FRAMES_WORD, SNAPSHOTS_WORD
@@ -96,6 +96,12 @@ def _syncs(stats: RingStats) -> Values:
         yield ("partial",), stats.producer_words[LinkWord.PARTIAL_SYNCS]
 
 
+def _full_syncs(stats: RingStats) -> Values:
+    if _link_state(stats) is not None:
+        for reason, count in full_syncs_by_reason(stats.producer_words).items():
+            yield (reason.value,), count
+
+
 def _offset(word: LinkWord) -> Callable[[RingStats], float | None]:
     def value(stats: RingStats) -> float | None:
         told = stats.producer_words[word]
@@ -160,6 +166,8 @@ FIGURES = (
            ("state",), _link_states),
     Figure("kevy_ring_syncs_total", _COUNTER, "How often a link started, by how: in full, or going on (partial).",
            ("how",), _syncs),
+    Figure("kevy_ring_full_syncs_total", _COUNTER, "How often a link had to start with a full sync, by the reason.",
+           ("reason",), _full_syncs),
     _of_link("kevy_ring_reconnects_total", _COUNTER, "How often the runner lost its link.", LinkWord.RECONNECTS),
     _of_link("kevy_ring_snapshot_received_bytes", _GAUGE, "Bytes received of the snapshot that is on its way.",
              LinkWord.SNAPSHOT_BYTES),

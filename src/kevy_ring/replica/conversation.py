@@ -32,6 +32,7 @@ class Conversation(Generic[StateT, TokenT]):
         self.established = False
         self.synced: Synced | None = None
         self.in_snapshot = False
+        self.snapshot_pending = False
         self.snapshot_bytes = 0
         self.snapshot_total: int | None = None
         self.getack_pending = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kevy_ring.replica.kevy import KevyProtocol
 from kevy_ring.replica.protocol import ReplicationProtocol, ResumePoint
 from kevy_ring.replica.redis import RedisProtocol
+from kevy_ring.replica.refusal import checked_command
 from kevy_ring.replica.upstream_url import UpstreamUrl
 
 # A primary that is being restarted also closes links without a byte, so what worked once is doubted only after
@@ -16,16 +17,26 @@ class Dialect:
     """The protocol to speak next: the one asked for, or with ``"auto"`` the one that the upstream accepts.
 
     kevy refuses the other version's handshake by closing the link without a byte: protocol 2 is tried first, then
-    1, in turns until one is accepted; that one is kept. ValueError where the URL and the protocol do not fit.
+    1, in turns until one is accepted; that one is kept. ``psync_command``: the name that PSYNC has on a Redis upstream.
+    ValueError where the URL and the protocol do not fit, or the URL names a database.
     """
 
-    def __init__(self, upstream: UpstreamUrl, protocol: str = "auto") -> None:
+    def __init__(self, upstream: UpstreamUrl, protocol: str = "auto", psync_command: str = "PSYNC") -> None:
+        upstream.check_all_databases()
+        checked_command(psync_command)
         allowed = ("kevy2", "kevy1") if upstream.kind == "kevy" else ("redis",)
         if protocol != "auto" and protocol not in allowed:
             raise ValueError(f"{upstream.redacted} speaks auto or {', '.join(allowed)}, not {protocol!r}")
+        self._user = upstream.options.get("username")
+        self._psync_command = psync_command
         self._candidates = list(allowed) if protocol == "auto" else [protocol]
         self._refusals = 0
         self._accepted = False
+
+    @property
+    def tried(self) -> str:
+        """The protocols that are tried in turns, for people."""
+        return " and of ".join(sorted(self._candidates, reverse=True))
 
     @property
     def name(self) -> str:
@@ -50,5 +61,7 @@ class Dialect:
     def protocol(self, *, replica_id: str, listening_port: int, resume: ResumePoint | None) -> ReplicationProtocol:
         """A new conversation. ValueError when ``resume`` is not of this family's making."""
         if self.name == "redis":
-            return RedisProtocol(listening_port=listening_port, resume=resume)
+            return RedisProtocol(
+                listening_port=listening_port, resume=resume, username=self._user, psync_command=self._psync_command
+            )
         return KevyProtocol(version=int(self.name[-1]), replica_id=replica_id, resume=resume)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from kevy_ring.errors import LinkError, RemoteProtocolError, SendError, UpstreamRefused
+from kevy_ring.errors import LinkError, Refusal, RemoteProtocolError, SendError, UpstreamRefused
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.inbox import ChunkGrant, FrameRun, FrameScanner, Overflow, ScanEnd
 from kevy_ring.replica.chunk_run import ChunkInRing
@@ -90,11 +90,15 @@ class EndCause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FeedEnd:
-    """Why a feed ended, and the words for it (no secrets). ``established_s``: how long the handshake had stood."""
+    """Why a feed ended, and the words for it (no secrets). ``established_s``: how long the handshake had stood.
+
+    ``refusal``: what a refusal means, where the upstream or TLS said it.
+    """
 
     cause: EndCause
     detail: str = ""
     established_s: float = 0.0
+    refusal: Refusal | None = None
 
 
 class Feed:
@@ -138,21 +142,23 @@ class Feed:
 
     def run(self) -> FeedEnd:
         """Forward until the link, the upstream, the receiver or ``stop`` ends it. Raises nothing of these."""
+        refusal = None
         try:
             cause, detail = self._follow()
         except SendError as error:
             cause, detail = EndCause.RECEIVER_GONE, str(error)
         except UpstreamRefused as error:
-            cause, detail = EndCause.REFUSED, error.reply
+            cause, detail, refusal = EndCause.REFUSED, error.reply, error.refusal
         except RemoteProtocolError as error:
             cause, detail = EndCause.VIOLATION, str(error)
         except LinkError as error:
-            cause, detail = EndCause.BROKEN, error.detail
+            cause, detail, refusal = EndCause.BROKEN, error.detail, error.refusal
         if self._chunk is not None:
             self._chunk.abort()
+        self._note_sync()  # a link whose first bytes broke the protocol has started with a sync too
         self._words.publish(self._protocol)
         stood = time.monotonic() - self._established_at if self._established_at is not None else 0.0
-        return FeedEnd(cause, self._link.upstream.scrub(detail), stood)
+        return FeedEnd(cause, self._link.upstream.scrub(detail), stood, refusal)
 
     def _follow(self) -> tuple[EndCause, str]:
         protocol, link = self._protocol, self._link
@@ -277,14 +283,18 @@ class Feed:
         self._seen_state = protocol.state
         if protocol.established and self._established_at is None:
             self._established_at = now
-        if protocol.synced is not None and not self._synced:
-            self._synced = True
-            self._words.count_sync(protocol.synced)
-            self._words.publish(protocol)
-            self._tell_synced(protocol.synced)
+        self._note_sync()
         self._words.publish(protocol)
         # A diskless Redis primary starts its stream only when the first acknowledgement after the RDB has come.
         self._acknowledge(now)
+
+    def _note_sync(self) -> None:
+        how = self._protocol.synced
+        if how is not None and not self._synced:
+            self._synced = True
+            self._words.count_sync(how)
+            self._words.publish(self._protocol)
+            self._tell_synced(how)
 
     def _acknowledge(self, now: float) -> None:
         if self._link.unsent_bytes:

@@ -60,8 +60,8 @@ class Fleet:
     ``resumable``: the shards' stores outlive their processes and know how far they are: a shard process that died is
     replaced on its ring, without a full sync; ``shard_main`` must then go on when the sender is gone, until ``stop``.
     ``keep_rings``: they stay after the end, and the next fleet of the same ``name_prefix`` goes on with them.
-    ``overflow_limit``: see :class:`Runner`. ``stall_after_s``: a ring that is full and was not drained for so long is
-    told as a STALLED event, once, and as DRAINED when it is again; None: never.
+    ``overflow_limit``, ``psync_command``: see :class:`Runner`. ``stall_after_s``: a ring that is full and was not
+    drained for so long is told as a STALLED event, once, and as DRAINED when it is again; None: never.
     ``ring_label(index, upstream)``: what each ring's header says of its purpose, for people; by default the upstream's
     address without a login. It is cut at 256 bytes.
 
@@ -87,6 +87,7 @@ class Fleet:
         overflow_limit: int | None = None,
         stall_after_s: float | None = STALL_AFTER_S,
         ring_label: Callable[[int, UpstreamUrl], str] | None = None,
+        psync_command: str = "PSYNC",
     ) -> None:
         if keep_rings and not name_prefix:
             raise ValueError("rings that are kept need a name_prefix, to be found again")
@@ -113,6 +114,7 @@ class Fleet:
                     keep_ring=keep_rings,
                     overflow_limit=overflow_limit,
                     label=ring_label(index, upstream) if ring_label is not None else upstream.address,
+                    psync_command=psync_command,
                 ),
                 self._note,
                 backoff(),
@@ -120,12 +122,17 @@ class Fleet:
             for index, upstream in enumerate(_streams(urls, shards))
         ]
         for pair in self._pairs:
-            Dialect(pair.plan.upstream, protocol)
+            Dialect(pair.plan.upstream, protocol, psync_command)
 
     @property
     def results(self) -> list[Any]:
         """What each shard's last ``shard_main`` returned; None where it has not."""
         return [pair.result for pair in self._pairs]
+
+    @property
+    def upstreams(self) -> list[UpstreamUrl]:
+        """The upstream of each shard, in their order."""
+        return [pair.plan.upstream for pair in self._pairs]
 
     def status(self) -> list[ShardStatus]:
         """How each shard stands, read now."""

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from kevy_ring.errors import KevyRingError, RoleTaken, SegmentError
 from kevy_ring.replica.link_words import LinkState
-from kevy_ring.replica.protocol import ResumePoint
+from kevy_ring.replica.protocol import FullSyncReason, ResumePoint
 from kevy_ring.replica.resume import resume_after
 from kevy_ring.replica.runner import Runner, RunnerExit
 from kevy_ring.replica.stop import StopSignal
@@ -49,6 +49,8 @@ class RunnerOrders:
     resume: ResumePoint | None = None  # for a ring on which nothing was published yet
     flush_s: float = field(default=2.0)
     overflow_limit: int | None = None
+    psync_command: str = "PSYNC"
+    full_reason: FullSyncReason = FullSyncReason.FIRST  # where there is nothing to resume
 
 
 class ParentLine:
@@ -115,19 +117,22 @@ def _run_runner(line: ParentLine, orders: RunnerOrders) -> None:
     from kevy_ring.inbox import ReplicaInboxSender
 
     def notify(state: LinkState, text: str) -> None:
-        line.tell("link", int(state), text)
+        line.tell("link", int(state), text, runner.refusal)
 
     _await_receiver(orders.ring_name, line.stop)
     sender = ReplicaInboxSender.attach(orders.ring_name, timeout=_ATTACH_TIMEOUT_S)
+    published = sender.published
     runner = Runner(
         orders.upstream,
         sender,
         protocol=orders.protocol,
         stop=line.stop,
-        resume=resume_after(sender.published, orders.upstream.kind) if sender.published.is_known else orders.resume,
+        resume=resume_after(published, orders.upstream.kind) if published.is_known else orders.resume,
+        full_reason=FullSyncReason.INTERRUPTED if published.is_known else orders.full_reason,
+        psync_command=orders.psync_command,
         replica_id=orders.replica_id,
         notify=notify,
-        synced=lambda how, text: line.tell("synced", how, text),
+        synced=lambda how, text: line.tell("synced", how, text, runner.sync_reason),
         overflow_limit=orders.overflow_limit,
     )
     ended = runner.run()

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from kevy_ring.errors import Refusal
 from kevy_ring.replica.link_words import LinkState
-from kevy_ring.replica.protocol import Synced
+from kevy_ring.replica.protocol import FullSyncReason, Synced
 
 if TYPE_CHECKING:
     from kevy_ring.ring import RingStats
@@ -39,9 +40,11 @@ class FleetEvent:
 
     EXITED: ``exit_code`` or ``signal_number`` (the other is None), ``expected`` when the fleet had asked for it,
     ``restart_in_s`` when it will be started again, ``text``: why, if the process said so.
-    LINK: ``link_state`` and a ``text`` without secrets.
+    LINK: ``link_state``, a ``text`` without secrets, and the ``refusal`` where the upstream refuses to be followed:
+    what kind it is, what to do, and whether it is permanent.
     RING: a ring lost its names in shared memory, or a new one took its place; ``text`` tells, ``pid`` is 0.
-    SYNCED: a link started, ``synced`` fully or partially; ``text``: where it goes on, or that it is a full sync.
+    SYNCED: a link started, ``synced`` fully or partially; ``text``: where it continues, or why it is a full sync, as
+    ``full_reason`` says too.
     STALLED: a full ring is not drained; DRAINED: it is again; ``text``: the :class:`Stall`, ``pid``: its consumer's.
     """
 
@@ -56,6 +59,8 @@ class FleetEvent:
     link_state: LinkState | None = None
     synced: Synced | None = None
     text: str = ""
+    refusal: Refusal | None = None
+    full_reason: FullSyncReason | None = None
 
     def __str__(self) -> str:
         who = f"shard {self.shard}: the {self.role.value} (pid {self.pid})"
@@ -81,7 +86,8 @@ class ShardStatus:
     """How one shard of a fleet stands. ``upstream``: its URL without secrets. A pid is None between two lives.
 
     ``ring``: its ring's header, None before the first start and after the end. ``link_text``: the last words about the
-    link. ``restarts`` count the processes after the first.
+    link, ``refusal`` the same as facts. ``link_age_s``: for how long it has followed its upstream without a break, or
+    has not. ``restarts`` count the processes after the first.
     """
 
     index: int
@@ -93,6 +99,8 @@ class ShardStatus:
     shard_pid: int | None
     runner_restarts: int
     shard_restarts: int
+    refusal: Refusal | None = None
+    link_age_s: float = 0.0
 
 
 def _signal_name(number: int) -> str:

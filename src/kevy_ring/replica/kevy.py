@@ -12,6 +12,7 @@ from kevy_ring.errors import OffsetGap, UpstreamRefused
 from kevy_ring.events import BytesLike, Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.replica.conversation import Conversation, Transitions
 from kevy_ring.replica.protocol import ChunkAhead, ResumePoint
+from kevy_ring.replica.refusal import refusal_of_reply
 from kevy_ring.replica.resp import CRLF, MAX_GENERATION, MAX_OFFSET, encode_command, parse_decimal, printable
 
 MAX_CHUNK_BYTES = 65_536  # kevy's own chunk size: more is a hostile or broken primary
@@ -264,7 +265,7 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
         if line.startswith(b"-"):
             reply = line[1:].decode("utf-8", "backslashreplace")
             self._allow(_T.REFUSAL, f"error line {reply!r}")
-            raise UpstreamRefused(reply)
+            raise UpstreamRefused(reply, refusal_of_reply(reply, family="kevy", command="REPLICATE"))
         word, *fields = line.split(b" ")
         numbers = [parse_decimal(field, 0, MAX_GENERATION) for field in fields]
         match word, numbers:
@@ -303,14 +304,14 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
     def _snapshot_began(self, events: list[ReplicaApply]) -> None:
         self._move(_T.SNAPSHOT)
         self.synced = self.synced or "full"
-        self.in_snapshot = True
+        self.in_snapshot = self.snapshot_pending = True
         self.snapshot_bytes = 0
         self._ping_offset = None  # an earlier ping spoke of what the snapshot replaces
         events.append(SnapshotBegin())
 
     def _snapshot_ended(self, ack_offset: int, events: list[ReplicaApply]) -> None:
         self._move(_T.SNAPSHOT_END)
-        self.in_snapshot = False
+        self.in_snapshot = self.snapshot_pending = False
         self.generation = self.ack_generation
         self._reached(ack_offset)
         events.append(SnapshotEnd(ack_offset))

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from kevy_ring.errors import LinkError, UpstreamRefused
+from kevy_ring.errors import LinkError, Refusal, RefusalKind, UpstreamRefused
+from kevy_ring.replica.refusal import refusal_of_reply, refusal_of_scheme
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.replica.upstream_url import UpstreamUrl
 
@@ -24,6 +25,20 @@ UNACKNOWLEDGED_LIMIT_MS = 45_000
 
 # The connecting thread tells by an Event, which has no descriptor to poll together with the stop signal.
 _CONNECT_TICK_S = 0.05
+
+# OpenSSL's names of errors, and what is to be done about them.
+_TLS_REMEDIES = {
+    "CERTIFICATE_VERIFY_FAILED": "name the authority of the server's certificate (?ssl_ca_certs=FILE), "
+    "or do without the check (?ssl_cert_reqs=none)",
+    "CERTIFICATE_REQUIRED": "the server wants a certificate of yours: ?ssl_certfile=FILE&ssl_keyfile=FILE",
+    "WRONG_VERSION_NUMBER": "the port does not speak TLS: use redis://",
+    "RECORD_LAYER_FAILURE": "the port does not speak TLS: use redis://",
+    "UNKNOWN_PROTOCOL": "the port does not speak TLS: use redis://",
+    "PROTOCOL_VERSION": "the two sides have no version of TLS in common",
+    "HANDSHAKE_FAILURE": "the two sides have no way of TLS in common, or the server wants a certificate "
+    "(?ssl_certfile=FILE&ssl_keyfile=FILE)",
+    "UNKNOWN_CA": "the server does not accept the certificate in ssl_certfile",
+}
 
 _PEER_ENDED = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
@@ -131,7 +146,10 @@ class Link:
 
     def _broken(self, error: OSError) -> LinkError:
         detail = error.strerror or type(error).__name__
-        return LinkError(self.upstream.redacted, reason="broken", detail=detail, errno=error.errno or 0)
+        refusal = _refusal_of_tls(error)
+        return LinkError(
+            self.upstream.redacted, reason="broken", detail=detail, errno=error.errno or 0, refusal=refusal
+        )
 
 
 def open_link(
@@ -200,7 +218,13 @@ class _ConnectAttempt:
         except Exception as error:
             detail = self._upstream.scrub(str(error)) or type(error).__name__
             number = error.errno if isinstance(error, OSError) else None
-            self.error = LinkError(self._upstream.redacted, reason="connect", detail=detail, errno=number or 0)
+            self.error = LinkError(
+                self._upstream.redacted,
+                reason="connect",
+                detail=detail,
+                errno=number or 0,
+                refusal=_refusal_of_tls(error),
+            )
         finally:
             self.done.set()
 
@@ -224,7 +248,8 @@ def _connect_redis(upstream: UpstreamUrl, timeout_s: float) -> socket.socket:
         exceptions.BusyLoadingError,
         exceptions.ResponseError,
     ) as error:
-        raise UpstreamRefused(upstream.scrub(str(error))) from None
+        reply = upstream.scrub(str(error))
+        raise UpstreamRefused(reply, _refusal_of_login(error, reply, upstream)) from None
     except exceptions.TimeoutError as error:
         raise LinkError(upstream.redacted, reason="timeout", detail=upstream.scrub(str(error))) from None
     # The connection object is only the way to a socket that is logged in: without one it has nothing to close.
@@ -232,6 +257,96 @@ def _connect_redis(upstream: UpstreamUrl, timeout_s: float) -> socket.socket:
     connected: socket.socket = emptied._sock
     emptied._sock = None
     return connected
+
+
+def _refusal_of_tls(error: BaseException | None) -> Refusal | None:
+    """What an error of TLS means, also where it is only the cause of ``error``; None: it is not about TLS."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        reason = (error.reason or "") if isinstance(error, ssl.SSLError) else ""
+        remedy = next((text for name, text in _TLS_REMEDIES.items() if name in reason), None)
+        if remedy is not None:
+            return Refusal(RefusalKind.TLS, remedy, is_permanent=True)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _refusal_of_login(error: Exception, reply: str, upstream: UpstreamUrl) -> Refusal:
+    """redis-py takes the first word off some replies, and says by a type what it was."""
+    from redis import exceptions
+
+    words = (
+        (exceptions.BusyLoadingError, "LOADING"),
+        (exceptions.NoPermissionError, "NOPERM"),
+        (exceptions.AuthenticationError, "WRONGPASS"),
+    )
+    word = next((word for kind, word in words if isinstance(error, kind)), "")
+    text = reply if not word or reply.startswith(word) else f"{word} {reply}"
+    return refusal_of_reply(text, user=upstream.options.get("username") or "")
+
+
+def look_at_port(
+    upstream: UpstreamUrl, *, timeout: float, stop: StopSignal, given_up: Callable[[], bool] = lambda: False
+) -> Refusal | None:
+    """Whether the port speaks TLS where the URL does not, or the other way round: what to do about it, else None.
+
+    For a port that ends every handshake without a word, or never ends one of TLS: it says nothing about the reason.
+    Takes at most ``timeout`` seconds, and ends at once with ``stop`` or ``given_up``.
+    """
+    if upstream.scheme == "unix":
+        return None
+    found: list[Refusal | None] = []
+    done = threading.Event()
+
+    def look() -> None:
+        with contextlib.suppress(Exception):
+            found.append(
+                _look_at_tls(upstream, timeout) if upstream.scheme == "rediss" else _find_tls(upstream, timeout)
+            )
+        done.set()
+
+    threading.Thread(target=look, name="kevy-ring-look", daemon=True).start()
+    deadline = time.monotonic() + timeout
+    while not done.wait(_CONNECT_TICK_S):
+        if stop.is_set() or given_up() or time.monotonic() >= deadline:
+            return None
+    return found[0] if found else None
+
+
+def _find_tls(upstream: UpstreamUrl, timeout_s: float) -> Refusal | None:
+    with socket.create_connection((upstream.host, upstream.port), timeout_s) as plain:
+        try:
+            _trusting_tls().wrap_socket(plain, server_hostname=upstream.host).close()
+        except ssl.SSLError as error:
+            if "ALERT" not in (error.reason or ""):  # only a side that speaks TLS sends one
+                return None
+    return refusal_of_scheme(upstream.scheme)
+
+
+def _look_at_tls(upstream: UpstreamUrl, timeout_s: float) -> Refusal | None:
+    with socket.create_connection((upstream.host, upstream.port), timeout_s) as plain:
+        plain.sendall(b"PING\r\n")
+        with contextlib.suppress(OSError):
+            if plain.recv(1) in (b"+", b"-"):
+                return refusal_of_scheme(upstream.scheme)
+    if "ssl_certfile" in upstream.options:
+        return None
+    with socket.create_connection((upstream.host, upstream.port), timeout_s) as plain:
+        try:
+            # In TLS 1.3 the server asks for a certificate only when the client takes the handshake for done.
+            with _trusting_tls().wrap_socket(plain, server_hostname=upstream.host) as secret:
+                secret.recv(1)
+        except ssl.SSLError as error:
+            return _refusal_of_tls(error)
+    return None
+
+
+def _trusting_tls() -> ssl.SSLContext:
+    """Nothing is said over these links but the handshake, so it does not matter to whom."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _tune(connected: socket.socket) -> None:

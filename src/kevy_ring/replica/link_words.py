@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Protocol
 
-from kevy_ring.replica.protocol import ReplicationProtocol, Synced
+from kevy_ring.replica.protocol import FullSyncReason, ReplicationProtocol, Synced
 
 
 class LinkState(IntEnum):
@@ -21,10 +22,16 @@ class LinkState(IntEnum):
     STOPPED = 7
     RECEIVER_GONE = 8
 
+    @property
+    def is_following(self) -> bool:
+        """Whether the upstream is followed: in its snapshot or in its stream."""
+        return self in (LinkState.SNAPSHOT, LinkState.STREAMING)
+
 
 class LinkWord(IntEnum):
     """The index of each application word that a runner sets. Offsets are stored plus one, so that 0 means none."""
 
+    FULL_REASONS = 6  # and 7: see ``full_syncs_by_reason``
     STATE = 8
     RECEIVED_OFFSET = 9
     UPSTREAM_OFFSET = 10
@@ -33,6 +40,20 @@ class LinkWord(IntEnum):
     FULL_SYNCS = 13
     PARTIAL_SYNCS = 14
     RECONNECTS = 15
+
+
+# Six counters in two words. A runner that needed a full sync every second would fill one in 24 days; it then stays.
+_REASONS_PER_WORD, _REASON_BITS = 3, 21
+_REASON_MAX = (1 << _REASON_BITS) - 1
+
+
+def full_syncs_by_reason(producer_words: Sequence[int]) -> dict[FullSyncReason, int]:
+    """How many full syncs of this ring's runner had which reason, from the words of the ring's producer."""
+    counts = {}
+    for number, reason in enumerate(FullSyncReason):
+        word, place = divmod(number, _REASONS_PER_WORD)
+        counts[reason] = producer_words[LinkWord.FULL_REASONS + word] >> place * _REASON_BITS & _REASON_MAX
+    return counts
 
 
 class WordSender(Protocol):
@@ -57,11 +78,14 @@ class LinkWords:
         self.full_syncs = 0
         self.partial_syncs = 0
         self.reconnects = 0
+        self.full_reason = FullSyncReason.FIRST  # of the link that is open now, should it begin with a full sync
+        self._by_reason = dict.fromkeys(FullSyncReason, 0)
 
     def count_sync(self, synced: Synced) -> None:
         """A link started in this way."""
         if synced == "full":
             self.full_syncs += 1
+            self._by_reason[self.full_reason] += 1
         else:
             self.partial_syncs += 1
 
@@ -71,6 +95,10 @@ class LinkWords:
         self._sender.set_word(LinkWord.STATE, state)
         self._sender.set_word(LinkWord.FULL_SYNCS, self.full_syncs)
         self._sender.set_word(LinkWord.PARTIAL_SYNCS, self.partial_syncs)
+        counts = [min(count, _REASON_MAX) for count in self._by_reason.values()]
+        for word, first in enumerate(range(0, len(counts), _REASONS_PER_WORD)):
+            packed = sum(count << i * _REASON_BITS for i, count in enumerate(counts[first : first + _REASONS_PER_WORD]))
+            self._sender.set_word(LinkWord.FULL_REASONS + word, packed)
         self._sender.set_word(LinkWord.RECONNECTS, self.reconnects)
 
     def publish(self, protocol: ReplicationProtocol) -> None:

@@ -12,6 +12,17 @@ from kevy_ring.events import BytesLike, ReplicaApply
 Synced = Literal["full", "partial"]
 
 
+class FullSyncReason(Enum):
+    """Why a link had to begin with a full sync."""
+
+    FIRST = "first"  # nothing was received before
+    STORE = "store"  # the sink keeps no position, and what the shard had applied went with its process
+    RING = "ring"  # the ring was made anew, and with it the position went
+    INTERRUPTED = "interrupted"  # the snapshot before was not received or not loaded whole
+    VIOLATION = "violation"  # an offset gap or another fault of the stream: what was received is in doubt
+    HISTORY = "history"  # the upstream does not know the history, or its backlog does not reach back far enough
+
+
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
     """Where a later link goes on: the history, and the last offset received of it.
@@ -72,6 +83,10 @@ class ReplicationProtocol(Protocol):
     @property
     def in_snapshot(self) -> bool:
         """True from SnapshotBegin returned to SnapshotEnd returned."""
+
+    @property
+    def snapshot_pending(self) -> bool:
+        """True from the upstream's promise of a snapshot to SnapshotEnd returned; also when the link ended between."""
 
     @property
     def snapshot_bytes(self) -> int:

@@ -9,13 +9,23 @@ import re
 from enum import Enum
 
 from kevy_ring.errors import RemoteProtocolError, UpstreamRefused
-from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotEnd
+from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.replica.conversation import Conversation, Transitions
 from kevy_ring.replica.protocol import ResumePoint
 from kevy_ring.replica.rdb_body import RdbBody, take_rdb_header
+from kevy_ring.replica.rdb_position import rdb_position
+from kevy_ring.replica.refusal import (
+    checked_command,
+    refusal_as_sync,
+    refusal_of_reply,
+    refusal_of_scheme,
+    refusal_of_sentinel,
+)
 from kevy_ring.replica.resp import MAX_OFFSET, encode_command, parse_decimal, printable
 
 MAX_DB = 2**31 - 1  # the servers keep a database's number in an int
+MAX_INFO_BYTES = 1 << 20  # of the reply to INFO sentinel: some hundred bytes for each primary that is watched
+_TLS_ALERT = 0x15  # the first byte of a record by which a side that speaks TLS refuses what it does not understand
 _REPLICATION_ID = re.compile(r"[0-9a-fA-F]{40}")
 
 
@@ -27,6 +37,7 @@ class RedisState(Enum):
     PORT = "REPLCONF listening-port sent"
     CAPA = "REPLCONF capa sent"
     PSYNC = "PSYNC sent"
+    INFO = "PSYNC refused, INFO sentinel sent"
     RDB_AWAITED = "full sync promised, no RDB yet"
     RDB = "in the RDB"
     RDB_DONE = "RDB received, no command yet"
@@ -40,9 +51,12 @@ class RedisToken(Enum):
 
     REPLY = "a reply"
     REFUSAL = "an error reply"
+    UNKNOWN = "an error reply by a server that knows neither REPLCONF nor PSYNC"
+    BULK = "a bulk string"
     FULL_RESYNC = "+FULLRESYNC"
     CONTINUE = "+CONTINUE"
     RDB_HEADER = "the RDB's header"
+    AS_SYNC = "the RDB's header as the answer to a renamed PSYNC"
     RDB_END = "the end of the RDB"
     COMMAND = "a command"
     END = "the end of the stream"
@@ -54,7 +68,14 @@ TRANSITIONS: Transitions[RedisState, RedisToken] = {
     _S.AUTH: {_T.REPLY: _S.PORT, _T.REFUSAL: _S.FAILED},
     _S.PORT: {_T.REPLY: _S.CAPA, _T.REFUSAL: _S.FAILED},
     _S.CAPA: {_T.REPLY: _S.PSYNC, _T.REFUSAL: _S.FAILED},
-    _S.PSYNC: {_T.FULL_RESYNC: _S.RDB_AWAITED, _T.CONTINUE: _S.STREAM, _T.REFUSAL: _S.FAILED},
+    _S.PSYNC: {
+        _T.FULL_RESYNC: _S.RDB_AWAITED,
+        _T.CONTINUE: _S.STREAM,
+        _T.AS_SYNC: _S.RDB,
+        _T.UNKNOWN: _S.INFO,
+        _T.REFUSAL: _S.FAILED,
+    },
+    _S.INFO: {_T.BULK: _S.FAILED, _T.REFUSAL: _S.FAILED},
     _S.RDB_AWAITED: {_T.RDB_HEADER: _S.RDB, _T.REFUSAL: _S.FAILED},
     _S.RDB: {_T.RDB_END: _S.RDB_DONE},
     _S.RDB_DONE: {_T.COMMAND: _S.STREAM, _T.END: _S.ENDED},
@@ -66,11 +87,12 @@ _SYNCING = (_S.RDB_AWAITED, _S.RDB)
 _LIVE = (_S.RDB_DONE, _S.STREAM)
 # Keep-alives while the primary forks or ends its RDB. In the stream a newline would be a byte of it.
 _NEWLINES_ALLOWED = (_S.PING, _S.AUTH, _S.PORT, _S.CAPA, _S.PSYNC, _S.RDB_AWAITED, _S.RDB_DONE)
-# An error to these is no refusal of replication: an ACL may forbid PING to a replica, old servers know no capa.
+# An error to these is no refusal of replication: an ACL may forbid PING to a replica, old servers know no capa. A user
+# who may not run REPLCONF is refused: without acknowledgements the primary ends the link sooner or later.
 _TOLERATED_ERRORS: dict[RedisState, tuple[bytes, ...]] = {
     _S.PING: (b"-NOPERM", b"-ERR operation not permitted"),
-    _S.PORT: (b"-ERR", b"-NOPERM"),
-    _S.CAPA: (b"-ERR", b"-NOPERM"),
+    _S.PORT: (b"-ERR",),
+    _S.CAPA: (b"-ERR",),
 }
 _REPLY_WORDS = {b"+FULLRESYNC": _T.FULL_RESYNC, b"+CONTINUE": _T.CONTINUE}
 _LINK_COMMANDS = frozenset((b"PING", b"REPLCONF", b"SELECT"))  # they speak of the link, not of the keyspace
@@ -81,8 +103,11 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
     """A replica's side of one PSYNC link; see ReplicationProtocol.
 
     ``listening_port``: the port that the primary shows for this replica (0: none). ``username``, ``password``: for
-    AUTH after PING; leave them out on a link that is authenticated already. ValueError for a ``resume`` that no
-    PSYNC link can have said.
+    AUTH after PING; leave the password out on a link that is authenticated already. ``psync_command``: the name that
+    PSYNC has there. ValueError for a ``resume`` that no PSYNC link can have said, and for a name that no command has.
+
+    A server that was told to rename PSYNC may answer the new name as SYNC (Redis and Valkey do): with an RDB at once.
+    Its history and offset are then read from the RDB, and every link begins with a full sync.
     """
 
     def __init__(
@@ -92,6 +117,7 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
         resume: ResumePoint | None = None,
         username: str | None = None,
         password: str | None = None,
+        psync_command: str = "PSYNC",
     ) -> None:
         super().__init__(name="redis", start=_S.PING, failed=_S.FAILED, end=_T.END, transitions=TRANSITIONS)
         if resume is not None and not (
@@ -107,6 +133,11 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
         self._sync_offset = 0  # what the RDB stands for
         self._getack_offset: int | None = None
         self._rdb: RdbBody | None = None
+        self._user = username or ""
+        self._psync = checked_command(psync_command)
+        self._unplaced: list[ReplicaApply] | None = None  # events of an RDB whose position is not known yet
+        self._knows_replconf = True
+        self._refused: UpstreamRefused | None = None  # what is raised once INFO sentinel is answered
         self._requests = self._handshake(listening_port, username, password)
         self._outgoing.append(self._requests[_S.PING])
 
@@ -168,7 +199,7 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
             _S.PING: encode_command(b"PING"),
             _S.PORT: encode_command(b"REPLCONF", b"listening-port", b"%d" % port),
             _S.CAPA: encode_command(b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"),
-            _S.PSYNC: encode_command(b"PSYNC", history, offset),
+            _S.PSYNC: encode_command(self._psync, history, offset),
         }
         if password is not None:
             user = [username.encode()] if username is not None else []
@@ -189,10 +220,11 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
             self._move(_T.COMMAND)
             return self._take_commands(events, one)
         if mark == ord("$"):
-            self._allow(_T.RDB_HEADER)
-            return self._take_rdb_header(events)
+            return self._take_info() if self.state is _S.INFO else self._take_rdb_header(events)
         if mark in b"+-":
             return self._take_reply()
+        if mark == _TLS_ALERT and not self._intake.position:
+            raise UpstreamRefused("it answers with an alert of TLS", refusal_of_scheme("redis"))
         raise self._intake.violation(f"byte {mark:#04x} in state {self.state.name}")
 
     def _take_reply(self) -> bool:
@@ -215,9 +247,27 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
         tolerated = _TOLERATED_ERRORS.get(self.state, ())
         if self.state is _S.PING and _S.AUTH in self._requests:
             tolerated += (b"-NOAUTH",)
-        if not line.startswith(tolerated):
-            raise UpstreamRefused(reply)
-        self._go_on_asking()
+        is_unknown = "unknown command" in reply.lower()
+        if line.startswith(tolerated):
+            self._knows_replconf = self._knows_replconf and not is_unknown
+            self._go_on_asking()
+            return
+        command = self._psync.decode() if self.state is _S.PSYNC else self.state.name
+        refused = self._refused or UpstreamRefused(reply, refusal_of_reply(reply, user=self._user, command=command))
+        if self.state is not _S.PSYNC or self._knows_replconf or not is_unknown:
+            raise refused
+        # No primary lacks both commands. A Sentinel does, and INFO tells which primary it stands for.
+        self._refused = refused
+        self._move(_T.UNKNOWN)
+        self._outgoing.append(encode_command(b"INFO", b"sentinel"))
+
+    def _take_info(self) -> bool:
+        assert self._refused is not None
+        info = self._intake.take_bulk(0, MAX_INFO_BYTES)
+        if info is None:
+            return False
+        self._move(_T.BULK)
+        raise UpstreamRefused(self._refused.reply, refusal_of_sentinel(info) or self._refused.refusal)
 
     def _go_on_asking(self) -> None:
         self._move(_T.REPLY)
@@ -230,9 +280,8 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
         known = bool(_REPLICATION_ID.fullmatch(history))
         offset = parse_decimal(fields[1], 0, MAX_OFFSET) if len(fields) == 2 else None
         if token is _T.FULL_RESYNC and known and offset is not None:
-            self.synced = "full"
+            self._promised_snapshot()
             self.replication_id = history
-            self.received_offset = None
             self._sync_offset = offset
         elif token is _T.CONTINUE and self.received_offset is not None and (not fields or (known and len(fields) == 1)):
             self.synced = "partial"
@@ -243,11 +292,23 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
         self._move(token)
         self.established = True
 
+    def _promised_snapshot(self) -> None:
+        self.synced = "full"
+        self.received_offset = None
+        self.snapshot_pending = True
+
     def _take_rdb_header(self, events: list[ReplicaApply]) -> bool:
+        as_sync = self.state is _S.PSYNC and self._psync.upper() != b"PSYNC"
+        token = _T.AS_SYNC if as_sync else _T.RDB_HEADER
+        self._allow(token)
         rdb = take_rdb_header(self._intake)
         if rdb is None:
             return False
-        self._move(_T.RDB_HEADER)
+        self._move(token)
+        if as_sync:
+            self._promised_snapshot()
+            self.established = True
+            events = self._unplaced = []
         self._rdb = rdb
         self.snapshot_total = rdb.length
         self.in_snapshot = True
@@ -258,18 +319,34 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
     def _take_rdb(self, events: list[ReplicaApply]) -> bool:
         intake, rdb = self._intake, self._rdb
         assert rdb is not None
-        intake.at = rdb.feed(intake.piece, intake.at, events)
+        intake.at = rdb.feed(intake.piece, intake.at, events if self._unplaced is None else self._unplaced)
+        if self._unplaced is not None:
+            self._place(events)
         self.snapshot_bytes = rdb.passed_bytes
         if not rdb.finished:
             return False
         self._move(_T.RDB_END)
         self._rdb = None
-        self.in_snapshot = False
+        self.in_snapshot = self.snapshot_pending = False
         self.db = 0
         self._before_stream = self._sync_offset - intake.position
         self.received_offset = self.last_event_offset = self._sync_offset
         events.append(SnapshotEnd(self._sync_offset))
         return True
+
+    def _place(self, events: list[ReplicaApply]) -> None:
+        """Read the position of an RDB that came without one from its first chunk, and let its events go."""
+        unplaced = self._unplaced
+        if unplaced is None or len(unplaced) < 2:  # SnapshotBegin, and the first chunk
+            return
+        chunk = unplaced[1]
+        found = rdb_position(bytes(chunk.data)) if isinstance(chunk, SnapshotChunk) else None
+        if found is None or not _REPLICATION_ID.fullmatch(found[0]):
+            command = self._psync.decode()
+            raise UpstreamRefused(f"{command} was answered as SYNC", refusal_as_sync(command))
+        self.replication_id, self._sync_offset = found
+        self._unplaced = None
+        events += unplaced
 
     def _take_commands(self, events: list[ReplicaApply], one: bool) -> bool:
         """Take commands until the bytes or the run end; ``one``: at most one. False when more bytes are needed."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from kevy_ring.errors import Refusal
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.child_process import ChildProcess
 from kevy_ring.replica.fleet_child import EXIT_TRUNCATED, RunnerOrders, ShardMain, run_runner, run_shard
 from kevy_ring.replica.fleet_event import FleetEvent, FleetEventKind, Role, ShardStatus
 from kevy_ring.replica.kept_ring import kept_ring
 from kevy_ring.replica.link_words import LinkState, LinkWord
-from kevy_ring.replica.protocol import ResumePoint
+from kevy_ring.replica.protocol import FullSyncReason, ResumePoint
 from kevy_ring.replica.upstream_url import UpstreamUrl
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class PairPlan:
     keep_ring: bool = False
     overflow_limit: int | None = None
     label: str = ""
+    psync_command: str = "PSYNC"
 
 
 class ReplicaPair:
@@ -81,22 +83,31 @@ class ReplicaPair:
         self._resume: ResumePoint | None = None  # of a new ring, before anything is published on it
         self._kill_at: float | None = None
         self._link_text = ""
+        self._refusal: Refusal | None = None
+        self._full_reason = FullSyncReason.FIRST  # of a new ring without a resume point
+        self._follows = False
+        self._link_since = time.monotonic()
 
     @property
     def status(self) -> ShardStatus:
         """How the pair stands now."""
         pids = {role: child.pid for role, child in self._children.items()}
         ring = self.ring.stats() if self.ring is not None else None
+        state = LinkState(ring.producer_words[LinkWord.STATE]) if ring is not None else LinkState.NONE
+        if state.is_following is not self._follows:
+            self._follows, self._link_since = state.is_following, time.monotonic()
         return ShardStatus(
             index=self.plan.index,
             upstream=self.plan.upstream.redacted,
             ring=ring,
-            link_state=LinkState(ring.producer_words[LinkWord.STATE]) if ring is not None else LinkState.NONE,
+            link_state=state,
             link_text=self._link_text,
             runner_pid=pids.get(Role.RUNNER),
             shard_pid=pids.get(Role.SHARD),
             runner_restarts=max(0, self._starts[Role.RUNNER] - 1),
             shard_restarts=max(0, self._starts[Role.SHARD] - 1),
+            refusal=self._refusal,
+            link_age_s=time.monotonic() - self._link_since,
         )
 
     @property
@@ -146,13 +157,14 @@ class ReplicaPair:
 
         plan, label = self.plan, fitting_label(self.plan.label)
         if plan.keep_ring and plan.ring_name is not None:
-            found = kept_ring(plan.ring_name, plan.capacity, label=label, tell=self._tell_of_ring)
+            found = kept_ring(plan.ring_name, plan.capacity, label=label, tell=self._tell_of_replaced)
             if found is not None:
                 if plan.resumable and not _is_loading(found):
                     self._ring_is_new = False
                     return found
                 found.close()
                 found.remove()
+                self._full_reason = FullSyncReason.INTERRUPTED if plan.resumable else FullSyncReason.STORE
         self._ring_is_new = True
         return Ring.create(capacity=plan.capacity, name=plan.ring_name, keep=plan.keep_ring, label=label)
 
@@ -196,11 +208,16 @@ class ReplicaPair:
         self._lost = self.ring.lost_names()
         if not self._lost:
             return
+        self._full_reason = FullSyncReason.RING
         lost = f"ring {self.ring.name!r} lost its names: another program removed or replaced {_listed(self._lost)}"
         remedy = "a new ring takes its place"
         if not self._can_go_on():
             remedy += " when one of its processes ends"
         self._tell_of_ring(f"{lost} in /dev/shm; {remedy}")
+
+    def _tell_of_replaced(self, text: str) -> None:
+        self._full_reason = FullSyncReason.RING
+        self._tell_of_ring(text)
 
     def _tell_of_ring(self, text: str) -> None:
         self._report(FleetEvent(FleetEventKind.RING, self.plan.index, Role.SHARD, 0, text=text))
@@ -236,6 +253,8 @@ class ReplicaPair:
             plan.replica_id,
             resume=self._resume,
             overflow_limit=plan.overflow_limit,
+            psync_command=plan.psync_command,
+            full_reason=self._full_reason,
         )
         self._start(Role.RUNNER, run_runner, orders)
 
@@ -251,16 +270,17 @@ class ReplicaPair:
         elif topic == "failed":
             child.failure = words[0]
         elif topic == "synced":
-            how, text = words
-            self._report(
-                FleetEvent(FleetEventKind.SYNCED, self.plan.index, child.role, child.pid, synced=how, text=text)
-            )
+            how, text, reason = words
+            self._refusal = None
+            event = FleetEvent(FleetEventKind.SYNCED, self.plan.index, child.role, child.pid, synced=how, text=text)
+            self._report(replace(event, full_reason=reason))
         elif topic == "link":
-            state, text = LinkState(words[0]), words[1]
-            self._link_text = text or self._link_text
-            self._report(
-                FleetEvent(FleetEventKind.LINK, self.plan.index, child.role, child.pid, link_state=state, text=text)
-            )
+            state, text, refusal = LinkState(words[0]), words[1], words[2]
+            if state is not LinkState.HANDSHAKE:  # its text is only the protocol's name
+                self._link_text = text or self._link_text
+            self._refusal = refusal
+            event = FleetEvent(FleetEventKind.LINK, self.plan.index, child.role, child.pid, link_state=state, text=text)
+            self._report(replace(event, refusal=refusal))
 
     def _died(self, child: ChildProcess) -> None:
         del self._children[child.role]
@@ -288,6 +308,7 @@ class ReplicaPair:
             if self._lost:
                 self._replace_ring()
             elif child.role is Role.SHARD and (code == EXIT_TRUNCATED or not self._can_go_on()):
+                self._full_reason = FullSyncReason.INTERRUPTED if self.plan.resumable else FullSyncReason.STORE
                 log.info("shard %d: the ring is made anew: %s", self.plan.index, self._why_stale(code))
                 self._replace_ring()
         if self._restart_at is None:

@@ -7,13 +7,15 @@ import secrets
 from collections.abc import Callable
 from enum import Enum
 
-from kevy_ring.errors import LinkError, UpstreamRefused
+from kevy_ring.errors import LinkError, Refusal, RefusalKind, UpstreamRefused
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.dialect import Dialect
 from kevy_ring.replica.feed import EndCause, Feed, FeedEnd, ReplicaSender
-from kevy_ring.replica.link import open_link
+from kevy_ring.replica.link import look_at_port, open_link
 from kevy_ring.replica.link_words import LinkState, LinkWords
-from kevy_ring.replica.protocol import ReplicationProtocol, ResumePoint, Synced
+from kevy_ring.replica.patience import Patience
+from kevy_ring.replica.protocol import FullSyncReason, ReplicationProtocol, ResumePoint, Synced
+from kevy_ring.replica.refusal import SAME_MAX, SILENT, VIOLATION, refusal_of_snapshot
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
 
@@ -28,6 +30,17 @@ STABLE_S = 1.0
 STABLE_DESPITE_VIOLATION_S = 60.0
 # How long a receiver may be gone before a runner that waits for its next attempt sees it.
 _WAIT_TICK_S = 0.1
+# A runner that waits for minutes repeats its reason after each of this.
+REPEAT_S = 60.0
+# A port that speaks shows within this time whether it speaks TLS.
+_LOOK_TIMEOUT_S = 3.0
+
+_WHY_FULL = {
+    FullSyncReason.FIRST: "nothing was received before",
+    FullSyncReason.STORE: "the sink keeps no position, and what its last process had applied is gone",
+    FullSyncReason.RING: "the ring was made anew, and its position is gone",
+    FullSyncReason.INTERRUPTED: "the last snapshot was not received or not loaded whole",
+}
 
 
 class RunnerExit(Enum):
@@ -35,6 +48,7 @@ class RunnerExit(Enum):
 
     STOPPED = "stopped"
     RECEIVER_GONE = "receiver gone"
+    REFUSED = "refused"
 
 
 class Runner:
@@ -48,7 +62,14 @@ class Runner:
     so that what the shard cannot take waits upstream and not in this process. ``silence_s`` replaces the built-in
     limits after which a silent upstream is given up.
 
-    The runner does not close the sender. Raises ValueError for a URL, protocol and resume point that do not fit.
+    ``refusal`` is the last attempt's :class:`Refusal`, None where it was none. A permanent one is tried again after
+    1 s to 5 minutes, and its reason is told every minute; with ``ends_when_refused``, ``run`` returns as soon as a
+    second attempt has confirmed it. ``patience``: other times to wait. ``psync_command``: the name that PSYNC has
+    on a Redis upstream. ``full_reason``: what is told as the reason of a full sync where ``resume`` is None;
+    ``sync_reason`` is the reason of the last link's full sync, None after a partial one.
+
+    The runner does not close the sender. Raises ValueError for a URL, protocol and resume point that do not fit, and
+    for a URL that names a database.
     """
 
     def __init__(
@@ -67,15 +88,25 @@ class Runner:
         notify: Callable[[LinkState, str], None] | None = None,
         overflow_limit: int | None = None,
         synced: Callable[[Synced, str], None] | None = None,
+        patience: Patience | None = None,
+        ends_when_refused: bool = False,
+        psync_command: str = "PSYNC",
+        full_reason: FullSyncReason = FullSyncReason.FIRST,
     ) -> None:
         if overflow_limit is not None and overflow_limit < 1:
             raise ValueError(f"a limit of the overflow is at least one byte: {overflow_limit}")
         self.upstream = parse_upstream(url)
         self.stop = stop if stop is not None else StopSignal()
         self.last_problem = ""  # why the last link ended or could not be made, for display
+        self.sync_reason: FullSyncReason | None = None
         self._sender = sender
-        self._dialect = Dialect(self.upstream, protocol)
-        self._backoff = backoff if backoff is not None else Backoff()
+        self._dialect = Dialect(self.upstream, protocol, psync_command)
+        self._patience = patience if patience is not None else Patience(backoff)
+        self._ends_when_refused = ends_when_refused
+        self._full_reason, self._full_detail = full_reason, ""
+        self._has_worked = False
+        self._silences = 0  # attempts in a row that ended without a word, as with the wrong scheme
+        self._other_scheme: Refusal | None = None
         self._resume = resume
         self._replica_id = replica_id or f"kevy-ring-{secrets.token_hex(6)}"
         self._listening_port = listening_port
@@ -97,10 +128,19 @@ class Runner:
         """What the next link goes on from; meaningful once ``run`` has returned."""
         return self._resume
 
+    @property
+    def refusal(self) -> Refusal | None:
+        """What the last attempt's refusal means; None where it was none, or none is known."""
+        return None if self._words.state.is_following else self._patience.refusal
+
     def run(self) -> RunnerExit:
         """Follow the upstream until ``stop`` is set or the receiver is gone. Ends within a second of either."""
         while not self._ended():
-            self._wait(self._attempt())
+            delay = self._attempt()
+            refusal = self.refusal
+            if self._ends_when_refused and refusal is not None and refusal.is_confirmed and not self._ended():
+                return RunnerExit.REFUSED
+            self._wait(delay)
             if not self._ended():
                 self._words.reconnects += 1
         stopped = self.stop.is_set()
@@ -121,13 +161,16 @@ class Runner:
                 given_up=lambda: self._sender.receiver_gone,
             )
         except UpstreamRefused as error:
-            return self._lost(LinkState.REFUSED, error.reply)
+            self._silences = 0
+            return self._lost(LinkState.REFUSED, error.reply, error.refusal)
         except LinkError as error:
-            return self._lost(LinkState.WAITING, f"{error.reason}: {error.detail}")
+            refusal = error.refusal or self._look_for_other_scheme(error)
+            return self._lost(LinkState.WAITING, f"{error.reason}: {error.detail}", refusal)
         if link is None:
             return 0.0
         with link:
             protocol = self._new_protocol()
+            self._words.full_reason = self._full_reason if self._resume is None else FullSyncReason.HISTORY
             self._enter(LinkState.HANDSHAKE, protocol.name)
             feed = Feed(
                 link,
@@ -144,10 +187,23 @@ class Runner:
         return self._after(protocol, end)
 
     def _synced(self, how: Synced) -> None:
-        after = f"goes on after offset {self._resume.offset}" if how == "partial" and self._resume else "a full sync"
-        log.info("%s: %s", self.upstream, after)
+        self.sync_reason = self._words.full_reason if how == "full" else None
+        text = f"a full sync: {self._why_full()}"
+        if how == "partial" and self._resume:
+            text = f"a partial sync: it continues after offset {self._resume.offset}"
+        log.info("%s: %s", self.upstream, text)
         if self._tell_synced is not None:
-            self._tell_synced(how, after)
+            self._tell_synced(how, text)
+
+    def _why_full(self) -> str:
+        if self._resume is not None:
+            return (
+                f"the upstream does not continue after offset {self._resume.offset} of history "
+                f"{self._resume.upstream_id}: it does not know it, or its backlog begins later"
+            )
+        if self._full_reason is FullSyncReason.VIOLATION:
+            return f"what came before is in doubt ({self._full_detail})"
+        return _WHY_FULL[self._full_reason]
 
     def _paused(self, waiting_bytes: int) -> None:
         words = "reading goes on"
@@ -161,33 +217,96 @@ class Runner:
         """Learn from a link that ended. Returns the seconds to wait."""
         # Before the handshake is through (a proxy's error page, say) nothing was received that could be doubted.
         doubted = end.cause is EndCause.VIOLATION and protocol.established
-        self._resume = None if doubted else protocol.resume_point
+        self._learn_place(protocol, end, doubted=doubted)
         if end.cause in (EndCause.STOPPED, EndCause.RECEIVER_GONE):
             return 0.0
+        needed = STABLE_DESPITE_VIOLATION_S if end.cause is EndCause.VIOLATION else STABLE_S
+        if end.established_s >= needed and not protocol.snapshot_pending:
+            self._patience.link_stood()
         if protocol.established:
             self._dialect.accepted()
-        needed = STABLE_DESPITE_VIOLATION_S if end.cause is EndCause.VIOLATION else STABLE_S
-        if end.established_s >= needed:
-            self._backoff.reset()
+            self._has_worked = True
+            if not protocol.snapshot_pending and not (doubted and end.established_s < needed):
+                self._patience.worked()
+        if end.cause is EndCause.CLOSED and protocol.refused_silently:
+            return self._silent()
+        self._silences = 0
+        refusal, detail = end.refusal, f"{end.cause.value}{': ' if end.detail else ''}{end.detail}"
+        if protocol.snapshot_pending and (refusal is None or refusal.kind is RefusalKind.OTHER):
+            refusal = refusal_of_snapshot(self.upstream.kind)
         if end.cause is EndCause.REFUSED:
-            return self._lost(LinkState.REFUSED, end.detail)
-        if end.cause is EndCause.CLOSED and protocol.refused_silently and self.upstream.kind == "kevy":
-            at_once = self._dialect.refused()
-            delay = self._lost(LinkState.WAITING, f"it closed the handshake of {protocol.name} without a byte")
-            return 0.0 if at_once else delay
-        return self._lost(LinkState.WAITING, f"{end.cause.value}{': ' if end.detail else ''}{end.detail}")
+            return self._lost(LinkState.REFUSED, end.detail, refusal)
+        if end.cause is EndCause.VIOLATION:
+            return self._lost(LinkState.WAITING, detail, VIOLATION)
+        return self._lost(LinkState.WAITING, detail, refusal)
 
-    def _lost(self, state: LinkState, problem: str) -> float:
+    def _learn_place(self, protocol: ReplicationProtocol, end: FeedEnd, *, doubted: bool) -> None:
+        """Where the next link goes on, and why it will be a full sync if that is nowhere."""
+        had_none = self._resume is None
+        self._resume = None if doubted else protocol.resume_point
+        if doubted:
+            self._full_reason, self._full_detail = FullSyncReason.VIOLATION, end.detail
+        elif self._resume is None and (protocol.snapshot_pending or not had_none):
+            self._full_reason = FullSyncReason.INTERRUPTED
+
+    def _silent(self) -> float:
+        """The upstream closed the handshake without a byte: after its start, or where it does not speak our protocol.
+
+        So does a proxy whose server is away, so that alone is a refusal only for kevy, whose way to refuse it is.
+        """
+        problem = "the upstream closed the link without a byte"
+        silent = None
+        if self.upstream.kind == "kevy":
+            problem = f"it closed the handshake of {self._dialect.tried} without a byte"
+            silent = None if self._has_worked else SILENT
+            if self._dialect.refused():
+                self._lost(LinkState.WAITING, problem, None)
+                return 0.0
+        return self._lost(LinkState.WAITING, problem, self._look_for_other_scheme(None) or silent)
+
+    def _look_for_other_scheme(self, error: LinkError | None) -> Refusal | None:
+        """Whether the port speaks TLS and the URL does not, or the other way round: it shows only as silence.
+
+        Looked at once in a row of silences: at the first for a handshake of TLS that never ends, since that has taken
+        long, and else at the third, since a server that is restarted closes a few links too.
+        """
+        if error is not None and not _is_silence(error, self.upstream):
+            self._silences = 0
+            return None
+        self._silences += 1
+        if self._silences == 1:
+            self._other_scheme = None
+        if self._silences == (1 if self.upstream.scheme == "rediss" else SAME_MAX):
+            self._other_scheme = look_at_port(
+                self.upstream,
+                timeout=_LOOK_TIMEOUT_S,
+                stop=self.stop,
+                given_up=lambda: self._sender.receiver_gone,
+            )
+        return self._other_scheme
+
+    def _lost(self, state: LinkState, problem: str, refusal: Refusal | None) -> float:
+        delay = self._patience.next_delay(problem, refusal)
+        found = self._patience.refusal
+        if found is not None and found.is_permanent:
+            state = LinkState.REFUSED
         self.last_problem = self.upstream.scrub(problem)
-        delay = self._backoff.next_delay()
+        if found is not None and found.remedy and found.is_permanent:
+            self.last_problem = f"{self.last_problem.rstrip(' .')}; {found.remedy}"
         log.warning("%s: %s", self.upstream, self.last_problem)
         self._enter(state, self.last_problem)
         return delay
 
     def _wait(self, delay: float) -> None:
+        silent_s = 0.0
         while delay > 0 and not self._ended():
             self.stop.wait(min(delay, _WAIT_TICK_S))
             delay -= _WAIT_TICK_S
+            silent_s += _WAIT_TICK_S
+            if silent_s >= REPEAT_S:
+                silent_s = 0.0
+                log.warning("%s: %s", self.upstream, self.last_problem)
+                self._enter(self._words.state, self.last_problem)
 
     def _new_protocol(self) -> ReplicationProtocol:
         return self._dialect.protocol(
@@ -198,3 +317,11 @@ class Runner:
         self._words.publish_state(state)
         if self._notify is not None:
             self._notify(state, text)
+
+
+def _is_silence(error: LinkError, upstream: UpstreamUrl) -> bool:
+    """Whether a port that speaks TLS (or does not) may have ended a link in this way."""
+    if error.reason == "timeout":
+        return upstream.scheme == "rediss"
+    text = error.detail.lower()
+    return error.reason == "connect" and any(each in text for each in ("reset by peer", "closed", "eof occurred"))

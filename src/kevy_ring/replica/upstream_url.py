@@ -10,7 +10,11 @@ from urllib.parse import parse_qsl, quote, urlsplit
 if TYPE_CHECKING:
     from redis.connection import AbstractConnection
 
-SCHEMES = ("kevy", "redis", "rediss", "unix")
+SCHEMES = ("kevy", "redis", "rediss", "valkey", "valkeys", "unix")
+#: Other names of a scheme: redis-py knows only the names on the right.
+ALIASES = {"valkey": "redis", "valkeys": "rediss"}
+#: The schemes of a Redis or Valkey server, whether it is followed or written to.
+REDIS_SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
 DEFAULT_REDIS_PORT = 6379
 REDACTED = "***"
 
@@ -33,7 +37,8 @@ class UpstreamUrl:
     """Where an upstream is and how to log in; its ``repr`` and ``str`` never show a secret. Made by ``parse_upstream``.
 
     ``kind`` is ``"kevy"`` or ``"redis"`` (the protocol family); ``path`` is set for a Unix socket, else ``host`` and
-    ``port`` are. ``db`` is the database that a data connection would select; replication carries all of them.
+    ``port`` are. ``db`` is the database that a data connection would select (``names_db``: the URL says so);
+    replication carries all of them.
     """
 
     kind: str
@@ -44,6 +49,7 @@ class UpstreamUrl:
     db: int = 0
     shown_options: str = ""
     options: dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
+    names_db: bool = False
 
     @property
     def redacted(self) -> str:
@@ -73,6 +79,17 @@ class UpstreamUrl:
         if not 0 <= index <= 65535 - self.port:
             raise ValueError(f"{self.redacted}: there is no port for shard {index}")
         return replace(self, port=self.port + index)
+
+    def check_all_databases(self) -> None:
+        """Raises ValueError where the URL names one database: replication carries all of them.
+
+        Also for database 0: its owner may mean that one only, and would get the others too.
+        """
+        if self.names_db:
+            raise ValueError(
+                f"{self.redacted} names database {self.db}, but all databases of an upstream are followed (there is no "
+                "filter yet): leave the number out"
+            )
 
     def scrub(self, text: str) -> str:
         """``text`` (from a server or a library) with every secret of this URL taken out."""
@@ -110,6 +127,7 @@ class UpstreamUrl:
 def parse_upstream(url: str | UpstreamUrl) -> UpstreamUrl:
     """Parse ``kevy://host:port``, ``redis://[user:password@]host[:port][/db]``, ``rediss://`` or ``unix://path``.
 
+    ``valkey://`` and ``valkeys://`` are other names of ``redis://`` and ``rediss://``, and are shown as these.
     The query takes redis-py's options (``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``, ...).
     Raises ValueError, whose text never holds any part of what may be a password; ModuleNotFoundError when a Redis URL
     is given and redis-py is not installed.
@@ -131,7 +149,7 @@ def parse_upstream(url: str | UpstreamUrl) -> UpstreamUrl:
         return _parse_kevy(
             parts.hostname, port, plain=not (parts.username or parts.password or parts.path.strip("/") or query)
         )
-    return _parse_redis(url, scheme, [name for name, _ in query])
+    return _parse_redis(url[len(scheme) :], ALIASES.get(scheme, scheme), [name for name, _ in query])
 
 
 def _unreadable(scheme: str) -> str:
@@ -149,18 +167,22 @@ def _parse_kevy(host: str | None, port: int | None, *, plain: bool) -> UpstreamU
     return UpstreamUrl("kevy", "kevy", host=host, port=port)
 
 
-def _parse_redis(url: str, scheme: str, names: list[str]) -> UpstreamUrl:
+def _parse_redis(address: str, scheme: str, names: list[str]) -> UpstreamUrl:
     _redis_classes()
     from redis.connection import parse_url
     from redis.exceptions import RedisError
 
     parse: Callable[[str], dict[str, Any]] = parse_url  # untyped in redis-py
     try:
-        options = dict(parse(scheme + url[len(scheme) :]))
+        options = dict(parse(scheme + address))
     except ValueError:
         raise ValueError(_unreadable(scheme)) from None
     options.pop("connection_class", None)
     shown = sorted(set(names) - _CLIENT_OPTIONS - {"username", "password"})
+    names_db = "db" in options
+    path = urlsplit(scheme + address).path.strip("/")
+    if scheme != "unix" and path and not names_db:  # redis-py takes a path that is no number for no path
+        raise ValueError(_unreadable(scheme))
     parsed = UpstreamUrl(
         "redis",
         scheme,
@@ -173,6 +195,7 @@ def _parse_redis(url: str, scheme: str, names: list[str]) -> UpstreamUrl:
             for i, name in enumerate(name for name in shown if name in options)
         ),
         options={name: value for name, value in options.items() if name not in _CLIENT_OPTIONS},
+        names_db=names_db,
     )
     if scheme == "unix" and not parsed.path:
         raise ValueError("a unix:// URL needs the path of a socket: unix:///run/redis.sock")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.upstream_url import REDIS_SCHEMES
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
 from kevy_ring.shard.snapshot import Snapshot
 
@@ -153,10 +154,10 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
     """The sink that ``url`` names, for shard number ``shard`` of ``shards``.
 
     ``jsonl:-`` (standard output), ``null``, ``memory``, ``jsonl:DIR``, ``sqlite:FILE``,
-    ``redis://[user:pass@]host:port[/db]`` (also ``rediss://`` and ``unix://``), ``python:module:callable``. ``{shard}``
-    in the URL stands for the shard's number. With more than one shard, ``jsonl:DIR`` writes to ``DIR/shard-N`` and
-    ``sqlite:a.db`` to ``a-shard-N.db``, and a Redis target needs ``{shard}`` in its URL (a database or a port of its
-    own), because a snapshot replaces all that its target holds.
+    ``redis://[user:pass@]host:port[/db]`` (also ``rediss://``, ``valkey://``, ``valkeys://`` and ``unix://``),
+    ``python:module:callable``. ``{shard}`` in the URL stands for the shard's number. With more than one shard,
+    ``jsonl:DIR`` writes to ``DIR/shard-N`` and ``sqlite:a.db`` to ``a-shard-N.db``, and a Redis target needs
+    ``{shard}`` in its URL (a database or a port of its own), because a snapshot replaces all that its target holds.
 
     Raises ``ValueError`` for a URL that names no sink, and SinkError where the sink cannot be made.
     """
@@ -183,7 +184,7 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
         from kevy_ring.shard.sinks.sqlite import SqliteSink
 
         return SqliteSink(place_of_shard(url, shard=shard, shards=shards), file_mode=options.file_mode)
-    if kind in ("redis", "rediss", "unix") and rest.startswith("//"):
+    if kind in REDIS_SCHEMES and rest.startswith("//"):
         if shards > 1 and own == url:
             raise ValueError(
                 f"{shards} shards cannot share the target {shown!r}: a snapshot replaces all that its target holds; "

@@ -1,0 +1,89 @@
+"""Whether an upstream is one node of a cluster, and which other nodes hold the rest of the keys."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from typing import Any, cast
+
+from kevy_ring.replica.resp import encode_command
+from kevy_ring.replica.upstream_url import UpstreamUrl
+
+_TIMEOUT_S = 5.0
+_ADDRESS = re.compile(r"(?P<host>.*):(?P<port>\d+)(?:@\d+)?(?:,.*)?")
+#: So many other nodes are named; of more only the number is told.
+_NAMED = 8
+
+
+class ClusterLook:
+    """Asks one upstream in a thread of its own. ``words``: what to tell; None: nothing is known yet, or to be told."""
+
+    def __init__(self, upstream: UpstreamUrl, followed: Sequence[UpstreamUrl]) -> None:
+        self.words: str | None = None
+        self.is_bad = False
+        self._upstream = upstream
+        self._followed = {(each.host, each.port) for each in followed}
+        threading.Thread(target=self._look, name="kevy-ring-cluster", daemon=True).start()
+
+    def _look(self) -> None:
+        try:
+            nodes = _nodes_of(self._upstream)
+        except Exception as error:
+            # A user with just the replication commands is refused here, and may well follow a server of no cluster.
+            why = self._upstream.scrub(str(error)) or type(error).__name__
+            self.words = f"{self._upstream}: it cannot be told whether this is one node of a cluster: {why}"
+            return
+        if nodes is not None:
+            self.words = cluster_words(self._upstream, nodes, self._followed)
+            self.is_bad = self.words is not None
+
+
+def _nodes_of(upstream: UpstreamUrl) -> str | None:
+    """What CLUSTER NODES says; None where the server is of no cluster."""
+    connection = cast(Any, upstream.redis_connection(_TIMEOUT_S))
+    try:
+        connection.connect()
+
+        def ask(*command: bytes) -> str:
+            connection.send_packed_command([encode_command(*command)], check_health=False)
+            return bytes(connection.read_response(disable_decoding=True)).decode("utf-8", "replace")
+
+        if "cluster_enabled:1" not in ask(b"INFO", b"cluster"):
+            return None
+        return ask(b"CLUSTER", b"NODES")
+    finally:
+        connection.disconnect()
+
+
+def cluster_words(upstream: UpstreamUrl, nodes: str, followed: set[tuple[str, int]]) -> str | None:
+    """One line that names the other primaries of a cluster, from what CLUSTER NODES says of it.
+
+    None where there are none, or all are ``followed`` (host and port) as well.
+    """
+    lines = [line.split() for line in nodes.splitlines() if len(line.split()) >= 8]
+    mine = next((line for line in lines if "myself" in line[2].split(",")), None)
+    if mine is None:
+        return None
+    primary_id = mine[0] if "master" in mine[2].split(",") else mine[3]
+    others = []
+    slots: list[str] = []
+    for line in lines:
+        own_slots = [each for each in line[8:] if not each.startswith("[")]
+        if line[0] == primary_id:
+            slots = own_slots
+        elif "master" in line[2].split(",") and own_slots:
+            others.append(line[1])
+    missing = [named for named in map(_shown, others) if named not in {f"{host}:{port}" for host, port in followed}]
+    if not missing:
+        return None
+    named = ", ".join(missing[:_NAMED]) + (f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else "")
+    return (
+        f"{upstream} is one node of a cluster: only the keys of its slots ({', '.join(slots) or 'none'}) are followed; "
+        f"give a URL for each of the other primaries too: {named}"
+    )
+
+
+def _shown(address: str) -> str:
+    found = _ADDRESS.fullmatch(address)
+    return f"{found['host']}:{found['port']}" if found else address

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import pytest
 
 from kevy_ring import (
+    Batch,
     EventTruncated,
     Frame,
     RecvError,
@@ -259,9 +260,10 @@ def test_an_event_whose_beginning_went_to_a_killed_receiver_is_told_and_not_forg
         taken = 0
         # The steps of a drain, which itself would take the end too where the sender is quick enough.
         while receiver.stats().overflow_events:
-            count, columns = receiver._fill(receiver._claim(), 1, None)
-            if count and not receiver._out.flags & _LAST:
-                assert receiver._take_fragment(columns) is None
+            batch = receiver._taken(1, None)
+            assert isinstance(batch, Batch)
+            if batch.count and not receiver._out.flags & _LAST:
+                assert not receiver._take_fragment(batch)
                 taken += 1
             time.sleep(0.001)
         assert taken

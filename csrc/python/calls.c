@@ -239,6 +239,7 @@ static void consumer_dealloc(PyObject *self)
     PyMem_Free(calls->columns);
     Py_XDECREF(calls->handle);
     Py_XDECREF(calls->lender);
+    Py_XDECREF(calls->area);
     Py_XDECREF(calls->batch_columns);
     Py_XDECREF(calls->no_records);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
@@ -264,7 +265,7 @@ static int claim(PyObject *self)
 /* A batch of at most `most` records, with its columns. Negative: the long way knows why. */
 static int64_t drain(ConsumerCalls *calls, uint64_t most, kr_batch *batch, struct kr_columns *columns)
 {
-    if (calls->careful)
+    if (calls->careful || calls->strays)
         return -1;
     most = most < KEPT_RECORDS ? most : KEPT_RECORDS;
     *columns = kr_split_columns(calls->columns, most);
@@ -641,6 +642,8 @@ static PyMethodDef sender_methods[] = {
 static PyMethodDef consumer_methods[] = {
     {"_bind", consumer_bind, METH_VARARGS, NULL},
     {"_place_of_out", place_of_out, METH_NOARGS, NULL},
+    {"_take", kr_take_batch, METH_VARARGS, NULL},
+    {"_cut_off_strays", kr_cut_off_strays, METH_VARARGS, NULL},
     {"drain", NAMED(kr_drain), METH_VARARGS | METH_KEYWORDS,
      "drain($self, max_records=1024, max_bytes=None)\n--\n\n"
      "Take up to max_records records of together at most max_bytes (but at least one). Never waits.\n\n"
@@ -683,17 +686,21 @@ static PyMethodDef receiver_methods[] = {
 static PyMemberDef producer_members[] = {{"_lender", T_OBJECT, offsetof(ProducerCalls, lender), 0, NULL}, {NULL, 0, 0, 0, NULL}};
 static PyMemberDef consumer_members[] = {
     {"_careful", T_INT, offsetof(ConsumerCalls, careful), 0, NULL},
+    {"_strays", T_INT, offsetof(ConsumerCalls, strays), 0, NULL},
+    {"_area", T_OBJECT, offsetof(ConsumerCalls, area), 0, NULL},
+    {"_snapshots_released", T_ULONGLONG, offsetof(ConsumerCalls, snapshots_released), 0, NULL},
     {"_lender", T_OBJECT, offsetof(ConsumerCalls, lender), 0, NULL},
     {"_columns", T_OBJECT, offsetof(ConsumerCalls, batch_columns), 0, NULL},
     {"_nothing", T_OBJECT, offsetof(ConsumerCalls, no_records), 0, NULL},
     {NULL, 0, 0, 0, NULL}};
+static PyGetSetDef consumer_getters[] = {{"_open_batch", kr_open_batch, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL, NULL}};
 
 static PyType_Slot producer_slots[] = {
     {Py_tp_methods, producer_methods}, {Py_tp_members, producer_members}, {Py_tp_dealloc, producer_dealloc}, {0, NULL}};
 static PyType_Slot sender_slots[] = {
     {Py_tp_methods, sender_methods}, {Py_tp_members, producer_members}, {Py_tp_dealloc, producer_dealloc}, {0, NULL}};
 static PyType_Slot consumer_slots[] = {
-    {Py_tp_methods, consumer_methods}, {Py_tp_members, consumer_members}, {Py_tp_dealloc, consumer_dealloc}, {0, NULL}};
+    {Py_tp_methods, consumer_methods}, {Py_tp_members, consumer_members}, {Py_tp_getset, consumer_getters}, {Py_tp_dealloc, consumer_dealloc}, {0, NULL}};
 static PyType_Slot receiver_slots[] = {{Py_tp_methods, receiver_methods}, {Py_tp_dealloc, consumer_dealloc}, {0, NULL}};
 
 #define CAN_BE_BASE (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE)

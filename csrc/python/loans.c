@@ -45,6 +45,12 @@ PyObject *kr_lend(PyObject *self, uint64_t index, uint64_t length)
 /* Newer interpreters keep flags above the 32 bits that count. */
 int kr_escaped(PyObject *lender) { return (uint32_t)Py_REFCNT(((LenderCalls *)lender)->exporter) > 1; }
 
+void kr_last_loan(PyObject *lender, unsigned long long *index, unsigned long long *length)
+{
+    *index = ((LenderCalls *)lender)->index;
+    *length = ((LenderCalls *)lender)->length;
+}
+
 static PyObject *lender_escaped(PyObject *self, PyObject *nothing)
 {
     return PyBool_FromLong(kr_is_lender(self) && kr_escaped(self));

@@ -59,9 +59,9 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
     def __init__(self, segment: Segment, *, spin_us: float = DEFAULT_SPIN_US) -> None:
         super().__init__(segment, spin_us=spin_us)
         self._assembly: bytearray | None = None  # payload of an event larger than the ring, as far as it came
-        self._assembled_last: int | None = None  # position of its last fragment, once that is part of it
-        self._nothing = self._no_events = Batch(None, None, 0, 0)  # of all empty drains: they allocate nothing
-        self._snapshots_released = 0  # SnapshotEnd events of all batches that were given back, predecessors' included
+        self._part_at: int | None = None  # position of the last fragment that is part of it, and of how many bytes
+        self._part_from = 0  # it consisted before: one that is drained again takes its own place
+        self._nothing = Batch()  # of all empty drains: they allocate nothing
 
     @classmethod
     def attach(
@@ -82,63 +82,66 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
 
     def _drain(self, max_events: int = 1024, max_bytes: int | None = None) -> Batch:
         """``drain`` of another number of events than the last time, of what is larger than the ring, or refused."""
-        handle = self._handle or self._claim()
-        count, columns = self._fill(handle, max_events, max_bytes)
-        out = self._out
-        while count and out.fragment:
-            whole = self._take_fragment(columns)
-            if whole is not None:
-                return whole
-            count, columns = self._fill(handle, max_events, max_bytes)
-        if not count:
-            return self._no_events
-        self._assembly = self._assembled_last = None  # whole records follow: the sender of an unfinished event is gone
-        self._careful = False
-        batch = self._open_batch = Batch(self, columns, count, out.more)
-        return batch
+        while True:
+            batch = self._taken(max_events, max_bytes)
+            assert isinstance(batch, Batch)
+            if not batch.count:
+                return batch
+            try:
+                if not self._out.fragment:
+                    # Whole records follow: the sender of an unfinished event is gone.
+                    self._assembly = self._part_at = None
+                    self._careful = False
+                    return batch
+                if self._take_fragment(batch):
+                    return batch
+            except BaseException:
+                batch._abandon()  # the traceback keeps it, and whoever handles the exception may drain again
+                raise
 
-    def _take_fragment(self, columns: Columns) -> Batch | None:
+    def _take_fragment(self, batch: Batch) -> bool:
+        """Whether the batch is that of a whole event now. Else its space was given back, and another one is needed."""
         out = self._out
         flags, position = out.flags, out.position
-        start, length = columns.values("starts", 1)[0], columns.values("lengths", 1)[0]
-        kind, offset = columns.values("kinds", 1)[0], columns.values("offsets", 1)[0]
+        start, length = batch._column("starts")[0], batch._column("lengths")[0]
         if flags & _FIRST:
-            self._assembly, self._assembled_last = bytearray(), None
+            self._assembly, self._part_at = bytearray(), None
             self._careful = True
         assembly = self._assembly
         if assembly is None:
             if flags & _LAST:
-                self._publish_word(WORD_LOST, offset + 1)  # first, so that a death between the two hides nothing
-                self._pass(position + out.span)
-                raise EventTruncated(self.name, offset=offset)
-            self._pass(position + out.span)
-            return None
+                self._lose(batch)
+            batch._pass()
+            return False
         if len(assembly) + length > _EVENT_MAX:
             raise CorruptRing(self.name, position=position, field="record length")
-        if position != self._assembled_last:  # else its batch was left by an exception, and it is drained again
-            assembly += self._lend().readable(out.index, out.span)[start : start + length]
+        if position == self._part_at:
+            del assembly[self._part_from :]
+        self._part_at, self._part_from = position, len(assembly)
+        assembly += self._lend().readable(out.index, out.span)[start : start + length]
         if not flags & _LAST:
-            self._pass(position + out.span)
-            return None
-        self._assembled_last = position
-        return self._whole(bytes(assembly), kind, offset)
+            batch._pass()
+            return False
+        self._complete(batch, bytes(assembly))
+        return True
 
-    def _pass(self, position: int) -> None:
-        """Give the space of a fragment back, which is no event."""
-        code = lib.kr_consumer_release(self._handle, position % 2**64, 0, True)
-        if code < 0:
-            raise self._fault(code)
+    def _lose(self, batch: Batch) -> None:
+        """Raise that of an event only the end came."""
+        offset = batch._column("offsets")[0]
+        self._publish_word(WORD_LOST, offset + 1)  # first, so that a death between the two hides nothing
+        batch._pass()
+        raise EventTruncated(self.name, offset=offset)
 
-    def _whole(self, payload: bytes, kind: int, offset: int) -> Batch:
-        """The batch of one event that was larger than the ring; its last fragment is still held."""
+    def _complete(self, batch: Batch, payload: bytes) -> None:
+        """Make the batch of the last fragment that of the whole event, which was larger than the ring."""
+        kind, offset = batch._column("kinds")[0], batch._column("offsets")[0]
         record = _HEADER.pack(len(payload), kind, 0, 0, offset) + payload + bytes(-len(payload) % 8)
         argc = int.from_bytes(payload[:4], "little") if kind == Kind.FRAME else 0
         if (kind == Kind.FRAME and not argc) or 4 + 4 * argc > len(payload):
             raise CorruptRing(self.name, position=self._out.position, field="number of arguments")
         columns = Columns(1)
         ffi.memmove(columns.memory, struct.pack("<QQIIB", offset, 16, len(payload), argc, kind), 25)
-        batch = self._open_batch = Batch(self, columns, 1, self._out.more, _Whole(record))
-        return batch
+        batch._lender, batch._columns = _Whole(record), columns
 
     def _try_recv(self) -> ReplicaApply | None:
         """``try_recv`` of markers and of events larger than the ring, and at the end."""

@@ -14,7 +14,7 @@ from kevy_ring.ring.batch import Columns, RecordBatch
 from kevy_ring.ring.batch_stream import BatchStream
 from kevy_ring.ring.calls import ConsumerCalls, address_of
 from kevy_ring.ring.event_loop import WaitingTasks
-from kevy_ring.ring.fault import consumer_fault, role_failure
+from kevy_ring.ring.fault import consumer_fault, handle_fault, role_failure
 from kevy_ring.ring.lender import Lender
 from kevy_ring.ring.segment import Segment
 
@@ -42,6 +42,7 @@ class Consumer(ConsumerCalls):
 
     _columns: Columns | None  # of the last drain
     _spare_columns: Columns | None = None  # of the last one of another number of records
+    _area: CData | None
     _lender: Lender | None  # of the area, once a view of it was asked for
     _nothing: RecordBatch  # of all empty drains: they allocate nothing
 
@@ -49,12 +50,10 @@ class Consumer(ConsumerCalls):
         self._segment = segment.enter()
         self.name = segment.name
         self._spin_ns = int(spin_us * 1000)
-        self._area: Any = None
         self._handle: Any = None
         self._closed = False
-        self._open_batch: RecordBatch | None = None
         self._tasks = WaitingTasks()
-        self._nothing = RecordBatch(None, None, 0, 0)
+        self._nothing = RecordBatch()
         self._out = ffi.cast("kr_batch *", self._place_of_out())
 
     def _claim(self) -> CData:
@@ -79,8 +78,8 @@ class Consumer(ConsumerCalls):
     def _fault(self, code: int) -> Exception:
         return consumer_fault(self.name, self._handle, code)
 
-    def _fill(self, handle: CData, max_records: int, max_bytes: int | None) -> tuple[int, Columns]:
-        """One call of the core: how many records the next batch has, and its columns.
+    def _taken(self, max_records: int, max_bytes: int | None) -> RecordBatch:
+        """The next batch, by one call of the core.
 
         While a batch is open in any thread the core refuses, and touches neither columns nor ``_out``.
         """
@@ -89,12 +88,11 @@ class Consumer(ConsumerCalls):
             if max_bytes < 1:
                 raise ValueError("a drain takes at least one byte")
             limit = min(max_bytes, NO_LIMIT)
-        columns = self._take_columns(max_records)
-        count: int = lib.kr_consumer_drain(handle, columns.room, limit, columns.memory, self._out)
-        self._columns = columns
-        if count < 0:
-            raise self._fault(count)
-        return count, columns
+        if self._handle is None:
+            self._claim()
+        if self._strays:
+            self._freeze()
+        return self._take(self._take_columns(max_records), limit)
 
     def _take_columns(self, max_records: int) -> Columns:
         """The last ones, those before them, or new ones: who asks for one record and for many in turn needs two.
@@ -121,12 +119,7 @@ class Consumer(ConsumerCalls):
 
     def _drain(self, max_records: int = 1024, max_bytes: int | None = None) -> RecordBatch:
         """``drain`` of another number of records than the last time, and of what is refused."""
-        handle = self._handle or self._claim()
-        count, columns = self._fill(handle, max_records, max_bytes)
-        if not count:
-            return self._nothing
-        batch = self._open_batch = RecordBatch(self, columns, count, self._out.more)
-        return batch
+        return self._taken(max_records, max_bytes)
 
     def _read_many(self, max_records: int) -> list[bytes]:
         """``read_many`` of more than the core takes at once, and of what it refuses."""
@@ -217,15 +210,10 @@ class Consumer(ConsumerCalls):
             raise self._fault(code)
         return code
 
-    def _freeze(self, *, go_on: bool) -> None:
-        """Give the escaped views of the loan a private copy of its bytes, and the ring a new mapping."""
-        fresh = self._segment.new_area() if go_on else None
-        code = self._lend().cut_off()
-        if code < 0:
-            raise self._fault(code)
-        self._area, self._lender = fresh, None
-        if fresh is not None:
-            lib.kr_consumer_rebase(self._handle, fresh)
+    def _freeze(self) -> None:
+        """Give the views that outlive their batch a private copy of its bytes, and the ring a new mapping."""
+        fresh = self._segment.new_area()
+        self._cut_off_strays(fresh, address_of(fresh))
 
     def close(self) -> None:
         """Give the role up; the producer's next write fails. Views that are still alive keep their bytes."""
@@ -235,16 +223,20 @@ class Consumer(ConsumerCalls):
             with contextlib.suppress(KevyRingError):
                 self._claim()
         self._closed = True
-        batch, self._open_batch = self._open_batch, None
+        code, batch = 0, self._open_batch
         handle, self._handle = self._handle, None
         if handle is not None:
             self._bind(None, 0, 0)
             if batch is not None:
                 batch._abandon()
+            if self._lender is not None and self._lender.escaped():
+                code = self._lender.cut_off()
             lib.kr_consumer_close(handle)
         self._tasks.wake()
         self._area = self._lender = None
         self._segment.leave()
+        if code < 0:
+            raise handle_fault(self.name, code)
 
     def __enter__(self) -> Consumer:
         return self

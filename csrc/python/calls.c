@@ -614,6 +614,7 @@ static PyMethodDef producer_methods[] = {
      "try_reserve($self, length)\n--\n\n"
      "Space for one record of at most length bytes, to be written in place. None: full now.\n\n"
      "One grant at a time. Raises ValueError for what is larger than the ring."},
+    {"_reserve", kr_reserve, METH_O, NULL},
     {"publish", kr_publish, METH_NOARGS,
      "publish($self, /)\n--\n\n"
      "Reveal all committed records to the consumer with one store."},

@@ -47,6 +47,7 @@ int kr_escaped(PyObject *lender);
 void kr_last_loan(PyObject *lender, unsigned long long *index, unsigned long long *length);
 PyObject *kr_try_reserve(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names);
 PyObject *kr_reserve_chunk(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names);
+PyObject *kr_reserve(PyObject *self, PyObject *number);
 PyObject *kr_publish(PyObject *self, PyObject *nothing);
 int kr_add_loans(PyObject *module);
 

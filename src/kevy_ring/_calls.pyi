@@ -22,6 +22,7 @@ class ProducerCalls:
         """Write records in order until one does not fit; one publish. Returns how many fitted."""
     def try_reserve(self, length: int) -> Grant | None:
         """Space for one record of at most ``length`` bytes, to be written in place. None: full now."""
+    def _reserve(self, length: int, /) -> Grant | None: ...
     def publish(self) -> None:
         """Reveal all committed records to the consumer with one store."""
 
@@ -82,7 +83,10 @@ class GrantCalls:
     _length: int
     _open: bool
     _in_ring: bool
+    _was_committed: bool
     view: memoryview
+    def _give_up(self) -> None: ...
+    def _reserve(self, address: int, length: int, /) -> int: ...
     def commit(self, length: int) -> None:
         """Make a record of the first ``length`` bytes."""
     def __enter__(self) -> Self: ...

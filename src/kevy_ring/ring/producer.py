@@ -130,16 +130,14 @@ class Producer(ProducerCalls):
 
     def _try_reserve(self, length: int) -> Grant | None:
         """``try_reserve`` of the first grant of all, and of what is refused."""
-        handle = self._handle or self._claim()
-        index = lib.kr_producer_reserve(handle, length)
-        if index < 0:
-            if index == FULL:
-                return None
-            raise self._fault(index)
-        lender = self._lender
-        if lender is None:
-            lender = self._lender = Lender(self._area, self._segment.capacity)
-        return Grant(self, lender, index, length)
+        if self._handle is None:
+            self._claim()
+        if self._lender is None:
+            self._lender = Lender(self._area, self._segment.capacity)
+        return self._reserve(length)
+
+    def _refused(self, code: int) -> None:
+        raise self._fault(code)
 
     def _publish(self) -> None:
         """``publish`` of what is refused."""

@@ -4,6 +4,8 @@
  *
  * They keep the interpreter's lock where they do not wait: no lock of the core is ever held by somebody who waits for
  * it. While they look at arguments they run no Python code, so what they point at stays. */
+#include <unistd.h>
+
 #include "calls.h"
 
 #define ON_STACK 64               /* pieces for which no memory is asked */
@@ -755,6 +757,30 @@ static int fill(PyObject *module)
     Py_XDECREF(consumer);
     return failed;
 }
+
+PyObject *kr_init_of_cffi(void);
+
+/* All that the core keeps of the interpreter (types, names, cffi's own) is there once for the process. A second interpreter
+ * would replace it under the hands of the first, so it is refused before anything is touched. */
+static PyObject *create_core(PyObject *spec, PyModuleDef *nothing)
+{
+    int64_t number = PyInterpreterState_GetID(PyInterpreterState_Get());
+    if (!number)
+        return kr_init_of_cffi();
+    if (number > 0)
+        PyErr_Format(PyExc_ImportError,
+                     "kevy-ring works in the main interpreter of a process only, and this is interpreter %lld of process %d; "
+                     "run this part in a process of its own (with mod_wsgi: WSGIApplicationGroup %%{GLOBAL})",
+                     (long long)number, (int)getpid());
+    return NULL;
+}
+
+/* In two phases, as the interpreter asks for those again in every other interpreter, and hands out a copy of a module that
+ * is made in one. */
+static PyModuleDef_Slot core_slots[] = {{Py_mod_create, (void *)create_core}, {0, NULL}};
+static struct PyModuleDef core_definition = {PyModuleDef_HEAD_INIT, "_core", NULL, 0, NULL, core_slots, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&core_definition); }
 
 /* Makes the module kevy_ring._calls known, beside the one that cffi makes of this library. 0, or -1. */
 int kr_make_calls(void)

@@ -4,6 +4,7 @@
  *
  * They keep the interpreter's lock where they do not wait: no lock of the core is ever held by somebody who waits for
  * it. While they look at arguments they run no Python code, so what they point at stays. */
+#include <stdio.h>
 #include <unistd.h>
 
 #include "calls.h"
@@ -775,12 +776,23 @@ static PyObject *create_core(PyObject *spec, PyModuleDef *nothing)
     return NULL;
 }
 
+#define MULTIPLE_INTERPRETERS 3                  /* the slot of Python 3.12; older ones refuse a module that has it */
+#define ANY_INTERPRETER ((void *)(intptr_t)2)    /* ask create_core() everywhere: its words are the clearer ones */
+
 /* In two phases, as the interpreter asks for those again in every other interpreter, and hands out a copy of a module that
  * is made in one. */
-static PyModuleDef_Slot core_slots[] = {{Py_mod_create, (void *)create_core}, {0, NULL}};
+static PyModuleDef_Slot old_slots[] = {{Py_mod_create, (void *)create_core}, {0, NULL}};
+static PyModuleDef_Slot core_slots[] = {
+    {Py_mod_create, (void *)create_core}, {MULTIPLE_INTERPRETERS, ANY_INTERPRETER}, {0, NULL}};
 static struct PyModuleDef core_definition = {PyModuleDef_HEAD_INIT, "_core", NULL, 0, NULL, core_slots, NULL, NULL, NULL};
 
-PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&core_definition); }
+PyMODINIT_FUNC PyInit__core(void)
+{
+    int major = 0, minor = 0;
+    if (sscanf(Py_GetVersion(), "%d.%d", &major, &minor) == 2 && major == 3 && minor < 12)
+        core_definition.m_slots = old_slots;
+    return PyModuleDef_Init(&core_definition);
+}
 
 /* Makes the module kevy_ring._calls known, beside the one that cffi makes of this library. 0, or -1. */
 int kr_make_calls(void)

@@ -82,22 +82,23 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
 
     def _drain(self, max_events: int = 1024, max_bytes: int | None = None) -> Batch:
         """``drain`` of another number of events than the last time, of what is larger than the ring, or refused."""
-        while True:
-            batch = self._taken(max_events, max_bytes)
-            assert isinstance(batch, Batch)
-            if not batch.count:
-                return batch
-            try:
-                if not self._out.fragment:
+        batch: Any = None
+        try:
+            while True:
+                batch = self._taken(max_events, max_bytes)
+                if batch.count and self._out.fragment:
+                    if self._take_fragment(batch):
+                        return batch  # type: ignore[no-any-return]
+                    continue
+                if batch.count:
                     # Whole records follow: the sender of an unfinished event is gone.
                     self._assembly = self._part_at = None
                     self._careful = False
-                    return batch
-                if self._take_fragment(batch):
-                    return batch
-            except BaseException:
+                return batch  # type: ignore[no-any-return]
+        except BaseException:
+            if batch is not None:
                 batch._abandon()  # the traceback keeps it, and whoever handles the exception may drain again
-                raise
+            raise
 
     def _take_fragment(self, batch: Batch) -> bool:
         """Whether the batch is that of a whole event now. Else its space was given back, and another one is needed."""

@@ -195,6 +195,8 @@ static void stage(struct kr_producer *producer, uint64_t length, uint32_t kind, 
 
 static void count_full(struct kr_producer *producer)
 {
+    if (producer->peer.timer_fd >= 0)
+        kr_peer_tick(&producer->peer);
     store_relaxed(&producer->header->full_hits, ++producer->full_hits);
 }
 

@@ -162,7 +162,11 @@ class Consumer(ConsumerCalls):
         return code
 
     def fileno(self) -> int:
-        """A descriptor that is readable when there is something to drain or the producer is gone."""
+        """A descriptor that is readable when there is something to drain or the producer is gone.
+
+        Once a second it may be readable without either (every 100 ms while the producer is in another pid namespace):
+        a look by ``drain`` or ``wait(0)`` is due then.
+        """
         fd: int = lib.kr_consumer_wait_fd(self._handle or self._claim())
         if fd < 0:
             raise self._fault(fd)

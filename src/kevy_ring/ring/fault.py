@@ -51,7 +51,7 @@ def segment_failure(name: str, why: CData) -> Exception:
         return ValueError(f"segment {name!r}: {os.strerror(err)}")
     detail = os.strerror(err) if err else "out of memory"
     if err in (errno.EMFILE, errno.ENFILE):
-        detail += " (a ring needs three descriptors a process, and up to three more while it waits)"
+        detail += " (a ring needs three descriptors a process, and up to four more while it waits)"
     return SegmentError(name, reason="resources", detail=detail, errno=err)
 
 

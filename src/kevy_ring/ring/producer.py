@@ -170,7 +170,11 @@ class Producer(ProducerCalls):
         return await self._tasks.until(partial(self.wait, length, 0), partial(self.fileno, length), timeout)
 
     def fileno(self, length: int = 1) -> int:
-        """A descriptor that is readable when ``length`` bytes fit or the consumer is gone (select, epoll, asyncio)."""
+        """A descriptor that is readable when ``length`` bytes fit or the consumer is gone (select, epoll, asyncio).
+
+        Once a second it may be readable without either (every 100 ms while the consumer is in another pid namespace):
+        call this again, or ``wait(length, 0)``.
+        """
         fd = lib.kr_producer_wait_fd(self._handle or self._claim(), length)
         if fd < 0:
             raise self._fault(fd)

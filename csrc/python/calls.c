@@ -510,6 +510,10 @@ static int how_long(PyObject *const *arguments, Py_ssize_t count, PyObject *name
     double value = PyFloat_AsDouble(seconds);
     if (value == -1.0 && PyErr_Occurred())
         return 0;
+    if (value != value) {
+        PyErr_SetString(PyExc_ValueError, "a timeout is a number of seconds, or None to wait without end: nan");
+        return 0;
+    }
     *timeout_ns = value <= 0 ? 0 : value > 9e9 ? -1 : (int64_t)(value * NANO);
     return 1;
 }
@@ -672,7 +676,7 @@ static PyMethodDef receiver_methods[] = {
      "The batch is a context manager; leaving it gives the space back. An event larger than the ring is put together\n"
      "over as many drains as it takes and comes in a batch of its own. Raises BatchOpen while the previous batch is\n"
      "open, CorruptRing, ClosedError, and EventTruncated when the first part of an event larger than the ring went to a\n"
-     "predecessor of this receiver."},
+     "predecessor of this receiver: once, also if it was the predecessor that found out."},
     {"try_recv", try_recv, METH_NOARGS,
      "try_recv($self, /)\n--\n\n"
      "The next event, with memory of its own; None when there is none now. Raises RecvError at the end."},

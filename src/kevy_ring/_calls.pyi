@@ -6,7 +6,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from kevy_ring.events import BytesLike, ReplicaApply
+from kevy_ring.events import BytesLike, OwnedApply, ReplicaApply
 from kevy_ring.inbox.batch import Batch
 from kevy_ring.inbox.chunk import ChunkGrant
 from kevy_ring.ring.batch import Columns, RecordBatch
@@ -62,11 +62,11 @@ class ConsumerCalls:
 class ReceiverCalls(ConsumerCalls):
     def drain(self, max_events: int = 1024, max_bytes: int | None = None) -> Batch:
         """Take up to ``max_events`` events of together at most ``max_bytes``. Never waits."""
-    def try_recv(self) -> ReplicaApply | None:
+    def try_recv(self) -> OwnedApply | None:
         """The next event, with memory of its own; None when there is none now."""
-    def recv(self, timeout: float | None = None) -> ReplicaApply | None:
+    def recv(self, timeout: float | None = None) -> OwnedApply | None:
         """Wait for the next event; None when the time is up."""
-    def recv_many(self, max_events: int = 1024) -> list[ReplicaApply]:
+    def recv_many(self, max_events: int = 1024) -> list[OwnedApply]:
         """Up to ``max_events`` events with memory of their own."""
 
 class LenderCalls:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, CorruptRing
-from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
+from kevy_ring.events import (
+    Frame,
+    Kind,
+    OwnedApply,
+    OwnedChunk,
+    OwnedFrame,
+    ReplicaApply,
+    SnapshotBegin,
+    SnapshotChunk,
+    SnapshotEnd,
+)
 from kevy_ring.inbox.argument_views import ArgumentViews
 
 if TYPE_CHECKING:
@@ -143,13 +153,13 @@ class Batch(ArgumentViews):
         first, offsets = self._released, self._column("offsets")
         return self._iterate(map(BatchFrame, offsets[first:] if first else offsets, repeat(self), ahead), ahead)
 
-    def owned(self, i: int) -> ReplicaApply:
+    def owned(self, i: int) -> OwnedApply:
         """Event ``i`` with memory of its own: it may be kept."""
         event = self._event(i)
         if isinstance(event, Frame):
-            return Frame(event.offset, [bytes(argument) for argument in event.argv])
+            return OwnedFrame(event.offset, [bytes(argument) for argument in event.argv])
         if isinstance(event, SnapshotChunk):
-            return SnapshotChunk(bytes(event.data))
+            return OwnedChunk(bytes(event.data))
         return event
 
     def snapshots_ended(self) -> int:

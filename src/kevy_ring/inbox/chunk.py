@@ -8,7 +8,7 @@ from kevy_ring._core import lib
 from kevy_ring.errors import ClosedError, ViewsEscaped
 from kevy_ring.events import SnapshotChunk
 from kevy_ring.ring.calls import GrantCalls, address_of
-from kevy_ring.ring.grant import ended_grant
+from kevy_ring.ring.grant import ended_grant, grant_repr
 from kevy_ring.ring.producer import FULL
 
 if TYPE_CHECKING:
@@ -89,6 +89,9 @@ class ChunkGrant(GrantCalls):
     def abort(self) -> None:
         """Give the space back; nothing is sent."""
         self._give_up()
+
+    def __repr__(self) -> str:
+        return grant_repr(self, self._owner.name)
 
     def _give_back(self) -> None:
         """Of a handle that is closed, while the role is held by clones."""

@@ -165,6 +165,12 @@ class RecordBatch(BatchCalls):
         ends = zip(self._column("starts"), self._column("lengths"), strict=True)
         return [copy[start : start + length] for start, length in ends]
 
+    def __repr__(self) -> str:
+        if self._consumer is None:
+            return f"<{type(self).__name__} of no records>"
+        state = f"{self._released} released, open" if self._held else "released"
+        return f"<{type(self).__name__} of ring {self._consumer.name!r}, {self.count} records: {state}>"
+
     if TYPE_CHECKING:
 
         def __getitem__(self, i: int) -> memoryview: ...

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,21 +12,17 @@ from kevy_ring.errors import ClosedError, KevyRingError, RecvError
 from kevy_ring.ring.batch import Columns, RecordBatch
 from kevy_ring.ring.batch_stream import BatchStream
 from kevy_ring.ring.calls import ConsumerCalls, address_of
+from kevy_ring.ring.deadline import deadline_after, nanoseconds_left, seconds_left
 from kevy_ring.ring.event_loop import WaitingTasks
 from kevy_ring.ring.fault import consumer_fault, handle_fault, role_failure
 from kevy_ring.ring.lender import Lender
-from kevy_ring.ring.segment import Segment
+from kevy_ring.ring.segment import Segment, handle_repr
 
 if TYPE_CHECKING:
     from kevy_ring._core import CData
 
 NO_LIMIT = 2**64 - 1
 DEFAULT_SPIN_US = 30.0
-
-
-def nanoseconds(deadline: float | None) -> int:
-    """Nanoseconds left until a monotonic deadline, as the core counts them: -1 without one, 0 when it is past."""
-    return -1 if deadline is None else max(0, int((deadline - time.monotonic()) * 1e9))
 
 
 class Consumer(ConsumerCalls):
@@ -149,9 +144,9 @@ class Consumer(ConsumerCalls):
         handle = self._handle or self._claim()
         if timeout == 0:
             return bool(self._wait_once(handle, 0))
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_after(timeout)
         while True:
-            code = self._wait_once(handle, nanoseconds(deadline))
+            code = self._wait_once(handle, nanoseconds_left(deadline))
             if code != lib.KR_WAIT_INTERRUPTED:
                 return bool(code != lib.KR_WAIT_TIMEOUT)
 
@@ -185,8 +180,8 @@ class Consumer(ConsumerCalls):
 
     async def read_async(self, timeout: float | None = None) -> bytes | None:
         """As :meth:`read`, for a task. A read that is cancelled took nothing."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while await self.wait_async(None if deadline is None else max(0.0, deadline - time.monotonic())):
+        deadline = deadline_after(timeout)
+        while await self.wait_async(seconds_left(deadline)):
             record = self.try_read()
             if record is not None:
                 return record
@@ -241,6 +236,9 @@ class Consumer(ConsumerCalls):
         self._segment.leave()
         if code < 0:
             raise handle_fault(self.name, code)
+
+    def __repr__(self) -> str:
+        return handle_repr(self, self._segment, self._handle, closed=self._closed)
 
     def __enter__(self) -> Consumer:
         return self

@@ -51,8 +51,17 @@ class Grant(GrantCalls):
             self.view = lender.writable(self._index, self._length)
             raise ViewsEscaped(self._owner.name, held=self._length, of="grant")
 
+    def __repr__(self) -> str:
+        return grant_repr(self, self._owner.name)
+
     def _give_back(self) -> None:
         """Of a producer that is closed: nothing is left to be given back."""
+
+
+def grant_repr(grant: GrantCalls, name: str) -> str:
+    """The ``repr`` of a grant."""
+    state = "open" if grant._open else "committed" if grant._was_committed else "given up"
+    return f"<{type(grant).__name__} of ring {name!r}, {grant._length} bytes: {state}>"
 
 
 def ended_grant(name: str, grant: GrantCalls) -> ClosedError:

@@ -54,7 +54,8 @@ ffibuilder = FFI()
 ffibuilder.cdef(declarations())
 ffibuilder.set_source(
     "kevy_ring._core",
-    '#include "kevy_ring.h"',
+    # The function that makes the module gets another name: the one that the interpreter calls is in calls.c.
+    '#include "kevy_ring.h"\n#define PyInit__core kr_init_of_cffi\n',
     sources=[str((HERE / name).relative_to(ROOT)) for name in SOURCES],
     include_dirs=["csrc"],
     depends=[str(path.relative_to(ROOT)) for path in sorted(HERE.rglob("*.h"))],

@@ -238,6 +238,8 @@ int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t event
         consumer->drained = position;
     if (seen_again && consumer->peer.wait_fd >= 0)
         kr_consumer_tend(consumer, position, load_acquire(&header->tail));
+    else if (seen_again && load_relaxed32(&consumer->sleepers))
+        kr_bell_ring(consumer->data_bell); /* they found nothing, and now there is something */
     if (!freed)
         return kr_consumer_leave(consumer, 0);
     consumer->events_out += events;

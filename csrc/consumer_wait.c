@@ -42,6 +42,7 @@ void kr_consumer_tend(struct kr_consumer *consumer, uint64_t end, uint64_t tail)
         return;
     }
     kr_peer_look(&consumer->peer);
+    kr_peer_tick(&consumer->peer);
     int gone = kr_peer_gone(&consumer->peer) != 0;
     if (!(gone && consumer->rung_by_self))
         kr_consumer_arm(consumer);
@@ -108,6 +109,7 @@ int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns)
     int refused = kr_consumer_enter(consumer);
     if (refused)
         return refused;
+    kr_peer_tick(&consumer->peer);
     int found = look(consumer);
     uint64_t drained = consumer->drained;
     kr_consumer_leave(consumer, 0);

@@ -128,5 +128,7 @@ int kr_bell_wait(int bell, struct kr_watch watch, int64_t timeout_ns)
         ready = sleep_on(watched, timeout_ns < KR_BLIND_SLICE_NS ? timeout_ns : KR_BLIND_SLICE_NS);
     if (ready < 0)
         return errno == EINTR ? -1 : 0;
+    if (ready > 0 && watched[1].revents & POLLIN)
+        store_relaxed32(watch.has_ended, 1);
     return ready > 0;
 }

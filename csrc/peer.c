@@ -1,8 +1,14 @@
 /* The other side's process, as this side watches it while it sleeps: a pidfd, and for event loops one descriptor
- * over the doorbell and the pidfd. All under the lock of the handle that owns the peer. */
+ * over the doorbell, the pidfd and a timer. All under the lock of the handle that owns the peer.
+ *
+ * The word of the claim is the truth. The pidfd only ends a sleep early, and it cannot always: in another pid namespace
+ * the claim's pid means another process, or none; after exec() the process lives on while the role is dead, and no pidfd
+ * tells of that. So the word is looked at in slices too: every second beside a pidfd, more often without one. */
 #define _GNU_SOURCE
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "ring.h"
@@ -13,16 +19,22 @@ void kr_peer_init(struct kr_peer *peer, struct kr_claim *claim)
     peer->epoch = 0;
     peer->pidfd = -1;
     peer->wait_fd = -1;
+    peer->timer_fd = -1;
     peer->blind = 0;
+}
+
+static void let_go(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
 }
 
 void kr_peer_forget(struct kr_peer *peer)
 {
-    if (peer->pidfd >= 0)
-        close(peer->pidfd);
-    if (peer->wait_fd >= 0)
-        close(peer->wait_fd);
-    peer->pidfd = peer->wait_fd = -1;
+    let_go(&peer->pidfd);
+    let_go(&peer->wait_fd);
+    let_go(&peer->timer_fd);
 }
 
 static int watch(int epoll_fd, int fd)
@@ -38,8 +50,24 @@ static void drop_pidfd(struct kr_peer *peer)
     /* By hand: closing does not take it out of the set while a forked child has a copy of it. */
     if (peer->wait_fd >= 0)
         epoll_ctl(peer->wait_fd, EPOLL_CTL_DEL, peer->pidfd, NULL);
-    close(peer->pidfd);
-    peer->pidfd = -1;
+    let_go(&peer->pidfd);
+}
+
+/* The next look of an event loop at the word. The timer is not readable until then. */
+static void set_timer(struct kr_peer *peer)
+{
+    int64_t slice_ns = peer->blind ? KR_BLIND_TICK_NS : KR_POLL_SLICE_NS;
+    struct itimerspec once = {.it_value = {slice_ns / 1000000000, slice_ns % 1000000000}};
+    if (peer->timer_fd < 0)
+        return;
+    peer->tick_ns = kr_now_ns() + (uint64_t)slice_ns;
+    timerfd_settime(peer->timer_fd, 0, &once, NULL);
+}
+
+static int is_this_process(uint32_t pid, uint64_t start)
+{
+    uint64_t own;
+    return pid == (uint32_t)getpid() && !kr_own_start(&own) && own == start;
 }
 
 /* Makes the pidfd that of the present holder, or -1 when there is none or it is this process itself. */
@@ -52,16 +80,40 @@ void kr_peer_look(struct kr_peer *peer)
     uint32_t pid = load_acquire32(&peer->claim->pid);
     uint64_t start = load_acquire(&peer->claim->start);
     peer->blind = 0;
-    if (pid != (uint32_t)getpid()) {
-        peer->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (!is_this_process(pid, start)) {
+        if (pid != (uint32_t)getpid())
+            peer->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+        /* Asked behind the pidfd, which holds the pid: what has this start now had it when the pidfd was opened. */
         uint64_t found = peer->pidfd < 0 ? 0 : kr_process_start(pid);
-        peer->blind = !found; /* a limit, or a system that shows no processes: nobody knows whose pid it is */
-        if (found != start) /* the pid was reused: the word is marked already */
+        /* Blind at a limit, where the system shows no processes, and where the pid is another process's: it was used
+         * again, and then the word is marked already, or the holder is in another pid namespace. */
+        peer->blind = !found || found != start;
+        if (peer->blind)
             drop_pidfd(peer);
-        else if (peer->pidfd >= 0 && peer->wait_fd >= 0)
+        else if (peer->wait_fd >= 0)
             watch(peer->wait_fd, peer->pidfd);
     }
     peer->epoch = epoch;
+    set_timer(peer);
+}
+
+/* The process of the pidfd has ended and the role is alive: it is not its holder, but one of another pid namespace that
+ * began in the same tick of the clock and has the same pid. The kernel marks the word before it tells of the end. */
+static void doubt(struct kr_peer *peer)
+{
+    struct pollfd ended = {.fd = peer->pidfd, .events = POLLIN};
+    if (peer->pidfd < 0 || poll(&ended, 1, 0) <= 0 || kr_peer_gone(peer) || load_acquire(&peer->claim->epoch) != peer->epoch)
+        return;
+    drop_pidfd(peer);
+    peer->blind = 1;
+}
+
+void kr_peer_tick(struct kr_peer *peer)
+{
+    if (peer->timer_fd < 0 || kr_now_ns() < peer->tick_ns)
+        return;
+    doubt(peer);
+    set_timer(peer);
 }
 
 /* What to sleep on, to be taken under the lock. Another thread may close the pidfd before the sleep begins; then it
@@ -69,22 +121,31 @@ void kr_peer_look(struct kr_peer *peer)
 struct kr_watch kr_peer_watch(struct kr_peer *peer)
 {
     kr_peer_look(peer);
-    return (struct kr_watch){peer->pidfd, peer->blind ? KR_BLIND_SLICE_NS : KR_POLL_SLICE_NS};
+    if (load_relaxed32(&peer->has_ended)) {
+        store_relaxed32(&peer->has_ended, 0);
+        doubt(peer);
+    }
+    return (struct kr_watch){peer->pidfd, peer->blind ? KR_BLIND_SLICE_NS : KR_POLL_SLICE_NS, &peer->has_ended};
 }
 
-/* One descriptor that is readable when the bell is rung or the peer's process has ended. Made on first use;
- * called again it watches the present peer. Returns the descriptor or -1 with errno. */
+/* One descriptor that is readable when the bell is rung or the peer's process has ended, and when it is time to look at
+ * the word. Made on first use; called again it watches the present peer. Returns the descriptor or -1 with errno. */
 int kr_peer_descriptor(struct kr_peer *peer, int bell)
 {
     kr_peer_look(peer);
+    kr_peer_tick(peer);
     if (peer->wait_fd >= 0)
         return peer->wait_fd;
     int made = epoll_create1(EPOLL_CLOEXEC);
     if (made < 0)
         return -1;
-    if (watch(made, bell) || (peer->pidfd >= 0 && watch(made, peer->pidfd))) {
-        close(made);
+    int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (timer < 0 || watch(made, bell) || watch(made, timer) || (peer->pidfd >= 0 && watch(made, peer->pidfd))) {
+        let_go(&timer);
+        let_go(&made);
         return -1;
     }
+    peer->timer_fd = timer;
+    set_timer(peer);
     return peer->wait_fd = made;
 }

@@ -195,6 +195,8 @@ static void stage(struct kr_producer *producer, uint64_t length, uint32_t kind, 
 
 static void count_full(struct kr_producer *producer)
 {
+    if (producer->peer.timer_fd >= 0)
+        kr_peer_tick(&producer->peer);
     store_relaxed(&producer->header->full_hits, ++producer->full_hits);
 }
 
@@ -219,19 +221,44 @@ static inline void stage_alike(char *at, const char *joined, uint64_t length, ui
     }
 }
 
-/* Whole records from `staged` on, as long as they fit. Returns how many; nothing is revealed. */
-static uint64_t stage_many(struct kr_producer *producer, const char *joined, const uint32_t *lengths, uint64_t count)
+/* The lengths may be an array of the application's, which another thread writes: what was read once is used, and a length
+ * that is read again is bounded again. */
+static uint64_t length_at(const uint32_t *lengths, uint64_t i) { return *(const volatile uint32_t *)(lengths + i); }
+
+/* How many of the lengths from `first` on are `length`, that one included, at most `most`. */
+static uint64_t count_alike(const uint32_t *lengths, uint64_t first, uint64_t length, uint64_t most)
 {
-    uint64_t done = 0;
-    while (done < count) {
-        uint64_t length = lengths[done], span = kr_record_span(length), alike = 1;
+    uint64_t alike = 1;
+    while (alike < most && length_at(lengths, first + alike) == length)
+        alike++;
+    return alike;
+}
+
+struct staging {
+    const uint32_t *lengths;
+    uint64_t count, done;
+    uint64_t left;  /* bytes behind the records that are staged */
+    uint64_t wants; /* the span of the record that did not fit; 0: all did, or the lengths are wrong */
+};
+
+/* Whole records from `staged` on, as long as they fit; nothing is revealed. 0, or -1: the lengths go beyond the bytes. */
+static int stage_many(struct kr_producer *producer, const char *joined, struct staging *staging)
+{
+    while (staging->done < staging->count) {
+        uint64_t length = length_at(staging->lengths, staging->done), span = kr_record_span(length);
+        if (length > staging->left)
+            return -1;
         uint64_t room = kr_producer_room(producer, span);
-        if (room < span)
+        if (room < span) {
+            staging->wants = span;
             break;
-        while (alike < ALIKE_MAX && done + alike < count && lengths[done + alike] == length)
-            alike++;
+        }
+        uint64_t most = staging->count - staging->done;
+        uint64_t alike = count_alike(staging->lengths, staging->done, length, most < ALIKE_MAX ? most : ALIKE_MAX);
         if (alike * span > room)
             alike = room / span;
+        if (alike * length > staging->left)
+            return -1;
         char *at = kr_producer_at(producer, producer->staged);
         int ahead = span <= EXPECTED_MAX && room >= alike * span + AHEAD_BYTES;
         if (length == SHORTEST)
@@ -239,38 +266,49 @@ static uint64_t stage_many(struct kr_producer *producer, const char *joined, con
         else
             stage_alike(at, joined, length, alike, ahead);
         joined += alike * length;
+        staging->left -= alike * length;
         producer->staged += alike * span;
-        done += alike;
+        staging->done += alike;
     }
-    producer->staged_events += done;
-    return done;
+    producer->staged_events += staging->done;
+    return 0;
+}
+
+/* Whether the lengths of what is not staged come to the bytes that are left. */
+static int adds_up(const struct staging *staging)
+{
+    uint64_t sum = 0;
+    for (uint64_t i = staging->done; i < staging->count; i++)
+        sum += length_at(staging->lengths, i);
+    return sum == staging->left;
 }
 
 int64_t kr_producer_write_many(kr_producer *producer, const char *joined, uint64_t total, const uint32_t *lengths, uint64_t count)
 {
-    uint64_t sum = 0;
+    struct staging staging = {.lengths = lengths, .count = count, .left = total};
     if (count == UINT64_MAX)
         return KR_E_TOO_LARGE;
-    for (uint64_t i = 0; i < count; i++)
-        sum += lengths[i];
-    if (sum != total)
-        return KR_E_ARGUMENT;
     int refused = kr_producer_enter(producer);
     if (refused)
         return refused;
     if (producer->reserved)
         return kr_producer_leave(producer, KR_E_BUSY);
-    uint64_t done = stage_many(producer, joined, lengths, count);
+    uint64_t staged = producer->staged, staged_events = producer->staged_events;
+    if (stage_many(producer, joined, &staging) || !adds_up(&staging)) {
+        producer->staged = staged; /* nobody has seen any of it */
+        producer->staged_events = staged_events;
+        return kr_producer_leave(producer, KR_E_ARGUMENT);
+    }
     kr_producer_publish_locked(producer);
     if (producer->gone)
         return kr_producer_leave(producer, producer->gone);
-    if (done < count) {
-        if (kr_record_span(lengths[done]) > producer->capacity && done == 0)
+    if (staging.done < count) {
+        if (staging.wants > producer->capacity && staging.done == 0)
             return kr_producer_leave(producer, KR_E_TOO_LARGE);
         count_full(producer);
     }
     kr_producer_unlock(producer);
-    return (int64_t)done;
+    return (int64_t)staging.done;
 }
 
 /* The index of `length` writable payload bytes in the mirrored area, or KR_RESERVE_FULL. */

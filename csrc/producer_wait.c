@@ -51,6 +51,7 @@ int kr_producer_wait(kr_producer *producer, uint64_t length, int64_t timeout_ns)
         int refused = kr_producer_enter(producer);
         if (refused)
             return refused == KR_E_PEER_CLOSED || refused == KR_E_PEER_DEAD ? KR_WAIT_GONE : refused;
+        kr_peer_tick(&producer->peer);
         show_what_is_in_the_way(producer, wanted);
         int ready = kr_producer_room(producer, wanted) >= wanted;
         if (!ready) {

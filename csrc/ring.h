@@ -11,7 +11,8 @@
 #define KR_ROLE_PRODUCER 0
 #define KR_ROLE_CONSUMER 1
 #define KR_POLL_SLICE_NS 1000000000LL /* a parked side looks at the peer's claim at least this often */
-#define KR_BLIND_SLICE_NS 20000000LL  /* the same where the kernel gives no pidfd */
+#define KR_BLIND_SLICE_NS 20000000LL  /* the same where no pidfd tells of its holder's end */
+#define KR_BLIND_TICK_NS 100000000LL  /* the same of an event loop, for which a look costs much more than here */
 
 struct kr_map {
     struct kr_header *header;
@@ -38,14 +39,18 @@ struct kr_peer {
     struct kr_claim *claim;
     uint64_t epoch;
     int pidfd;
-    int wait_fd; /* for event loops: an epoll set of a doorbell and the pidfd; -1 until somebody asks for it */
-    int blind;   /* the kernel refused a pidfd: look at the word in slices instead */
+    int wait_fd; /* for event loops: an epoll set of a doorbell, the pidfd and the timer; -1 until somebody asks for it */
+    int timer_fd;
+    uint64_t tick_ns; /* when the timer is, or has been, due */
+    kr_word32 has_ended; /* a sleep ended because of the pidfd */
+    int blind;        /* no pidfd tells of the holder's end: look at the word in shorter slices */
 };
 
 /* What one sleep watches beside its doorbell. */
 struct kr_watch {
     int pidfd;
     int64_t slice_ns;
+    kr_word32 *has_ended; /* of the peer: told outside the lock */
 };
 
 struct kr_block; /* overflow.c */
@@ -157,6 +162,7 @@ void kr_role_read(const struct kr_claim *claim, kr_role_info *out);
 void kr_peer_init(struct kr_peer *peer, struct kr_claim *claim);
 void kr_peer_look(struct kr_peer *peer);
 struct kr_watch kr_peer_watch(struct kr_peer *peer);
+void kr_peer_tick(struct kr_peer *peer); /* where an event loop looks: a timer that has run out is set again */
 int kr_peer_descriptor(struct kr_peer *peer, int bell);
 void kr_peer_forget(struct kr_peer *peer);
 

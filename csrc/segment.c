@@ -43,19 +43,22 @@ static int open_object(const char *name, kr_failure *why)
     int fd = shm_open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
     if (fd < 0)
         return failed(why,
-                      errno == ENOENT                     ? KR_E_MISSING
-                      : errno == ELOOP                    ? KR_E_NOT_A_RING
-                      : errno == EACCES || errno == EPERM ? KR_E_OWNER
-                                                          : KR_E_SYSTEM,
+                      errno == ENOENT                                        ? KR_E_MISSING
+                      : errno == ELOOP || errno == EINVAL || errno == ENXIO ? KR_E_NOT_A_RING /* a link, a folder, a socket */
+                      : errno == EACCES || errno == EPERM                   ? KR_E_OWNER
+                                                                            : KR_E_SYSTEM,
                       errno);
     if (fstat(fd, &info) || !S_ISREG(info.st_mode)) {
         close(fd);
         return failed(why, KR_E_NOT_A_RING, 0);
     }
-    /* Root may open anything, but a ring made by somebody else is somebody else's. */
+    /* Root may open anything, but a ring made by somebody else is somebody else's. What is our own and open to others is
+     * mostly no ring at all. */
     if (info.st_uid != geteuid() || (info.st_mode & 077)) {
+        uint64_t magic = 0;
+        int is_ring = pread(fd, &magic, sizeof magic, offsetof(struct kr_header, magic)) == sizeof magic && magic == KR_MAGIC;
         close(fd);
-        return failed(why, KR_E_OWNER, 0);
+        return failed(why, is_ring || info.st_uid != geteuid() ? KR_E_OWNER : KR_E_NOT_A_RING, 0);
     }
     return fd;
 }

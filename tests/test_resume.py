@@ -7,11 +7,12 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from kevy_ring import (
+    Batch,
     EventTruncated,
     Frame,
     RecvError,
@@ -25,7 +26,7 @@ from kevy_ring import (
     replica_inbox_pair,
 )
 from kevy_ring.inbox import FrameScanner, Published, published_in
-from kevy_ring.inbox.receiver import _LAST
+from kevy_ring.inbox.receiver import _LAST, WORD_LOST
 from kevy_ring.replica.protocol import ResumePoint
 from kevy_ring.replica.resume import resume_after
 
@@ -259,9 +260,10 @@ def test_an_event_whose_beginning_went_to_a_killed_receiver_is_told_and_not_forg
         taken = 0
         # The steps of a drain, which itself would take the end too where the sender is quick enough.
         while receiver.stats().overflow_events:
-            count, columns = receiver._fill(receiver._claim(), 1, None)
-            if count and not receiver._out.flags & _LAST:
-                assert receiver._take_fragment(columns) is None
+            batch = receiver._taken(1, None)
+            assert isinstance(batch, Batch)
+            if batch.count and not receiver._out.flags & _LAST:
+                assert not receiver._take_fragment(batch)
                 taken += 1
             time.sleep(0.001)
         assert taken
@@ -284,6 +286,65 @@ def test_an_event_whose_beginning_went_to_a_killed_receiver_is_told_and_not_forg
         third.forget_loss()
         assert third.lost_offset is None
     sender.close(0)
+
+
+@contextlib.contextmanager
+def ring_with_a_loss(*, also_passed: bool) -> Iterator[Ring]:
+    """A ring whose receiver died with the beginning of frame 7, and the next one when it had found that out.
+
+    ``also_passed``: it had given the rest of the frame back, too.
+    """
+    with Ring.create(4096) as ring:
+        with ReplicaInboxSender.attach(ring.name) as sender, ReplicaInboxReceiver.attach(ring.name) as first:
+            sender.send(Frame(7, [b"x" * 6000]))
+            while first.stats().overflow_events:
+                batch = first._taken(1, None)
+                assert isinstance(batch, Batch)
+                if batch.count:
+                    assert not first._take_fragment(batch)
+                first.wait(0.01)
+        with ReplicaInboxReceiver.attach(ring.name) as second:
+            if also_passed:
+                with pytest.raises(EventTruncated):
+                    second.drain()
+            else:
+                rest = second._taken(1, None)
+                while not second._out.flags & _LAST:
+                    rest._pass()
+                    rest = second._taken(1, None)
+                second._publish_word(WORD_LOST, 8)
+        yield ring
+
+
+def send_more(name: str) -> None:
+    with ReplicaInboxSender.attach(name) as sender:
+        sender.send_many([frame(8, b"PING"), frame(9, b"PING")])
+
+
+@pytest.mark.parametrize("also_passed", [True, False])
+@pytest.mark.parametrize("read", ["drain", "try_recv", "recv", "recv_many", "__iter__"])
+def test_the_first_to_read_after_a_death_is_told_once_of_a_truncated_event(read: str, also_passed: bool) -> None:
+    with ring_with_a_loss(also_passed=also_passed) as ring, ReplicaInboxReceiver.attach(ring.name) as receiver:
+        send_more(ring.name)
+        with pytest.raises(EventTruncated) as told:
+            next(getattr(receiver, read)())
+        assert told.value.offset == 7
+        assert receiver.recv(1) == frame(8, b"PING")
+        assert receiver.recv(1) == frame(9, b"PING")
+        with pytest.raises(RecvError):
+            receiver.try_recv()
+        assert receiver.lost_offset == 7, "until it is made good"
+
+
+@pytest.mark.parametrize("before_the_role", [True, False])
+def test_a_reader_that_asked_for_the_loss_is_not_told_of_it(before_the_role: bool) -> None:
+    with ring_with_a_loss(also_passed=True) as ring, ReplicaInboxReceiver(ring._segment) as receiver:
+        if not before_the_role:
+            receiver.wait(0)
+        assert receiver.lost_offset == 7
+        receiver.wait(0)
+        send_more(ring.name)
+        assert receiver.recv(1) == frame(8, b"PING")
 
 
 def test_who_looks_while_the_sender_goes_on_sees_one_point_and_not_two() -> None:

@@ -18,12 +18,15 @@ typedef struct {
     PyObject *consumer, *columns;
     PyObject *lender; /* NULL: the consumer's, once it is needed */
     PyObject *root;   /* all views come from it: there are none while it is not there */
-    PyObject *ahead, *left_at, *views;
+    PyObject *ahead, *left_at;
+    /* The decoded arguments of events `low` to `high - 1`, for Python; views of them hinder no release. */
+    PyObject *low, *high, *bounds, *decoded;
     Py_ssize_t count, released;
     char held, more;
+    char lent; /* views were made since the last time that there were none */
 } BatchCalls;
 
-static PyObject *columns_type, *batch_type, *consumer_type, *name_open_batch, *name_toreadonly;
+static PyObject *columns_type, *batch_type, *consumer_type, *name_toreadonly, *zero;
 
 static int is_columns(PyObject *object)
 {
@@ -43,26 +46,76 @@ static struct kr_columns columns_at(const ColumnsCalls *columns)
 
 /* ---------------------------------------------------------------------------------------------------- drains */
 
-/* Of the class of the batch of no records, without the call of its __init__. */
-static PyObject *new_batch(PyObject *self, Py_ssize_t count)
+static void decode_nothing(BatchCalls *batch)
+{
+    PyObject *low = batch->low, *high = batch->high;
+    Py_INCREF(zero);
+    Py_INCREF(zero);
+    batch->low = batch->high = zero;
+    Py_XDECREF(low);
+    Py_XDECREF(high);
+    Py_CLEAR(batch->decoded);
+}
+
+/* What the core has just drained, as a batch of the class of the batch of no records, without the call of its __init__.
+ * No Python code runs between the drain and this, and no signal's handler: a drain has a batch that ends it, always. */
+static PyObject *new_batch(PyObject *self, Py_ssize_t count, PyObject *columns)
 {
     ConsumerCalls *calls = (ConsumerCalls *)self;
     PyTypeObject *type = Py_TYPE(calls->no_records);
+    int collects = PyGC_Disable(); /* a finalizer is any code at all, and might close this very consumer */
     BatchCalls *batch = (BatchCalls *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
-    if (batch) {
-        Py_INCREF(self);
-        Py_INCREF(calls->batch_columns);
-        batch->consumer = self;
-        batch->columns = calls->batch_columns;
-        batch->count = count;
-        batch->held = 1;
-        batch->more = calls->out.more != 0;
-    }
-    if (!batch || PyObject_SetAttr(self, name_open_batch, (PyObject *)batch) < 0) {
+    if (collects)
+        PyGC_Enable();
+    if (!batch) {
         kr_consumer_release(calls->consumer, calls->out.position, 0, 1);
-        Py_CLEAR(batch);
+        return NULL;
     }
+    Py_INCREF(self);
+    Py_INCREF(columns);
+    batch->consumer = self;
+    batch->columns = columns;
+    decode_nothing(batch);
+    batch->count = count;
+    batch->held = 1;
+    batch->more = calls->out.more != 0;
+    calls->open_batch = (PyObject *)batch;
     return (PyObject *)batch;
+}
+
+PyObject *kr_open_batch(PyObject *self, void *nothing)
+{
+    PyObject *batch = ((ConsumerCalls *)self)->open_batch;
+    if (!batch)
+        batch = Py_None;
+    Py_INCREF(batch);
+    return batch;
+}
+
+/* The drain of the long way: into `columns`, of at most so many bytes. Whatever comes of it has a batch at once. */
+PyObject *kr_take_batch(PyObject *self, PyObject *arguments)
+{
+    ConsumerCalls *calls = (ConsumerCalls *)self;
+    PyObject *columns, *before, *batch;
+    unsigned long long bytes;
+    if (!PyArg_ParseTuple(arguments, "OK", &columns, &bytes))
+        return NULL;
+    if (!calls->consumer || !is_columns(columns) || !calls->no_records) {
+        PyErr_SetString(PyExc_ValueError, "nothing to drain, or nowhere to");
+        return NULL;
+    }
+    const ColumnsCalls *into = (ColumnsCalls *)columns;
+    int64_t count = kr_consumer_drain(calls->consumer, into->room, bytes, (char *)(uintptr_t)into->address, &calls->out);
+    if (count < 0)
+        return PyObject_CallMethod(self, "_refused", "i", (int)count);
+    batch = count ? new_batch(self, (Py_ssize_t)count, columns) : calls->no_records;
+    if (!count)
+        Py_INCREF(batch);
+    before = calls->batch_columns;
+    Py_INCREF(columns);
+    calls->batch_columns = columns;
+    Py_XDECREF(before);
+    return batch;
 }
 
 /* Whether a number of at least one, and no class of somebody's own; `*value` is as before for None. */
@@ -88,7 +141,7 @@ static int plain_limits(PyObject *arguments, uint64_t *records, uint64_t *bytes)
 
 static int can_drain(const ConsumerCalls *calls)
 {
-    return calls->consumer && !calls->careful && is_columns(calls->batch_columns) && calls->no_records &&
+    return calls->consumer && !calls->careful && !calls->strays && is_columns(calls->batch_columns) && calls->no_records &&
            PyObject_TypeCheck(calls->no_records, (PyTypeObject *)batch_type);
 }
 
@@ -106,7 +159,7 @@ PyObject *kr_drain(PyObject *self, PyObject *arguments, PyObject *names)
             return calls->no_records;
         }
         if (count > 0 && !calls->out.fragment)
-            return new_batch(self, (Py_ssize_t)count);
+            return new_batch(self, (Py_ssize_t)count, calls->batch_columns);
         if (count > 0)
             kr_consumer_release(calls->consumer, calls->out.position, 0, 1);
     }
@@ -131,6 +184,7 @@ static PyObject *root_of(BatchCalls *batch)
     }
     Py_INCREF(calls->lender);
     batch->lender = calls->lender;
+    batch->lent = 1;
     PyObject *view = kr_lend(batch->lender, calls->out.index, calls->out.span);
     if (view)
         batch->root = PyObject_CallMethodObjArgs(view, name_toreadonly, NULL);
@@ -178,78 +232,194 @@ static PyObject *batch_at(PyObject *self, Py_ssize_t i)
 
 static Py_ssize_t batch_length(PyObject *self) { return ((BatchCalls *)self)->count; }
 
-/* Whether a snapshot ends in what is held. */
-static int holds_an_end(const BatchCalls *batch, const ConsumerCalls *calls)
+/* ------------------------------------------------------------------------------------------- how a batch ends */
+
+/* How many snapshots end in records `first` to `last - 1`. */
+static uint64_t snapshots_ended(const BatchCalls *batch, const ConsumerCalls *calls, Py_ssize_t first, Py_ssize_t last)
 {
-    if (calls->out.frames == (uint64_t)batch->count)
+    uint64_t ended = 0;
+    if (calls->out.frames == (uint64_t)batch->count || !is_columns(batch->columns))
         return 0;
     const uint8_t *kinds = columns_at((ColumnsCalls *)batch->columns).kinds;
-    return memchr(kinds + batch->released, KIND_END, (size_t)(batch->count - batch->released)) != NULL;
+    for (Py_ssize_t i = first; i < last; i++)
+        ended += kinds[i] == KIND_END;
+    return ended;
 }
 
-/* Calls a method that gives nothing back. 0, or -1 with an exception. */
-static int tell(PyObject *object, const char *method)
+/* The position behind the first `upto` records. */
+static uint64_t end_of(const BatchCalls *batch, const ConsumerCalls *calls, Py_ssize_t upto)
 {
-    PyObject *nothing = kr_leave_to(object, method, NULL);
-    Py_XDECREF(nothing);
-    return nothing ? 0 : -1;
+    if (upto == batch->count)
+        return calls->out.position + calls->out.span;
+    if (!upto || !is_columns(batch->columns))
+        return calls->out.position;
+    struct kr_columns columns = columns_at((ColumnsCalls *)batch->columns);
+    return calls->out.position + ((columns.starts[upto - 1] + columns.lengths[upto - 1] + 7) & ~7ull);
 }
 
-/* Ends the loan: 1. 0: another thread did, meanwhile. -1: it goes on, with an exception. */
-static int recall(BatchCalls *batch, const ConsumerCalls *calls, int decoded)
+/* The batch is over, for this object and for its consumer. */
+static void over(BatchCalls *batch, ConsumerCalls *calls)
 {
-    if (decoded && tell(batch->views, "drop") < 0)
-        return -1;
-    if (!batch->held || !calls->consumer || !kr_is_lender(batch->lender))
+    batch->held = batch->lent = 0;
+    if (calls && calls->open_batch == (PyObject *)batch)
+        calls->open_batch = NULL;
+    decode_nothing(batch);
+    Py_CLEAR(batch->lender);
+}
+
+/* Lets go of the views that the batch itself keeps. Whether others are left: the loan goes on then. */
+static int escaped(BatchCalls *batch)
+{
+    if (!batch->lent)
         return 0;
+    decode_nothing(batch);
     Py_CLEAR(batch->root);
-    if (kr_escaped(batch->lender) && tell((PyObject *)batch, "_recall") < 0) /* which lends again, and raises */
-        return -1;
-    return 1;
+    if (kr_is_lender(batch->lender) && kr_escaped(batch->lender))
+        return 1;
+    batch->lent = 0;
+    return 0;
 }
 
-/* Gives all of a batch back. 1; 0: the long way; -1: with an exception. */
-static int give_all_back(PyObject *self)
+/* Ends a batch with nothing (more) given back: its records are drained again. No Python code runs, so a batch that nobody
+ * has any more can be ended by whoever let go of it last, in any thread, and no signal comes in between. Views that are
+ * left keep their bytes: nothing of them is given back before the next drain, which cuts them off. */
+static void abandon(BatchCalls *batch)
 {
-    BatchCalls *batch = (BatchCalls *)self;
     ConsumerCalls *calls = consumer_of(batch);
-    int lent = batch->root && batch->root != Py_None, decoded = batch->views && batch->views != Py_None;
     if (!batch->held)
-        return 1;
-    if (!calls || !calls->consumer || !is_columns(batch->columns) || (lent && !kr_is_lender(batch->lender)) ||
-        holds_an_end(batch, calls))
+        return;
+    int is_open = calls && calls->open_batch == (PyObject *)batch;
+    if (escaped(batch) && is_open)
+        calls->strays = 1;
+    if (is_open && calls->consumer)
+        kr_consumer_release(calls->consumer, end_of(batch, calls, batch->released), 0, 1);
+    over(batch, calls);
+}
+
+static int refuse(ConsumerCalls *calls, int code)
+{
+    PyObject *nothing = PyObject_CallMethod((PyObject *)calls, "_refused", "i", code);
+    Py_XDECREF(nothing);
+    return -1;
+}
+
+/* Gives the first `upto` records back, which are so many events. `done`: the batch is over, whatever lies behind. 0, or -1
+ * with an exception: then it is as it was. */
+static int give_back(BatchCalls *batch, ConsumerCalls *calls, Py_ssize_t upto, uint64_t events, int done)
+{
+    uint64_t ended = snapshots_ended(batch, calls, batch->released, upto);
+    int code = kr_consumer_release(calls->consumer, end_of(batch, calls, upto), events, done);
+    if (code < 0)
+        return refuse(calls, code);
+    calls->snapshots_released += ended;
+    batch->released = upto;
+    if (done)
+        over(batch, calls);
+    return 0;
+}
+
+/* Gives the first `upto` records back, unless views are left. 0, or -1 with an exception. */
+static int release_first(BatchCalls *batch, Py_ssize_t upto)
+{
+    ConsumerCalls *calls = consumer_of(batch);
+    if (!batch->held || (upto <= batch->released && upto != batch->count))
         return 0;
-    int ended = lent ? recall(batch, calls, decoded) : 1;
-    if (ended <= 0)
-        return ended;
-    /* First: once the core has the space back another thread may have the next batch. */
-    if (PyObject_SetAttr((PyObject *)calls, name_open_batch, Py_None) < 0)
-        return -1;
-    int code = kr_consumer_release(calls->consumer, calls->out.position + calls->out.span, (uint64_t)(batch->count - batch->released), 1);
-    if (code < 0) {
-        PyObject *nothing = PyObject_SetAttr((PyObject *)calls, name_open_batch, self) < 0
-                                ? NULL
-                                : PyObject_CallMethod((PyObject *)calls, "_refused", "i", code);
+    if (!calls || !calls->consumer) {
+        PyObject *nothing = kr_leave_to((PyObject *)batch, "_closed", NULL); /* which raises */
         Py_XDECREF(nothing);
         return -1;
     }
-    batch->released = batch->count;
-    batch->held = 0;
-    Py_CLEAR(batch->lender);
-    return decoded && tell(batch->views, "end") < 0 ? -1 : 1;
+    if (escaped(batch)) {
+        PyObject *nothing = kr_leave_to((PyObject *)batch, "_escaped", NULL); /* which raises */
+        Py_XDECREF(nothing);
+        return -1;
+    }
+    return give_back(batch, calls, upto, (uint64_t)(upto - batch->released), upto == batch->count);
+}
+
+/* Ends the batch: the first `upto` records are given back, or those that were already. Views that are left get a private
+ * copy, so that the error of the application is the one that is seen and the ring goes on. Whatever fails, nothing more
+ * is given back and the batch is over. 0, or -1 with an exception. */
+static int end_at(BatchCalls *batch, Py_ssize_t upto)
+{
+    ConsumerCalls *calls = consumer_of(batch);
+    if (!batch->held || !calls || !calls->consumer)
+        return 0;
+    if (escaped(batch)) {
+        PyObject *nothing = kr_leave_to((PyObject *)calls, "_freeze", NULL);
+        Py_XDECREF(nothing);
+        if (!nothing) {
+            abandon(batch);
+            return -1;
+        }
+        batch->lent = 0;
+        if (!batch->held || !calls->consumer) /* another thread ended it, meanwhile */
+            return 0;
+    }
+    if (upto < batch->released)
+        upto = batch->released;
+    if (give_back(batch, calls, upto, (uint64_t)(upto - batch->released), 1) < 0) {
+        abandon(batch);
+        return -1;
+    }
+    return 0;
 }
 
 static PyObject *batch_release(PyObject *self, PyObject *arguments, PyObject *names)
 {
-    int done = names || PyTuple_Size(arguments) ? 0 : give_all_back(self);
-    if (done < 0)
+    if (names || PyTuple_Size(arguments)) {
+        PyObject *long_way = PyObject_GetAttrString(self, "_release");
+        PyObject *answer = long_way ? PyObject_Call(long_way, arguments, names) : NULL;
+        Py_XDECREF(long_way);
+        return answer;
+    }
+    if (release_first((BatchCalls *)self, ((BatchCalls *)self)->count) < 0)
         return NULL;
-    if (done)
-        Py_RETURN_NONE;
-    PyObject *long_way = PyObject_GetAttrString(self, "_release");
-    PyObject *answer = long_way ? PyObject_Call(long_way, arguments, names) : NULL;
-    Py_XDECREF(long_way);
-    return answer;
+    Py_RETURN_NONE;
+}
+
+/* The number of records that is the one argument, from 0 to all of them. -1 with an exception. */
+static Py_ssize_t records_of(const BatchCalls *batch, PyObject *number)
+{
+    Py_ssize_t upto = PyNumber_AsSsize_t(number, PyExc_OverflowError);
+    if (upto == -1 && PyErr_Occurred())
+        return -1;
+    if (upto >= 0 && upto <= batch->count)
+        return upto;
+    PyErr_Format(PyExc_ValueError, "release of %zd records of a batch of %zd", upto, batch->count);
+    return -1;
+}
+
+static PyObject *batch_release_first(PyObject *self, PyObject *number)
+{
+    Py_ssize_t upto = records_of((BatchCalls *)self, number);
+    if (upto < 0 || release_first((BatchCalls *)self, upto) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *batch_end_at(PyObject *self, PyObject *number)
+{
+    Py_ssize_t upto = records_of((BatchCalls *)self, number);
+    if (upto < 0 || end_at((BatchCalls *)self, upto) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *batch_abandon(PyObject *self, PyObject *nothing)
+{
+    abandon((BatchCalls *)self);
+    Py_RETURN_NONE;
+}
+
+/* Gives the space of a fragment back, which is no event. */
+static PyObject *batch_pass(PyObject *self, PyObject *nothing)
+{
+    BatchCalls *batch = (BatchCalls *)self;
+    ConsumerCalls *calls = consumer_of(batch);
+    if (batch->held && calls && calls->consumer && give_back(batch, calls, batch->count, 0, 1) < 0)
+        return NULL;
+    Py_RETURN_NONE;
 }
 
 static PyObject *batch_enter(PyObject *self, PyObject *nothing)
@@ -258,29 +428,79 @@ static PyObject *batch_enter(PyObject *self, PyObject *nothing)
     return self;
 }
 
+/* After an exit that failed: only views that are left are a reason to keep the batch. Of all else, a signal's handler that
+ * raised in the middle of it, nobody would end it: the variable of the `with` may keep it until the next drain is made. */
+static void exit_failed(PyObject *self)
+{
+    PyObject *kind, *value, *trace, *views_escaped;
+    PyErr_Fetch(&kind, &value, &trace);
+    views_escaped = PyObject_GetAttrString(self, "_views_escaped");
+    if (!views_escaped || !kind || !PyErr_GivenExceptionMatches(kind, views_escaped))
+        abandon((BatchCalls *)self);
+    Py_XDECREF(views_escaped);
+    PyErr_Restore(kind, value, trace);
+}
+
 static PyObject *batch_exit(PyObject *self, PyObject *arguments)
 {
-    int done = PyTuple_Size(arguments) && PyTuple_GetItem(arguments, 0) == Py_None ? give_all_back(self) : 0;
-    if (done < 0)
-        return NULL;
-    if (done)
+    BatchCalls *batch = (BatchCalls *)self;
+    int failed;
+    if (!batch->held)
         Py_RETURN_NONE;
-    PyObject *long_way = PyObject_GetAttrString(self, "_exit");
-    PyObject *answer = long_way ? PyObject_CallObject(long_way, arguments) : NULL;
-    Py_XDECREF(long_way);
-    return answer;
+    if (PyTuple_Size(arguments) && PyTuple_GetItem(arguments, 0) == Py_None) {
+        failed = release_first(batch, batch->count);
+    } else {
+        PyObject *finished = kr_leave_to(self, "_finished", PyTuple_Size(arguments) == 3 ? PyTuple_GetItem(arguments, 2) : Py_None);
+        Py_ssize_t upto = finished ? records_of(batch, finished) : -1;
+        Py_XDECREF(finished);
+        failed = upto < 0 ? -1 : end_at(batch, upto);
+    }
+    if (failed < 0) {
+        exit_failed(self);
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* Gives the views of an ended batch, or of one that is about to end, a private copy of its bytes for good, and the consumer
+ * the area `fresh`, which is mapped at `address`. In one step: no signal leaves one of the two undone. */
+PyObject *kr_cut_off_strays(PyObject *self, PyObject *arguments)
+{
+    ConsumerCalls *calls = (ConsumerCalls *)self;
+    PyObject *fresh;
+    unsigned long long address, index, length;
+    if (!PyArg_ParseTuple(arguments, "OK", &fresh, &address))
+        return NULL;
+    if (calls->consumer && kr_is_lender(calls->lender) && kr_escaped(calls->lender)) {
+        kr_last_loan(calls->lender, &index, &length);
+        int code = kr_area_freeze(calls->consumer->data, index, length);
+        if (code < 0)
+            return PyObject_CallMethod(self, "_refused", "i", code);
+        PyObject *before = calls->area;
+        kr_consumer_rebase(calls->consumer, (char *)(uintptr_t)address);
+        Py_INCREF(fresh);
+        calls->area = fresh;
+        Py_CLEAR(calls->lender);
+        Py_XDECREF(before);
+    }
+    calls->strays = 0;
+    Py_RETURN_NONE;
 }
 
 static int batch_clear(PyObject *self)
 {
     BatchCalls *batch = (BatchCalls *)self;
+    abandon(batch); /* while it knows its consumer */
     Py_CLEAR(batch->consumer);
     Py_CLEAR(batch->columns);
     Py_CLEAR(batch->lender);
     Py_CLEAR(batch->root);
     Py_CLEAR(batch->ahead);
     Py_CLEAR(batch->left_at);
-    Py_CLEAR(batch->views);
+    Py_CLEAR(batch->low);
+    Py_CLEAR(batch->high);
+    Py_CLEAR(batch->bounds);
+    Py_CLEAR(batch->decoded);
     return 0;
 }
 
@@ -293,7 +513,8 @@ static int batch_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(batch->root);
     Py_VISIT(batch->ahead);
     Py_VISIT(batch->left_at);
-    Py_VISIT(batch->views);
+    Py_VISIT(batch->bounds);
+    Py_VISIT(batch->decoded);
     Py_VISIT(Py_TYPE(self));
     return 0;
 }
@@ -332,6 +553,10 @@ static PyMethodDef batch_methods[] = {
      "Give the space of the first upto records (None: all) back to the producer.\n\n"
      "Raises ViewsEscaped while any view into the batch is kept: then nothing is released. Releasing what is released\n"
      "already does nothing."},
+    {"_release_first", batch_release_first, METH_O, NULL},
+    {"_end_at", batch_end_at, METH_O, NULL},
+    {"_abandon", batch_abandon, METH_NOARGS, NULL},
+    {"_pass", batch_pass, METH_NOARGS, NULL},
     {"__enter__", batch_enter, METH_NOARGS, NULL},
     {"__exit__", batch_exit, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL}};
@@ -342,7 +567,11 @@ static PyMemberDef batch_members[] = {
     {"_root", T_OBJECT, offsetof(BatchCalls, root), 0, NULL},
     {"_ahead", T_OBJECT, offsetof(BatchCalls, ahead), 0, NULL},
     {"_left_at", T_OBJECT, offsetof(BatchCalls, left_at), 0, NULL},
-    {"_views", T_OBJECT, offsetof(BatchCalls, views), 0, NULL},
+    {"_low", T_OBJECT_EX, offsetof(BatchCalls, low), 0, NULL}, /* of this kind the interpreter reads without a call */
+    {"_high", T_OBJECT_EX, offsetof(BatchCalls, high), 0, NULL},
+    {"_bounds", T_OBJECT_EX, offsetof(BatchCalls, bounds), 0, NULL},
+    {"_decoded", T_OBJECT_EX, offsetof(BatchCalls, decoded), 0, NULL},
+    {"_lent", T_BOOL, offsetof(BatchCalls, lent), 0, NULL},
     {"count", T_PYSSIZET, offsetof(BatchCalls, count), 0, NULL},
     {"_released", T_PYSSIZET, offsetof(BatchCalls, released), 0, NULL},
     {"_held", T_BOOL, offsetof(BatchCalls, held), 0, NULL},
@@ -362,9 +591,9 @@ int kr_add_batches(PyObject *module, PyObject *consumer_calls)
 {
     Py_INCREF(consumer_calls);
     consumer_type = consumer_calls;
-    name_open_batch = PyUnicode_InternFromString("_open_batch");
     name_toreadonly = PyUnicode_InternFromString("toreadonly");
-    if (!name_open_batch || !name_toreadonly)
+    zero = PyLong_FromLong(0);
+    if (!name_toreadonly || !zero)
         return -1;
     return kr_add_type(module, "ColumnsCalls", &columns_spec, NULL, &columns_type) ||
            kr_add_type(module, "BatchCalls", &batch_spec, NULL, &batch_type);

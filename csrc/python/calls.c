@@ -4,6 +4,9 @@
  *
  * They keep the interpreter's lock where they do not wait: no lock of the core is ever held by somebody who waits for
  * it. While they look at arguments they run no Python code, so what they point at stays. */
+#include <stdio.h>
+#include <unistd.h>
+
 #include "calls.h"
 
 #define ON_STACK 64               /* pieces for which no memory is asked */
@@ -239,6 +242,7 @@ static void consumer_dealloc(PyObject *self)
     PyMem_Free(calls->columns);
     Py_XDECREF(calls->handle);
     Py_XDECREF(calls->lender);
+    Py_XDECREF(calls->area);
     Py_XDECREF(calls->batch_columns);
     Py_XDECREF(calls->no_records);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
@@ -264,7 +268,7 @@ static int claim(PyObject *self)
 /* A batch of at most `most` records, with its columns. Negative: the long way knows why. */
 static int64_t drain(ConsumerCalls *calls, uint64_t most, kr_batch *batch, struct kr_columns *columns)
 {
-    if (calls->careful)
+    if (calls->careful || calls->strays)
         return -1;
     most = most < KEPT_RECORDS ? most : KEPT_RECORDS;
     *columns = kr_split_columns(calls->columns, most);
@@ -506,6 +510,10 @@ static int how_long(PyObject *const *arguments, Py_ssize_t count, PyObject *name
     double value = PyFloat_AsDouble(seconds);
     if (value == -1.0 && PyErr_Occurred())
         return 0;
+    if (value != value) {
+        PyErr_SetString(PyExc_ValueError, "a timeout is a number of seconds, or None to wait without end: nan");
+        return 0;
+    }
     *timeout_ns = value <= 0 ? 0 : value > 9e9 ? -1 : (int64_t)(value * NANO);
     return 1;
 }
@@ -613,6 +621,7 @@ static PyMethodDef producer_methods[] = {
      "try_reserve($self, length)\n--\n\n"
      "Space for one record of at most length bytes, to be written in place. None: full now.\n\n"
      "One grant at a time. Raises ValueError for what is larger than the ring."},
+    {"_reserve", kr_reserve, METH_O, NULL},
     {"publish", kr_publish, METH_NOARGS,
      "publish($self, /)\n--\n\n"
      "Reveal all committed records to the consumer with one store."},
@@ -641,6 +650,8 @@ static PyMethodDef sender_methods[] = {
 static PyMethodDef consumer_methods[] = {
     {"_bind", consumer_bind, METH_VARARGS, NULL},
     {"_place_of_out", place_of_out, METH_NOARGS, NULL},
+    {"_take", kr_take_batch, METH_VARARGS, NULL},
+    {"_cut_off_strays", kr_cut_off_strays, METH_VARARGS, NULL},
     {"drain", NAMED(kr_drain), METH_VARARGS | METH_KEYWORDS,
      "drain($self, max_records=1024, max_bytes=None)\n--\n\n"
      "Take up to max_records records of together at most max_bytes (but at least one). Never waits.\n\n"
@@ -665,7 +676,7 @@ static PyMethodDef receiver_methods[] = {
      "The batch is a context manager; leaving it gives the space back. An event larger than the ring is put together\n"
      "over as many drains as it takes and comes in a batch of its own. Raises BatchOpen while the previous batch is\n"
      "open, CorruptRing, ClosedError, and EventTruncated when the first part of an event larger than the ring went to a\n"
-     "predecessor of this receiver."},
+     "predecessor of this receiver: once, also if it was the predecessor that found out."},
     {"try_recv", try_recv, METH_NOARGS,
      "try_recv($self, /)\n--\n\n"
      "The next event, with memory of its own; None when there is none now. Raises RecvError at the end."},
@@ -683,17 +694,21 @@ static PyMethodDef receiver_methods[] = {
 static PyMemberDef producer_members[] = {{"_lender", T_OBJECT, offsetof(ProducerCalls, lender), 0, NULL}, {NULL, 0, 0, 0, NULL}};
 static PyMemberDef consumer_members[] = {
     {"_careful", T_INT, offsetof(ConsumerCalls, careful), 0, NULL},
+    {"_strays", T_INT, offsetof(ConsumerCalls, strays), 0, NULL},
+    {"_area", T_OBJECT, offsetof(ConsumerCalls, area), 0, NULL},
+    {"_snapshots_released", T_ULONGLONG, offsetof(ConsumerCalls, snapshots_released), 0, NULL},
     {"_lender", T_OBJECT, offsetof(ConsumerCalls, lender), 0, NULL},
     {"_columns", T_OBJECT, offsetof(ConsumerCalls, batch_columns), 0, NULL},
     {"_nothing", T_OBJECT, offsetof(ConsumerCalls, no_records), 0, NULL},
     {NULL, 0, 0, 0, NULL}};
+static PyGetSetDef consumer_getters[] = {{"_open_batch", kr_open_batch, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL, NULL}};
 
 static PyType_Slot producer_slots[] = {
     {Py_tp_methods, producer_methods}, {Py_tp_members, producer_members}, {Py_tp_dealloc, producer_dealloc}, {0, NULL}};
 static PyType_Slot sender_slots[] = {
     {Py_tp_methods, sender_methods}, {Py_tp_members, producer_members}, {Py_tp_dealloc, producer_dealloc}, {0, NULL}};
 static PyType_Slot consumer_slots[] = {
-    {Py_tp_methods, consumer_methods}, {Py_tp_members, consumer_members}, {Py_tp_dealloc, consumer_dealloc}, {0, NULL}};
+    {Py_tp_methods, consumer_methods}, {Py_tp_members, consumer_members}, {Py_tp_getset, consumer_getters}, {Py_tp_dealloc, consumer_dealloc}, {0, NULL}};
 static PyType_Slot receiver_slots[] = {{Py_tp_methods, receiver_methods}, {Py_tp_dealloc, consumer_dealloc}, {0, NULL}};
 
 #define CAN_BE_BASE (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE)
@@ -746,6 +761,41 @@ static int fill(PyObject *module)
                  kr_add_batches(module, consumer);
     Py_XDECREF(consumer);
     return failed;
+}
+
+PyObject *kr_init_of_cffi(void);
+
+/* All that the core keeps of the interpreter (types, names, cffi's own) is there once for the process. A second interpreter
+ * would replace it under the hands of the first, so it is refused before anything is touched. */
+static PyObject *create_core(PyObject *spec, PyModuleDef *nothing)
+{
+    int64_t number = PyInterpreterState_GetID(PyInterpreterState_Get());
+    if (!number)
+        return kr_init_of_cffi();
+    if (number > 0)
+        PyErr_Format(PyExc_ImportError,
+                     "kevy-ring works in the main interpreter of a process only, and this is interpreter %lld of process %d; "
+                     "run this part in a process of its own (with mod_wsgi: WSGIApplicationGroup %%{GLOBAL})",
+                     (long long)number, (int)getpid());
+    return NULL;
+}
+
+#define MULTIPLE_INTERPRETERS 3                  /* the slot of Python 3.12; older ones refuse a module that has it */
+#define ANY_INTERPRETER ((void *)(intptr_t)2)    /* ask create_core() everywhere: its words are the clearer ones */
+
+/* In two phases, as the interpreter asks for those again in every other interpreter, and hands out a copy of a module that
+ * is made in one. */
+static PyModuleDef_Slot old_slots[] = {{Py_mod_create, (void *)create_core}, {0, NULL}};
+static PyModuleDef_Slot core_slots[] = {
+    {Py_mod_create, (void *)create_core}, {MULTIPLE_INTERPRETERS, ANY_INTERPRETER}, {0, NULL}};
+static struct PyModuleDef core_definition = {PyModuleDef_HEAD_INIT, "_core", NULL, 0, NULL, core_slots, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__core(void)
+{
+    int major = 0, minor = 0;
+    if (sscanf(Py_GetVersion(), "%d.%d", &major, &minor) == 2 && major == 3 && minor < 12)
+        core_definition.m_slots = old_slots;
+    return PyModuleDef_Init(&core_definition);
 }
 
 /* Makes the module kevy_ring._calls known, beside the one that cffi makes of this library. 0, or -1. */

@@ -24,11 +24,15 @@ typedef struct {
     kr_consumer *consumer;
     char *columns; /* of KEPT_RECORDS */
     long long spin_ns;
-    int careful; /* part of an event larger than the ring was taken: each record goes the long way */
+    int careful; /* each record goes the long way: part of an event larger than the ring was taken, or a loss is untold */
+    int strays;  /* an abandoned batch left views behind: they are cut off before the next drain */
+    PyObject *area; /* what `consumer` maps; it lives as long as it is kept here, or a view of it is alive */
     PyObject *lender;
     PyObject *batch_columns;
     PyObject *no_records; /* the batch of all empty drains; the others are of its class */
-    kr_batch out;         /* the batch that is open, or was last */
+    PyObject *open_batch; /* borrowed: a batch that nobody has any more ends, and takes itself out of here */
+    unsigned long long snapshots_released; /* SnapshotEnds in all that was given back */
+    kr_batch out;                          /* the batch that is open, or was last */
 } ConsumerCalls;
 
 /* calls.c */
@@ -40,13 +44,18 @@ int kr_add_type(PyObject *module, const char *name, PyType_Spec *spec, PyObject 
 int kr_is_lender(PyObject *object);
 PyObject *kr_lend(PyObject *lender, uint64_t index, uint64_t length);
 int kr_escaped(PyObject *lender);
+void kr_last_loan(PyObject *lender, unsigned long long *index, unsigned long long *length);
 PyObject *kr_try_reserve(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names);
 PyObject *kr_reserve_chunk(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names);
+PyObject *kr_reserve(PyObject *self, PyObject *number);
 PyObject *kr_publish(PyObject *self, PyObject *nothing);
 int kr_add_loans(PyObject *module);
 
 /* batches.c */
 PyObject *kr_drain(PyObject *self, PyObject *arguments, PyObject *names);
+PyObject *kr_take_batch(PyObject *self, PyObject *arguments);
+PyObject *kr_open_batch(PyObject *self, void *nothing);
+PyObject *kr_cut_off_strays(PyObject *self, PyObject *arguments);
 int kr_add_batches(PyObject *module, PyObject *consumer_calls);
 
 #endif

@@ -16,7 +16,7 @@ typedef struct {
     PyObject *lender, *view;
     PyObject *end; /* of a chunk, for the long way; NULL: a record of a ring */
     unsigned long long index, length;
-    char open, in_ring;
+    char open, in_ring, committed;
 } GrantCalls;
 
 static PyObject *lender_type, *no_view, *name_grant_type, *name_end;
@@ -44,6 +44,12 @@ PyObject *kr_lend(PyObject *self, uint64_t index, uint64_t length)
 
 /* Newer interpreters keep flags above the 32 bits that count. */
 int kr_escaped(PyObject *lender) { return (uint32_t)Py_REFCNT(((LenderCalls *)lender)->exporter) > 1; }
+
+void kr_last_loan(PyObject *lender, unsigned long long *index, unsigned long long *length)
+{
+    *index = ((LenderCalls *)lender)->index;
+    *length = ((LenderCalls *)lender)->length;
+}
 
 static PyObject *lender_escaped(PyObject *self, PyObject *nothing)
 {
@@ -151,6 +157,13 @@ static int64_t plain_length(PyObject *const *arguments, Py_ssize_t count, PyObje
     return bytes <= most ? bytes : -1;
 }
 
+static int refuse(PyObject *self, int code)
+{
+    PyObject *nothing = PyObject_CallMethod(self, "_refused", "i", code);
+    Py_XDECREF(nothing);
+    return -1;
+}
+
 static PyObject *granted(PyObject *self, int64_t index, int64_t length, int is_chunk)
 {
     PyObject *grant = new_grant(self, (uint64_t)index, (uint64_t)length, is_chunk);
@@ -174,6 +187,25 @@ PyObject *kr_try_reserve(PyObject *self, PyObject *const *arguments, Py_ssize_t 
             Py_RETURN_NONE;
     }
     return length ? kr_leave_to(self, "_try_reserve", length) : NULL;
+}
+
+/* What is left of the long way of a reservation, once there is a lender. No signal's handler comes between the core's word
+ * and the grant. */
+PyObject *kr_reserve(PyObject *self, PyObject *number)
+{
+    ProducerCalls *calls = (ProducerCalls *)self;
+    PyObject *length = PyNumber_Index(number);
+    unsigned long long bytes = length ? PyLong_AsUnsignedLongLong(length) : UINT64_MAX;
+    Py_XDECREF(length);
+    if (bytes == UINT64_MAX && PyErr_Occurred())
+        return NULL;
+    int64_t index = can_lend(calls) ? kr_producer_reserve(calls->producer, bytes) : KR_E_CLOSED;
+    if (index >= 0)
+        return granted(self, index, (int64_t)bytes, 0);
+    if (index == KR_RESERVE_FULL)
+        Py_RETURN_NONE;
+    refuse(self, (int)index);
+    return NULL;
 }
 
 PyObject *kr_reserve_chunk(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
@@ -211,18 +243,94 @@ static int let_go(GrantCalls *grant)
     return 1;
 }
 
+static int commit(const GrantCalls *grant, kr_producer *producer, uint64_t bytes)
+{
+    int code;
+    if (!grant->end)
+        return kr_producer_commit(producer, bytes);
+    if (bytes < LARGE_BYTES)
+        return kr_commit_chunk(producer, bytes);
+    PyObject *end = grant->end; /* which keeps the producer */
+    Py_INCREF(end);
+    Py_BEGIN_ALLOW_THREADS /* it may have to be copied */
+    code = kr_commit_chunk(producer, bytes);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(end);
+    return code;
+}
+
 static PyObject *grant_commit(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     GrantCalls *grant = (GrantCalls *)self;
     PyObject *length;
-    int64_t bytes = plain_length(arguments, count, names, LARGE_BYTES, &length);
+    int64_t bytes = plain_length(arguments, count, names, UINT32_MAX, &length);
     if (bytes < (grant->end ? 1 : 0) || (uint64_t)bytes > grant->length || !let_go(grant))
         return length ? kr_leave_to(self, "_commit", length) : NULL;
-    kr_producer *producer = ((ProducerCalls *)grant->owner)->producer;
-    int code = grant->end ? kr_commit_chunk(producer, (uint64_t)bytes) : kr_producer_commit(producer, (uint64_t)bytes);
+    grant->committed = 1;
+    int code = commit(grant, ((ProducerCalls *)grant->owner)->producer, (uint64_t)bytes);
     if (!code)
         Py_RETURN_NONE;
     return PyObject_CallMethod(self, "_committed", "i", code);
+}
+
+/* Gives the space of an open grant back unwritten, whoever has views of it; later loans do not know of those. */
+static void give_up(GrantCalls *grant)
+{
+    kr_producer *producer = grant->owner ? ((ProducerCalls *)grant->owner)->producer : NULL;
+    PyObject *nothing = NULL;
+    if (!grant->open)
+        return;
+    grant->open = 0;
+    Py_INCREF(no_view);
+    put_view(grant, no_view);
+    if (!grant->in_ring)
+        return;
+    int strays = kr_is_lender(grant->lender) && kr_escaped(grant->lender);
+    if (producer)
+        kr_producer_abort(producer);
+    else /* the handle is closed; the role may have others */
+        nothing = kr_leave_to((PyObject *)grant, "_give_back", NULL);
+    if (strays) {
+        Py_XDECREF(nothing);
+        nothing = PyErr_Occurred() ? NULL : kr_leave_to(grant->lender, "disown", NULL);
+    }
+    Py_XDECREF(nothing);
+}
+
+static PyObject *grant_give_up(PyObject *self, PyObject *nothing)
+{
+    give_up((GrantCalls *)self);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* A grant that nobody has any more would stand in the way of all that is written after it. */
+static void grant_finalize(PyObject *self)
+{
+    PyObject *kind, *value, *trace;
+    if (!((GrantCalls *)self)->open)
+        return;
+    PyErr_Fetch(&kind, &value, &trace);
+    give_up((GrantCalls *)self);
+    if (PyErr_Occurred())
+        PyErr_WriteUnraisable(self);
+    PyErr_Restore(kind, value, trace);
+}
+
+/* The core's word to `length` bytes, for a grant that is made the long way: at `address` lies its producer. */
+static PyObject *grant_reserve(PyObject *self, PyObject *arguments)
+{
+    GrantCalls *grant = (GrantCalls *)self;
+    unsigned long long address, length;
+    if (!PyArg_ParseTuple(arguments, "KK", &address, &length))
+        return NULL;
+    int64_t index = kr_producer_reserve((kr_producer *)(uintptr_t)address, length);
+    if (index >= 0) {
+        grant->index = (uint64_t)index;
+        grant->open = grant->in_ring = 1;
+    }
+    return PyLong_FromLongLong(index);
 }
 
 static PyObject *grant_enter(PyObject *self, PyObject *nothing)
@@ -231,14 +339,13 @@ static PyObject *grant_enter(PyObject *self, PyObject *nothing)
     return self;
 }
 
+/* A `with` that ends normally asks for the views first; what an exception's traceback holds does not matter. */
 static PyObject *grant_exit(PyObject *self, PyObject *arguments)
 {
+    int normally = PyTuple_Size(arguments) && PyTuple_GetItem(arguments, 0) == Py_None;
     if (!((GrantCalls *)self)->open)
         Py_RETURN_NONE;
-    PyObject *long_way = PyObject_GetAttrString(self, "_exit");
-    PyObject *answer = long_way ? PyObject_CallObject(long_way, arguments) : NULL;
-    Py_XDECREF(long_way);
-    return answer;
+    return normally ? kr_leave_to(self, "abort", NULL) : grant_give_up(self, NULL);
 }
 
 /* -------------------------------------------------------------------------------------------------- the types */
@@ -259,6 +366,8 @@ static PyMethodDef grant_methods[] = {
      "Make a record of the first length bytes: of a ring it is seen at the next publish, a chunk is sent (0: it is not).\n\n"
      "Raises ValueError for a length beyond the grant, ViewsEscaped while views of it are kept, ClosedError when the\n"
      "grant was committed or aborted before, or its producer was closed; of a chunk also what send raises."},
+    {"_give_up", grant_give_up, METH_NOARGS, NULL},
+    {"_reserve", grant_reserve, METH_VARARGS, NULL},
     {"__enter__", grant_enter, METH_NOARGS, NULL},
     {"__exit__", grant_exit, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL}};
@@ -271,10 +380,12 @@ static PyMemberDef grant_members[] = {
     {"_length", T_ULONGLONG, offsetof(GrantCalls, length), 0, NULL},
     {"_open", T_BOOL, offsetof(GrantCalls, open), 0, NULL},
     {"_in_ring", T_BOOL, offsetof(GrantCalls, in_ring), 0, NULL},
+    {"_was_committed", T_BOOL, offsetof(GrantCalls, committed), 0, NULL},
     {NULL, 0, 0, 0, NULL}};
 static PyType_Slot grant_slots[] = {
     {Py_tp_methods, grant_methods},   {Py_tp_members, grant_members}, {Py_tp_dealloc, grant_dealloc},
-    {Py_tp_traverse, grant_traverse}, {Py_tp_clear, grant_clear},     {0, NULL}};
+    {Py_tp_traverse, grant_traverse}, {Py_tp_clear, grant_clear},     {Py_tp_finalize, grant_finalize},
+    {0, NULL}};
 
 #define CAN_BE_BASE (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE)
 static PyType_Spec lender_spec = {"kevy_ring._calls.LenderCalls", sizeof(LenderCalls), 0, CAN_BE_BASE, lender_slots};

@@ -170,6 +170,11 @@ mutant a_budget_leaves_the_descriptor_silent must consumer_wait.c \
 mutant seen_again_in_silence must consumer.c 's/if (seen_again \&\& /if (0 \&\& /' plain:doorbell
 mutant the_descriptor_keeps_the_first_peer must peer.c 's/if (epoch == peer->epoch)/if (peer->epoch)/' plain:wakes
 mutant a_pidfd_stays_in_the_set must peer.c '/EPOLL_CTL_DEL/s/epoll_ctl(.*);/;/' plain:wakes
+mutant a_descriptor_without_a_timer must peer.c 's/watch(made, timer) || //' plain:peers
+mutant any_process_of_the_pid_is_the_peer must peer.c 's/ || found != start//' plain:peers
+mutant an_ended_process_is_never_doubted must peer.c 's/if (peer->pidfd < 0 || poll.*/if (1)/' plain:peers
+mutant this_pid_is_this_process must peer.c 's/ \&\& own == start//' plain:peers
+mutant a_waiter_is_not_told_of_what_is_seen_again must consumer.c 's/else if (seen_again/else if (0/' plain:wakes
 mutant the_successor_trusts_the_doorbell must consumer.c '/^    kr_consumer_arm(consumer);$/d' plain:doorbell
 mutant a_closed_producer_still_writes must producer.c \
     's/^        kr_bell_ring(producer->data_bell);.*$/        ring_data_bell(producer, load_seq_cst(\&producer->header->data_request));/' plain:doorbell

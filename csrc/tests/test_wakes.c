@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../ring.h"
 #include "check.h"
 #include "scratch_ring.h"
 
@@ -196,6 +197,30 @@ static void a_new_peer_wakes_who_waits_for_one(void)
 
 static volatile sig_atomic_t signals;
 
+static void *wait_once(void *argument)
+{
+    struct scratch_ring *ring = argument;
+    return (void *)(intptr_t)kr_consumer_wait(ring->consumer, -1, 0);
+}
+
+static void what_is_seen_again_wakes_a_waiter(void)
+{
+    struct scratch_ring ring;
+    pthread_t waiter;
+    void *found;
+    scratch_open(&ring, 4096);
+    write_some(&ring, 1);
+    CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 1);
+    pthread_create(&waiter, NULL, wait_once, &ring);
+    while (!load_relaxed32(&ring.consumer->sleepers))
+        check_sleep_ms(1);
+    check_sleep_ms(20);
+    CHECK_EQ(kr_consumer_release(ring.consumer, ring.batch.position, 0, 1), 0);
+    pthread_join(waiter, &found);
+    CHECK_EQ((intptr_t)found, KR_WAIT_READY); /* and not because its slice was over */
+    scratch_close(&ring);
+}
+
 static void count_signal(int number)
 {
     (void)number;
@@ -281,6 +306,7 @@ static const struct check_case cases[] = {
     CASE(a_parked_producer_is_woken),
     CASE(death_wakes_a_parked_peer),
     CASE(a_new_peer_wakes_who_waits_for_one),
+    CASE(what_is_seen_again_wakes_a_waiter),
     CASE(a_signal_interrupts_a_wait),
     CASE(a_watched_descriptor_follows_the_producers),
 };

@@ -6,7 +6,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from kevy_ring.events import BytesLike, ReplicaApply
+from kevy_ring.events import BytesLike, OwnedApply, ReplicaApply
 from kevy_ring.inbox.batch import Batch
 from kevy_ring.inbox.chunk import ChunkGrant
 from kevy_ring.ring.batch import Columns, RecordBatch
@@ -22,6 +22,7 @@ class ProducerCalls:
         """Write records in order until one does not fit; one publish. Returns how many fitted."""
     def try_reserve(self, length: int) -> Grant | None:
         """Space for one record of at most ``length`` bytes, to be written in place. None: full now."""
+    def _reserve(self, length: int, /) -> Grant | None: ...
     def publish(self) -> None:
         """Reveal all committed records to the consumer with one store."""
 
@@ -37,11 +38,18 @@ class SenderCalls:
 
 class ConsumerCalls:
     _careful: int
+    _strays: int
+    _area: Any
     _columns: Columns | None
+    _snapshots_released: int
     _lender: Lender | None
     _nothing: RecordBatch
     def _bind(self, handle: Any, address: int, spin_ns: int, /) -> None: ...
+    @property
+    def _open_batch(self) -> RecordBatch | None: ...
     def _place_of_out(self) -> int: ...
+    def _take(self, columns: Columns, max_bytes: int, /) -> RecordBatch: ...
+    def _cut_off_strays(self, fresh: Any, address: int, /) -> None: ...
     def drain(self, max_records: int = 1024, max_bytes: int | None = None) -> RecordBatch:
         """Take up to ``max_records`` records of together at most ``max_bytes``. Never waits."""
     def read_many(self, max_records: int = 1024) -> list[bytes]:
@@ -54,11 +62,11 @@ class ConsumerCalls:
 class ReceiverCalls(ConsumerCalls):
     def drain(self, max_events: int = 1024, max_bytes: int | None = None) -> Batch:
         """Take up to ``max_events`` events of together at most ``max_bytes``. Never waits."""
-    def try_recv(self) -> ReplicaApply | None:
+    def try_recv(self) -> OwnedApply | None:
         """The next event, with memory of its own; None when there is none now."""
-    def recv(self, timeout: float | None = None) -> ReplicaApply | None:
+    def recv(self, timeout: float | None = None) -> OwnedApply | None:
         """Wait for the next event; None when the time is up."""
-    def recv_many(self, max_events: int = 1024) -> list[ReplicaApply]:
+    def recv_many(self, max_events: int = 1024) -> list[OwnedApply]:
         """Up to ``max_events`` events with memory of their own."""
 
 class LenderCalls:
@@ -75,7 +83,10 @@ class GrantCalls:
     _length: int
     _open: bool
     _in_ring: bool
+    _was_committed: bool
     view: memoryview
+    def _give_up(self) -> None: ...
+    def _reserve(self, address: int, length: int, /) -> int: ...
     def commit(self, length: int) -> None:
         """Make a record of the first ``length`` bytes."""
     def __enter__(self) -> Self: ...
@@ -91,9 +102,14 @@ class ColumnsCalls:
 
 class BatchCalls:
     _held: bool
+    _lent: bool
     count: int
     more: bool
     def _payload(self, i: int, /) -> memoryview: ...
+    def _release_first(self, upto: int, /) -> None: ...
+    def _end_at(self, upto: int, /) -> None: ...
+    def _abandon(self) -> None: ...
+    def _pass(self) -> None: ...
     def release(self, upto: int | None = None) -> None:
         """Give the space of the first ``upto`` records (None: all) back to the producer."""
     def __len__(self) -> int: ...

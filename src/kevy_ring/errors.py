@@ -21,7 +21,8 @@ class KevyRingError(Exception):
 class ClosedError(KevyRingError):
     """This handle was closed by its own side, or belongs to another process.
 
-    Fields: ``name`` (the ring), ``reason`` (``"closed"``, ``"forked"`` or ``"released"``).
+    Fields: ``name`` (the ring), ``reason``: ``"closed"``, ``"forked"``, ``"released"`` (of a batch), ``"committed"`` or
+    ``"aborted"`` (of a grant).
     """
 
     def __init__(self, name: str, reason: str = "closed", detail: str = "") -> None:
@@ -30,6 +31,8 @@ class ClosedError(KevyRingError):
             "forked": f"ring {name!r}: this handle was taken by the parent process before the fork; "
             "attach by name in the child instead",
             "released": f"ring {name!r}: this batch is released",
+            "committed": f"ring {name!r}: this grant is committed already; reserve space for the next record",
+            "aborted": f"ring {name!r}: this grant was given up before it was committed; reserve space again",
         }.get(reason, f"ring {name!r}: {reason}")
         super().__init__(f"{text} ({detail})" if detail else text)
         self.name = name
@@ -150,16 +153,17 @@ class EventTruncated(KevyRingError):
 
 
 class ViewsEscaped(KevyRingError):
-    """Views into a batch outlive it, so its space stays held; drop them and release again.
+    """Views into a batch or a grant outlive it, so its space stays held; drop them and release or commit again.
 
     Fields: ``name``; ``held`` (bytes of the ring that stay held).
     """
 
-    def __init__(self, name: str, *, held: int) -> None:
-        super().__init__(
-            f"ring {name!r}: views into this batch are still alive, {held} bytes stay held; "
-            "copy what you keep with bytes(view), drop the views, and call release() again"
-        )
+    def __init__(self, name: str, *, held: int, of: str = "batch") -> None:
+        todo = {
+            "batch": "copy what you keep with bytes(view), drop the views, and call release() again",
+            "grant": "drop them (del, or view.release()), and call commit() or abort() again",
+        }[of]
+        super().__init__(f"ring {name!r}: views into this {of} are still alive, {held} bytes stay held; {todo}")
         self.name = name
         self.held = held
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Union
+from typing import TYPE_CHECKING, Union
 
 BytesLike = Union[bytes, bytearray, memoryview]
 
@@ -102,3 +102,21 @@ class Frame:
 
 
 ReplicaApply = Union[SnapshotBegin, SnapshotChunk, SnapshotEnd, Frame]
+
+if TYPE_CHECKING:
+
+    class OwnedFrame(Frame):
+        """A frame whose arguments are bytes of their own: they may be kept."""
+
+        argv: list[bytes]
+
+    class OwnedChunk(SnapshotChunk):
+        """A chunk whose bytes are its own: they may be kept."""
+
+        data: bytes
+
+else:  # what is received is of the classes themselves; only a type checker sees the difference
+    OwnedFrame, OwnedChunk = Frame, SnapshotChunk
+
+#: What ``recv`` and its kin return: events with memory of their own.
+OwnedApply = Union[SnapshotBegin, OwnedChunk, SnapshotEnd, OwnedFrame]

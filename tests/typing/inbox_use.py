@@ -21,7 +21,7 @@ from kevy_ring import (
     replica_inbox_pair,
     replica_inbox_pairs,
 )
-from kevy_ring.events import BytesLike
+from kevy_ring.events import BytesLike, OwnedApply
 from kevy_ring.inbox import ChunkGrant, Overflow, Published
 from kevy_ring.ring import RingStats
 from kevy_ring.ring.batch_stream import BatchStream
@@ -56,12 +56,12 @@ def send(sender: ReplicaInboxSender, frames: list[Frame]) -> None:
 
 
 def receive(receiver: ReplicaInboxReceiver) -> None:
-    assert_type(receiver.try_recv(), ReplicaApply | None)
-    assert_type(receiver.recv(timeout=1.0), ReplicaApply | None)
-    assert_type(receiver.recv_many(10), list[ReplicaApply])
+    assert_type(receiver.try_recv(), OwnedApply | None)
+    assert_type(receiver.recv(timeout=1.0), OwnedApply | None)
+    assert_type(receiver.recv_many(10), list[OwnedApply])
     assert_type(receiver.stats(), RingStats)
     assert_type(receiver.lost_offset, int | None)
-    assert_type(iter(receiver), Iterator[ReplicaApply])
+    assert_type(iter(receiver), Iterator[OwnedApply])
     receiver.mark_applied(10)
     receiver.mark_applied(None)
     with receiver as same:
@@ -77,7 +77,7 @@ def receive_in_place(receiver: ReplicaInboxReceiver) -> None:
         assert_type(batch.payload(0), memoryview)
         assert_type(batch.resp(), list[memoryview])
         assert_type(batch[0], ReplicaApply)
-        assert_type(batch.owned(0), ReplicaApply)
+        assert_type(batch.owned(0), OwnedApply)
         for event in batch:
             assert_type(event, ReplicaApply)
 
@@ -100,9 +100,24 @@ def every_event_has_its_case(event: ReplicaApply) -> int:
             assert_never(event)
 
 
+def what_is_received_may_be_kept(event: OwnedApply, sender: ReplicaInboxSender) -> bytes:
+    sender.send(event)
+    match event:
+        case Frame(_, argv):
+            assert_type(argv, list[bytes])
+            return b" ".join(argv)
+        case SnapshotChunk(data):
+            assert_type(data, bytes)
+            return data
+        case SnapshotBegin() | SnapshotEnd():
+            return b""
+        case _:
+            assert_never(event)
+
+
 async def receive_in_an_event_loop(sender: ReplicaInboxSender, receiver: ReplicaInboxReceiver) -> None:
     assert_type(await sender.flush_async(timeout=1.0), bool)
-    assert_type(await receiver.recv_async(timeout=1.0), ReplicaApply | None)
+    assert_type(await receiver.recv_async(timeout=1.0), OwnedApply | None)
     assert_type(await receiver.wait_async(), bool)
     assert_type(receiver.batches(max_events=10), BatchStream[Batch])
     async for batch in receiver:

@@ -8,13 +8,11 @@ from __future__ import annotations
 import struct
 from functools import lru_cache
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kevy_ring._core import ffi, lib
-from kevy_ring.errors import ClosedError
-
-if TYPE_CHECKING:
-    from kevy_ring.inbox.batch import Batch
+from kevy_ring.errors import ClosedError, CorruptRing
+from kevy_ring.ring.batch import RecordBatch
 
 _allocate = ffi.new_allocator(should_clear_after_alloc=False)
 # Views are made in one go for so many events: per view that is half the price of making them event by event, and who
@@ -29,90 +27,85 @@ def _ends_of(argc: int) -> struct.Struct:
     return struct.Struct(f"<4x{argc}I")
 
 
-class ArgumentViews:
-    """Read-only views of the arguments of the events ``low`` to ``high - 1``; those of others are made when asked for.
+class ArgumentViews(RecordBatch):
+    """A batch with read-only views of the arguments of its events.
 
-    ``bounds[i]`` is the number, in ``views``, of the first argument of event ``low + i``.
+    Those of events ``_low`` to ``_high - 1`` are there, as ``_decoded``; those of others are made when asked for.
+    ``_bounds[i]`` is the number, in ``_decoded``, of the first argument of event ``_low + i``. Once the batch is
+    released there are none.
     """
 
-    __slots__ = ("_batch", "_ends", "_first", "_name", "_starts", "bounds", "high", "low", "views")
+    __slots__ = ("_ends", "_first", "_starts")
+    _bounds: list[int]
+    _decoded: list[memoryview]
+    _starts: list[int]
+    _ends: list[int]
+    _first: list[int]  # the numbers of the first arguments of all events of the batch
 
-    def __init__(self, batch: Batch) -> None:
-        self._batch: Batch | None = batch
-        self._name = batch._consumer.name
-        self._starts: list[int] | None = None
-        self._ends: list[int] = []
-        self._first: list[int] = []  # the numbers of the first arguments of all events of the batch
-        self.low = self.high = 0
-        self.bounds: list[int] = []
-        self.views: list[memoryview] = []
-
-    def of(self, i: int) -> list[memoryview]:
+    def _arguments_of(self, i: int) -> list[memoryview]:
         """The arguments of event ``i``. Raises CorruptRing and, after the release, ClosedError."""
-        if not self.low <= i < self.high:
+        if not self._low <= i < self._high:
             self._make(i)
-        i -= self.low
-        return self.views[self.bounds[i] : self.bounds[i + 1]]
+        i -= self._low
+        return self._decoded[self._bounds[i] : self._bounds[i + 1]]
 
     def _make(self, i: int) -> None:
-        batch = self._batch
-        if batch is None:
-            raise ClosedError(self._name, "released")
-        if batch.count <= _FEW:
-            self._make_one(batch, i)
+        if not self._held:
+            raise ClosedError(self._consumer.name, "released")
+        if self.count <= _FEW:
+            self._make_one(i)
             return
-        starts = self._starts if self._starts is not None else self._find(batch)
-        view = batch.buffer  # after what may fail: a traceback would keep it alive
+        starts = self._starts if hasattr(self, "_starts") else self._find()
+        view = self.buffer  # after what may fail: a traceback would keep it alive
         low = i - i % GROUP_EVENTS
-        high = min(low + GROUP_EVENTS, batch.count)
+        high = min(low + GROUP_EVENTS, self.count)
         base, last = self._first[low], self._first[high]
-        self.views = [view[start:end] for start, end in zip(starts[base:last], self._ends[base:last], strict=True)]
-        self.bounds = [number - base for number in self._first[low : high + 1]]
-        self.low, self.high = low, high
+        views = [view[start:end] for start, end in zip(starts[base:last], self._ends[base:last], strict=True)]
+        bounds = [number - base for number in self._first[low : high + 1]]
+        # Together, and nothing is called between them: no signal's handler comes in between.
+        self._decoded, self._bounds, self._low, self._high = views, bounds, low, high
 
-    def _make_one(self, batch: Batch, i: int) -> None:
-        columns: Any = batch._columns
+    def _make_one(self, i: int) -> None:
+        columns: Any = self._columns
         argc = columns.place("argcs")[i]
         start, length = columns.place("starts")[i] + 4 * (argc + 1), columns.place("lengths")[i] - 4 * (argc + 1)
         spans, last = [], 0
         if argc:
             if length < 0:
-                batch._refuse(-1 - i)
+                self._refuse(-1 - i)
             # Another process's claim: read once, and bounded by the length that the columns remember.
-            for end in _ends_of(argc).unpack_from(batch.buffer, columns.place("starts")[i]):
+            for end in _ends_of(argc).unpack_from(self.buffer, columns.place("starts")[i]):
                 if not last <= end <= length:
-                    batch._refuse(-1 - i)
+                    self._refuse(-1 - i)
                 spans.append((start + last, start + end))
                 last = end
-        view = batch.buffer  # after what may fail: a traceback would keep it alive
-        self.views = [view[first:end] for first, end in spans]
-        self.bounds = [0, argc]
-        self.low, self.high = i, i + 1
+        view = self.buffer  # after what may fail: a traceback would keep it alive
+        views = [view[first:end] for first, end in spans]
+        self._decoded, self._bounds, self._low, self._high = views, [0, argc], i, i + 1
 
-    def _find(self, batch: Batch) -> list[int]:
+    def _find(self) -> list[int]:
         """The spans of all arguments of all frames, in bytes of the batch's buffer, by one call."""
-        columns = batch._columns
+        columns = self._columns
         assert columns is not None
-        self._first = list(accumulate(columns.values("argcs", batch.count), initial=0))
-        total = self._first[-1]
+        first = list(accumulate(columns.values("argcs", self.count), initial=0))
+        total = first[-1]
         spans = _allocate("uint64_t[]", 2 * total or 1)
         code = lib.kr_batch_arguments(
-            batch._address(), columns.memory, columns.room, batch.count, spans, spans + total, total
+            self._address(), columns.memory, columns.room, self.count, spans, spans + total, total
         )
         if code < 0:
-            batch._refuse(code)
+            self._refuse(code)
         found: list[int] = ffi.unpack(spans, 2 * total)
-        self._ends = found[total:]
+        self._first, self._ends = first, found[total:]
         del found[total:]
         self._starts = found
         return found
 
-    def drop(self) -> None:
-        """Let go of all views."""
-        self.low = self.high = 0
-        self.views = []
+    def _address(self) -> Any:
+        """Where the batch lies, for the core. The batch is held, and this object keeps it so during the call."""
+        return self._lent_by().address(self._consumer._out.index)
 
-    def end(self) -> None:
-        """The batch is released: whatever is touched from now on raises ClosedError."""
-        self.drop()
-        self._batch = None
+    def _refuse(self, answer: int) -> None:
+        if answer < 0:
+            position = self._consumer._out.position + self._column("starts")[-1 - answer] - 16
+            raise CorruptRing(self._consumer.name, position=position % 2**64, field="end position of an argument")

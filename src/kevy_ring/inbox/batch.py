@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, CorruptRing
-from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
+from kevy_ring.events import (
+    Frame,
+    Kind,
+    OwnedApply,
+    OwnedChunk,
+    OwnedFrame,
+    ReplicaApply,
+    SnapshotBegin,
+    SnapshotChunk,
+    SnapshotEnd,
+)
 from kevy_ring.inbox.argument_views import ArgumentViews
-from kevy_ring.ring.batch import RecordBatch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,23 +36,23 @@ class BatchFrame(Frame):
     Touching it after the batch was released raises :class:`ClosedError`.
     """
 
-    __slots__ = ("_index", "_views")
+    __slots__ = ("_batch", "_index")
 
-    def __init__(self, offset: int, views: ArgumentViews, index: int) -> None:
+    def __init__(self, offset: int, batch: ArgumentViews, index: int) -> None:
         self.offset = offset
-        self._views = views
+        self._batch = batch
         self._index = index
 
     @property
     def argv(self) -> list[memoryview]:  # type: ignore[override]
         """The arguments, as read-only memoryviews into the ring."""
-        # As ArgumentViews.of(), without the call: most of what a frame costs in Python is calls.
-        views, i = self._views, self._index
-        if not views.low <= i < views.high:
-            views._make(i)
-        bounds = views.bounds
-        i -= views.low
-        return views.views[bounds[i] : bounds[i + 1]]
+        # As ArgumentViews._arguments_of(), without the call: most of what a frame costs in Python is calls.
+        batch, i = self._batch, self._index
+        if not batch._low <= i < batch._high:
+            batch._make(i)
+        bounds = batch._bounds
+        i -= batch._low
+        return batch._decoded[bounds[i] : bounds[i + 1]]
 
 
 class BatchChunk(SnapshotChunk):
@@ -65,7 +74,7 @@ class BatchChunk(SnapshotChunk):
         return self._batch.payload(self._index)
 
 
-class Batch(RecordBatch):
+class Batch(ArgumentViews):
     """Events of one drain: iterate it, or take the columns and the payloads by number.
 
     ``kinds`` (uint8), ``offsets`` (uint64), ``starts`` (uint64), ``lengths`` (uint32) and ``argcs`` (uint32) are
@@ -73,7 +82,6 @@ class Batch(RecordBatch):
     """
 
     __slots__ = ()
-    _views: ArgumentViews | None
 
     @property
     def kinds(self) -> npt.NDArray[np.uint8]:
@@ -103,23 +111,7 @@ class Batch(RecordBatch):
         """
         if not 0 <= i < self.count:
             raise IndexError("batch index out of range")
-        return self._arguments().of(i)
-
-    def _arguments(self) -> ArgumentViews:
-        views = self._views
-        if views is None:
-            views = self._views = ArgumentViews(self)
-        return views
-
-    def _end(self) -> None:
-        self._held = False
-        self._lender = None
-        if self._views is not None:
-            self._views.end()
-
-    def _drop_views(self) -> None:
-        if self._views is not None:
-            self._views.drop()
+        return self._arguments_of(i)
 
     def resp(self) -> list[memoryview]:
         """The frames as RESP commands, ready for ``socket.sendmsg``: one block of memory that may be kept.
@@ -136,22 +128,13 @@ class Batch(RecordBatch):
         self._refuse(lib.kr_batch_resp(address, columns.memory, columns.room, self.count, ffi.from_buffer(wire), size))
         return [memoryview(wire)] if size else []
 
-    def _address(self) -> Any:
-        """Where the batch lies, for the core. The batch is held, and this object keeps it so during the call."""
-        return self._lent().address(self._consumer._out.index)
-
-    def _refuse(self, answer: int) -> None:
-        if answer < 0:
-            position = self._consumer._out.position + self._column("starts")[-1 - answer] - 16
-            raise CorruptRing(self._consumer.name, position=position % 2**64, field="end position of an argument")
-
     def _event(self, i: int) -> ReplicaApply:
         if not self._held:
             raise ClosedError(self._consumer.name, "released")
         columns: Any = self._columns
         kind = columns.place("kinds")[i]
         if kind == _FRAME:
-            return BatchFrame(columns.place("offsets")[i], self._arguments(), i)
+            return BatchFrame(columns.place("offsets")[i], self, i)
         if kind == _CHUNK:
             return BatchChunk(self, i)
         if kind == _BEGIN:
@@ -168,17 +151,15 @@ class Batch(RecordBatch):
         if self.count < _MANY or self._consumer._out.frames != self.count:
             return self._iterate(map(self._event, ahead), ahead)
         first, offsets = self._released, self._column("offsets")
-        return self._iterate(
-            map(BatchFrame, offsets[first:] if first else offsets, repeat(self._arguments()), ahead), ahead
-        )
+        return self._iterate(map(BatchFrame, offsets[first:] if first else offsets, repeat(self), ahead), ahead)
 
-    def owned(self, i: int) -> ReplicaApply:
+    def owned(self, i: int) -> OwnedApply:
         """Event ``i`` with memory of its own: it may be kept."""
         event = self._event(i)
         if isinstance(event, Frame):
-            return Frame(event.offset, [bytes(argument) for argument in event.argv])
+            return OwnedFrame(event.offset, [bytes(argument) for argument in event.argv])
         if isinstance(event, SnapshotChunk):
-            return SnapshotChunk(bytes(event.data))
+            return OwnedChunk(bytes(event.data))
         return event
 
     def snapshots_ended(self) -> int:
@@ -186,19 +167,7 @@ class Batch(RecordBatch):
 
         Those whose space was given back already are not counted.
         """
-        return self._ends(self._released, self.count if self._ahead is None else self._reached())
-
-    def _ends(self, first: int, last: int) -> int:
         if not self._held or self._consumer._out.frames == self.count:
             return 0
-        return self._column("kinds")[first:last].count(_END)
-
-    def _give_back(self, upto: int, done: bool) -> None:
-        ended = self._ends(self._released, upto)
-        receiver: Any = self._consumer
-        receiver._snapshots_released += ended  # while nobody else can have a batch
-        try:
-            RecordBatch._give_back(self, upto, done)
-        except BaseException:
-            receiver._snapshots_released -= ended
-            raise
+        last = self.count if self._ahead is None else self._reached()
+        return self._column("kinds")[self._released : last].count(_END)

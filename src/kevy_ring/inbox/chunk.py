@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from kevy_ring._core import lib
 from kevy_ring.errors import ClosedError, ViewsEscaped
 from kevy_ring.events import SnapshotChunk
-from kevy_ring.ring.calls import GrantCalls
+from kevy_ring.ring.calls import GrantCalls, address_of
+from kevy_ring.ring.grant import ended_grant, grant_repr
 from kevy_ring.ring.producer import FULL
 
 if TYPE_CHECKING:
@@ -39,23 +39,21 @@ class ChunkGrant(GrantCalls):
         self._owner = sender
         end = self._end = sender._end or sender._role()
         self._lender = end.lender
-        self._open = True
         self.length = length
         if index is None:
-            index = lib.kr_producer_reserve(end.producer, length)
-        self.in_ring = index >= 0
+            index = self._reserve(address_of(end.producer), length)
         if index >= 0:
-            self._index = index
             self.view = end.lender.writable(index, length)
         elif index in _OWN_MEMORY:
             self.view = memoryview(bytearray(length))
+            self._open = True
         else:
             raise sender._failed(index)
 
     def _commit(self, length: int) -> None:
-        """``commit`` of nothing, of what is large, of ordinary memory, and of what cannot be committed."""
+        """``commit`` of nothing, of ordinary memory, and of what cannot be committed."""
         if not self._open:
-            raise ClosedError(self._owner.name, "released")
+            raise ended_grant(self._owner.name, self)
         if not 0 <= length <= self.length:
             raise ValueError(f"commit of {length} bytes into a grant of {self.length}")
         if not self.in_ring:
@@ -67,11 +65,12 @@ class ChunkGrant(GrantCalls):
         self.view = _NO_VIEW
         if end.lender.escaped():
             self.view = end.lender.writable(self._index, self.length)
-            raise ViewsEscaped(self._owner.name, held=self.length)
-        self._open = False
+            raise ViewsEscaped(self._owner.name, held=self.length, of="grant")
+        self._was_committed = True
         if not length:
-            lib.kr_producer_abort(end.producer)
+            self._give_up()
             return
+        self._open = False
         code = lib.kr_commit_chunk(end.producer, length)
         if code:
             self._committed(code)
@@ -83,19 +82,17 @@ class ChunkGrant(GrantCalls):
 
     def _send_copy(self, length: int) -> None:
         view, self.view = self.view, _NO_VIEW
-        self._open = False
+        self._open, self._was_committed = False, True
         if length:
             self._owner.send(SnapshotChunk(bytes(view[:length])))
 
     def abort(self) -> None:
         """Give the space back; nothing is sent."""
-        if self._open:
-            self._open = False
-            self.view = _NO_VIEW
-            if self.in_ring:
-                self._end.lender.disown()
-                lib.kr_producer_abort(self._end.producer)
+        self._give_up()
 
-    def _exit(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        """The end of a ``with`` of a grant that is still open."""
-        self.abort()
+    def __repr__(self) -> str:
+        return grant_repr(self, self._owner.name)
+
+    def _give_back(self) -> None:
+        """Of a handle that is closed, while the role is held by clones."""
+        lib.kr_producer_abort(self._end.producer)

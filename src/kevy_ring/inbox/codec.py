@@ -11,6 +11,7 @@ from itertools import accumulate
 from typing import Any
 
 from kevy_ring.events import BytesLike, Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
+from kevy_ring.ring.producer import joined_bytes
 
 _HEADER = struct.Struct("<IBBHQ")
 OFFSET_LIMIT = 2**64
@@ -20,7 +21,9 @@ def joined_argv(argv: Sequence[BytesLike]) -> tuple[bytes, list[int]]:
     """The arguments back to back, and their lengths in bytes. ``TypeError`` or ``ValueError`` for a bad argv."""
     if isinstance(argv, (bytes, bytearray, memoryview, str)):
         raise TypeError("argv is a sequence of bytes-like arguments, not one of them")
-    joined = b"".join(argv)
+    if not hasattr(argv, "__len__"):
+        raise TypeError(f"argv is a list, or another sequence, of bytes-like arguments, not a {type(argv).__name__}")
+    joined = joined_bytes(argv)
     lengths = list(map(len, argv))
     if not lengths:
         raise ValueError("a frame has at least one argument")

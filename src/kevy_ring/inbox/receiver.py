@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import struct
-import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, CorruptRing, EventTruncated, RecvError
-from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotChunk
+from kevy_ring.events import Frame, Kind, OwnedApply, SnapshotChunk
 from kevy_ring.inbox.batch import Batch
 from kevy_ring.inbox.codec import checked_offset
 from kevy_ring.inbox.published import WORD_SNAPSHOTS_APPLIED, Published, read_published, read_upstream_id
@@ -18,6 +17,7 @@ from kevy_ring.ring.batch import Columns
 from kevy_ring.ring.batch_stream import BatchStream
 from kevy_ring.ring.calls import ReceiverCalls, know_events
 from kevy_ring.ring.consumer import DEFAULT_SPIN_US, Consumer
+from kevy_ring.ring.deadline import deadline_after, seconds_left
 from kevy_ring.ring.segment import Segment
 from kevy_ring.ring.stats import RingStats, read_stats
 from kevy_ring.ring.time_in_ring import TimeInRing, read_time_in_ring
@@ -59,9 +59,12 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
     def __init__(self, segment: Segment, *, spin_us: float = DEFAULT_SPIN_US) -> None:
         super().__init__(segment, spin_us=spin_us)
         self._assembly: bytearray | None = None  # payload of an event larger than the ring, as far as it came
-        self._assembled_last: int | None = None  # position of its last fragment, once that is part of it
-        self._nothing = self._no_events = Batch(None, None, 0, 0)  # of all empty drains: they allocate nothing
-        self._snapshots_released = 0  # SnapshotEnd events of all batches that were given back, predecessors' included
+        self._part_at: int | None = None  # position of the last fragment that is part of it, and of how many bytes
+        self._part_from = 0  # it consisted before: one that is drained again takes its own place
+        self._untold_loss = 0  # as WORD_LOST: what a predecessor left there, until it was raised or asked for
+        self._known_loss = 0  # the same, as it was when somebody asked for it
+        self._lost_before = (0, 0)  # WORD_LOST and the head when the role was taken
+        self._nothing = Batch()  # of all empty drains: they allocate nothing
 
     @classmethod
     def attach(
@@ -77,78 +80,93 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
 
     def _take_role(self) -> Any:
         handle = super()._take_role()
-        self._snapshots_released = self.stats().consumer_words[WORD_SNAPSHOTS_APPLIED]
+        stats = self.stats()
+        self._snapshots_released = stats.consumer_words[WORD_SNAPSHOTS_APPLIED]
+        word = stats.consumer_words[WORD_LOST]
+        self._lost_before = (word, stats.head)
+        self._untold_loss = 0 if word == self._known_loss else word
+        self._careful = bool(self._untold_loss)
         return handle
 
     def _drain(self, max_events: int = 1024, max_bytes: int | None = None) -> Batch:
         """``drain`` of another number of events than the last time, of what is larger than the ring, or refused."""
-        handle = self._handle or self._claim()
-        count, columns = self._fill(handle, max_events, max_bytes)
-        out = self._out
-        while count and out.fragment:
-            whole = self._take_fragment(columns)
-            if whole is not None:
-                return whole
-            count, columns = self._fill(handle, max_events, max_bytes)
-        if not count:
-            return self._no_events
-        self._assembly = self._assembled_last = None  # whole records follow: the sender of an unfinished event is gone
-        self._careful = False
-        batch = self._open_batch = Batch(self, columns, count, out.more)
-        return batch
+        if self._handle is None:
+            self._claim()
+        if self._untold_loss:
+            told = EventTruncated(self.name, offset=self._untold_loss - 1)
+            self._untold_loss = 0
+            raise told
+        batch: Any = None
+        try:
+            while True:
+                batch = self._taken(max_events, max_bytes)
+                if batch.count and self._out.fragment:
+                    if self._take_fragment(batch):
+                        return batch  # type: ignore[no-any-return]
+                    continue
+                if batch.count:
+                    # Whole records follow: the sender of an unfinished event is gone.
+                    self._assembly = self._part_at = None
+                    self._careful = False
+                return batch  # type: ignore[no-any-return]
+        except BaseException:
+            if batch is not None:
+                batch._abandon()  # the traceback keeps it, and whoever handles the exception may drain again
+            raise
 
-    def _take_fragment(self, columns: Columns) -> Batch | None:
+    def _take_fragment(self, batch: Batch) -> bool:
+        """Whether the batch is that of a whole event now. Else its space was given back, and another one is needed."""
         out = self._out
         flags, position = out.flags, out.position
-        start, length = columns.values("starts", 1)[0], columns.values("lengths", 1)[0]
-        kind, offset = columns.values("kinds", 1)[0], columns.values("offsets", 1)[0]
+        start, length = batch._column("starts")[0], batch._column("lengths")[0]
         if flags & _FIRST:
-            self._assembly, self._assembled_last = bytearray(), None
+            self._assembly, self._part_at = bytearray(), None
             self._careful = True
         assembly = self._assembly
         if assembly is None:
-            if flags & _LAST:
-                self._publish_word(WORD_LOST, offset + 1)  # first, so that a death between the two hides nothing
-                self._pass(position + out.span)
-                raise EventTruncated(self.name, offset=offset)
-            self._pass(position + out.span)
-            return None
+            if flags & _LAST and (batch._column("offsets")[0] + 1, position) != self._lost_before:
+                self._lose(batch)
+            batch._pass()
+            return False
         if len(assembly) + length > _EVENT_MAX:
             raise CorruptRing(self.name, position=position, field="record length")
-        if position != self._assembled_last:  # else its batch was left by an exception, and it is drained again
-            assembly += self._lend().readable(out.index, out.span)[start : start + length]
+        if position == self._part_at:
+            del assembly[self._part_from :]
+        self._part_at, self._part_from = position, len(assembly)
+        assembly += self._lend().readable(out.index, out.span)[start : start + length]
         if not flags & _LAST:
-            self._pass(position + out.span)
-            return None
-        self._assembled_last = position
-        return self._whole(bytes(assembly), kind, offset)
+            batch._pass()
+            return False
+        self._complete(batch, bytes(assembly))
+        return True
 
-    def _pass(self, position: int) -> None:
-        """Give the space of a fragment back, which is no event."""
-        code = lib.kr_consumer_release(self._handle, position % 2**64, 0, True)
-        if code < 0:
-            raise self._fault(code)
+    def _lose(self, batch: Batch) -> None:
+        """Raise that of an event only the end came."""
+        offset = batch._column("offsets")[0]
+        self._publish_word(WORD_LOST, offset + 1)  # first, so that a death between the two hides nothing
+        batch._pass()
+        raise EventTruncated(self.name, offset=offset)
 
-    def _whole(self, payload: bytes, kind: int, offset: int) -> Batch:
-        """The batch of one event that was larger than the ring; its last fragment is still held."""
+    def _complete(self, batch: Batch, payload: bytes) -> None:
+        """Make the batch of the last fragment that of the whole event, which was larger than the ring."""
+        kind, offset = batch._column("kinds")[0], batch._column("offsets")[0]
         record = _HEADER.pack(len(payload), kind, 0, 0, offset) + payload + bytes(-len(payload) % 8)
         argc = int.from_bytes(payload[:4], "little") if kind == Kind.FRAME else 0
         if (kind == Kind.FRAME and not argc) or 4 + 4 * argc > len(payload):
             raise CorruptRing(self.name, position=self._out.position, field="number of arguments")
         columns = Columns(1)
         ffi.memmove(columns.memory, struct.pack("<QQIIB", offset, 16, len(payload), argc, kind), 25)
-        batch = self._open_batch = Batch(self, columns, 1, self._out.more, _Whole(record))
-        return batch
+        batch._lender, batch._columns = _Whole(record), columns
 
-    def _try_recv(self) -> ReplicaApply | None:
+    def _try_recv(self) -> OwnedApply | None:
         """``try_recv`` of markers and of events larger than the ring, and at the end."""
         with self.drain(max_events=1) as batch:
-            event: ReplicaApply | None = batch.owned(0) if batch.count else None
+            event: OwnedApply | None = batch.owned(0) if batch.count else None
         if event is None:
             self._raise_at_the_end()
         return event
 
-    def _recv_some(self) -> list[ReplicaApply]:
+    def _recv_some(self) -> list[OwnedApply]:
         """``recv_many`` of what ``_try_recv`` is for."""
         event = self._try_recv()
         return [] if event is None else [event]
@@ -156,7 +174,7 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
     def __enter__(self) -> ReplicaInboxReceiver:
         return self
 
-    def __iter__(self) -> Iterator[ReplicaApply]:
+    def __iter__(self) -> Iterator[OwnedApply]:
         while True:
             try:
                 event = self.recv()
@@ -165,13 +183,13 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
             if event is not None:
                 yield event
 
-    async def recv_async(self, timeout: float | None = None) -> ReplicaApply | None:
+    async def recv_async(self, timeout: float | None = None) -> OwnedApply | None:
         """As :meth:`recv`, for a task of asyncio (uvloop too) or trio. A call that is cancelled took nothing.
 
         Each call lets other tasks run: for many events take batches (``async for batch in receiver``).
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while await self.wait_async(None if deadline is None else max(0.0, deadline - time.monotonic())):
+        deadline = deadline_after(timeout)
+        while await self.wait_async(seconds_left(deadline)):
             event = self.try_recv()
             if event is not None:
                 return event
@@ -224,13 +242,16 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
     def lost_offset(self) -> int | None:
         """The offset of an event that :class:`EventTruncated` told of, to this receiver or to a predecessor; else None.
 
-        It stays until :meth:`forget_loss`: whoever applies the stream has a gap there.
+        It stays until :meth:`forget_loss`: whoever applies the stream has a gap there. A receiver that did not ask is
+        told by its first drain, or by whatever else takes events, with that error.
         """
         word = self.stats().consumer_words[WORD_LOST]
+        self._untold_loss, self._known_loss = 0, word
         return word - 1 if word else None
 
     def forget_loss(self) -> None:
         """The gap is made good, by a snapshot."""
+        self._untold_loss = 0
         self._publish_word(WORD_LOST, 0)
 
     def _publish_word(self, which: int, value: int) -> None:

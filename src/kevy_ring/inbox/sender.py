@@ -18,10 +18,11 @@ from kevy_ring.inbox.overflow import Overflow, read_overflow
 from kevy_ring.inbox.published import WORD_SNAPSHOTS_APPLIED, Published, read_published
 from kevy_ring.inbox.pump import WORD_SNAPSHOTS_BEGUN, WORD_SNAPSHOTS_ENDED, SendingEnd
 from kevy_ring.ring.calls import SenderCalls, address_of
+from kevy_ring.ring.deadline import checked_timeout
 from kevy_ring.ring.event_loop import WaitingTasks
 from kevy_ring.ring.fault import handle_fault
 from kevy_ring.ring.producer import open_producer, receiver_gone
-from kevy_ring.ring.segment import Segment
+from kevy_ring.ring.segment import Segment, handle_repr
 from kevy_ring.ring.stats import read_stats
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class ReplicaInboxSender(SenderCalls):
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait up to ``timeout`` seconds for an empty overflow: True. False: time is up, or the receiver is gone."""
-        return self._role().flush(timeout)
+        return self._role().flush(checked_timeout(timeout))
 
     async def flush_async(self, timeout: float | None = None) -> bool:
         """As :meth:`flush`, for a task of asyncio (uvloop too) or trio. Other tasks run at least once.
@@ -260,6 +261,7 @@ class ReplicaInboxSender(SenderCalls):
         """
         if self._closed:
             return 0
+        checked_timeout(timeout)
         self._closed = True
         end, self._end, self._producer, self._lender = self._end, None, None, None
         self._bind(None, 0)
@@ -286,6 +288,9 @@ class ReplicaInboxSender(SenderCalls):
             with contextlib.suppress(KevyRingError):
                 lib.kr_producer_close(open_producer(self._segment, self._segment.new_area()))
         self._segment.leave()
+
+    def __repr__(self) -> str:
+        return handle_repr(self, self._segment, self._producer, closed=self._closed)
 
     def __enter__(self) -> ReplicaInboxSender:
         return self

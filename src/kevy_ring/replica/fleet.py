@@ -23,6 +23,7 @@ from kevy_ring.replica.replica_pair import PairPlan, ReplicaPair
 from kevy_ring.replica.stall_watch import STALL_AFTER_S, Stall, StallWatch
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
+from kevy_ring.ring.deadline import checked_timeout
 
 __all__ = ["Fleet", "FleetEnd", "FleetEvent", "FleetEventKind", "LinkState", "Role", "ShardStatus"]
 
@@ -208,6 +209,7 @@ class Fleet:
 
         Runners end first, shards when they have applied what was received. A second call does nothing.
         """
+        checked_timeout(timeout)
         timeout = self._close_timeout_s if timeout is None else timeout
         started = time.monotonic()
         for pair in self._pairs:

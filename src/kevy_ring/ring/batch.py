@@ -8,7 +8,7 @@ from operator import length_hint
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from kevy_ring._core import ffi, lib
+from kevy_ring._core import ffi
 from kevy_ring.errors import ClosedError, ViewsEscaped
 from kevy_ring.ring.calls import BatchCalls, ColumnsCalls, address_of
 from kevy_ring.ring.loop_exit import is_left_by_itself
@@ -30,7 +30,6 @@ _LAYOUT = {
     "kinds": (24, "uint8_t *", "<u1"),
 }
 _RECORD_COLUMN_BYTES = 25
-_POSITION_MASK = 2**64 - 1  # positions run free and wrap at 64 bits
 _unpack = ffi.unpack  # called for every batch: the look-up costs
 
 
@@ -80,9 +79,13 @@ class RecordBatch(BatchCalls):
     A context manager: leaving it releases the whole batch; leaving it by an exception raised at record ``k`` of an
     iteration releases the first ``k``, and record ``k`` is drained again later (raised outside an iteration:
     nothing is released). ``more``: records lie behind this batch.
+
+    A batch that is dropped while it is open ends with nothing released: its records are drained again. Views of it
+    that are still alive keep their bytes.
     """
 
     __slots__ = ()
+    _views_escaped = ViewsEscaped
     _consumer: Consumer  # None for a batch of no records, which never asks it
     _columns: Columns | None
     _lender: Any  # None: the consumer's, once it is needed
@@ -90,14 +93,13 @@ class RecordBatch(BatchCalls):
     _released: int  # records whose space was given back
     _ahead: Any  # the numbers of the records that an iteration has not reached, as an iterator
     _left_at: tuple[int, int, bool] | None  # frame, instruction, whether by `break` or `return`
+    _low: int
+    _high: int
 
-    def __init__(self, consumer: Any, columns: Columns | None, count: int, more: int, lender: Any = None) -> None:
-        self._consumer = consumer
-        self._columns = columns
-        self.count = count
-        self.more = more != 0
-        self._lender = lender
-        self._held = count > 0
+    def __init__(self) -> None:
+        """Of no records. All others are made by the core, in the same step as the drain."""
+        self._consumer = self._columns = None  # type: ignore[assignment] # which a batch of no records never asks
+        self._low = self._high = 0
 
     def _column(self, name: str) -> list[int]:
         if self._columns is None:
@@ -134,13 +136,14 @@ class RecordBatch(BatchCalls):
 
     def _view(self) -> memoryview:
         """The loan as one view: made when it is first asked for."""
-        lender = self._lender or self._lent()
+        lender = self._lender or self._lent_by()
         out = self._consumer._out  # of this batch, as long as it is held
+        self._lent = True
         root: memoryview = lender.readable(out.index, out.span)
         self._root = root
         return root
 
-    def _lent(self) -> Any:
+    def _lent_by(self) -> Any:
         if not self._held:
             raise ClosedError(self._consumer.name, "released")
         lender = self._lender
@@ -161,6 +164,12 @@ class RecordBatch(BatchCalls):
         copy = bytes(self.buffer)
         ends = zip(self._column("starts"), self._column("lengths"), strict=True)
         return [copy[start : start + length] for start, length in ends]
+
+    def __repr__(self) -> str:
+        if self._consumer is None:
+            return f"<{type(self).__name__} of no records>"
+        state = f"{self._released} released, open" if self._held else "released"
+        return f"<{type(self).__name__} of ring {self._consumer.name!r}, {self.count} records: {state}>"
 
     if TYPE_CHECKING:
 
@@ -192,63 +201,15 @@ class RecordBatch(BatchCalls):
         """The records up to and with the one that the iteration stands at."""
         return self.count - length_hint(self._ahead)
 
-    def _end(self) -> None:
-        """Nothing of the batch is held any more."""
-        self._held = False
-        self._lender = None
-
-    def _drop_views(self) -> None:
-        """Let go of views that the batch itself keeps for later use."""
-
     def _release(self, upto: int | None = None) -> None:
-        """``release`` of a part, of what is not held, and while views are kept."""
-        if upto is None:
-            upto = self.count
-        elif not 0 <= upto <= self.count:
-            raise ValueError(f"release of {upto} records of a batch of {self.count}")
-        if self._held and (upto > self._released or upto == self.count):
-            if self._root is not None:
-                self._recall()
-            self._give_back(upto, upto == self.count)
+        """``release`` of a part."""
+        self._release_first(self.count if upto is None else upto)
 
-    def _recall(self) -> None:
-        """End the loan, or raise :class:`ViewsEscaped`: then it goes on."""
-        self._drop_views()
-        self._root = None
-        if self._lender.escaped():
-            raise ViewsEscaped(self._consumer.name, held=len(self._view()))
+    def _escaped(self) -> None:
+        raise ViewsEscaped(self._consumer.name, held=self._consumer._out.span)
 
-    def _cut_off(self, *, go_on: bool) -> None:
-        """End the loan whoever holds views of it: those get a private copy."""
-        if self._root is None:
-            return
-        self._drop_views()
-        self._root = None
-        if self._lent().escaped():
-            self._consumer._freeze(go_on=go_on)
-
-    def _end_of(self, upto: int) -> int:
-        """The position behind the first ``upto`` records."""
-        out = self._consumer._out
-        if upto == self.count:
-            return (out.position + out.span) & _POSITION_MASK  # type: ignore[no-any-return]
-        if upto == 0:
-            return out.position  # type: ignore[no-any-return]
-        start, length = self._column("starts")[upto - 1], self._column("lengths")[upto - 1]
-        return (out.position + ((start + length + 7) & ~7)) & _POSITION_MASK  # type: ignore[no-any-return]
-
-    def _give_back(self, upto: int, done: bool) -> None:
-        """Give back what lies before record ``upto``. ``done``: the batch is over, whatever lies behind."""
-        consumer, end = self._consumer, self._end_of(upto)
-        if done:  # first: once the core has the space back another thread may have the next batch
-            consumer._open_batch = None
-        code = lib.kr_consumer_release(consumer._handle, end, upto - self._released, done)
-        if code < 0:
-            consumer._open_batch = self
-            raise consumer._fault(code)
-        self._released = upto
-        if done:
-            self._end()
+    def _closed(self) -> None:
+        raise ClosedError(self._consumer.name)
 
     def _left_inside(self, tb: TracebackType | None) -> bool:
         """Whether the exception came from inside the iteration, not from behind a `break`."""
@@ -263,29 +224,14 @@ class RecordBatch(BatchCalls):
             tb = tb.tb_next
         return False
 
-    def _exit(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        """The end of a ``with`` that :meth:`release` cannot be all of."""
-        if kind is None:
-            self._release()
-            return
-        self._leave(self._left_inside(tb))
+    def _finished(self, tb: TracebackType | None) -> int:
+        """The records that are done with, when the ``with`` is left by an exception."""
+        return self._reached() - 1 if self._left_inside(tb) else self._released
 
-    def _was_left_by_exception(self) -> bool:
-        """As ``_left_inside``, where there is no traceback to be had."""
-        return self._ahead is not None and (self._left_at is None or not self._left_at[2])
-
-    def _leave(self, inside: bool) -> None:
-        """End the batch because of an exception that was raised inside the iteration, or outside of it."""
-        if not self._held or self._consumer._closed:
-            return
-        upto = self._reached() - 1 if inside else self._released
-        # The traceback itself may hold views of the record that failed. They get a private copy, so that the
-        # error of the application is the one that is seen and the ring goes on.
-        self._cut_off(go_on=True)
-        self._give_back(max(upto, self._released), True)
-
-    def _abandon(self) -> None:
-        """The consumer closes: nothing is released, and escaped views keep their bytes."""
-        if self._held:
-            self._cut_off(go_on=False)
-        self._end()
+    def _leave_loop(self, *, by_itself: bool) -> None:
+        """The end of a batch whose loop was left, where there is no traceback to be had."""
+        if by_itself:
+            self._end_at(self.count)
+        else:
+            inside = self._ahead is not None and (self._left_at is None or not self._left_at[2])
+            self._end_at(self._reached() - 1 if inside else self._released)

@@ -23,7 +23,7 @@ class BatchStream(Generic[AnyBatch_co]):
     that are taken with ``anext`` the next call, or ``batch.release()``, is the end.
 
     Raises what ``drain`` and ``release`` raise. Views that are kept over a `break` cannot be told of there: the batch
-    stays open then, and the next drain raises :class:`BatchOpen`.
+    is released, and they get a private copy of their bytes.
     """
 
     def __init__(self, consumer: Consumer, drain: Callable[[], AnyBatch_co]) -> None:
@@ -54,8 +54,9 @@ class BatchStream(Generic[AnyBatch_co]):
         batch = getattr(self, "_batch", None)
         if batch is None:
             return
-        frame = sys._getframe().f_back
-        if frame is not None and id(frame) == self._frame and is_left_by_itself(frame):
-            batch.release()
-        else:
-            batch._leave(batch._was_left_by_exception())
+        try:
+            frame = sys._getframe().f_back
+            by_itself = frame is not None and id(frame) == self._frame and is_left_by_itself(frame)
+            batch._leave_loop(by_itself=by_itself)
+        finally:
+            batch._abandon()  # of one that has not ended, as whatever failed may be kept with its traceback

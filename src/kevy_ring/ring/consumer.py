@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,21 +12,17 @@ from kevy_ring.errors import ClosedError, KevyRingError, RecvError
 from kevy_ring.ring.batch import Columns, RecordBatch
 from kevy_ring.ring.batch_stream import BatchStream
 from kevy_ring.ring.calls import ConsumerCalls, address_of
+from kevy_ring.ring.deadline import deadline_after, nanoseconds_left, seconds_left
 from kevy_ring.ring.event_loop import WaitingTasks
-from kevy_ring.ring.fault import consumer_fault, role_failure
+from kevy_ring.ring.fault import consumer_fault, handle_fault, role_failure
 from kevy_ring.ring.lender import Lender
-from kevy_ring.ring.segment import Segment
+from kevy_ring.ring.segment import Segment, handle_repr
 
 if TYPE_CHECKING:
     from kevy_ring._core import CData
 
 NO_LIMIT = 2**64 - 1
 DEFAULT_SPIN_US = 30.0
-
-
-def nanoseconds(deadline: float | None) -> int:
-    """Nanoseconds left until a monotonic deadline, as the core counts them: -1 without one, 0 when it is past."""
-    return -1 if deadline is None else max(0, int((deadline - time.monotonic()) * 1e9))
 
 
 class Consumer(ConsumerCalls):
@@ -42,6 +37,7 @@ class Consumer(ConsumerCalls):
 
     _columns: Columns | None  # of the last drain
     _spare_columns: Columns | None = None  # of the last one of another number of records
+    _area: CData | None
     _lender: Lender | None  # of the area, once a view of it was asked for
     _nothing: RecordBatch  # of all empty drains: they allocate nothing
 
@@ -49,12 +45,10 @@ class Consumer(ConsumerCalls):
         self._segment = segment.enter()
         self.name = segment.name
         self._spin_ns = int(spin_us * 1000)
-        self._area: Any = None
         self._handle: Any = None
         self._closed = False
-        self._open_batch: RecordBatch | None = None
         self._tasks = WaitingTasks()
-        self._nothing = RecordBatch(None, None, 0, 0)
+        self._nothing = RecordBatch()
         self._out = ffi.cast("kr_batch *", self._place_of_out())
 
     def _claim(self) -> CData:
@@ -79,8 +73,8 @@ class Consumer(ConsumerCalls):
     def _fault(self, code: int) -> Exception:
         return consumer_fault(self.name, self._handle, code)
 
-    def _fill(self, handle: CData, max_records: int, max_bytes: int | None) -> tuple[int, Columns]:
-        """One call of the core: how many records the next batch has, and its columns.
+    def _taken(self, max_records: int, max_bytes: int | None) -> RecordBatch:
+        """The next batch, by one call of the core.
 
         While a batch is open in any thread the core refuses, and touches neither columns nor ``_out``.
         """
@@ -89,12 +83,11 @@ class Consumer(ConsumerCalls):
             if max_bytes < 1:
                 raise ValueError("a drain takes at least one byte")
             limit = min(max_bytes, NO_LIMIT)
-        columns = self._take_columns(max_records)
-        count: int = lib.kr_consumer_drain(handle, columns.room, limit, columns.memory, self._out)
-        self._columns = columns
-        if count < 0:
-            raise self._fault(count)
-        return count, columns
+        if self._handle is None:
+            self._claim()
+        if self._strays:
+            self._freeze()
+        return self._take(self._take_columns(max_records), limit)
 
     def _take_columns(self, max_records: int) -> Columns:
         """The last ones, those before them, or new ones: who asks for one record and for many in turn needs two.
@@ -121,12 +114,7 @@ class Consumer(ConsumerCalls):
 
     def _drain(self, max_records: int = 1024, max_bytes: int | None = None) -> RecordBatch:
         """``drain`` of another number of records than the last time, and of what is refused."""
-        handle = self._handle or self._claim()
-        count, columns = self._fill(handle, max_records, max_bytes)
-        if not count:
-            return self._nothing
-        batch = self._open_batch = RecordBatch(self, columns, count, self._out.more)
-        return batch
+        return self._taken(max_records, max_bytes)
 
     def _read_many(self, max_records: int) -> list[bytes]:
         """``read_many`` of more than the core takes at once, and of what it refuses."""
@@ -156,9 +144,9 @@ class Consumer(ConsumerCalls):
         handle = self._handle or self._claim()
         if timeout == 0:
             return bool(self._wait_once(handle, 0))
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_after(timeout)
         while True:
-            code = self._wait_once(handle, nanoseconds(deadline))
+            code = self._wait_once(handle, nanoseconds_left(deadline))
             if code != lib.KR_WAIT_INTERRUPTED:
                 return bool(code != lib.KR_WAIT_TIMEOUT)
 
@@ -169,7 +157,11 @@ class Consumer(ConsumerCalls):
         return code
 
     def fileno(self) -> int:
-        """A descriptor that is readable when there is something to drain or the producer is gone."""
+        """A descriptor that is readable when there is something to drain or the producer is gone.
+
+        Once a second it may be readable without either (every 100 ms while the producer is in another pid namespace):
+        a look by ``drain`` or ``wait(0)`` is due then.
+        """
         fd: int = lib.kr_consumer_wait_fd(self._handle or self._claim())
         if fd < 0:
             raise self._fault(fd)
@@ -188,8 +180,8 @@ class Consumer(ConsumerCalls):
 
     async def read_async(self, timeout: float | None = None) -> bytes | None:
         """As :meth:`read`, for a task. A read that is cancelled took nothing."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while await self.wait_async(None if deadline is None else max(0.0, deadline - time.monotonic())):
+        deadline = deadline_after(timeout)
+        while await self.wait_async(seconds_left(deadline)):
             record = self.try_read()
             if record is not None:
                 return record
@@ -217,15 +209,10 @@ class Consumer(ConsumerCalls):
             raise self._fault(code)
         return code
 
-    def _freeze(self, *, go_on: bool) -> None:
-        """Give the escaped views of the loan a private copy of its bytes, and the ring a new mapping."""
-        fresh = self._segment.new_area() if go_on else None
-        code = self._lend().cut_off()
-        if code < 0:
-            raise self._fault(code)
-        self._area, self._lender = fresh, None
-        if fresh is not None:
-            lib.kr_consumer_rebase(self._handle, fresh)
+    def _freeze(self) -> None:
+        """Give the views that outlive their batch a private copy of its bytes, and the ring a new mapping."""
+        fresh = self._segment.new_area()
+        self._cut_off_strays(fresh, address_of(fresh))
 
     def close(self) -> None:
         """Give the role up; the producer's next write fails. Views that are still alive keep their bytes."""
@@ -235,16 +222,23 @@ class Consumer(ConsumerCalls):
             with contextlib.suppress(KevyRingError):
                 self._claim()
         self._closed = True
-        batch, self._open_batch = self._open_batch, None
+        code, batch = 0, self._open_batch
         handle, self._handle = self._handle, None
         if handle is not None:
             self._bind(None, 0, 0)
             if batch is not None:
                 batch._abandon()
+            if self._lender is not None and self._lender.escaped():
+                code = self._lender.cut_off()
             lib.kr_consumer_close(handle)
         self._tasks.wake()
         self._area = self._lender = None
         self._segment.leave()
+        if code < 0:
+            raise handle_fault(self.name, code)
+
+    def __repr__(self) -> str:
+        return handle_repr(self, self._segment, self._handle, closed=self._closed)
 
     def __enter__(self) -> Consumer:
         return self

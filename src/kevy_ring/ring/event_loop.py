@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
+from kevy_ring.ring.deadline import deadline_after
+
 #: A task that waits looks at its handle at least this often: the descriptor of a handle whose peer has not come yet
 #: tells of its death only after another look.
 LOOK_S = 1.0
@@ -142,7 +144,7 @@ class WaitingTasks:
         ``fileno()`` gives the descriptor that becomes readable when ``look`` may have turned true since. What either
         raises, for a handle that is closed for instance, comes out.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_after(timeout)
         loop = running_loop()
         await loop.pause(0)
         while not look():

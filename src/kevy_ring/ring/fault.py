@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from typing import TYPE_CHECKING, Any
 
 from kevy_ring._core import ffi, lib
@@ -36,6 +37,8 @@ def segment_failure(name: str, why: CData) -> Exception:
     code, err = why.code, why.err
     if code in _SEGMENT_REASONS:
         reason, detail = _SEGMENT_REASONS[code]
+        if code == lib.KR_E_OWNER:
+            detail = _who_may(name)
         return SegmentError(name, reason=reason, detail=detail, errno=err)
     if code == lib.KR_E_VERSION:
         detail = f"its layout is version {why.needed}, and this kevy-ring has version {lib.KR_VERSION}"
@@ -53,8 +56,19 @@ def segment_failure(name: str, why: CData) -> Exception:
         return ValueError(f"segment {name!r}: {os.strerror(err)}")
     detail = os.strerror(err) if err else "out of memory"
     if err in (errno.EMFILE, errno.ENFILE):
-        detail += " (a ring needs three descriptors a process, and up to three more while it waits)"
+        detail += " (a ring needs three descriptors a process, and up to four more while it waits)"
     return SegmentError(name, reason="resources", detail=detail, errno=err)
+
+
+def _who_may(name: str) -> str:
+    """Why this process may not use a segment."""
+    try:
+        info = os.lstat(f"/dev/shm/{name}")
+    except OSError:
+        return "this process may not open it"
+    if info.st_uid != os.geteuid():
+        return f"it belongs to another user (uid {info.st_uid}, this process runs as {os.geteuid()})"
+    return f"its mode is {stat.S_IMODE(info.st_mode):04o}, and that of a ring is 0600: run chmod 600 /dev/shm/{name}"
 
 
 def role_failure(name: str, role: str, why: CData) -> Exception:

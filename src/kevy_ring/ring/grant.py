@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from operator import index
 from typing import TYPE_CHECKING, Any
 
-from kevy_ring._core import lib
 from kevy_ring.errors import ClosedError, ViewsEscaped
 from kevy_ring.ring.calls import GrantCalls
 
@@ -22,26 +21,17 @@ class Grant(GrantCalls):
     _owner: Producer
     _lender: Any
 
-    def __init__(self, producer: Producer, lender: Any, index: int, length: int) -> None:
-        self._owner = producer
-        self._lender = lender
-        self._index = index
-        self._length = length
-        self._open = self._in_ring = True
-        self.view = lender.writable(index, length)
-
     def _commit(self, length: int) -> None:
-        """``commit`` of what cannot be committed, and of what is large."""
+        """``commit`` of what cannot be committed."""
         producer = self._owner
-        handle = producer._handle
         if not self._open:
-            raise ClosedError(producer.name, "released")
-        if handle is None:
+            raise ended_grant(producer.name, self)
+        if producer._handle is None:
             raise ClosedError(producer.name)
         if not 0 <= length <= self._length:
             raise ValueError(f"commit of {length} bytes into a grant of {self._length}")
-        self._let_go()
-        self._committed(lib.kr_producer_commit(handle, length))
+        self._end_loan()
+        self.commit(int(index(length)))
 
     def _committed(self, code: int) -> None:
         if code < 0:
@@ -50,28 +40,30 @@ class Grant(GrantCalls):
     def abort(self) -> None:
         """Give the space back unwritten."""
         if self._open:
-            self._let_go()
-            self._give_back()
+            self._end_loan()
+            self._give_up()
 
-    def _let_go(self) -> None:
+    def _end_loan(self) -> None:
+        """Let go of the grant's own view. Raises :class:`ViewsEscaped` while others are left."""
         self.view = _NO_VIEW
         lender = self._lender
         if lender.escaped():
             self.view = lender.writable(self._index, self._length)
-            raise ViewsEscaped(self._owner.name, held=self._length)
-        self._open = False
+            raise ViewsEscaped(self._owner.name, held=self._length, of="grant")
+
+    def __repr__(self) -> str:
+        return grant_repr(self, self._owner.name)
 
     def _give_back(self) -> None:
-        handle = self._owner._handle
-        if handle is not None:
-            lib.kr_producer_abort(handle)
+        """Of a producer that is closed: nothing is left to be given back."""
 
-    def _exit(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        """The end of a ``with`` of a grant that is still open."""
-        if kind is None:
-            self.abort()
-        else:
-            self._open = False
-            self.view = _NO_VIEW
-            self._lender.disown()  # the traceback may hold a view, and the error is the application's own
-            self._give_back()
+
+def grant_repr(grant: GrantCalls, name: str) -> str:
+    """The ``repr`` of a grant."""
+    state = "open" if grant._open else "committed" if grant._was_committed else "given up"
+    return f"<{type(grant).__name__} of ring {name!r}, {grant._length} bytes: {state}>"
+
+
+def ended_grant(name: str, grant: GrantCalls) -> ClosedError:
+    """What is raised by the use of a grant that was committed, or given up."""
+    return ClosedError(name, "committed" if grant._was_committed else "aborted")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,11 +12,12 @@ from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, KevyRingError, SendError
 from kevy_ring.events import BytesLike
 from kevy_ring.ring.calls import ProducerCalls, address_of
+from kevy_ring.ring.deadline import deadline_after, nanoseconds_left
 from kevy_ring.ring.event_loop import WaitingTasks
 from kevy_ring.ring.fault import handle_fault, role_failure
 from kevy_ring.ring.grant import Grant
 from kevy_ring.ring.lender import Lender
-from kevy_ring.ring.segment import Segment
+from kevy_ring.ring.segment import Segment, handle_repr
 
 if TYPE_CHECKING:
     from kevy_ring._core import CData
@@ -43,9 +43,38 @@ def receiver_gone(name: str, producer: CData, code: int, **fields: Any) -> SendE
     return SendError(name, cause="closed" if code == lib.KR_E_PEER_CLOSED else "dead", pid=info.pid, **fields)
 
 
+def joined_bytes(parts: Collection[BytesLike]) -> bytes:
+    """All parts back to back. ``TypeError`` for what has no bytes, or not in one piece."""
+    try:
+        return b"".join(parts)
+    except TypeError:
+        for part in parts:
+            strides = _strides(part)
+            if strides is not None:
+                raise TypeError(
+                    f"a bytes-like object has to be contiguous, and in this {type(part).__name__} the elements lie "
+                    f"{strides} bytes apart: copy it, for example with bytes()"
+                ) from None
+        raise
+
+
+def _strides(part: object) -> tuple[int, ...] | None:
+    """How far the elements of something are apart that is bytes-like and not contiguous; None of all else."""
+    try:
+        with memoryview(part) as view:  # type: ignore[arg-type]
+            return None if view.c_contiguous else view.strides
+    except TypeError:
+        return None
+
+
 def joined_lengths(records: Sequence[BytesLike]) -> tuple[bytes, list[int]]:
-    """The records back to back, and the length of each in bytes. ``TypeError`` for what has no bytes."""
-    joined = b"".join(records)
+    """The records back to back, and the length of each in bytes. ``TypeError`` for what has no bytes, or no length."""
+    if isinstance(records, (bytes, bytearray, memoryview, str)) or not hasattr(records, "__len__"):
+        raise TypeError(
+            f"records are a list, or another sequence, of bytes-like objects, and not a {type(records).__name__}: "
+            "write_many returns how many of them fitted"
+        )
+    joined = joined_bytes(records)
     lengths = list(map(len, records))
     if sum(lengths) != len(joined):  # a view of wider elements counts those, not bytes
         lengths = [memoryview(record).nbytes for record in records]
@@ -97,7 +126,7 @@ class Producer(ProducerCalls):
         """``try_write`` of what is not plain bytes, of the first record of all, and of what is refused."""
         handle = self._handle or self._claim()
         if type(record) is not bytes:
-            record = b"".join((record,))  # of any bytes-like object; TypeError for others
+            record = joined_bytes((record,))  # of any bytes-like object; TypeError for others
         code = lib.kr_producer_write(handle, record, len(record))
         if code < 0:
             raise self._fault(code)
@@ -117,8 +146,10 @@ class Producer(ProducerCalls):
         """
         handle = self._handle or self._claim()
         with memoryview(lengths) as view:
-            if view.itemsize != 4 or view.format not in ("I", "<I", "=I", "L", "<L", "=L") or not view.c_contiguous:
+            if view.itemsize != 4 or view.format not in ("I", "<I", "=I", "L", "<L", "=L"):
                 raise TypeError(f"lengths are a contiguous uint32 array, not of format {view.format!r}")
+            if not view.c_contiguous:
+                raise TypeError(f"lengths are a contiguous uint32 array: copy this one, of strides {view.strides}")
         sizes = ffi.from_buffer("uint32_t[]", lengths)
         return self._write(handle, ffi.from_buffer(packed), sizes, len(sizes))
 
@@ -130,16 +161,14 @@ class Producer(ProducerCalls):
 
     def _try_reserve(self, length: int) -> Grant | None:
         """``try_reserve`` of the first grant of all, and of what is refused."""
-        handle = self._handle or self._claim()
-        index = lib.kr_producer_reserve(handle, length)
-        if index < 0:
-            if index == FULL:
-                return None
-            raise self._fault(index)
-        lender = self._lender
-        if lender is None:
-            lender = self._lender = Lender(self._area, self._segment.capacity)
-        return Grant(self, lender, index, length)
+        if self._handle is None:
+            self._claim()
+        if self._lender is None:
+            self._lender = Lender(self._area, self._segment.capacity)
+        return self._reserve(length)
+
+    def _refused(self, code: int) -> None:
+        raise self._fault(code)
 
     def _publish(self) -> None:
         """``publish`` of what is refused."""
@@ -153,10 +182,9 @@ class Producer(ProducerCalls):
         Raises :class:`SendError` when the consumer goes away meanwhile.
         """
         handle = self._handle or self._claim()
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_after(timeout)
         while True:
-            left = -1 if deadline is None else max(0, int((deadline - time.monotonic()) * 1e9))
-            code = lib.kr_producer_wait(handle, length, left)
+            code = lib.kr_producer_wait(handle, length, nanoseconds_left(deadline))
             if code == lib.KR_WAIT_GONE:
                 raise self._fault(lib.kr_producer_peer(handle, ffi.new("kr_role_info *")))
             if code < 0:
@@ -172,7 +200,11 @@ class Producer(ProducerCalls):
         return await self._tasks.until(partial(self.wait, length, 0), partial(self.fileno, length), timeout)
 
     def fileno(self, length: int = 1) -> int:
-        """A descriptor that is readable when ``length`` bytes fit or the consumer is gone (select, epoll, asyncio)."""
+        """A descriptor that is readable when ``length`` bytes fit or the consumer is gone (select, epoll, asyncio).
+
+        Once a second it may be readable without either (every 100 ms while the consumer is in another pid namespace):
+        call this again, or ``wait(length, 0)``.
+        """
         fd = lib.kr_producer_wait_fd(self._handle or self._claim(), length)
         if fd < 0:
             raise self._fault(fd)
@@ -205,6 +237,9 @@ class Producer(ProducerCalls):
             # Not before the role is given up: another thread may be writing a record, which belongs in the ring.
             if lender is not None and (code := lender.end()) < 0:
                 raise handle_fault(self.name, code)
+
+    def __repr__(self) -> str:
+        return handle_repr(self, self._segment, self._handle, closed=self._closed)
 
     def __enter__(self) -> Producer:
         return self

@@ -8,10 +8,12 @@ import threading
 import time
 from multiprocessing import resource_tracker
 from multiprocessing.util import Finalize
+from operator import index
 from typing import TYPE_CHECKING
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import SegmentError
+from kevy_ring.ring.deadline import deadline_after
 from kevy_ring.ring.fault import segment_failure
 from kevy_ring.ring.segment_names import (
     SHM_DIR,
@@ -62,6 +64,9 @@ def fitting_label(label: str) -> str:
 
 
 def _check_capacity(capacity: int) -> int:
+    if not hasattr(capacity, "__index__"):
+        raise TypeError(f"capacity is a whole number of bytes, not a {type(capacity).__name__}: {capacity!r}")
+    capacity = index(capacity)
     page = lib.kr_page_bytes()
     if capacity < page or capacity & (capacity - 1):
         raise ValueError(f"capacity is a power of two, at least {page} bytes: {capacity}")
@@ -105,7 +110,7 @@ class Segment:
         (``"exists"``), shared memory is short (``"space"``, with ``needed`` and ``free``) or the process is at a
         limit (``"resources"``).
         """
-        _check_capacity(capacity)
+        capacity = _check_capacity(capacity)
         encoded = check_label(label)
         given, name = name, _check_name(name if name is not None else new_name())
         try:
@@ -163,7 +168,7 @@ class Segment:
         ``"timeout"``, ``"permission"``, ``"not-a-ring"``, ``"version"``, ``"geometry"``, ``"resources"``).
         """
         _check_name(name)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_after(timeout)
         why = ffi.new("kr_failure *")
         while True:
             mapped = lib.kr_map_attach(name.encode(), why)
@@ -230,6 +235,12 @@ class Segment:
         """Remove the name (owner only, once). Mappings stay valid until their processes let go."""
         if self.is_owner and self._unlinker is not None:
             self._unlinker()
+
+
+def handle_repr(handle: object, segment: Segment, role: CData | None, *, closed: bool) -> str:
+    """The ``repr`` of a handle on one role. It takes no role, and a closed handle has one too."""
+    state = "closed" if closed else "open" if role is not None else "its role is not taken yet"
+    return f"<{type(handle).__name__} of ring {segment.name!r}, {segment.capacity} bytes: {state}>"
 
 
 def _unlink(name: str, files: Files) -> None:

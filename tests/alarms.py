@@ -1,0 +1,47 @@
+"""Signals at random moments, whose handler raises: what Ctrl-C and the timeout of a test do to a program."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+
+class Alarm(Exception):
+    """What the handler of a signal raises."""
+
+
+class Alarms:
+    """Sets alarms of a random time to come, whose handler raises; of ``quiet`` code only when it is over."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+        self._is_quiet = False
+
+    def __enter__(self) -> Alarms:
+        self._before = signal.signal(signal.SIGALRM, self._ring)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._is_quiet = True
+        self.off()
+        signal.signal(signal.SIGALRM, self._before)
+
+    def _ring(self, number: int, frame: FrameType | None) -> None:
+        if self._is_quiet:
+            self.set()
+        else:
+            raise Alarm
+
+    def set(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, self._chance.uniform(1e-6, 300e-6))
+
+    def off(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def quiet(self, action: Callable[[], None]) -> None:
+        """Of what is not on trial here, a send or a check."""
+        self._is_quiet = True
+        action()
+        self._is_quiet = False

@@ -15,6 +15,8 @@ typedef struct {
     PyObject *owner; /* the producer or the sender that lent it */
     PyObject *lender, *view;
     PyObject *end; /* of a chunk, for the long way; NULL: a record of a ring */
+    PyObject *handle; /* the cdata that owns `producer` */
+    kr_producer *producer; /* in which `open` and `in_ring` together mean a reservation, and nothing else does */
     unsigned long long index, length;
     char open, in_ring;
 } GrantCalls;
@@ -78,9 +80,32 @@ static void put_view(GrantCalls *grant, PyObject *view)
     Py_XDECREF(before);
 }
 
+static int holds_space(const GrantCalls *grant) { return grant->open && grant->in_ring && grant->producer; }
+
+/* A grant that was lost while it was open, by an exception between its making and the `with` for instance: its space would
+ * be reserved from now on, and everything that is sent would wait behind it. A view that is still alive is disowned. */
+static void give_lost_space_back(GrantCalls *grant)
+{
+    PyObject *kind, *value, *trace, *lender = grant->lender;
+    if (!holds_space(grant))
+        return;
+    grant->open = 0;
+    Py_CLEAR(grant->view);
+    if (kr_is_lender(lender) && kr_escaped(lender)) {
+        PyErr_Fetch(&kind, &value, &trace);
+        PyObject *nothing = PyObject_CallMethod(lender, "disown", NULL);
+        if (!nothing)
+            PyErr_WriteUnraisable(lender);
+        Py_XDECREF(nothing);
+        PyErr_Restore(kind, value, trace);
+    }
+    kr_producer_abort(grant->producer);
+}
+
 static int grant_clear(PyObject *self)
 {
     GrantCalls *grant = (GrantCalls *)self;
+    give_lost_space_back(grant);
     Py_CLEAR(grant->owner);
     Py_CLEAR(grant->lender);
     Py_CLEAR(grant->view);
@@ -103,15 +128,26 @@ static void grant_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    give_lost_space_back((GrantCalls *)self);
     grant_clear(self);
+    Py_CLEAR(((GrantCalls *)self)->handle);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF(type);
+}
+
+static void bind(GrantCalls *grant, PyObject *handle, kr_producer *producer)
+{
+    Py_INCREF(handle);
+    Py_XDECREF(grant->handle);
+    grant->handle = handle;
+    grant->producer = producer;
 }
 
 /* Of the class that the owner names, without the call of its __init__. */
 static PyObject *new_grant(PyObject *owner, uint64_t index, uint64_t length, int is_chunk)
 {
-    PyObject *type = PyObject_GetAttr(owner, name_grant_type), *lender = ((ProducerCalls *)owner)->lender;
+    ProducerCalls *calls = (ProducerCalls *)owner;
+    PyObject *type = PyObject_GetAttr(owner, name_grant_type), *lender = calls->lender;
     if (!type)
         return NULL;
     Py_INCREF(lender); /* before memory is asked for: a collection runs code of anybody */
@@ -126,11 +162,14 @@ static PyObject *new_grant(PyObject *owner, uint64_t index, uint64_t length, int
     grant->lender = lender;
     grant->index = index;
     grant->length = length;
+    bind(grant, calls->handle, calls->producer);
     grant->open = grant->in_ring = 1;
     grant->view = kr_lend(lender, index, length);
     grant->end = is_chunk ? PyObject_GetAttr(owner, name_end) : NULL;
-    if (!grant->view || (is_chunk && !grant->end))
+    if (!grant->view || (is_chunk && !grant->end)) {
+        grant->open = 0; /* the caller gives the space back */
         Py_CLEAR(grant);
+    }
     return (PyObject *)grant;
 }
 
@@ -153,9 +192,13 @@ static int64_t plain_length(PyObject *const *arguments, Py_ssize_t count, PyObje
 
 static PyObject *granted(PyObject *self, int64_t index, int64_t length, int is_chunk)
 {
+    PyObject *handle = ((ProducerCalls *)self)->handle;
+    kr_producer *producer = ((ProducerCalls *)self)->producer;
+    Py_INCREF(handle);
     PyObject *grant = new_grant(self, (uint64_t)index, (uint64_t)length, is_chunk);
-    if (!grant && ((ProducerCalls *)self)->producer)
-        kr_producer_abort(((ProducerCalls *)self)->producer);
+    if (!grant)
+        kr_producer_abort(producer);
+    Py_DECREF(handle);
     return grant;
 }
 
@@ -198,6 +241,59 @@ PyObject *kr_publish(PyObject *self, PyObject *nothing)
     return kr_leave_to(self, "_publish", NULL);
 }
 
+/* The three steps of the long way, each whole whatever a signal's handler raises: the grant tells what the core does.
+ * Reserves, for a handle of cffi and its address: the core's answer. */
+static PyObject *grant_reserve(PyObject *self, PyObject *arguments)
+{
+    GrantCalls *grant = (GrantCalls *)self;
+    PyObject *handle;
+    unsigned long long address, length;
+    if (!PyArg_ParseTuple(arguments, "OKK", &handle, &address, &length))
+        return NULL;
+    bind(grant, handle, (kr_producer *)(uintptr_t)address);
+    int64_t index = kr_producer_reserve(grant->producer, length);
+    grant->open = 1;
+    grant->in_ring = index >= 0;
+    grant->length = length;
+    if (index >= 0)
+        grant->index = (unsigned long long)index;
+    return PyLong_FromLongLong(index);
+}
+
+/* Commits `length` bytes, without the interpreter's lock. */
+static PyObject *grant_commit_space(PyObject *self, PyObject *arguments)
+{
+    GrantCalls *grant = (GrantCalls *)self;
+    unsigned long long length;
+    int code;
+    if (!PyArg_ParseTuple(arguments, "K", &length))
+        return NULL;
+    kr_producer *producer = grant->producer;
+    PyObject *handle = grant->handle;
+    int is_chunk = grant->end != NULL;
+    if (!holds_space(grant))
+        return PyLong_FromLong(KR_E_CLOSED);
+    Py_INCREF(handle);
+    grant->open = 0;
+    Py_BEGIN_ALLOW_THREADS
+    code = is_chunk ? kr_commit_chunk(producer, length) : kr_producer_commit(producer, length);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(handle);
+    return PyLong_FromLong(code);
+}
+
+/* Gives the space back unwritten. */
+static PyObject *grant_abort_space(PyObject *self, PyObject *nothing)
+{
+    GrantCalls *grant = (GrantCalls *)self;
+    if (holds_space(grant)) {
+        grant->open = 0;
+        kr_producer_abort(grant->producer);
+    }
+    grant->open = 0;
+    Py_RETURN_NONE;
+}
+
 /* Ends the loan of an open grant: 1. 0: not so plain; its view may be gone, which the long way puts right. */
 static int let_go(GrantCalls *grant)
 {
@@ -218,9 +314,9 @@ static PyObject *grant_commit(PyObject *self, PyObject *const *arguments, Py_ssi
     int64_t bytes = plain_length(arguments, count, names, LARGE_BYTES, &length);
     if (bytes < (grant->end ? 1 : 0) || (uint64_t)bytes > grant->length || !let_go(grant))
         return length ? kr_leave_to(self, "_commit", length) : NULL;
-    kr_producer *producer = ((ProducerCalls *)grant->owner)->producer;
+    kr_producer *producer = grant->producer;
     int code = grant->end ? kr_commit_chunk(producer, (uint64_t)bytes) : kr_producer_commit(producer, (uint64_t)bytes);
-    if (!code)
+    if (code == KR_SEND_RING || code == KR_SEND_OVERFLOW)
         Py_RETURN_NONE;
     return PyObject_CallMethod(self, "_committed", "i", code);
 }
@@ -259,6 +355,9 @@ static PyMethodDef grant_methods[] = {
      "Make a record of the first length bytes: of a ring it is seen at the next publish, a chunk is sent (0: it is not).\n\n"
      "Raises ValueError for a length beyond the grant, ViewsEscaped while views of it are kept, ClosedError when the\n"
      "grant was committed or aborted before, or its producer was closed; of a chunk also what send raises."},
+    {"_reserve", grant_reserve, METH_VARARGS, NULL},
+    {"_commit_space", grant_commit_space, METH_VARARGS, NULL},
+    {"_abort_space", grant_abort_space, METH_NOARGS, NULL},
     {"__enter__", grant_enter, METH_NOARGS, NULL},
     {"__exit__", grant_exit, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL}};

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from kevy_ring._core import lib
 from kevy_ring.errors import ClosedError, ViewsEscaped
 from kevy_ring.events import SnapshotChunk
-from kevy_ring.ring.calls import GrantCalls
-from kevy_ring.ring.producer import FULL
+from kevy_ring.ring.calls import GrantCalls, address_of
+from kevy_ring.ring.producer import FULL, checked_length
 
 if TYPE_CHECKING:
-    from kevy_ring.inbox.pump import SendingEnd
     from kevy_ring.inbox.sender import ReplicaInboxSender
+    from kevy_ring.inbox.sending_end import SendingEnd
 
 CHUNK_MAX = 1 << 30
 _NO_VIEW = memoryview(b"")
@@ -37,15 +37,14 @@ class ChunkGrant(GrantCalls):
         if not 0 < length <= CHUNK_MAX:
             raise ValueError(f"a chunk has 1 to {CHUNK_MAX} bytes: {length}")
         self._owner = sender
-        end = self._end = sender._end or sender._role()
+        end = self._end = sender._role()
         self._lender = end.lender
-        self._open = True
         self.length = length
+        self.view = _NO_VIEW
         if index is None:
-            index = lib.kr_producer_reserve(end.producer, length)
-        self.in_ring = index >= 0
+            index = self._reserve(end.producer, address_of(end.producer), checked_length(length))
+        self._open = True
         if index >= 0:
-            self._index = index
             self.view = end.lender.writable(index, length)
         elif index in _OWN_MEMORY:
             self.view = memoryview(bytearray(length))
@@ -68,18 +67,16 @@ class ChunkGrant(GrantCalls):
         if end.lender.escaped():
             self.view = end.lender.writable(self._index, self.length)
             raise ViewsEscaped(self._owner.name, held=self.length)
-        self._open = False
         if not length:
-            lib.kr_producer_abort(end.producer)
+            self._abort_space()
             return
-        code = lib.kr_commit_chunk(end.producer, length)
-        if code:
-            self._committed(code)
+        self._committed(self._commit_space(length))
 
     def _committed(self, code: int) -> None:
         if code < 0:
             raise self._owner._failed(code)
-        self._end.acted(code)
+        if code & lib.KR_SEND_NO_THREAD:
+            self._end.tell_that_no_thread_is_to_be_had()
 
     def _send_copy(self, length: int) -> None:
         view, self.view = self.view, _NO_VIEW
@@ -90,11 +87,10 @@ class ChunkGrant(GrantCalls):
     def abort(self) -> None:
         """Give the space back; nothing is sent."""
         if self._open:
-            self._open = False
             self.view = _NO_VIEW
             if self.in_ring:
                 self._end.lender.disown()
-                lib.kr_producer_abort(self._end.producer)
+            self._abort_space()
 
     def _exit(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         """The end of a ``with`` of a grant that is still open."""

@@ -75,10 +75,8 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         receiver._claim()
         return receiver
 
-    def _take_role(self) -> Any:
-        handle = super()._take_role()
+    def _has_taken_role(self) -> None:
         self._snapshots_released = self.stats().consumer_words[WORD_SNAPSHOTS_APPLIED]
-        return handle
 
     def _drain(self, max_events: int = 1024, max_bytes: int | None = None) -> Batch:
         """``drain`` of another number of events than the last time, of what is larger than the ring, or refused."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from kevy_ring._core import lib
 from kevy_ring.errors import ClosedError, ViewsEscaped
 from kevy_ring.ring.calls import GrantCalls
 
@@ -22,13 +21,10 @@ class Grant(GrantCalls):
     _owner: Producer
     _lender: Any
 
-    def __init__(self, producer: Producer, lender: Any, index: int, length: int) -> None:
+    def __init__(self, producer: Producer, lender: Any) -> None:
         self._owner = producer
         self._lender = lender
-        self._index = index
-        self._length = length
-        self._open = self._in_ring = True
-        self.view = lender.writable(index, length)
+        self.view = _NO_VIEW
 
     def _commit(self, length: int) -> None:
         """``commit`` of what cannot be committed, and of what is large."""
@@ -41,7 +37,7 @@ class Grant(GrantCalls):
         if not 0 <= length <= self._length:
             raise ValueError(f"commit of {length} bytes into a grant of {self._length}")
         self._let_go()
-        self._committed(lib.kr_producer_commit(handle, length))
+        self._committed(self._commit_space(length))
 
     def _committed(self, code: int) -> None:
         if code < 0:
@@ -51,7 +47,7 @@ class Grant(GrantCalls):
         """Give the space back unwritten."""
         if self._open:
             self._let_go()
-            self._give_back()
+            self._abort_space()
 
     def _let_go(self) -> None:
         self.view = _NO_VIEW
@@ -59,19 +55,12 @@ class Grant(GrantCalls):
         if lender.escaped():
             self.view = lender.writable(self._index, self._length)
             raise ViewsEscaped(self._owner.name, held=self._length)
-        self._open = False
-
-    def _give_back(self) -> None:
-        handle = self._owner._handle
-        if handle is not None:
-            lib.kr_producer_abort(handle)
 
     def _exit(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         """The end of a ``with`` of a grant that is still open."""
         if kind is None:
             self.abort()
         else:
-            self._open = False
             self.view = _NO_VIEW
             self._lender.disown()  # the traceback may hold a view, and the error is the application's own
-            self._give_back()
+            self._abort_space()

@@ -44,37 +44,49 @@ static int fault(struct kr_consumer *consumer, uint64_t position, int field)
     return KR_E_CORRUPT;
 }
 
-kr_consumer *kr_consumer_open(kr_map *map, char *area, kr_failure *why)
+kr_consumer *kr_consumer_new(kr_map *map, char *area)
 {
     struct kr_consumer *consumer = calloc(1, sizeof *consumer);
-    struct kr_header *header = map->header;
-    if (!consumer) {
-        why->code = KR_E_NOMEM;
+    if (!consumer)
         return NULL;
-    }
     pthread_mutex_init(&consumer->lock, NULL);
     consumer->map = map;
     consumer->generation = kr_generation();
-    consumer->header = header;
+    consumer->header = map->header;
     consumer->data = area;
     consumer->capacity = map->capacity;
     consumer->mask = map->capacity - 1;
     consumer->data_bell = map->data_bell;
     consumer->space_bell = map->space_bell;
-    kr_peer_init(&consumer->peer, &header->producer);
-    if (kr_role_take(&consumer->role, &header->consumer, why)) {
-        free(consumer);
-        return NULL;
-    }
+    consumer->closed = 1; /* until the role is taken */
+    store_relaxed(&consumer->idle_at, NOT_IDLE);
+    kr_peer_init(&consumer->peer, &map->header->producer);
+    kr_map_hold(map);
+    return consumer;
+}
+
+static int refuse(kr_failure *why, int code)
+{
+    why->code = code;
+    return code;
+}
+
+static int take(struct kr_consumer *consumer, kr_failure *why)
+{
+    struct kr_header *header = consumer->header;
+    if (consumer->takes_none || (consumer->has_role && consumer->closed))
+        return refuse(why, KR_E_CLOSED);
+    if (consumer->has_role)
+        return 0;
+    if (kr_role_take(&consumer->role, &header->consumer, why))
+        return why->code;
     consumer->head = consumer->drained = load_acquire(&header->head);
-    store_relaxed(&consumer->idle_at, consumer->head);
     uint64_t tail = load_acquire(&header->tail);
     if (tail - consumer->head > consumer->capacity || (consumer->head & 7)) {
-        why->code = KR_E_CORRUPT;
         kr_role_release(&consumer->role, KR_ROLE_CLOSED);
-        free(consumer);
-        return NULL;
+        return refuse(why, KR_E_CORRUPT);
     }
+    store_relaxed(&consumer->idle_at, consumer->head);
     consumer->data_request = load_relaxed(&header->data_request);
     consumer->space_reply = load_relaxed(&header->space_reply);
     consumer->events_out = load_relaxed(&header->events_out);
@@ -87,7 +99,30 @@ kr_consumer *kr_consumer_open(kr_map *map, char *area, kr_failure *why)
     /* What a predecessor left in the FIFO, or took out of it, is unknown: begin with a new request. */
     kr_consumer_arm(consumer);
     kr_bell_ring(consumer->space_bell); /* a waiting producer learns of its new peer */
-    kr_map_hold(map);
+    consumer->has_role = 1;
+    consumer->closed = 0;
+    return 0;
+}
+
+int kr_consumer_take(kr_consumer *consumer, kr_failure *why)
+{
+    if (!consumer)
+        return refuse(why, KR_E_NOMEM); /* of kr_consumer_new() */
+    if (foreign(consumer))
+        return refuse(why, KR_E_FORKED);
+    pthread_mutex_lock(&consumer->lock);
+    int refused = take(consumer, why);
+    pthread_mutex_unlock(&consumer->lock);
+    return refused;
+}
+
+kr_consumer *kr_consumer_open(kr_map *map, char *area, kr_failure *why)
+{
+    kr_consumer *consumer = kr_consumer_new(map, area);
+    if (kr_consumer_take(consumer, why)) {
+        kr_consumer_free(consumer);
+        return NULL;
+    }
     return consumer;
 }
 
@@ -96,6 +131,7 @@ void kr_consumer_close(kr_consumer *consumer)
     if (foreign(consumer))
         return;
     pthread_mutex_lock(&consumer->lock);
+    consumer->takes_none = !consumer->has_role;
     if (!consumer->closed) {
         consumer->closed = 1;
         kr_role_release(&consumer->role, KR_ROLE_CLOSED);
@@ -107,6 +143,8 @@ void kr_consumer_close(kr_consumer *consumer)
 
 void kr_consumer_free(kr_consumer *consumer)
 {
+    if (!consumer)
+        return;
     kr_consumer_close(consumer);
     kr_peer_forget(&consumer->peer);
     pthread_mutex_destroy(&consumer->lock);

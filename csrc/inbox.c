@@ -3,6 +3,7 @@
 
 #include "ring.h"
 
+#define KIND_BEGIN 1u
 #define KIND_CHUNK 2u
 #define KIND_FRAME 4u
 
@@ -73,26 +74,59 @@ void kr_placed(struct kr_producer *producer, uint64_t length, int in_ring)
     producer->staged_events++;
 }
 
-/* Publishes what went into the ring and tells the caller what to do about the rest. */
+/* Publishes what went into the ring, and sees to it that the rest is moved on. */
 int kr_finish(struct kr_producer *producer)
 {
-    struct kr_overflow *overflow = &producer->overflow;
     int answer = KR_SEND_RING;
     kr_producer_publish_locked(producer);
-    if (overflow->events) {
-        answer = KR_SEND_OVERFLOW;
+    if (producer->overflow.events) {
         kr_overflow_publish_gauges(producer);
-        if (!producer->pump_running) {
-            producer->pump_running = 1;
-            answer |= KR_SEND_PUMP;
-        }
-        if (overflow->high && !overflow->above && overflow->bytes >= overflow->high) {
-            overflow->above = 1;
-            answer |= KR_SEND_HIGH;
-        }
+        answer = KR_SEND_OVERFLOW | kr_overflow_waits(producer);
     }
     kr_producer_unlock(producer);
     return answer;
+}
+
+/* Words of the producer: how many snapshots were begun and ended by a send, wherever their markers are by now. */
+enum { WORD_SNAPSHOTS_BEGUN = 4, WORD_SNAPSHOTS_ENDED = 5 };
+
+static void publish_snapshots(struct kr_producer *producer)
+{
+    store_release(&producer->header->producer_words[WORD_SNAPSHOTS_BEGUN], producer->snapshots_begun);
+    store_release(&producer->header->producer_words[WORD_SNAPSHOTS_ENDED], producer->snapshots_ended);
+}
+
+/* The role was taken. Of a predecessor only what was published counts: what waited behind the ring went with it. */
+void kr_snapshots_begin(struct kr_producer *producer)
+{
+    producer->snapshots_begun = producer->snapshots_ended = producer->resume.flags / KR_RESUME_SNAPSHOT;
+    producer->in_snapshot = 0;
+    if (producer->counts_snapshots)
+        publish_snapshots(producer);
+}
+
+/* An event that is no frame was accepted. */
+static void count_marker(struct kr_producer *producer, uint32_t kind)
+{
+    if (!producer->counts_snapshots || kind == KIND_CHUNK)
+        return;
+    producer->in_snapshot = kind == KIND_BEGIN;
+    if (producer->in_snapshot)
+        producer->snapshots_begun++;
+    else
+        producer->snapshots_ended++;
+    publish_snapshots(producer);
+}
+
+int kr_producer_snapshots(kr_producer *producer, kr_snapshots_sent *out)
+{
+    if (producer->generation != kr_generation())
+        return KR_E_FORKED;
+    kr_producer_lock(producer);
+    out->begun = producer->snapshots_begun;
+    out->ended = producer->snapshots_ended;
+    out->is_open = (uint32_t)producer->in_snapshot;
+    return kr_producer_leave(producer, 0);
 }
 
 /* Locks, and finds the place of one record of `length` payload bytes; on a refusal it is unlocked again. */
@@ -135,6 +169,7 @@ int kr_send_plain(kr_producer *producer, uint32_t kind, uint64_t offset, const c
         return refused;
     encode_plain(at, kind, offset, bytes, length);
     kr_placed(producer, length, in_ring);
+    count_marker(producer, kind);
     return kr_finish(producer);
 }
 
@@ -171,10 +206,12 @@ int kr_send_many(kr_producer *producer, uint64_t count, const uint8_t *kinds, co
             *accepted = i;
             return kr_finish(producer);
         }
-        if (frame)
+        if (frame) {
             encode_frame(at, offsets[i], joined, bytes, lengths, argcs[i]);
-        else
+        } else {
             encode_plain(at, kinds[i], offsets[i], joined, bytes);
+            count_marker(producer, kinds[i]);
+        }
         kr_placed(producer, length, in_ring);
         joined += bytes;
         lengths += argcs[i];

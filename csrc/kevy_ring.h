@@ -39,14 +39,17 @@
 #define KR_WAIT_GONE 2        /* the peer is closed or dead (and, for the consumer, nothing is left) */
 #define KR_WAIT_INTERRUPTED 3 /* a signal: let the caller's handlers run, then wait again */
 
-#define KR_PUMP_DONE 0  /* the overflow is empty; the pump has ended */
+#define KR_PUMP_DONE 0  /* the overflow is empty */
 #define KR_PUMP_AGAIN 1 /* call again */
-#define KR_PUMP_LOW 2   /* the overflow fell to the low mark; call again */
 
 #define KR_SEND_RING 0
-#define KR_SEND_OVERFLOW 1 /* bit: something went to the overflow */
-#define KR_SEND_PUMP 2     /* bit: no pump runs; the caller starts one */
-#define KR_SEND_HIGH 4     /* bit: the overflow rose to the high mark */
+#define KR_SEND_OVERFLOW 1  /* bit: something went to the overflow */
+#define KR_SEND_NO_THREAD 2 /* bit: there is no thread to be had for the pump. Told once; each later overflow tries again */
+
+#define KR_MARK_NONE 0 /* no mark was crossed in time */
+#define KR_MARK_HIGH 1 /* the overflow rose to the high mark */
+#define KR_MARK_LOW 2  /* it fell to the low mark again */
+#define KR_MARK_END 3  /* there are no marks any more, or others */
 
 typedef struct kr_map kr_map;
 typedef struct kr_producer kr_producer;
@@ -122,6 +125,18 @@ typedef struct {
     uint64_t events, bytes, peak_bytes, oldest_ns, now_ns;
 } kr_overflow_info;
 
+/* The markers that were sent: `ended` counts those of predecessors too, as far as they were published. */
+typedef struct {
+    uint64_t begun, ended;
+    uint32_t is_open; /* 1: the last marker was a SnapshotBegin */
+} kr_snapshots_sent;
+
+/* What one inbox of this process has left in its overflow. */
+typedef struct {
+    char name[256];
+    uint64_t events;
+} kr_left;
+
 #define KR_RESUME_FLAG_KNOWN 1          /* the offset is that of the last event published */
 #define KR_RESUME_FLAG_AFTER_SNAPSHOT 2 /* which is a SnapshotEnd */
 #define KR_RESUME_FLAG_IN_SNAPSHOT 4
@@ -162,10 +177,17 @@ char *kr_area_map(kr_map *map, kr_failure *why);
 void kr_area_free(char *area);
 int kr_area_freeze(char *area, uint64_t index, uint64_t span);
 
-/* The producer role. */
-kr_producer *kr_producer_open(kr_map *map, char *area, kr_failure *why);
-void kr_producer_close(kr_producer *producer);
+/* The producer role. A new handle has no role: kr_producer_take() takes it, once, and is 0 when it has it. So whoever
+ * takes a role owns the handle already, whatever interrupts it. `of_inbox`: it sends events, so a thread of the core moves
+ * its overflow, and a handle that is freed with events in it stays until they are moved.
+ * kr_producer_close() returns how many events of the overflow were lost by it. */
+kr_producer *kr_producer_new(kr_map *map, char *area, int of_inbox);
+int kr_producer_take(kr_producer *producer, kr_failure *why);
+int kr_producer_has_role(kr_producer *producer);
+uint64_t kr_producer_close(kr_producer *producer);
+int kr_producer_close_when_drained(kr_producer *producer); /* 1: it is closed; 0: it will be */
 void kr_producer_free(kr_producer *producer);
+int kr_producer_rebase(kr_producer *producer, char *area);
 int kr_producer_write(kr_producer *producer, const char *bytes, uint64_t length);
 int64_t kr_producer_write_many(kr_producer *producer, const char *joined, uint64_t total, const uint32_t *lengths, uint64_t count);
 int64_t kr_producer_reserve(kr_producer *producer, uint64_t length);
@@ -184,10 +206,20 @@ int kr_send_many(kr_producer *producer, uint64_t count, const uint8_t *kinds, co
                  const char *joined, uint64_t total, const uint32_t *lengths, uint64_t length_count, uint64_t *accepted);
 int kr_commit_chunk(kr_producer *producer, uint64_t length);
 int kr_producer_set_upstream(kr_producer *producer, const char *id, uint64_t length, uint64_t db);
+int kr_producer_snapshots(kr_producer *producer, kr_snapshots_sent *out);
 int kr_pump(kr_producer *producer, int64_t timeout_ns);
+int kr_flush(kr_producer *producer, int64_t timeout_ns);
+int kr_flushed_fd(kr_producer *producer);
+int kr_overflow_next_mark(kr_producer *producer, int64_t watch, int64_t timeout_ns);
 void kr_overflow_read(kr_producer *producer, kr_overflow_info *out);
-int kr_overflow_marks(kr_producer *producer, uint64_t high, uint64_t low);
+int64_t kr_overflow_marks(kr_producer *producer, uint64_t high, uint64_t low);
 int64_t kr_encode_frame(char *out, uint64_t room, uint64_t offset, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc);
+
+/* All inboxes of this process, for its end: kr_inboxes_flush() waits until all overflows are empty, and returns how many
+ * are not; after a signal too soon. kr_inboxes_left() tells of those, and kr_inboxes_close() gives all roles up. */
+uint64_t kr_inboxes_flush(int64_t timeout_ns);
+uint64_t kr_inboxes_left(kr_left *out, uint64_t room);
+void kr_inboxes_close(void);
 
 /* A run of frames in received bytes, written straight into the ring (or the overflow), published once. `bytes`
  * begins at a frame; after KR_SCAN_NEED the next call begins with the same unfinished frame and more behind it, and
@@ -200,7 +232,8 @@ int kr_scan_redis(kr_producer *producer, kr_scanner *scanner, const char *bytes,
 
 /* The consumer role. `columns` holds, for `max_records` records: u64 offsets, u64 starts (payload, from
  * the first record header of the batch), u32 lengths, u32 argcs, u8 kinds; 25 bytes a record. */
-kr_consumer *kr_consumer_open(kr_map *map, char *area, kr_failure *why);
+kr_consumer *kr_consumer_new(kr_map *map, char *area); /* as kr_producer_new() */
+int kr_consumer_take(kr_consumer *consumer, kr_failure *why);
 void kr_consumer_close(kr_consumer *consumer);
 void kr_consumer_free(kr_consumer *consumer);
 void kr_consumer_rebase(kr_consumer *consumer, char *area);
@@ -220,6 +253,10 @@ uint64_t kr_crc64(uint64_t crc, const char *bytes, uint64_t length);
 /* The methods of the interpreter that need no cffi, as the module kevy_ring._calls; called once, at import. */
 int kr_make_calls(void);
 /* CDEF END */
+
+/* New and taken in one; NULL, and `why`, when the role was not to be had. A producer made so pumps by hand: kr_pump(). */
+kr_producer *kr_producer_open(kr_map *map, char *area, kr_failure *why);
+kr_consumer *kr_consumer_open(kr_map *map, char *area, kr_failure *why);
 
 /* Some bytes of somebody else's. */
 typedef struct {

@@ -200,53 +200,60 @@ static void step_aside(struct kr_producer *producer)
         sched_yield();
 }
 
-static int end_pump(struct kr_producer *producer, int answer)
+/* Under the lock: there is nothing to move, or it can not be moved. */
+static int end_pump(struct kr_producer *producer, int answer, int is_thread)
 {
-    producer->pump_running = 0;
+    if (is_thread)
+        producer->pump.running = 0;
+    else if (producer->pump.running)
+        kr_bell_ring(producer->space_bell); /* it sleeps, and has nothing left to do */
+    kr_overflow_ended(producer);
+    if (producer->closes_when_drained)
+        kr_producer_close_locked(producer);
     kr_producer_unlock(producer);
     return answer;
 }
 
-int kr_pump(kr_producer *producer, int64_t timeout_ns)
+static int pump(struct kr_producer *producer, int64_t timeout_ns, int is_thread)
 {
-    if (producer->generation != kr_generation())
-        return KR_E_FORKED;
     for (;;) {
-        struct kr_overflow *overflow = &producer->overflow;
-        int moved = 0, low = 0;
+        int moved = 0;
         kr_producer_lock(producer);
         int refused = kr_producer_usable(producer);
         if (refused)
-            return end_pump(producer, refused);
+            return end_pump(producer, refused, is_thread);
         if (!producer->reserved) /* a reservation holds the place behind `staged` */
             moved = move_step(producer) != 0;
         if (producer->gone)
-            return end_pump(producer, producer->gone);
+            return end_pump(producer, producer->gone, is_thread);
         kr_overflow_publish_gauges(producer);
-        if (overflow->above && overflow->bytes <= overflow->low) {
-            overflow->above = 0;
-            low = 1;
-        }
-        if (!overflow->events && !low)
-            return end_pump(producer, KR_PUMP_DONE);
-        if (!moved && !low) {
+        kr_overflow_fell(producer);
+        if (!producer->overflow.events)
+            return end_pump(producer, KR_PUMP_DONE, is_thread);
+        if (!moved) {
             kr_bell_clear(producer->space_bell); /* before the look in kr_producer_arm() */
             KR_POINT(18);
             uint64_t span = next_span(producer), quarter = producer->capacity / 4;
             moved = !producer->reserved && kr_producer_arm(producer, span > quarter ? span : quarter);
         }
         struct kr_watch watch = kr_peer_watch(&producer->peer);
-        if (!moved && !low)
+        if (!moved)
             count_up32(&producer->sleepers);
         kr_producer_unlock(producer);
-        if (low)
-            return KR_PUMP_LOW;
         if (moved)
             step_aside(producer);
         else if (kr_producer_sleep(producer, watch, timeout_ns) <= 0)
             return KR_PUMP_AGAIN;
     }
 }
+
+/* Moves what there is until the overflow is empty, or one sleep of at most `timeout_ns` brought no news. */
+int kr_pump(kr_producer *producer, int64_t timeout_ns)
+{
+    return producer->generation != kr_generation() ? KR_E_FORKED : pump(producer, timeout_ns, 0);
+}
+
+int kr_pump_of_thread(struct kr_producer *producer) { return pump(producer, -1, 1); }
 
 void kr_overflow_read(kr_producer *producer, kr_overflow_info *out)
 {
@@ -261,16 +268,4 @@ void kr_overflow_read(kr_producer *producer, kr_overflow_info *out)
     out->oldest_ns = overflow->events ? overflow->first->first_ns : 0;
     out->now_ns = kr_now_coarse_ns();
     kr_producer_unlock(producer);
-}
-
-int kr_overflow_marks(kr_producer *producer, uint64_t high, uint64_t low)
-{
-    if (producer->generation != kr_generation())
-        return KR_E_FORKED;
-    kr_producer_lock(producer);
-    producer->overflow.high = high;
-    producer->overflow.low = low;
-    producer->overflow.above = 0;
-    kr_producer_unlock(producer);
-    return 0;
 }

@@ -90,36 +90,45 @@ void kr_producer_publish_locked(struct kr_producer *producer)
         ring_data_bell(producer, request);
 }
 
-kr_producer *kr_producer_open(kr_map *map, char *area, kr_failure *why)
+kr_producer *kr_producer_new(kr_map *map, char *area, int of_inbox)
 {
     struct kr_producer *producer = calloc(1, sizeof *producer);
-    struct kr_header *header = map->header;
-    if (!producer) {
-        why->code = KR_E_NOMEM;
+    if (!producer)
         return NULL;
-    }
     pthread_mutex_init(&producer->lock, NULL);
     producer->map = map;
     producer->generation = kr_generation();
-    producer->header = header;
+    producer->header = map->header;
     producer->data = area;
     producer->capacity = map->capacity;
     producer->mask = map->capacity - 1;
     producer->data_bell = map->data_bell;
     producer->space_bell = map->space_bell;
-    kr_peer_init(&producer->peer, &header->consumer);
-    if (kr_role_take(&producer->role, &header->producer, why)) {
-        free(producer);
-        return NULL;
-    }
+    producer->closed = 1; /* until the role is taken */
+    producer->owners = 1;
+    producer->counts_snapshots = producer->pump.starts_itself = of_inbox;
+    producer->pump.flushed_fd = -1;
+    kr_peer_init(&producer->peer, &map->header->consumer);
+    kr_map_hold(map);
+    if (of_inbox)
+        kr_area_hold(area); /* the handle may be gone before its overflow is empty */
+    return producer;
+}
+
+static int refuse(kr_failure *why, int code)
+{
+    why->code = code;
+    return code;
+}
+
+/* What the header says of the role that was just taken. */
+static int begin(struct kr_producer *producer)
+{
+    struct kr_header *header = producer->header;
     producer->tail = producer->staged = load_acquire(&header->tail);
     producer->head_cache = load_acquire(&header->head);
-    if (producer->tail - producer->head_cache > producer->capacity || (producer->tail & 7)) {
-        why->code = KR_E_CORRUPT;
-        kr_role_release(&producer->role, KR_ROLE_CLOSED);
-        free(producer);
-        return NULL;
-    }
+    if (producer->tail - producer->head_cache > producer->capacity || (producer->tail & 7))
+        return KR_E_CORRUPT;
     kr_resume_find(&producer->resume, header, producer->tail);
     kr_stamps_find(producer);
     producer->space_request = load_relaxed(&header->space_request);
@@ -132,39 +141,58 @@ kr_producer *kr_producer_open(kr_map *map, char *area, kr_failure *why)
     /* A parked consumer learns of its new peer, and a predecessor that died between byte and reply is mended. */
     ring_data_bell(producer, load_seq_cst(&header->data_request));
     kr_overflow_publish_gauges(producer); /* what waited behind the ring went with the predecessor */
-    kr_map_hold(map);
-    return producer;
+    kr_snapshots_begin(producer);
+    return 0;
 }
 
-void kr_producer_close(kr_producer *producer)
+static int take(struct kr_producer *producer, kr_failure *why)
+{
+    if (producer->takes_none || (producer->has_role && producer->closed))
+        return refuse(why, KR_E_CLOSED);
+    if (producer->has_role)
+        return 0;
+    if (kr_role_take(&producer->role, &producer->header->producer, why))
+        return why->code;
+    if (begin(producer)) {
+        kr_role_release(&producer->role, KR_ROLE_CLOSED);
+        return refuse(why, KR_E_CORRUPT);
+    }
+    producer->has_role = 1;
+    producer->closed = 0;
+    return 0;
+}
+
+int kr_producer_take(kr_producer *producer, kr_failure *why)
+{
+    if (!producer)
+        return refuse(why, KR_E_NOMEM); /* of kr_producer_new() */
+    if (foreign(producer))
+        return refuse(why, KR_E_FORKED);
+    kr_inboxes_adopt();
+    kr_producer_lock(producer);
+    int had_role = producer->has_role, refused = take(producer, why);
+    kr_producer_unlock(producer);
+    if (!refused && !had_role && producer->pump.starts_itself)
+        kr_inboxes_add(producer);
+    return refused;
+}
+
+int kr_producer_has_role(kr_producer *producer)
 {
     if (foreign(producer))
-        return;
+        return producer->has_role;
     kr_producer_lock(producer);
-    if (!producer->closed) {
-        if (!producer->gone)
-            kr_producer_publish_locked(producer);
-        KR_POINT(12);
-        producer->closed = 1;
-        producer->pump_running = 0;
-        producer->reserved = 0;
-        kr_overflow_free(&producer->overflow);
-        kr_overflow_publish_gauges(producer);
-        kr_role_release(&producer->role, KR_ROLE_CLOSED);
-        KR_POINT(13);
-        kr_bell_ring(producer->data_bell);  /* the consumer: look at the claim. The words may be a successor's by now */
-        kr_bell_ring(producer->space_bell); /* our own pump or waiter: look at `closed` */
-    }
-    kr_producer_unlock(producer);
+    return kr_producer_leave(producer, producer->has_role);
 }
 
-void kr_producer_free(kr_producer *producer)
+kr_producer *kr_producer_open(kr_map *map, char *area, kr_failure *why)
 {
-    kr_producer_close(producer);
-    kr_peer_forget(&producer->peer);
-    pthread_mutex_destroy(&producer->lock);
-    kr_map_close(producer->map);
-    free(producer);
+    kr_producer *producer = kr_producer_new(map, area, 0);
+    if (kr_producer_take(producer, why)) {
+        kr_producer_free(producer);
+        return NULL;
+    }
+    return producer;
 }
 
 /* Locks a usable handle, or says why not. */

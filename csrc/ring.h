@@ -13,6 +13,7 @@
 #define KR_POLL_SLICE_NS 1000000000LL /* a parked side looks at the peer's claim at least this often */
 #define KR_BLIND_SLICE_NS 20000000LL  /* the same where no pidfd tells of its holder's end */
 #define KR_BLIND_TICK_NS 100000000LL  /* the same of an event loop, for which a look costs much more than here */
+#define KR_NAME_BYTES 256
 
 struct kr_map {
     struct kr_header *header;
@@ -22,6 +23,7 @@ struct kr_map {
     int space_bell;
     int segment;
     kr_word32 holders; /* the opener and every role: the last one closes */
+    char name[KR_NAME_BYTES]; /* for what is said about the ring */
 };
 
 /* A role held by this process: a sleeping thread owns the claim's word, so that the kernel marks the word
@@ -60,7 +62,18 @@ struct kr_overflow {
     uint64_t events, bytes, peak_bytes;
     uint64_t fragment_done; /* payload bytes of the first event that are already in the ring as fragments */
     uint64_t high, low;     /* marks in bytes; high 0: none */
-    int above;              /* the high mark was crossed and the low one not yet */
+    uint64_t watches;       /* how often marks were set */
+    uint64_t crossed, told; /* how often a mark was crossed, in turn from the high one on, and told; odd: above */
+};
+
+/* The thread that moves the overflow into the ring; pump.c. All under the producer's lock, but for the two words. */
+struct kr_pump {
+    int starts_itself; /* 0: who made the producer calls kr_pump() */
+    int running;       /* a thread has begun and not found that it has nothing left to do. Only the core knows this */
+    int was_refused;   /* no thread could be started, which was told */
+    int flushed_fd;    /* an eventfd, readable while nothing waits that can go on; -1 until it is asked for */
+    kr_word32 news;    /* futex: the overflow is empty, can not go on, or has crossed a mark */
+    kr_word32 listeners;
 };
 
 #define KR_RESUME_KNOWN 1u          /* the offset is that of an event */
@@ -96,12 +109,21 @@ struct kr_producer {
     uint64_t reserved; /* payload bytes of the open reservation, plus one; 0: none */
     int data_bell, space_bell;
     uint32_t generation;
-    int closed, gone, pump_running;
+    int closed, gone;
+    int has_role;            /* it was taken; `closed` tells whether it was given up again */
+    int takes_none;          /* it was closed before it took a role */
+    int closes_when_drained; /* its user dropped it with events in the overflow */
+    int is_orphan;           /* the same, and no pump could be started for it */
+    int counts_snapshots, in_snapshot;
+    uint64_t snapshots_begun, snapshots_ended;
+    kr_word32 owners; /* its user and its pump: the last one frees it */
+    struct kr_producer *next, *previous; /* of all inboxes of this process; inboxes.c */
     kr_word32 waiters; /* senders that want the lock: the pump steps aside for them */
     kr_word32 sleepers; /* threads that wait for the bell, or are on their way there */
     struct kr_role role;
     struct kr_peer peer;
     struct kr_overflow overflow;
+    struct kr_pump pump;
     struct kr_resume resume;
 };
 
@@ -121,7 +143,7 @@ struct kr_consumer {
     int data_bell, space_bell;
     int rung_by_self; /* the FIFO holds a byte of this side's own */
     uint32_t generation;
-    int closed;
+    int closed, has_role, takes_none;
     kr_word idle_at; /* read without the lock: nothing is to be done while tail stands here */
     kr_word32 sleepers; /* threads that wait for the bell, or are on their way there */
     kr_word spin_halvings, spins; /* outside the lock: of the spin window since it was whole; spins begun, for tests */
@@ -150,6 +172,12 @@ static inline struct kr_columns kr_split_columns(char *columns, uint64_t records
 /* segment.c */
 int kr_name_is_plain(const char *name);
 void kr_map_hold(struct kr_map *map);
+void kr_area_hold(char *area);
+
+/* thread.c */
+int kr_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
+void kr_futex_wait(kr_word32 *word, uint32_t value, int64_t timeout_ns);
+void kr_futex_wake(kr_word32 *word);
 
 /* role.c */
 uint32_t kr_generation(void);
@@ -248,10 +276,15 @@ static inline void kr_record_pad(char *at, uint64_t length)
         *(uint64_t *)(void *)(at + span - 8) = 0;
 }
 
+/* producer_role.c. The first under the lock. */
+uint64_t kr_producer_close_locked(struct kr_producer *producer);
+void kr_producer_disown(struct kr_producer *producer);
+
 /* inbox.c, under the producer's lock: a place for the next record, its counting, and the end (which unlocks). */
 char *kr_place(struct kr_producer *producer, uint64_t span, int *in_ring);
 void kr_placed(struct kr_producer *producer, uint64_t length, int in_ring);
 int kr_finish(struct kr_producer *producer);
+void kr_snapshots_begin(struct kr_producer *producer);
 
 /* resume.c, under the producer's lock */
 void kr_resume_note_rare(struct kr_resume *resume, const char *at);
@@ -292,5 +325,19 @@ char *kr_overflow_append(struct kr_producer *producer, uint64_t span);
 void kr_overflow_appended(struct kr_producer *producer, uint64_t span, uint64_t events);
 void kr_overflow_free(struct kr_overflow *overflow);
 void kr_overflow_publish_gauges(struct kr_producer *producer);
+
+/* overflow.c, outside the lock: kr_pump() of the pump's own thread, which has ended with any other answer than _AGAIN */
+int kr_pump_of_thread(struct kr_producer *producer);
+
+/* pump.c, under the producer's lock */
+int kr_pump_start(struct kr_producer *producer);
+int kr_overflow_waits(struct kr_producer *producer);
+void kr_overflow_fell(struct kr_producer *producer);
+void kr_overflow_ended(struct kr_producer *producer);
+
+/* inboxes.c */
+void kr_inboxes_add(struct kr_producer *producer);
+void kr_inboxes_remove(struct kr_producer *producer);
+void kr_inboxes_adopt(void);
 
 #endif

@@ -6,7 +6,6 @@
  * not dead; a zombie is; a forked child inherits neither the thread nor the list. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <limits.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,8 +15,6 @@
 #include <unistd.h>
 
 #include "ring.h"
-
-#define HOLDER_STACK_BYTES (256u << 10) /* virtual; room for a large static TLS block of the process */
 
 static uint32_t fork_generation; /* changes in a child before it has a second thread */
 static kr_word32 forks_made;
@@ -90,16 +87,6 @@ struct holder_start {
     int taken;
 };
 
-static void futex_wait(kr_word32 *word, uint32_t value)
-{
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
-}
-
-static void futex_wake(kr_word32 *word)
-{
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-}
-
 /* The thread that holds a role. Its robust list replaces libc's for this thread only, which takes no robust
  * mutex of libc, and until it returns: the kernel walks the list of an ending thread, whose stack is libc's again by
  * then. The list is private memory, so a hostile peer cannot bend the walk, and volatile, since the kernel may read
@@ -130,10 +117,10 @@ static void *hold(void *argument)
     start->taken = taken;
     role->failure = registered ? 0 : errno;
     store_release32(&start->answered, 1);
-    futex_wake(&start->answered);
+    kr_futex_wake(&start->answered);
 
     while (taken && load_acquire32(&role->command) == 0)
-        futex_wait(&role->command, 0);
+        kr_futex_wait(&role->command, 0, -1);
 
     if (taken) {
         list.list_op_pending = first;
@@ -145,26 +132,6 @@ static void *hold(void *argument)
     }
     syscall(SYS_set_robust_list, of_libc, sizeof list);
     return NULL;
-}
-
-static int start_holder(struct holder_start *start)
-{
-    pthread_attr_t attributes;
-    sigset_t all, before;
-    if (pthread_attr_init(&attributes))
-        return ENOMEM;
-    pthread_attr_setstacksize(&attributes, HOLDER_STACK_BYTES);
-    sigfillset(&all); /* signals are for the threads of the application */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&start->role->thread, &attributes, hold, start);
-    if (failed == EINVAL) { /* static TLS larger than the stack: take the default */
-        pthread_attr_destroy(&attributes);
-        failed = pthread_create(&start->role->thread, NULL, hold, start);
-    } else {
-        pthread_attr_destroy(&attributes);
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return failed;
 }
 
 static int refuse(kr_failure *why, int code, int err, uint32_t pid)
@@ -186,11 +153,11 @@ int kr_role_take(struct kr_role *role, struct kr_claim *claim, kr_failure *why)
     store_relaxed32(&role->command, 0);
     int failed = kr_own_start(&own_start);
     if (!failed)
-        failed = start_holder(&start);
+        failed = kr_thread_start(&role->thread, hold, &start);
     if (failed)
         return refuse(why, KR_E_SYSTEM, failed, 0);
     while (load_acquire32(&start.answered) == 0)
-        futex_wait(&start.answered, 0);
+        kr_futex_wait(&start.answered, 0, -1);
     if (!start.taken) {
         pthread_join(role->thread, NULL);
         if (role->failure)
@@ -211,7 +178,7 @@ void kr_role_release(struct kr_role *role, uint32_t final_word)
 {
     role->final_word = final_word;
     store_release32(&role->command, 1);
-    futex_wake(&role->command);
+    kr_futex_wake(&role->command);
     pthread_join(role->thread, NULL);
 }
 

@@ -297,10 +297,8 @@ static inline int scan(kr_producer *producer, kr_scanner *scanner, const char *b
         scanner->stage = 0;
     if (!failed && read != NOMEM)
         return kr_finish(producer);
-    /* Not kr_finish(): nobody would look at what it asks for, and the pump would be taken for running. */
-    kr_producer_publish_locked(producer);
-    kr_overflow_publish_gauges(producer);
-    return kr_producer_leave(producer, failed ? failed : KR_E_NOMEM);
+    kr_finish(producer); /* what was taken before goes its way */
+    return failed ? failed : KR_E_NOMEM;
 }
 
 int kr_scan_kevy(kr_producer *producer, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t next_offset, kr_scan *out)

@@ -167,6 +167,7 @@ kr_map *kr_map_prepare(const char *name, uint64_t capacity, uint32_t flags, cons
         return drop(map);
     }
     map->capacity = capacity;
+    snprintf(map->name, sizeof map->name, "%s", name);
     map->segment = open_object(name, why);
     /* Mapped first, although there is nothing to touch yet: who looks for the process that is at it finds it so. */
     if (map->segment < 0 || map_header(map, why) || take_space(map->segment, map->page + capacity, why) || write_creator(map, flags, why))
@@ -221,6 +222,7 @@ kr_map *kr_map_attach(const char *name, kr_failure *why)
     struct stat info;
     if (!map)
         return NULL;
+    snprintf(map->name, sizeof map->name, "%s", name);
     map->segment = open_object(name, why);
     if (map->segment < 0)
         return drop(map);
@@ -246,6 +248,7 @@ kr_map *kr_map_duplicate(kr_map *map, kr_failure *why)
     if (!copy)
         return NULL;
     copy->capacity = map->capacity;
+    memcpy(copy->name, map->name, sizeof copy->name);
     copy->segment = fcntl(map->segment, F_DUPFD_CLOEXEC, 3);
     copy->data_bell = fcntl(map->data_bell, F_DUPFD_CLOEXEC, 3);
     copy->space_bell = fcntl(map->space_bell, F_DUPFD_CLOEXEC, 3);
@@ -258,7 +261,14 @@ kr_map *kr_map_duplicate(kr_map *map, kr_failure *why)
 
 uint64_t kr_map_capacity(kr_map *map) { return map->capacity; }
 
-/* The size lies in a private page before the data, so that freeing needs nothing but the address. */
+/* In a private page before the data, so that freeing needs nothing but the address. */
+struct area {
+    uint64_t capacity;
+    kr_word32 holders; /* views of it, and a producer that outlives its handle: the last one unmaps */
+};
+
+static struct area *area_of(char *area) { return (struct area *)(void *)(area - kr_page_bytes()); }
+
 char *kr_area_map(kr_map *map, kr_failure *why)
 {
     uint64_t page = map->page, capacity = map->capacity;
@@ -276,23 +286,25 @@ char *kr_area_map(kr_map *map, kr_failure *why)
         munmap(base, page + 2 * capacity);
         return NULL;
     }
-    *(uint64_t *)(void *)base = capacity;
+    area_of(data)->capacity = capacity;
+    area_of(data)->holders = 1;
     return data;
 }
 
-static uint64_t area_capacity(const char *area) { return *(const uint64_t *)(const void *)(area - kr_page_bytes()); }
+void kr_area_hold(char *area) { count_up32(&area_of(area)->holders); }
 
 void kr_area_free(char *area)
 {
-    uint64_t page = kr_page_bytes();
-    munmap(area - page, page + 2 * area_capacity(area));
+    uint64_t page = kr_page_bytes(), capacity = area_of(area)->capacity;
+    if (count_down32(&area_of(area)->holders) == 0)
+        munmap(area - page, page + 2 * capacity);
 }
 
 /* Replaces the area by a private copy of [index, index + span): views that outlive their batch keep their
  * bytes, whatever the ring does from now on. The area is of no more use to a producer or consumer. */
 int kr_area_freeze(char *area, uint64_t index, uint64_t span)
 {
-    uint64_t bytes = 2 * area_capacity(area);
+    uint64_t bytes = 2 * area_of(area)->capacity;
     char *copy = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (copy == MAP_FAILED)
         return KR_E_NOMEM;

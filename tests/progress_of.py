@@ -7,7 +7,7 @@ from typing import Any
 
 from kevy_ring.cli.progress import Rates, ShardProgress
 from kevy_ring.inbox.published import WORD_SNAPSHOTS_APPLIED
-from kevy_ring.inbox.pump import WORD_SNAPSHOTS_ENDED
+from kevy_ring.inbox.sending_end import WORD_SNAPSHOTS_ENDED
 from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.ring import Ring, RingStats
 from kevy_ring.shard.shard import ENTRIES_WORD, SNAPSHOTS_WORD

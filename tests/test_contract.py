@@ -39,6 +39,7 @@ from kevy_ring import (
     replica_inbox_pairs,
 )
 from kevy_ring.ring import RoleState, inspect_ring
+from pumps import wait_for_pumps
 
 Pair = tuple[ReplicaInboxSender, ReplicaInboxReceiver]
 Ended = Callable[[BaseProcess], BaseProcess]
@@ -132,12 +133,9 @@ class TestRoomAndOverflow:
     def test_the_pump_is_gone_when_the_overflow_is_empty(self, pair: Pair) -> None:
         sender, receiver = pair
         last = fill(sender)
-        assert [thread for thread in threading.enumerate() if sender.name in thread.name]
+        wait_for_pumps(1)
         drain_all(receiver, 0, last)
-        until = time.monotonic() + 10
-        while [thread for thread in threading.enumerate() if sender.name in thread.name]:
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        wait_for_pumps(0)
         drain_all(receiver, last, fill(sender, last))
 
     @pytest.mark.parametrize("size", [1 << 16, (1 << 16) - 24, 200_000, 1 << 20])
@@ -177,17 +175,17 @@ class TestRoomAndOverflow:
     def test_a_watched_overflow_calls_once_per_crossing(self, pair: Pair) -> None:
         sender, receiver = pair
         calls: list[bool] = []
-        low = threading.Event()
+        high, low = threading.Event(), threading.Event()
 
         def crossed(overflow: object) -> None:
             calls.append(overflow.above_high)  # type: ignore[attr-defined]
-            if not calls[-1]:
-                low.set()
+            (high if calls[-1] else low).set()
 
         sender.watch_overflow(high=100_000, low=10_000, callback=crossed)
         count = 10_000
         for number in range(count):
             sender.send(shards.frame(number))
+        assert high.wait(10)
         assert calls == [True]
         drain_all(receiver, 0, count)
         assert low.wait(10)

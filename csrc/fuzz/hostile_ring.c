@@ -93,7 +93,7 @@ void hostile_reset(struct hostile_ring *ring, uint64_t position)
     memset(&producer->resume, 0, sizeof producer->resume);
     producer->tail = producer->staged = producer->head_cache = position;
     producer->staged_events = producer->reserved = producer->data_reply = producer->space_request = 0;
-    producer->gone = producer->pump_running = 0;
+    producer->gone = 0;
     consumer->head = consumer->drained = position;
     consumer->data_request = consumer->space_reply = consumer->fault_position = 0;
     consumer->fault_field = 0;

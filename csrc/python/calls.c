@@ -138,12 +138,13 @@ static uint32_t take_frame(PyObject *frame, uint64_t *offset, kr_piece *pieces, 
     return argc;
 }
 
-/* What is left to do after a send: nothing, mostly. `left`: events for which there was no memory. */
-static PyObject *after_send(PyObject *self, int code, uint64_t left)
+/* What is left to do after a send: nothing, mostly. `event`: one, or the list; for what follows the first `accepted` of
+ * `count` there was no memory. */
+static PyObject *after_send(PyObject *self, int code, PyObject *event, uint64_t count, uint64_t accepted)
 {
-    if (!code && !left)
+    if (!(code & KR_SEND_NO_THREAD) && accepted == count)
         Py_RETURN_NONE;
-    return PyObject_CallMethod(self, "_acted", "iK", code, (unsigned long long)left);
+    return PyObject_CallMethod(self, "_acted", "iOK", code, event, (unsigned long long)accepted);
 }
 
 static PyObject *send_one(PyObject *self, PyObject *event)
@@ -153,7 +154,7 @@ static PyObject *send_one(PyObject *self, PyObject *event)
     uint64_t offset, accepted = 0, total = 0;
     uint32_t argc = producer ? take_frame(event, &offset, pieces, ON_STACK, &total) : 0;
     int code = argc ? kr_send_pieces(producer, 1, &offset, &argc, pieces, &accepted) : -1;
-    return code < 0 ? kr_leave_to(self, "_send", event) : after_send(self, code, 1 - accepted);
+    return code < 0 ? kr_leave_to(self, "_send", event) : after_send(self, code, event, 1, accepted);
 }
 
 struct list_of_frames {
@@ -210,9 +211,11 @@ static PyObject *send_many(PyObject *self, PyObject *events)
     if (plain > 0)
         code = kr_send_pieces(producer, (uint64_t)count, frames.offsets, frames.argcs, frames.pieces, &accepted);
     forget(&frames);
-    if (plain < 0)
-        return PyErr_NoMemory();
-    return code < 0 ? kr_leave_to(self, "_send_many", events) : after_send(self, code, (uint64_t)count - accepted);
+    if (plain < 0) /* nor for the core to be asked: none was taken */
+        return after_send(self, 0, events, (uint64_t)count, 0);
+    if (code < 0)
+        return kr_leave_to(self, "_send_many", events);
+    return after_send(self, code, events, (uint64_t)count, accepted);
 }
 
 /* ------------------------------------------------------------------------------------------------ consumers */
@@ -633,13 +636,13 @@ static PyMethodDef sender_methods[] = {
      "send($self, event, /)\n--\n\n"
      "Hand one event over: into the ring when it fits, else into the overflow. Never waits for the shard.\n\n"
      "Raises SendError (with the event) when the receiver closed, exited or was killed; TypeError or ValueError for a\n"
-     "bad event, of which nothing is queued; ClosedError on a closed or forked handle; MemoryError when the overflow\n"
-     "cannot grow."},
+     "bad event, of which nothing is queued; ClosedError on a closed or forked handle; OutOfMemory, a MemoryError, when\n"
+     "the overflow cannot grow."},
     {"send_many", send_many, METH_O,
      "send_many($self, events, /)\n--\n\n"
      "Hand a sequence of events over with one publish and at most one wake-up.\n\n"
-     "Raises as send; a bad event anywhere in it means that nothing of it is queued. SendError.unsent holds all events\n"
-     "that were not taken, in order."},
+     "Raises as send; a bad event anywhere in it means that nothing of it is queued. SendError.unsent and\n"
+     "OutOfMemory.unsent hold all events that were not taken, in order."},
     {"reserve_chunk", NAMED(kr_reserve_chunk), METH_FASTCALL | METH_KEYWORDS,
      "reserve_chunk($self, length)\n--\n\n"
      "Space for a SnapshotChunk of at most length bytes, written in place: recv_into(grant.view).\n\n"

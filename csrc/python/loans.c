@@ -15,6 +15,8 @@ typedef struct {
     PyObject *owner; /* the producer or the sender that lent it */
     PyObject *lender, *view;
     PyObject *end; /* of a chunk, for the long way; NULL: a record of a ring */
+    PyObject *handle; /* the cdata that owns `producer` */
+    kr_producer *producer; /* in which `open` and `in_ring` together mean a reservation, and nothing else does */
     unsigned long long index, length;
     char open, in_ring, committed;
 } GrantCalls;
@@ -110,14 +112,25 @@ static void grant_dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     grant_clear(self);
+    Py_CLEAR(((GrantCalls *)self)->handle);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF(type);
+}
+
+static void bind(GrantCalls *grant, PyObject *handle, kr_producer *producer)
+{
+    PyObject *before = grant->handle;
+    Py_INCREF(handle);
+    grant->handle = handle;
+    grant->producer = producer;
+    Py_XDECREF(before);
 }
 
 /* Of the class that the owner names, without the call of its __init__. */
 static PyObject *new_grant(PyObject *owner, uint64_t index, uint64_t length, int is_chunk)
 {
-    PyObject *type = PyObject_GetAttr(owner, name_grant_type), *lender = ((ProducerCalls *)owner)->lender;
+    ProducerCalls *calls = (ProducerCalls *)owner;
+    PyObject *type = PyObject_GetAttr(owner, name_grant_type), *lender = calls->lender;
     if (!type)
         return NULL;
     Py_INCREF(lender); /* before memory is asked for: a collection runs code of anybody */
@@ -132,6 +145,7 @@ static PyObject *new_grant(PyObject *owner, uint64_t index, uint64_t length, int
     grant->lender = lender;
     grant->index = index;
     grant->length = length;
+    bind(grant, calls->handle, calls->producer);
     grant->open = grant->in_ring = 1;
     grant->view = kr_lend(lender, index, length);
     grant->end = is_chunk ? PyObject_GetAttr(owner, name_end) : NULL;
@@ -243,20 +257,37 @@ static int let_go(GrantCalls *grant)
     return 1;
 }
 
-static int commit(const GrantCalls *grant, kr_producer *producer, uint64_t bytes)
+/* The grant has let go of its space. It counts as committed whatever the core answers. */
+static int commit(GrantCalls *grant, uint64_t bytes)
 {
+    kr_producer *producer = grant->producer;
     int code;
+    grant->committed = 1;
     if (!grant->end)
         return kr_producer_commit(producer, bytes);
     if (bytes < LARGE_BYTES)
         return kr_commit_chunk(producer, bytes);
-    PyObject *end = grant->end; /* which keeps the producer */
-    Py_INCREF(end);
+    PyObject *handle = grant->handle; /* which keeps the producer */
+    Py_INCREF(handle);
     Py_BEGIN_ALLOW_THREADS /* it may have to be copied */
     code = kr_commit_chunk(producer, bytes);
     Py_END_ALLOW_THREADS
-    Py_DECREF(end);
+    Py_DECREF(handle);
     return code;
+}
+
+/* Commits `length` bytes of a grant whose loan was ended in Python. One step, whatever a signal's handler raises: the
+ * grant never says that it holds no space while the core has it reserved. */
+static PyObject *grant_commit_space(PyObject *self, PyObject *arguments)
+{
+    GrantCalls *grant = (GrantCalls *)self;
+    unsigned long long length;
+    if (!PyArg_ParseTuple(arguments, "K", &length))
+        return NULL;
+    if (!grant->open || !grant->in_ring)
+        return PyLong_FromLong(KR_E_CLOSED);
+    grant->open = 0;
+    return PyLong_FromLong(commit(grant, length));
 }
 
 static PyObject *grant_commit(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
@@ -266,9 +297,8 @@ static PyObject *grant_commit(PyObject *self, PyObject *const *arguments, Py_ssi
     int64_t bytes = plain_length(arguments, count, names, UINT32_MAX, &length);
     if (bytes < (grant->end ? 1 : 0) || (uint64_t)bytes > grant->length || !let_go(grant))
         return length ? kr_leave_to(self, "_commit", length) : NULL;
-    grant->committed = 1;
-    int code = commit(grant, ((ProducerCalls *)grant->owner)->producer, (uint64_t)bytes);
-    if (!code)
+    int code = commit(grant, (uint64_t)bytes);
+    if (code == KR_SEND_RING || code == KR_SEND_OVERFLOW)
         Py_RETURN_NONE;
     return PyObject_CallMethod(self, "_committed", "i", code);
 }
@@ -276,8 +306,6 @@ static PyObject *grant_commit(PyObject *self, PyObject *const *arguments, Py_ssi
 /* Gives the space of an open grant back unwritten, whoever has views of it; later loans do not know of those. */
 static void give_up(GrantCalls *grant)
 {
-    kr_producer *producer = grant->owner ? ((ProducerCalls *)grant->owner)->producer : NULL;
-    PyObject *nothing = NULL;
     if (!grant->open)
         return;
     grant->open = 0;
@@ -286,15 +314,11 @@ static void give_up(GrantCalls *grant)
     if (!grant->in_ring)
         return;
     int strays = kr_is_lender(grant->lender) && kr_escaped(grant->lender);
-    if (producer)
-        kr_producer_abort(producer);
-    else /* the handle is closed; the role may have others */
-        nothing = kr_leave_to((PyObject *)grant, "_give_back", NULL);
+    kr_producer_abort(grant->producer);
     if (strays) {
+        PyObject *nothing = kr_leave_to(grant->lender, "disown", NULL);
         Py_XDECREF(nothing);
-        nothing = PyErr_Occurred() ? NULL : kr_leave_to(grant->lender, "disown", NULL);
     }
-    Py_XDECREF(nothing);
 }
 
 static PyObject *grant_give_up(PyObject *self, PyObject *nothing)
@@ -318,14 +342,16 @@ static void grant_finalize(PyObject *self)
     PyErr_Restore(kind, value, trace);
 }
 
-/* The core's word to `length` bytes, for a grant that is made the long way: at `address` lies its producer. */
+/* The core's word to `length` bytes, for a grant that is made the long way, of a handle of cffi and its address. */
 static PyObject *grant_reserve(PyObject *self, PyObject *arguments)
 {
     GrantCalls *grant = (GrantCalls *)self;
+    PyObject *handle;
     unsigned long long address, length;
-    if (!PyArg_ParseTuple(arguments, "KK", &address, &length))
+    if (!PyArg_ParseTuple(arguments, "OKK", &handle, &address, &length))
         return NULL;
-    int64_t index = kr_producer_reserve((kr_producer *)(uintptr_t)address, length);
+    bind(grant, handle, (kr_producer *)(uintptr_t)address);
+    int64_t index = kr_producer_reserve(grant->producer, length);
     if (index >= 0) {
         grant->index = (uint64_t)index;
         grant->open = grant->in_ring = 1;
@@ -368,6 +394,7 @@ static PyMethodDef grant_methods[] = {
      "grant was committed or aborted before, or its producer was closed; of a chunk also what send raises."},
     {"_give_up", grant_give_up, METH_NOARGS, NULL},
     {"_reserve", grant_reserve, METH_VARARGS, NULL},
+    {"_commit_space", grant_commit_space, METH_VARARGS, NULL},
     {"__enter__", grant_enter, METH_NOARGS, NULL},
     {"__exit__", grant_exit, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL}};

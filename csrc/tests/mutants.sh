@@ -137,8 +137,8 @@ mutant the_pump_clears_behind_its_look must overflow.c \
 mutant claim_after_the_tail must consumer_wait.c \
     's/^    int gone = kr_peer_gone(&consumer->peer);$/    uint64_t seen = load_seq_cst(\&consumer->header->tail); &/;s/load_seq_cst(&consumer->header->tail) != consumer->drained/seen != consumer->drained/' \
     plain:steps
-mutant closed_before_the_last_publish must producer.c \
-    '/^        if (!producer->gone)$/{N;h;d};/kr_role_release(&producer->role, KR_ROLE_CLOSED);$/{/^        /G}' plain:steps
+mutant closed_before_the_last_publish must producer_end.c \
+    '/^    if (!producer->gone)$/{N;h;d};/kr_role_release(&producer->role, KR_ROLE_CLOSED);$/{/^    /G}' plain:steps
 mutant empties_without_asking_anew must consumer_wait.c \
     's/^    kr_bell_clear(consumer->data_bell);$/& if (load_acquire(\&consumer->header->data_reply) != consumer->data_request) return;/' plain:steps
 # Two stores that only a processor with a store buffer lets pass each other: luck, or many loops.
@@ -176,8 +176,8 @@ mutant an_ended_process_is_never_doubted must peer.c 's/if (peer->pidfd < 0 || p
 mutant this_pid_is_this_process must peer.c 's/ \&\& own == start//' plain:peers
 mutant a_waiter_is_not_told_of_what_is_seen_again must consumer.c 's/else if (seen_again/else if (0/' plain:wakes
 mutant the_successor_trusts_the_doorbell must consumer.c '/^    kr_consumer_arm(consumer);$/d' plain:doorbell
-mutant a_closed_producer_still_writes must producer.c \
-    's/^        kr_bell_ring(producer->data_bell);.*$/        ring_data_bell(producer, load_seq_cst(\&producer->header->data_request));/' plain:doorbell
+mutant a_closed_producer_still_writes must producer_end.c \
+    's/^    kr_bell_ring(producer->data_bell);.*$/& store_release(\&producer->header->data_reply, load_seq_cst(\&producer->header->data_request));/' plain:doorbell
 
 # Roles.
 mutant the_peer_is_never_gone must producer.c 's/producer->gone = kr_peer_gone(&producer->peer);/;/' plain:producer
@@ -205,7 +205,13 @@ mutant padding_is_what_was_there must ring.h 's/if (span > KR_RECORD_BYTES)/if (
 mutant the_ring_overtakes_the_overflow must inbox.c 's/\*in_ring = !overflow->events \&\& /*in_ring = /' plain:overflow
 mutant the_pump_takes_a_reserved_place must overflow.c 's/if (!producer->reserved) /if (1) /' plain:inbox
 mutant a_fragment_too_many must overflow.c 's/KR_FLAG_LAST : 0/0 : 0/' plain:overflow
-mutant the_pump_counts_as_running_for_ever must overflow.c 's/producer->pump_running = 0;/;/' plain:overflow
+mutant the_pump_counts_as_running_for_ever must overflow.c 's/producer->pump.running = 0;/;/' plain:pump
+mutant the_pump_counts_as_running_before_it_does must pump.c '/^    pthread_t thread;$/s/$/ producer->pump.running = 1;/' plain:pump
+mutant a_pump_that_could_not_start_is_given_up must pump.c 's/pump->starts_itself \&\& !pump->running/& \&\& !pump->was_refused/' plain:pump
+mutant a_dropped_handle_closes_at_once must producer_end.c 's/int waits = has_work(producer);/int waits = 0;/' plain:pump
+mutant a_dropped_handle_never_closes must overflow.c 's/if (producer->closes_when_drained)/if (0)/' plain:pump
+mutant nobody_is_told_of_the_end must overflow.c 's/^    kr_overflow_ended(producer);$/    ;/' plain:pump
+mutant a_child_has_the_inboxes_of_its_parent must inboxes.c 's/^    first = NULL;$/    ;/' plain:pump
 
 rm -rf build/mutants
 echo "$ok found, $survived survived that may, $lost failures"

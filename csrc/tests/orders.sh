@@ -142,8 +142,8 @@ mutant wanted_behind_the_request producer_wait.c \
     '/store_relaxed(&header->space_wanted/{h;d};/store_seq_cst(&header->space_request/G'
 mutant claim_after_the_tail consumer_wait.c \
     's/^    int gone = kr_peer_gone(&consumer->peer);$/    uint64_t seen = load_seq_cst(\&consumer->header->tail); &/;s/load_seq_cst(&consumer->header->tail) != consumer->drained/seen != consumer->drained/'
-mutant closed_before_the_last_publish producer.c \
-    '/^        if (!producer->gone)$/{N;h;d};/kr_role_release(&producer->role, KR_ROLE_CLOSED);$/{/^        /G}'
+mutant closed_before_the_last_publish producer_end.c \
+    '/^    if (!producer->gone)$/{N;h;d};/kr_role_release(&producer->role, KR_ROLE_CLOSED);$/{/^    /G}'
 mutant epoch_before_the_pid role.c '/^    store_release32(&claim->pid, pid);$/{h;d};/^    store_release(&claim->epoch/G'
 mutant magic_before_the_geometry segment.c '/^    store_release(&header->magic, KR_MAGIC);$/d;s/^    header->version = KR_VERSION;$/    store_release(\&header->magic, KR_MAGIC);\n&/'
 mutant tail_before_the_resume_point producer.c '/^    kr_resume_write(/{h;d};/^    store_seq_cst(&header->tail, producer->tail);$/G'
@@ -153,7 +153,7 @@ mutant head_before_the_stamps_are_counted consumer.c \
     '/^    if (consumer->stamps_made != consumer->stamps)/{N;s/^/    store_seq_cst(\&header->head, position);\n/}'
 mutant tail_before_the_stamp producer.c \
     '/^    if (producer->events_in >= producer->stamp_due)$/{N;s/^/    store_seq_cst(\&header->tail, producer->tail);\n/}'
-mutant a_successor_does_not_ring producer.c '/kr_producer_open/,/^}/ s/^    ring_data_bell(producer, .*$/    ;/'
+mutant a_successor_does_not_ring producer.c '/^static int begin/,/^}/ s/^    ring_data_bell(producer, .*$/    ;/'
 
 rm -rf build/orders
 [ "$lost" = 0 ]

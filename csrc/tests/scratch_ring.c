@@ -101,6 +101,15 @@ void scratch_open_at(struct scratch_ring *ring, uint64_t capacity, uint64_t posi
 
 void scratch_open(struct scratch_ring *ring, uint64_t capacity) { scratch_open_at(ring, capacity, 0); }
 
+void scratch_open_inbox(struct scratch_ring *ring, uint64_t capacity)
+{
+    kr_failure why = {0};
+    scratch_create(ring, capacity);
+    ring->producer = kr_producer_new(ring->map, ring->area, 1);
+    CHECK_EQ(kr_producer_take(ring->producer, &why), 0);
+    scratch_take_consumer(ring);
+}
+
 void scratch_close(struct scratch_ring *ring)
 {
     if (ring->producer)

@@ -26,6 +26,7 @@ void scratch_create(struct scratch_ring *ring, uint64_t capacity);              
 void scratch_attach(struct scratch_ring *ring, const char *name);                      /* no roles, own mapping */
 void scratch_open_at(struct scratch_ring *ring, uint64_t capacity, uint64_t position); /* both roles */
 void scratch_open(struct scratch_ring *ring, uint64_t capacity);
+void scratch_open_inbox(struct scratch_ring *ring, uint64_t capacity); /* both roles; a thread moves the overflow */
 void scratch_take_producer(struct scratch_ring *ring);
 void scratch_take_consumer(struct scratch_ring *ring);
 void scratch_close(struct scratch_ring *ring); /* the roles that it has, the mapping; the name stays until the end */

@@ -113,7 +113,7 @@ static int sent(struct scratch_ring *ring, int code)
         CHECK(code == KR_E_PEER_DEAD || code == KR_E_PEER_CLOSED);
     if (code == KR_SEND_RING || code < 0)
         return code >= 0;
-    return !(code & KR_SEND_HIGH) && ring->producer->overflow.events < 12; /* a burst, and then it is moved on */
+    return code >= 0 && ring->producer->overflow.events < 12; /* a burst, and then it is moved on */
 }
 
 static int gone(struct scratch_ring *ring) { return kr_producer_publish(ring->producer) < 0; }

@@ -1,4 +1,4 @@
-/* The overflow: order, pump, marks, fragments, and what happens without memory. */
+/* The overflow: order, moving it by hand, marks, fragments, and what happens without memory. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ static void what_does_not_fit_overflows_in_order(void)
     scratch_open(&ring, 4096);
     while ((code = scratch_send(&ring, sent, 100)) == KR_SEND_RING)
         sent++;
-    CHECK_EQ(code, KR_SEND_OVERFLOW | KR_SEND_PUMP);
+    CHECK_EQ(code, KR_SEND_OVERFLOW);
     CHECK_EQ(sent, 4096 / 128);
     sent++;
     for (int i = 0; i < 999; i++)
@@ -58,13 +58,13 @@ static void what_does_not_fit_overflows_in_order(void)
     scratch_close(&ring);
 }
 
-static void a_pump_is_asked_for_again_when_the_last_one_ended(void)
+static void it_is_moved_again_after_it_was_empty(void)
 {
     struct scratch_ring ring;
     scratch_open(&ring, 4096);
     for (int round = 0; round < 3; round++) {
         CHECK_EQ(scratch_send(&ring, 0, 4000), KR_SEND_RING);
-        CHECK_EQ(scratch_send(&ring, 1, 4000), KR_SEND_OVERFLOW | KR_SEND_PUMP);
+        CHECK_EQ(scratch_send(&ring, 1, 4000), KR_SEND_OVERFLOW);
         CHECK_EQ(scratch_send(&ring, 2, 4000), KR_SEND_OVERFLOW);
         for (uint64_t i = 0; i < 3; i++) {
             CHECK_EQ(kr_pump(ring.producer, 0), i == 2 ? KR_PUMP_DONE : KR_PUMP_AGAIN);
@@ -79,22 +79,34 @@ static void the_marks_are_told_once_per_crossing(void)
 {
     struct scratch_ring ring;
     scratch_open(&ring, 4096);
-    CHECK_EQ(kr_overflow_marks(ring.producer, 300, 128), 0);
+    int64_t watch = kr_overflow_marks(ring.producer, 300, 128);
+    CHECK(watch > 0);
     while (scratch_send(&ring, 0, 100) == KR_SEND_RING)
         ;
+    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 0), KR_MARK_NONE);
     CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW);
-    CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW | KR_SEND_HIGH);
+    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 0), KR_MARK_NONE);
     CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW);
+    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 0), KR_MARK_HIGH);
+    CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW);
+    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 0), KR_MARK_NONE);
     CHECK_EQ(scratch_drain(&ring, 2, UINT64_MAX), 2);
     CHECK_EQ(scratch_release_all(&ring), 0);
     CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_AGAIN);
+    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 0), KR_MARK_NONE);
     CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 1);
     CHECK_EQ(scratch_release_all(&ring), 0);
-    CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_LOW);
     CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_AGAIN);
     CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW);
-    CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW | KR_SEND_HIGH);
-    CHECK_EQ(kr_overflow_marks(ring.producer, 0, 0), 0);
+    CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW);
+    /* Both crossings, in order, however late it is asked for them. */
+    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 0), KR_MARK_LOW);
+    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 0), KR_MARK_HIGH);
+    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 1000000), KR_MARK_NONE);
+    CHECK(kr_overflow_marks(ring.producer, 300, 128) > watch);
+    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 0), KR_MARK_END);
+    watch = kr_overflow_marks(ring.producer, 0, 0);
+    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 0), KR_MARK_END);
     while (scratch_drain(&ring, 1000, UINT64_MAX) > 0)
         CHECK_EQ(scratch_release_all(&ring), 0);
     CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_DONE);
@@ -141,7 +153,7 @@ static void an_event_larger_than_the_ring_arrives_in_fragments(void)
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         if (lengths[i] <= 4080)
             continue;
-        CHECK_EQ(kr_send_plain(ring.producer, 2, 0, scratch_bytes, lengths[i]), KR_SEND_OVERFLOW | KR_SEND_PUMP);
+        CHECK_EQ(kr_send_plain(ring.producer, 2, 0, scratch_bytes, lengths[i]), KR_SEND_OVERFLOW);
         CHECK_EQ(kr_send_plain(ring.producer, 3, 5, "", 0), KR_SEND_OVERFLOW);
         pass_large(&ring, 2, 0, scratch_bytes, lengths[i]);
         CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_DONE);
@@ -154,7 +166,7 @@ static void an_event_larger_than_the_ring_arrives_in_fragments(void)
     char *frame = malloc(1 << 16);
     const uint32_t argument = 50000;
     CHECK_EQ(kr_encode_frame(frame, 1 << 16, 9, scratch_bytes, argument, &argument, 1), 50024);
-    CHECK_EQ(kr_send_frame(ring.producer, 9, scratch_bytes, argument, &argument, 1), KR_SEND_OVERFLOW | KR_SEND_PUMP);
+    CHECK_EQ(kr_send_frame(ring.producer, 9, scratch_bytes, argument, &argument, 1), KR_SEND_OVERFLOW);
     pass_large(&ring, 4, 9, frame + 16, 50008);
     free(frame);
     scratch_close(&ring);
@@ -236,13 +248,13 @@ static void scan_without_memory(void *argument)
     CHECK(!setrlimit(RLIMIT_AS, &before));
     kr_scanner_reset(scanner);
     int code = kr_scan_kevy(ring.producer, scanner, frame, strlen(frame), 0, &scan);
-    CHECK_EQ(code, KR_SEND_OVERFLOW | KR_SEND_PUMP); /* nobody was told to pump before */
+    CHECK_EQ(code, KR_SEND_OVERFLOW);
     free(many);
     kr_scanner_free(scanner);
     scratch_remove_all();
 }
 
-static void without_memory_a_scan_leaves_the_pump_to_the_next_send(void)
+static void without_memory_a_scan_counts_what_it_took(void)
 {
     struct child child;
     child_start(&child, scan_without_memory, NULL);
@@ -258,11 +270,11 @@ static void without_memory_a_send_says_so_and_loses_nothing(void)
 
 static const struct check_case cases[] = {
     CASE(what_does_not_fit_overflows_in_order),
-    CASE(a_pump_is_asked_for_again_when_the_last_one_ended),
+    CASE(it_is_moved_again_after_it_was_empty),
     CASE(the_marks_are_told_once_per_crossing),
     CASE(an_event_larger_than_the_ring_arrives_in_fragments),
     CASE(blocks_of_every_size_keep_the_order),
-    CASE(without_memory_a_scan_leaves_the_pump_to_the_next_send),
+    CASE(without_memory_a_scan_counts_what_it_took),
     CASE(without_memory_a_send_says_so_and_loses_nothing),
 };
 CHECK_MAIN(cases)

@@ -11,7 +11,8 @@ _ROLE = re.compile(r":(?:class|meth|func|attr|exc|mod):`~?(?P<target>[\w.]+)`")
 #: Where the reference has each name. A name that is nowhere stays as it is, without a link.
 _PLACES = {
     "kevy_ring": (
-        "Batch BatchOpen ClosedError Consumer CorruptRing EventTruncated Frame KevyRingError Kind OffsetGap Producer "
+        "Batch BatchOpen ClosedError Consumer CorruptRing EventTruncated Frame KevyRingError Kind OffsetGap "
+        "OutOfMemory Producer "
         "RecvError RemoteProtocolError ReplicaInboxReceiver ReplicaInboxSender Ring RoleTaken SegmentError SendError "
         "SnapshotBegin SnapshotChunk SnapshotEnd SnapshotError UpstreamRefused ViewsEscaped replica_inbox_pair "
         "replica_inbox_pairs"

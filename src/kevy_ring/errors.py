@@ -82,6 +82,26 @@ class SendError(KevyRingError):
         self.undelivered = undelivered
 
 
+class OutOfMemory(KevyRingError, MemoryError):
+    """There is no memory for the overflow. What was accepted before is delivered; ``unsent`` was not taken.
+
+    Fields: ``name``; ``taken`` (how many events of the call were accepted); ``event`` (the event that ``send`` was
+    given, or None); ``unsent`` (all events of the call that were not accepted, in order).
+    """
+
+    def __init__(
+        self, name: str, *, taken: int = 0, event: ReplicaApply | None = None, unsent: Sequence[ReplicaApply] = ()
+    ) -> None:
+        self.unsent: Sequence[ReplicaApply] = list(unsent) if unsent else ([event] if event is not None else [])
+        self.name = name
+        self.taken = taken
+        self.event = event
+        super().__init__(
+            f"ring {name!r}: no memory for the overflow: {taken} events were taken and will be delivered, "
+            f"{len(self.unsent)} were not (see .unsent)"
+        )
+
+
 class RecvError(KevyRingError):
     """The sender is gone and everything that it published has been received.
 

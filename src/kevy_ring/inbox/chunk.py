@@ -9,11 +9,11 @@ from kevy_ring.errors import ClosedError, ViewsEscaped
 from kevy_ring.events import SnapshotChunk
 from kevy_ring.ring.calls import GrantCalls, address_of
 from kevy_ring.ring.grant import ended_grant, grant_repr
-from kevy_ring.ring.producer import FULL
+from kevy_ring.ring.producer import FULL, checked_length
 
 if TYPE_CHECKING:
-    from kevy_ring.inbox.pump import SendingEnd
     from kevy_ring.inbox.sender import ReplicaInboxSender
+    from kevy_ring.inbox.sending_end import SendingEnd
 
 CHUNK_MAX = 1 << 30
 _NO_VIEW = memoryview(b"")
@@ -37,11 +37,12 @@ class ChunkGrant(GrantCalls):
         if not 0 < length <= CHUNK_MAX:
             raise ValueError(f"a chunk has 1 to {CHUNK_MAX} bytes: {length}")
         self._owner = sender
-        end = self._end = sender._end or sender._role()
+        end = self._end = sender._role()
         self._lender = end.lender
         self.length = length
+        self.view = _NO_VIEW
         if index is None:
-            index = self._reserve(address_of(end.producer), length)
+            index = self._reserve(end.producer, address_of(end.producer), checked_length(length))
         if index >= 0:
             self.view = end.lender.writable(index, length)
         elif index in _OWN_MEMORY:
@@ -66,19 +67,17 @@ class ChunkGrant(GrantCalls):
         if end.lender.escaped():
             self.view = end.lender.writable(self._index, self.length)
             raise ViewsEscaped(self._owner.name, held=self.length, of="grant")
-        self._was_committed = True
         if not length:
+            self._was_committed = True
             self._give_up()
             return
-        self._open = False
-        code = lib.kr_commit_chunk(end.producer, length)
-        if code:
-            self._committed(code)
+        self._committed(self._commit_space(length))
 
     def _committed(self, code: int) -> None:
         if code < 0:
             raise self._owner._failed(code)
-        self._end.acted(code)
+        if code & lib.KR_SEND_NO_THREAD:
+            self._end.tell_that_no_thread_is_to_be_had()
 
     def _send_copy(self, length: int) -> None:
         view, self.view = self.view, _NO_VIEW
@@ -92,7 +91,3 @@ class ChunkGrant(GrantCalls):
 
     def __repr__(self) -> str:
         return grant_repr(self, self._owner.name)
-
-    def _give_back(self) -> None:
-        """Of a handle that is closed, while the role is held by clones."""
-        lib.kr_producer_abort(self._end.producer)

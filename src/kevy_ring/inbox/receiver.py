@@ -78,15 +78,13 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         receiver._claim()
         return receiver
 
-    def _take_role(self) -> Any:
-        handle = super()._take_role()
+    def _has_taken_role(self) -> None:
         stats = self.stats()
         self._snapshots_released = stats.consumer_words[WORD_SNAPSHOTS_APPLIED]
         word = stats.consumer_words[WORD_LOST]
         self._lost_before = (word, stats.head)
         self._untold_loss = 0 if word == self._known_loss else word
         self._careful = bool(self._untold_loss)
-        return handle
 
     def _drain(self, max_events: int = 1024, max_bytes: int | None = None) -> Batch:
         """``drain`` of another number of events than the last time, of what is larger than the ring, or refused."""

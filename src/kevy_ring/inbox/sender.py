@@ -9,14 +9,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kevy_ring._core import ffi, lib
-from kevy_ring.errors import ClosedError, KevyRingError
-from kevy_ring.events import BytesLike, Frame, ReplicaApply, SnapshotBegin, SnapshotEnd
+from kevy_ring.errors import ClosedError, KevyRingError, OutOfMemory
+from kevy_ring.events import BytesLike, Frame, ReplicaApply
 from kevy_ring.inbox.chunk import ChunkGrant
 from kevy_ring.inbox.codec import checked_offset, joined_argv, plain_parts, send_parts
 from kevy_ring.inbox.frame_run import FrameRun, FrameScanner
 from kevy_ring.inbox.overflow import Overflow, read_overflow
 from kevy_ring.inbox.published import WORD_SNAPSHOTS_APPLIED, Published, read_published
-from kevy_ring.inbox.pump import WORD_SNAPSHOTS_BEGUN, WORD_SNAPSHOTS_ENDED, SendingEnd
+from kevy_ring.inbox.sending_end import SendingEnd
 from kevy_ring.ring.calls import SenderCalls, address_of
 from kevy_ring.ring.deadline import checked_timeout
 from kevy_ring.ring.event_loop import WaitingTasks
@@ -41,18 +41,17 @@ class ReplicaInboxSender(SenderCalls):
     """
 
     _grant_type = ChunkGrant
+    _end: SendingEnd | None = None  # from before it has the role: see the module claimant
 
     def __init__(self, segment: Segment, end: SendingEnd | None = None) -> None:
         self._segment = segment
         self.name = segment.name
-        self._end: SendingEnd | None = end
-        self._producer: CData | None = None
-        self._closed = False
+        self._producer: CData | None = None  # once it has the role
         self._tasks = WaitingTasks()
+        self._closed = self._is_done = False
         if end is None:
-            segment.enter()
+            segment.enter(self)
         else:
-            end.handles += 1
             self._take(end)
 
     @classmethod
@@ -66,20 +65,24 @@ class ReplicaInboxSender(SenderCalls):
         return sender
 
     def _claim(self) -> CData:
-        with self._segment.claiming:
-            if self._closed:
-                raise ClosedError(self.name)
-            if self._end is None:
-                end = SendingEnd(self._segment)
-                end.handles = 1
-                self._take(end)
-            return self._producer
+        """Take the role, or go on where a call that was interrupted, or that runs in another thread, has got to."""
+        if self._closed:
+            raise ClosedError(self.name)
+        if self._end is not None and self._end.foreign and self._producer is None:
+            vars(self).pop("_end", None)  # it came through a fork without a role, and is left to the parent
+        end: SendingEnd = self._end or vars(self).setdefault("_end", SendingEnd(self._segment))
+        end.take()
+        self._take(end)
+        self._segment.leave(self)  # the end has entered it
+        return end.producer
 
     def _take(self, end: SendingEnd) -> None:
+        """Use ``end``, which has the role. Done again, it does the same."""
+        end.enter(self)
         self._end = end
-        self._producer = end.producer
         self._lender = end.lender
         self._bind(end.producer, address_of(end.producer))
+        self._producer = end.producer
 
     def _role(self) -> SendingEnd:
         """The role, taken now if this is the first use."""
@@ -95,6 +98,8 @@ class ReplicaInboxSender(SenderCalls):
             return receiver_gone(self.name, end.producer, code, event=event, unsent=unsent, undelivered=left)
         if code == lib.KR_E_TOO_LARGE:
             return ValueError("an event is at most 4 GiB")
+        if code == lib.KR_E_NOMEM:
+            return OutOfMemory(self.name, event=event, unsent=unsent)
         return handle_fault(self.name, code)
 
     def _send(self, event: ReplicaApply) -> None:
@@ -109,8 +114,7 @@ class ReplicaInboxSender(SenderCalls):
             code = lib.kr_send_plain(producer, kind, offset, payload, len(payload))
         if code < 0:
             raise self._failed(code, event)
-        self._acted(code, 0)
-        self._mark_snapshots((event,))
+        self._acted(code, event, 1)
 
     def _send_many(self, events: Sequence[ReplicaApply]) -> None:
         """``send_many`` of what is no list of plain frames."""
@@ -118,32 +122,25 @@ class ReplicaInboxSender(SenderCalls):
         events = events if isinstance(events, (list, tuple)) else list(events)
         if not events:
             return
-        parts = send_parts(events)
+        try:
+            parts = send_parts(events)
+        except MemoryError:
+            raise OutOfMemory(self.name, unsent=events) from None
         taken = ffi.new("uint64_t *")
         code = lib.kr_send_many(producer, len(events), *parts, taken)
         if code < 0:
             raise self._failed(code, unsent=events)
-        self._mark_snapshots(events[: taken[0]])
-        self._acted(code, len(events) - taken[0])
+        self._acted(code, events, taken[0])
 
-    def _acted(self, code: int, left: int) -> None:
-        """Do what a send found to be done besides, and say for how many events there was no memory."""
-        if code:
-            self._role().acted(code)
-        if left:
-            raise MemoryError(f"ring {self.name!r}: no memory for {left} events")
-
-    def _mark_snapshots(self, events: Sequence[ReplicaApply]) -> None:
-        end = self._role()
-        for event in events:
-            if isinstance(event, SnapshotBegin):
-                end.snapshots_begun += 1
-                lib.kr_producer_set_word(end.producer, WORD_SNAPSHOTS_BEGUN, end.snapshots_begun)
-                end.in_snapshot = True
-            elif isinstance(event, SnapshotEnd):
-                end.snapshots_ended += 1
-                lib.kr_producer_set_word(end.producer, WORD_SNAPSHOTS_ENDED, end.snapshots_ended)
-                end.in_snapshot = False
+    def _acted(self, code: int, sent: ReplicaApply | list[ReplicaApply] | tuple[ReplicaApply, ...], taken: int) -> None:
+        """Say what a send found out besides: that there is no thread for the pump, or no memory for all of ``sent``."""
+        if code & lib.KR_SEND_NO_THREAD:
+            self._role().tell_that_no_thread_is_to_be_had()
+        if isinstance(sent, (list, tuple)):
+            if taken < len(sent):
+                raise OutOfMemory(self.name, taken=taken, unsent=sent[taken:])
+        elif not taken:
+            raise OutOfMemory(self.name, event=sent)
 
     def scan_frames(self, scanner: FrameScanner, received: BytesLike, offset: int) -> FrameRun:
         """Take the run of plain frames that ``received`` begins with, in one call of the core and one publish.
@@ -154,8 +151,8 @@ class ReplicaInboxSender(SenderCalls):
         code = scanner.scan(self._producer or self._claim(), received, offset)
         if code < 0:
             raise self._failed(code)
-        if code:
-            self._role().acted(code)
+        if code & lib.KR_SEND_NO_THREAD:
+            self._role().tell_that_no_thread_is_to_be_had()
         return scanner.run()
 
     def _reserve_chunk(self, length: int, index: int | None = None) -> ChunkGrant:
@@ -195,13 +192,12 @@ class ReplicaInboxSender(SenderCalls):
     def watch_overflow(self, high: int, low: int, callback: Callable[[Overflow], None] | None) -> None:
         """Call ``callback(overflow)`` when the overflow rises to ``high`` bytes, and again when it is back at ``low``.
 
-        Once per crossing. Called from the thread that crossed the mark: a sender, or the pump. None ends the watch.
+        Once per crossing, in turn, from a thread of its own: a send does not wait for it, and the overflow may have
+        moved on meanwhile. What it raises is logged. None ends the watch. RuntimeError when no thread can be started.
         """
         if callback is not None and not 0 <= low < high:
             raise ValueError(f"marks of the overflow: 0 <= low < high, not low={low}, high={high}")
-        end = self._role()
-        end.callback = callback
-        code = lib.kr_overflow_marks(end.producer, high if callback is not None else 0, low)
+        code = self._role().watch(high, low, callback)
         if code < 0:
             raise self._failed(code)
 
@@ -219,7 +215,7 @@ class ReplicaInboxSender(SenderCalls):
     def loading(self) -> bool:
         """True from a SnapshotBegin that was sent until the shard has applied its SnapshotEnd."""
         end = self._role()
-        return end.in_snapshot or end.snapshots_ended > read_stats(self._segment).consumer_words[WORD_SNAPSHOTS_APPLIED]
+        return end.is_loading(read_stats(self._segment).consumer_words[WORD_SNAPSHOTS_APPLIED])
 
     @property
     def published(self) -> Published:
@@ -259,21 +255,22 @@ class ReplicaInboxSender(SenderCalls):
 
         Returns the number of events that were left in the overflow and are lost, and warns if it is not 0.
         """
-        if self._closed:
+        if self._is_done:
             return 0
         checked_timeout(timeout)
-        self._closed = True
-        end, self._end, self._producer, self._lender = self._end, None, None, None
+        self._closed = True  # an interrupted close is finished by the next one, or when the handle is dropped
+        self._producer = self._lender = None
         self._bind(None, 0)
         self._tasks.wake()
-        if end is None:
+        end = self._end
+        left = 0
+        if end is None or not end.has_role:
             self._close_unused()
-            return 0
-        end.handles -= 1
-        if end.handles or end.foreign:
-            return 0
-        end.flush(timeout)
-        left = end.shut()
+        elif end.leave(self) and not end.foreign:
+            end.flush(timeout)
+            left = end.shut()
+        self._is_done = True
+        vars(self).pop("_end", None)
         if left:
             warnings.warn(
                 f"ring {self.name!r}: closed with {left} events in the overflow, which are lost",
@@ -287,7 +284,9 @@ class ReplicaInboxSender(SenderCalls):
         if self._segment.closes_unused_roles:
             with contextlib.suppress(KevyRingError):
                 lib.kr_producer_close(open_producer(self._segment, self._segment.new_area()))
-        self._segment.leave()
+        if self._end is not None:
+            self._end.shut()
+        self._segment.leave(self)
 
     def __repr__(self) -> str:
         return handle_repr(self, self._segment, self._producer, closed=self._closed)
@@ -299,15 +298,13 @@ class ReplicaInboxSender(SenderCalls):
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_closed", True):
+        if getattr(self, "_is_done", True):
             return
-        self._closed = True
+        self._closed = self._is_done = True
         end = self._end
-        if end is None:
+        if end is None or not end.has_role:
             self._close_unused()
-            return
-        end.handles -= 1
-        if not end.handles:
+        elif end.leave(self):
             end.shut_when_drained()
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ from kevy_ring.errors import ClosedError, KevyRingError, RecvError
 from kevy_ring.ring.batch import Columns, RecordBatch
 from kevy_ring.ring.batch_stream import BatchStream
 from kevy_ring.ring.calls import ConsumerCalls, address_of
+from kevy_ring.ring.claimant import Claimant, claimant_of
 from kevy_ring.ring.deadline import deadline_after, nanoseconds_left, seconds_left
 from kevy_ring.ring.event_loop import WaitingTasks
 from kevy_ring.ring.fault import consumer_fault, handle_fault, role_failure
@@ -25,6 +26,13 @@ NO_LIMIT = 2**64 - 1
 DEFAULT_SPIN_US = 30.0
 
 
+def _new_consumer(segment: Segment, area: CData) -> CData:
+    """A handle for the consumer role of ``segment``, without the role."""
+    if segment.map is None:
+        raise ClosedError(segment.name)
+    return ffi.gc(lib.kr_consumer_new(segment.map, area), lib.kr_consumer_free)
+
+
 class Consumer(ConsumerCalls):
     """The one reader of a ring. Made by :meth:`Ring.consumer`.
 
@@ -35,40 +43,41 @@ class Consumer(ConsumerCalls):
     every few milliseconds costs no spinning.
     """
 
+    _area: CData | None
+    _claimant: Claimant | None = None  # from before it has the role
     _columns: Columns | None  # of the last drain
     _spare_columns: Columns | None = None  # of the last one of another number of records
-    _area: CData | None
     _lender: Lender | None  # of the area, once a view of it was asked for
     _nothing: RecordBatch  # of all empty drains: they allocate nothing
 
     def __init__(self, segment: Segment, *, spin_us: float = DEFAULT_SPIN_US) -> None:
-        self._segment = segment.enter()
+        self._segment = segment.enter(self)
         self.name = segment.name
         self._spin_ns = int(spin_us * 1000)
-        self._handle: Any = None
-        self._closed = False
+        self._handle: Any = None  # once it has the role
+        self._closed = self._is_done = False
         self._tasks = WaitingTasks()
         self._nothing = RecordBatch()
         self._out = ffi.cast("kr_batch *", self._place_of_out())
 
     def _claim(self) -> CData:
-        with self._segment.claiming:
-            return self._handle or self._take_role()
-
-    def _take_role(self) -> CData:
+        """Take the role, or go on where a call that was interrupted, or that runs in another thread, has got to."""
+        if self._handle is not None:
+            return self._handle
         if self._closed:
             raise ClosedError(self.name)
+        claimant = claimant_of(self, self._segment, _new_consumer)
         why = ffi.new("kr_failure *")
-        if self._segment.map is None:
-            raise ClosedError(self.name)
-        area = self._segment.new_area()
-        handle = lib.kr_consumer_open(self._segment.map, area, why)
-        if handle == ffi.NULL:
+        if lib.kr_consumer_take(claimant.handle, why):
             raise role_failure(self.name, "consumer", why)
-        self._area = area
-        self._handle = ffi.gc(handle, lib.kr_consumer_free)
-        self._bind(self._handle, address_of(self._handle), self._spin_ns)
-        return self._handle
+        self._has_taken_role()
+        self._area = claimant.area
+        self._bind(claimant.handle, address_of(claimant.handle), self._spin_ns)
+        self._handle = claimant.handle
+        return claimant.handle
+
+    def _has_taken_role(self) -> None:
+        """Prepare what depends on the role, before anything else may use it; again after an interruption."""
 
     def _fault(self, code: int) -> Exception:
         return consumer_fault(self.name, self._handle, code)
@@ -216,24 +225,26 @@ class Consumer(ConsumerCalls):
 
     def close(self) -> None:
         """Give the role up; the producer's next write fails. Views that are still alive keep their bytes."""
-        if self._closed:
+        if self._is_done:
             return
-        if self._handle is None and self._segment.closes_unused_roles:
+        if not self._closed and self._handle is None and self._segment.closes_unused_roles:
             with contextlib.suppress(KevyRingError):
                 self._claim()
         self._closed = True
-        code, batch = 0, self._open_batch
-        handle, self._handle = self._handle, None
-        if handle is not None:
+        self._handle = None
+        code, batch, lender = 0, self._open_batch, self._lender
+        if self._claimant is not None:
             self._bind(None, 0, 0)
             if batch is not None:
                 batch._abandon()
-            if self._lender is not None and self._lender.escaped():
-                code = self._lender.cut_off()
-            lib.kr_consumer_close(handle)
+            if lender is not None and lender.escaped():
+                code = lender.cut_off()
+            lib.kr_consumer_close(self._claimant.handle)
         self._tasks.wake()
+        self._segment.leave(self)
+        vars(self).pop("_claimant", None)
         self._area = self._lender = None
-        self._segment.leave()
+        self._is_done = True
         if code < 0:
             raise handle_fault(self.name, code)
 

@@ -75,6 +75,8 @@ def role_failure(name: str, role: str, why: CData) -> Exception:
     """The exception for a role that could not be taken."""
     if why.code == lib.KR_E_TAKEN:
         return RoleTaken(name, role=role, pid=why.pid)
+    if why.code in (lib.KR_E_CLOSED, lib.KR_E_FORKED):
+        return handle_fault(name, why.code)
     return segment_failure(name, why)
 
 

@@ -31,7 +31,7 @@ class Grant(GrantCalls):
         if not 0 <= length <= self._length:
             raise ValueError(f"commit of {length} bytes into a grant of {self._length}")
         self._end_loan()
-        self.commit(int(index(length)))
+        self._committed(self._commit_space(index(length)))
 
     def _committed(self, code: int) -> None:
         if code < 0:
@@ -53,9 +53,6 @@ class Grant(GrantCalls):
 
     def __repr__(self) -> str:
         return grant_repr(self, self._owner.name)
-
-    def _give_back(self) -> None:
-        """Of a producer that is closed: nothing is left to be given back."""
 
 
 def grant_repr(grant: GrantCalls, name: str) -> str:

@@ -41,11 +41,16 @@ class Lender(LenderCalls):
             self._exporter = ffi.buffer(self._area, self._bytes)
             self._strays = True
 
+    @property
+    def may_be_written(self) -> bool:
+        """Whether a view of any loan may be alive."""
+        return self._strays or self.escaped()
+
     def end(self) -> int:
         """The area is given up: cut off all views that are still alive. Returns as :meth:`cut_off`."""
         if self._strays:
             self._index, self._length = 0, self._bytes
-        return self.cut_off() if self._strays or self.escaped() else 0
+        return self.cut_off() if self.may_be_written else 0
 
     def cut_off(self) -> int:
         """Give the views of the last loan a private copy of its bytes, for ever; nothing else of the area stays.

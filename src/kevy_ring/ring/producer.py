@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Collection, Sequence
 from functools import partial
 from types import TracebackType
@@ -12,6 +13,7 @@ from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, KevyRingError, SendError
 from kevy_ring.events import BytesLike
 from kevy_ring.ring.calls import ProducerCalls, address_of
+from kevy_ring.ring.claimant import Claimant, claimant_of
 from kevy_ring.ring.deadline import deadline_after, nanoseconds_left
 from kevy_ring.ring.event_loop import WaitingTasks
 from kevy_ring.ring.fault import handle_fault, role_failure
@@ -25,15 +27,28 @@ if TYPE_CHECKING:
 FULL: int = lib.KR_RESERVE_FULL
 
 
-def open_producer(segment: Segment, area: CData) -> CData:
-    """Take the producer role of ``segment`` for this process, or raise :class:`RoleTaken`."""
-    why = ffi.new("kr_failure *")
+def new_producer(segment: Segment, area: CData, *, of_inbox: bool = False) -> CData:
+    """A handle for the producer role of ``segment``, which :func:`take_producer` takes.
+
+    Two steps, because a signal's handler may raise between any two steps: the role then has an owner already.
+    """
     if segment.map is None:
         raise ClosedError(segment.name)
-    producer = lib.kr_producer_open(segment.map, area, why)
-    if producer == ffi.NULL:
+    return ffi.gc(lib.kr_producer_new(segment.map, area, of_inbox), lib.kr_producer_free)
+
+
+def take_producer(segment: Segment, producer: CData) -> None:
+    """Take the role for this process, or raise :class:`RoleTaken`. A handle that has it keeps it."""
+    why = ffi.new("kr_failure *")
+    if lib.kr_producer_take(producer, why):
         raise role_failure(segment.name, "producer", why)
-    return ffi.gc(producer, lib.kr_producer_free)
+
+
+def open_producer(segment: Segment, area: CData) -> CData:
+    """Take the producer role of ``segment`` for this process, or raise :class:`RoleTaken`."""
+    producer = new_producer(segment, area)
+    take_producer(segment, producer)
+    return producer
 
 
 def receiver_gone(name: str, producer: CData, code: int, **fields: Any) -> SendError:
@@ -81,6 +96,14 @@ def joined_lengths(records: Sequence[BytesLike]) -> tuple[bytes, list[int]]:
     return joined, lengths
 
 
+def checked_length(length: int) -> int:
+    """A length in bytes as the core takes it. ``TypeError``: no integer. ``OverflowError``: it is beyond 64 bits."""
+    number = operator.index(length)
+    if not 0 <= number < 2**64:
+        raise OverflowError(f"a length in bytes is not negative and has at most 64 bits: {number}")
+    return number
+
+
 class Producer(ProducerCalls):
     """The one writer of a ring. Made by :meth:`Ring.producer`.
 
@@ -90,26 +113,27 @@ class Producer(ProducerCalls):
     """
 
     _grant_type = Grant
+    _area: CData | None = None
+    _claimant: Claimant | None = None  # from before it has the role
     _lender: Lender | None  # of the area, once a grant was asked for
 
     def __init__(self, segment: Segment) -> None:
         self._tasks = WaitingTasks()
-        self._segment = segment.enter()
+        self._handle: Any = None  # once it has the role
+        self._closed = self._is_done = False
         self.name = segment.name
-        self._area: Any = None
-        self._handle: Any = None
-        self._closed = False
+        self._segment = segment.enter(self)
 
     def _claim(self) -> CData:
-        with self._segment.claiming:
-            if self._closed:
-                raise ClosedError(self.name)
-            if self._handle is None:
-                area = self._segment.new_area()
-                handle = open_producer(self._segment, area)
-                self._area, self._handle = area, handle
-                self._bind(handle, address_of(handle))
-            return self._handle
+        """Take the role, or go on where a call that was interrupted, or that runs in another thread, has got to."""
+        if self._closed:
+            raise ClosedError(self.name)
+        claimant = claimant_of(self, self._segment, new_producer)
+        take_producer(self._segment, claimant.handle)
+        self._bind(claimant.handle, address_of(claimant.handle))
+        self._area = claimant.area
+        self._handle = claimant.handle
+        return claimant.handle
 
     def _fault(self, code: int) -> Exception:
         if code in (lib.KR_E_PEER_CLOSED, lib.KR_E_PEER_DEAD):
@@ -221,22 +245,25 @@ class Producer(ProducerCalls):
 
         Views of a grant that is still open keep their bytes, and reach the ring no more.
         """
-        if not self._closed:
-            if self._handle is None and self._segment.closes_unused_roles:
-                with contextlib.suppress(KevyRingError):
-                    self._claim()
-            self._closed = True
-            handle, self._handle = self._handle, None
-            self._bind(None, 0)
-            if handle is not None:
-                lib.kr_producer_close(handle)
-            self._tasks.wake()
-            lender, self._lender = self._lender, None
-            self._area = None
-            self._segment.leave()
-            # Not before the role is given up: another thread may be writing a record, which belongs in the ring.
-            if lender is not None and (code := lender.end()) < 0:
-                raise handle_fault(self.name, code)
+        if self._is_done:
+            return
+        if not self._closed and self._handle is None and self._segment.closes_unused_roles:
+            with contextlib.suppress(KevyRingError):
+                self._claim()
+        self._closed = True
+        self._handle = None
+        self._bind(None, 0)
+        if self._claimant is not None:
+            lib.kr_producer_close(self._claimant.handle)
+        self._tasks.wake()
+        self._segment.leave(self)
+        lender, self._lender = self._lender, None
+        vars(self).pop("_claimant", None)
+        self._area = None
+        self._is_done = True
+        # Not before the role is given up: another thread may be writing a record, which belongs in the ring.
+        if lender is not None and (code := lender.end()) < 0:
+            raise handle_fault(self.name, code)
 
     def __repr__(self) -> str:
         return handle_repr(self, self._segment, self._handle, closed=self._closed)

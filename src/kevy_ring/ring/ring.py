@@ -22,7 +22,7 @@ class Ring:
     """
 
     def __init__(self, segment: Segment) -> None:
-        self._segment = segment.enter()
+        self._segment = segment.enter(self)
         self._closed = False
         self.name = segment.name
         self.capacity = segment.capacity
@@ -92,7 +92,7 @@ class Ring:
         """Let go; the owner removes the name, whoever is still attached keeps the memory."""
         if not self._closed:
             self._closed = True
-            self._segment.leave()
+            self._segment.leave(self)
             if self._segment.is_owner:
                 self._segment.unlink()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import threading
 import time
 from multiprocessing import resource_tracker
 from multiprocessing.util import Finalize
@@ -87,11 +86,9 @@ class Segment:
         self.map: CData | None = mapped
         self.handed_over = False
         self._forks_before = lib.kr_forks_made()
-        self._handles = 0
-        self._lock = threading.Lock()
-        self._claiming: dict[
-            int, threading.RLock
-        ] = {}  # by process: a lock may be held at a fork, and is for ever then
+        # Of this process, by id. Changed by one call each, without a lock: a lock would stay locked where the handler
+        # of a signal raises between its two steps.
+        self._handles: set[int] = set()
         self._made_by = os.getpid()
         self._unlinker: Finalize[None] | None = None
         if is_owner:
@@ -205,26 +202,24 @@ class Segment:
         """
         return self.is_owner and not self.may_be_elsewhere
 
-    @property
-    def claiming(self) -> threading.RLock:
-        """Held while a role is taken: of threads that use a handle for the first time at once, one takes it for all."""
-        return self._claiming.setdefault(os.getpid(), threading.RLock())
-
-    def enter(self) -> Segment:
+    def enter(self, handle: object) -> Segment:
         """Count one more handle of this process."""
-        with self._lock:
-            self._handles += 1
+        self._handles.add(id(handle))
         return self
 
-    def leave(self) -> None:
-        """Count one handle less; the owner's last one removes the name, unless it was handed over."""
-        with self._lock:
-            self._handles -= 1
-            last = self._handles == 0
-        if last and self.closes_unused_roles:
+    def leave(self, handle: object, *, keeps_name: bool = False) -> None:
+        """Count one handle less, once; the owner's last one removes the name, unless it was handed over.
+
+        ``keeps_name``: it stays until this process ends, for a receiver that has yet to come.
+        """
+        if id(handle) not in self._handles:
+            return
+        self._handles.discard(id(handle))
+        if self._handles:
+            return
+        if self.closes_unused_roles and not keeps_name:
             self.unlink()
-        if last:
-            self.map = None  # the mapping and its descriptors go with the last role that holds them
+        self.map = None  # the mapping and its descriptors go with the last role that holds them
 
     def lost_names(self) -> list[str]:
         """Which of its files in shared memory are gone, or are other files now. Who holds a mapping keeps the memory,

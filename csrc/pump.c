@@ -1,0 +1,181 @@
+/* The pump: a thread of the core that moves the overflow into the ring while the overflow is not empty. It is started by
+ * the send that overflows, under its lock, so that no accepted event waits for anybody else's next step.
+ * And those who wait for what it does: a flush, a watcher of the marks, a descriptor for event loops. */
+#define _GNU_SOURCE
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "ring.h"
+
+static void *run(void *argument)
+{
+    struct kr_producer *producer = argument;
+    prctl(PR_SET_NAME, "kevy-ring-pump");
+    while (kr_pump_of_thread(producer) == KR_PUMP_AGAIN)
+        ;
+    kr_producer_disown(producer);
+    return NULL;
+}
+
+/* Under the lock, when no pump is running. 0, or the errno that says why there is no thread to be had. */
+int kr_pump_start(struct kr_producer *producer)
+{
+    pthread_t thread;
+    count_up32(&producer->owners);
+    int failed = kr_thread_start(&thread, run, producer);
+    if (failed) {
+        count_down32(&producer->owners); /* the user is still one */
+        return failed;
+    }
+    pthread_detach(thread);
+    producer->pump.running = 1;
+    return 0;
+}
+
+/* ---------------------------------------------------------------------------------- what others are told, under the lock */
+
+static void tell(struct kr_producer *producer)
+{
+    struct kr_pump *pump = &producer->pump;
+    count_up32(&pump->news); /* the lock orders it: listeners look, and count themselves, under it */
+    if (load_relaxed32(&pump->listeners))
+        kr_futex_wake(&pump->news);
+}
+
+static void show_flushed(const struct kr_pump *pump, int is_flushed)
+{
+    eventfd_t counted;
+    if (pump->flushed_fd >= 0 && (is_flushed ? eventfd_write(pump->flushed_fd, 1) : eventfd_read(pump->flushed_fd, &counted)))
+        return; /* it said so already, or the application closed it */
+}
+
+/* Something was appended. What the send answers besides KR_SEND_OVERFLOW. */
+int kr_overflow_waits(struct kr_producer *producer)
+{
+    struct kr_overflow *overflow = &producer->overflow;
+    struct kr_pump *pump = &producer->pump;
+    int answer = 0;
+    if (overflow->high && !(overflow->crossed & 1) && overflow->bytes >= overflow->high) {
+        overflow->crossed++;
+        tell(producer);
+    }
+    show_flushed(pump, 0);
+    if (pump->starts_itself && !pump->running && !producer->gone && kr_pump_start(producer) && !pump->was_refused) {
+        pump->was_refused = 1;
+        answer = KR_SEND_NO_THREAD;
+    }
+    return answer;
+}
+
+/* Something was moved. */
+void kr_overflow_fell(struct kr_producer *producer)
+{
+    struct kr_overflow *overflow = &producer->overflow;
+    if (overflow->crossed & 1 && overflow->bytes <= overflow->low) {
+        overflow->crossed++;
+        tell(producer);
+    }
+}
+
+/* Nothing is left to move, or it can not be moved any more. */
+void kr_overflow_ended(struct kr_producer *producer)
+{
+    show_flushed(&producer->pump, 1);
+    tell(producer);
+}
+
+/* ----------------------------------------------------------------------------------------------------- those who wait */
+
+/* Gives the lock back and sleeps until there is news, for a signal, or for `timeout_ns`. */
+static void listen_unlocked(struct kr_producer *producer, int64_t timeout_ns)
+{
+    struct kr_pump *pump = &producer->pump;
+    uint32_t seen = load_relaxed32(&pump->news);
+    count_up32(&pump->listeners);
+    kr_producer_unlock(producer);
+    kr_futex_wait(&pump->news, seen, timeout_ns);
+    count_down32(&pump->listeners);
+}
+
+/* Waits until the overflow is empty (KR_WAIT_READY), can not be moved (KR_WAIT_GONE), or for one sleep of at most
+ * `timeout_ns`, which a signal ends: KR_WAIT_TIMEOUT, look again. Without a pump it moves the overflow itself. */
+int kr_flush(kr_producer *producer, int64_t timeout_ns)
+{
+    uint64_t deadline = kr_now_ns() + (uint64_t)timeout_ns;
+    if (producer->generation != kr_generation())
+        return KR_E_FORKED;
+    for (int slept = 0;; slept = 1) {
+        struct kr_pump *pump = &producer->pump;
+        kr_producer_lock(producer);
+        int left = producer->overflow.events != 0, refused = left ? kr_producer_usable(producer) : 0;
+        if (!left || refused || slept) {
+            kr_producer_unlock(producer);
+            return !left ? KR_WAIT_READY : refused ? KR_WAIT_GONE : KR_WAIT_TIMEOUT;
+        }
+        int by_hand = !pump->running && (!pump->starts_itself || kr_pump_start(producer));
+        uint64_t now = kr_now_ns();
+        int64_t wait_ns = now < deadline ? (int64_t)(deadline - now) : 0;
+        if (!by_hand && wait_ns) {
+            listen_unlocked(producer, wait_ns);
+            continue;
+        }
+        kr_producer_unlock(producer);
+        if (by_hand)
+            kr_pump(producer, wait_ns);
+    }
+}
+
+/* A descriptor that is readable while nothing waits in the overflow, or nothing of it can go on. It is closed with the
+ * producer. */
+int kr_flushed_fd(kr_producer *producer)
+{
+    struct kr_pump *pump = &producer->pump;
+    if (producer->generation != kr_generation())
+        return KR_E_FORKED;
+    kr_producer_lock(producer);
+    if (producer->closed)
+        return kr_producer_leave(producer, KR_E_CLOSED);
+    if (pump->flushed_fd < 0) {
+        pump->flushed_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        show_flushed(pump, !producer->overflow.events || kr_producer_usable(producer));
+    }
+    return kr_producer_leave(producer, pump->flushed_fd < 0 ? KR_E_SYSTEM : pump->flushed_fd);
+}
+
+/* New marks, none with `high` 0. What was crossed before is told no more. The number of this watch, above 0. */
+int64_t kr_overflow_marks(kr_producer *producer, uint64_t high, uint64_t low)
+{
+    struct kr_overflow *overflow = &producer->overflow;
+    if (producer->generation != kr_generation())
+        return KR_E_FORKED;
+    kr_producer_lock(producer);
+    overflow->high = high;
+    overflow->low = low;
+    overflow->crossed = overflow->told = 0;
+    uint64_t watch = ++overflow->watches;
+    tell(producer);
+    kr_producer_unlock(producer);
+    return (int64_t)watch;
+}
+
+/* The next crossing of a mark of this watch that was not told yet: each once, in order. KR_MARK_NONE after one sleep of at
+ * most `timeout_ns` without any. */
+int kr_overflow_next_mark(kr_producer *producer, int64_t watch, int64_t timeout_ns)
+{
+    struct kr_overflow *overflow = &producer->overflow;
+    if (producer->generation != kr_generation())
+        return KR_E_FORKED;
+    for (int slept = 0;; slept = 1) {
+        kr_producer_lock(producer);
+        if (producer->closed)
+            return kr_producer_leave(producer, KR_E_CLOSED);
+        if (!overflow->high || overflow->watches != (uint64_t)watch)
+            return kr_producer_leave(producer, KR_MARK_END);
+        if (overflow->told != overflow->crossed)
+            return kr_producer_leave(producer, ++overflow->told & 1 ? KR_MARK_HIGH : KR_MARK_LOW);
+        if (slept || !timeout_ns)
+            return kr_producer_leave(producer, KR_MARK_NONE);
+        listen_unlocked(producer, timeout_ns);
+    }
+}

@@ -22,6 +22,8 @@ from kevy_ring.errors import SnapshotError
 from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.rdb_file import entry_of_dump
 from kevy_ring.shard.sinks import stream_value
+from kevy_ring.shard.sinks.field_expiry import FieldExpiryCommands, deadline_ms
+from kevy_ring.shard.sinks.replica_database import ReplicaClock, ReplicaDatabase, shown_at
 from kevy_ring.shard.sinks.shortcuts import Shortcut
 from kevy_ring.shard.sinks.translations import TRANSLATIONS
 
@@ -48,10 +50,25 @@ _CONFINE = """
 """
 
 
-class ReplicaSocket(FakeSocket):
-    """fakeredis's connection for one that only applies: it never waits, and keeps the last reply only."""
+class ReplicaSocket(FieldExpiryCommands, FakeSocket):
+    """fakeredis's connection for one that only applies: it never waits, and keeps the last reply only.
+
+    To its commands every key is alive, whatever its expiry says.
+    """
 
     reply: Any = None
+
+    def __init__(self, server: FakeServer, clock: ReplicaClock) -> None:
+        super().__init__(server, 0, client_class=redis.Redis)
+        self._clock = clock
+
+    def _run_command(self, *args: Any) -> Any:
+        # A command of a script or a transaction runs inside another one.
+        outer, self._clock.is_applying = self._clock.is_applying, True
+        try:
+            return super()._run_command(*args)
+        finally:
+            self._clock.is_applying = outer
 
     def put_response(self, msg: Any) -> None:
         self.reply = msg
@@ -75,6 +92,13 @@ class ReplicaSocket(FakeSocket):
             newkey.update(item.value)
             newkey.db[newkey.key] = item
         return copied
+
+    def getex(self, key: Any, *args: bytes) -> Any:
+        reply = super().getex(key, *args)
+        if key and len(args) == 2:
+            # fakeredis cuts the expiry to whole seconds.
+            key.expireat = deadline_ms(args[0], args[1]) / 1000.0
+        return reply
 
     def restore(self, key: Any, ttl: int, payload: bytes, *args: bytes) -> Any:
         """RESTORE with the payload of a real DUMP. fakeredis's own payload is a pickle, which nobody may send us."""
@@ -106,11 +130,17 @@ class Store:
     def __init__(self, shortcuts: dict[bytes, Shortcut]) -> None:
         self.server = FakeServer(version=REDIS_VERSION)
         self.shortcuts = shortcuts
+        self._clock = ReplicaClock()
+        self.server.dbs.clear()
+        self.server.dbs.default_factory = self._new_database  # type: ignore[attr-defined]
         self.reconnect()
+
+    def _new_database(self) -> ReplicaDatabase:
+        return ReplicaDatabase(self.server.lock, self._clock)
 
     def reconnect(self) -> None:
         """Start a stream anew: database 0, no transaction."""
-        self._socket = ReplicaSocket(self.server, 0, client_class=redis.Redis)
+        self._socket = ReplicaSocket(self.server, self._clock)
 
     @property
     def in_transaction(self) -> bool:
@@ -124,12 +154,12 @@ class Store:
 
     @property
     def databases(self) -> list[int]:
-        """The numbers of the databases that hold keys."""
+        """The numbers of the databases that hold keys which a reader sees."""
         self.set_clock()
-        return sorted(number for number, db in self.server.dbs.items() if len(db))
+        return sorted(number for number, db in self.server.dbs.items() if next(iter(db), None) is not None)
 
     def set_clock(self) -> None:
-        """Let expiries count from now. The ordinary way does that by itself, a shortcut does not."""
+        """Let relative expiries count from now. The ordinary way does that by itself, a shortcut does not."""
         now = time.time()
         for db in self.server.dbs.values():
             db.time = now
@@ -194,11 +224,12 @@ class Store:
         self.reconnect()
 
     def entries(self, number: int) -> Iterator[Entry]:
-        """The live keys of one database, as copies."""
-        self.set_clock()
-        db = self.server.dbs[number]
-        for key in list(db):
-            yield entry_of(key, db[key], number)
+        """The keys of one database that a reader sees, as copies: without those whose time has come."""
+        now = time.time()
+        for key, item in list(self.server.dbs[number]._dict.items()):
+            shown = shown_at(item, now)
+            if shown is not None:
+                yield entry_of(key, shown, number)
 
 
 def entry_of(key: bytes, item: Any, number: int) -> Entry:

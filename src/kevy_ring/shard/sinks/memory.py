@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 class MemorySink:
     """Applies commands to databases in memory.
 
-    SELECT, MULTI and EXEC act as they stand in the stream; keys expire by this machine's clock. ``refusals`` counts
-    the commands that were answered with an error. Raises SinkError where fakeredis is missing or too old.
+    SELECT, MULTI and EXEC act as they stand in the stream. No key expires by this machine's clock: the upstream deletes
+    it. Until then its expiry hides it from readers (``keyspace``, ``databases``, ``client``), as in a Redis replica.
+    ``refusals`` counts the commands that were answered with an error. Raises SinkError where fakeredis is missing or
+    too old.
     """
 
     durable = False
@@ -43,11 +45,11 @@ class MemorySink:
 
     @property
     def databases(self) -> list[int]:
-        """The numbers of the databases that hold keys."""
+        """The numbers of the databases that hold keys which a reader sees."""
         return self._store.databases
 
     def keyspace(self, db: int = 0) -> dict[bytes, Entry]:
-        """The live keys of one database by name, as copies."""
+        """The keys of one database by name, as copies; without those whose time has come."""
         return {entry.key: entry for entry in self._store.entries(db)}
 
     def client(self, db: int = 0) -> Any:
@@ -60,7 +62,7 @@ class MemorySink:
 
     def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:
         self._store.set_clock()
-        owned = [bytes(item) for item in argv]
+        argv = owned = [bytes(item) for item in argv]  # no view is left here: an error that is kept keeps this frame
         refused = self._store.run(owned)
         if refused is not None:
             self.refusals.add(offset, owned[0], refused)

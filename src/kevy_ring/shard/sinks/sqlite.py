@@ -63,7 +63,8 @@ class SqliteSink:
     def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:
         store = self._live()
         store.set_clock()
-        self._run(store, offset, [bytes(item) for item in argv])
+        argv = owned = [bytes(item) for item in argv]  # no view is left here: an error that is kept keeps this frame
+        self._run(store, offset, owned)
 
     def apply_batch(self, batch: Batch) -> None:
         store = self._live()

@@ -3,6 +3,7 @@
     keys      db, key, type, value, expires_at_ms     what the store holds; a key whose expiry has come stays until
                                                       the upstream deletes it
     changes   offset, db, argv                        every command since the last snapshot, in order
+    live_keys                                         a view: the keys without those whose time has come
     position  offset, db, transaction_offset          one row: the last change or snapshot, the database selected there,
                                                       and the offset of the MULTI that is open there (else NULL)
 
@@ -41,6 +42,12 @@ _TABLES = """
         one INTEGER PRIMARY KEY CHECK (one = 1), "offset" INTEGER, db INTEGER NOT NULL, transaction_offset INTEGER
     );
     INSERT INTO position VALUES (1, NULL, 0, NULL);
+"""
+
+#: Made in files of earlier versions too.
+_LIVE_KEYS = """
+    CREATE VIEW IF NOT EXISTS live_keys AS SELECT * FROM keys
+    WHERE expires_at_ms IS NULL OR expires_at_ms >= (julianday('now') - 2440587.5) * 86400000
 """
 
 
@@ -202,6 +209,7 @@ class SqliteFile:
                 )
             )
             connection.executescript(statements)
+        connection.execute(_LIVE_KEYS)
 
     def _pragma(self, name: str) -> int:
         return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])

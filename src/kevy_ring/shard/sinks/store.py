@@ -66,9 +66,14 @@ class ReplicaSocket(FieldExpiryCommands, FakeSocket):
         # A command of a script or a transaction runs inside another one.
         outer, self._clock.is_applying = self._clock.is_applying, True
         try:
-            return super()._run_command(*args)
+            result = super()._run_command(*args)
         finally:
             self._clock.is_applying = outer
+        if isinstance(result, Exception):
+            # fakeredis's frame and the error's traceback refer to each other. Both would last until the collector of
+            # cycles runs, and with them all calling frames and the views into the ring that those hold.
+            result.__traceback__ = None
+        return result
 
     def put_response(self, msg: Any) -> None:
         self.reply = msg
@@ -191,7 +196,8 @@ class Store:
             self._socket._process_command(argv)
         except Exception as error:  # fakeredis's own faults: one command is lost, not the stream
             return f"{type(error).__name__}: {error}"
-        return _error_in(self._socket.reply)
+        reply, self._socket.reply = self._socket.reply, None
+        return _error_in(reply)
 
     def _select(self, index: bytes) -> str | None:
         try:

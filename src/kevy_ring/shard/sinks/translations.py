@@ -56,7 +56,7 @@ def _setex(unit: bytes) -> Callable[[list[bytes]], list[list[bytes]]]:
 
 
 def _restore_asking(argv: list[bytes]) -> list[list[bytes]]:
-    """What a cluster's node replicates for a key that moves to it. ASKING is about the connection, not about the key."""
+    """What a cluster's node replicates for a key that moves to it: ASKING is about the connection, not the key."""
     return [[b"RESTORE", *argv[1:]]]
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from kevy_ring.cli.failure import Failure
 from kevy_ring.replica.entry import Entry
-from kevy_ring.shard.sinks.jsonl_line import argv_of, entry_of
+from kevy_ring.shard.sinks.jsonl_line import argv_of, entry_of, skipped_of
 from kevy_ring.shard.sinks.memory import MemorySink
-from kevy_ring.shard.snapshot import Snapshot
+from kevy_ring.shard.snapshot import LeftOut, SkippedKey, Snapshot
 
 
 class JsonlKeys:
@@ -27,6 +27,10 @@ class JsonlKeys:
     def databases(self) -> list[int]:
         self._store = replayed(self._directory)
         return self._store.databases
+
+    def skipped(self) -> list[SkippedKey]:
+        """The keys that the snapshot skipped, and that were neither deleted nor rewritten since."""
+        return self._store.skipped_keys
 
     def pages(self, db: int) -> Iterator[dict[bytes, Entry]]:
         yield self._store.keyspace(db)
@@ -43,9 +47,12 @@ def replayed(directory: Path) -> MemorySink:
     generations = sorted(path for path in directory.glob("generation-*") if path.name[11:].isdigit())
     if not generations:
         return store
-    entries = [entry_of(line) for line in _lines(generations[-1], "snapshot") if "snapshot" not in line]
-    if entries:
-        store.load(Snapshot("kevysnap", 0, 0, len(entries), 0, deque(entries)))
+    lines = list(_lines(generations[-1], "snapshot"))
+    entries = [entry_of(line) for line in lines if "snapshot" not in line]
+    skipped = [skipped_of(line) for line in lines if line.get("snapshot") == "skipped"]
+    if entries or skipped:
+        left_out = LeftOut(keys=tuple(skipped))
+        store.load(Snapshot("kevysnap", 0, 0, len(entries), len(skipped), deque(entries), left_out))
     db = 0
     for line in _lines(generations[-1], "changes"):
         if line["db"] != db:

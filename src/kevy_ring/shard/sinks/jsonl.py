@@ -23,7 +23,7 @@ from kevy_ring.events import BytesLike
 from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.owned_frames import owned_frames
-from kevy_ring.shard.sinks.jsonl_line import change_line, end_line, entry_line
+from kevy_ring.shard.sinks.jsonl_line import change_line, end_line, entry_line, skipped_lines
 from kevy_ring.shard.sinks.jsonl_position import CHANGES, JsonlPosition, position_in
 from kevy_ring.shard.sinks.line_file import LineFile, sync_directory
 from kevy_ring.shard.sinks.sink import load_by_stage
@@ -170,7 +170,7 @@ class JsonlStage:
 
     def commit(self, snapshot: Snapshot) -> None:
         assert self._files is not None
-        self._files.append(end_line(snapshot))
+        self._files.append(b"".join([*skipped_lines(snapshot.left_out), end_line(snapshot)]))
         self._files.flush()
         self._files.close()
         self._sink.adopt(self._path, self._generation, snapshot)

@@ -7,6 +7,8 @@ neither can be taken for the other.
 * a key of a snapshot: ``{"db": 0, "key": "k", "type": "hash", "expires_at_ms": null, "value": [["field", "value"]]}``;
   ``value`` is a string's bytes, a list of elements (``list``, ``set``), a list of ``[field, value]`` (``hash``) or
   of ``[member, score]`` (``zset``; ``"inf"`` and ``"-inf"`` are strings), or an object (``stream``)
+* what the snapshot had and its decoder cannot read: ``{"snapshot": "skipped", "db": 0, "key": "k", "type": "stream"}``,
+  ``{"snapshot": "skipped field expiries", "db": 0, "key": "k"}``, ``{"snapshot": "skipped function", "name": "lib"}``
 * the last line of a whole snapshot:
   ``{"snapshot": "end", "format": "kevysnap", "ack_offset": 9, "entries": 2, "skipped": 0}``
 """
@@ -15,13 +17,13 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import isinf
 from typing import Any
 
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.entry import Entry, Stream, StreamGroup
-from kevy_ring.shard.snapshot import Snapshot
+from kevy_ring.shard.snapshot import LeftOut, SkippedKey, Snapshot
 
 _TYPES = frozenset(("string", "hash", "list", "set", "zset", "stream"))
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
@@ -94,6 +96,21 @@ def end_line(snapshot: Snapshot) -> bytes:
             "skipped": snapshot.skipped,
         }
     )
+
+
+def skipped_lines(left_out: LeftOut) -> Iterator[bytes]:
+    """The lines of what the snapshot had and is not in its lines."""
+    for key in left_out.keys:
+        yield _line({"snapshot": "skipped", "db": key.db, "key": text_or_base64(key.key), "type": key.type})
+    for key in left_out.field_expiries:
+        yield _line({"snapshot": "skipped field expiries", "db": key.db, "key": text_or_base64(key.key)})
+    for name in left_out.functions:
+        yield _line({"snapshot": "skipped function", "name": text_or_base64(name)})
+
+
+def skipped_of(line: dict[str, Any]) -> SkippedKey:
+    """The key of a line of ``"snapshot": "skipped"``, read back."""
+    return SkippedKey(line["db"], _bytes(line["key"]), line["type"])
 
 
 def text_or_base64(item: BytesLike) -> str | dict[str, str]:

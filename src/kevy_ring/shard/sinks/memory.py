@@ -10,7 +10,8 @@ from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.extras import missing_extra
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.refusals import Refusals
-from kevy_ring.shard.snapshot import Snapshot
+from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
+from kevy_ring.shard.snapshot import SkippedKey, Snapshot
 
 if TYPE_CHECKING:
     from kevy_ring.inbox import Batch
@@ -51,6 +52,11 @@ class MemorySink:
     def keyspace(self, db: int = 0) -> dict[bytes, Entry]:
         """The keys of one database by name, as copies; without those whose time has come."""
         return {entry.key: entry for entry in self._store.entries(db)}
+
+    @property
+    def skipped_keys(self) -> list[SkippedKey]:
+        """The keys that the snapshot skipped, and that were neither deleted nor rewritten since."""
+        return self._store.skipped.listed()
 
     def client(self, db: int = 0) -> Any:
         """A ``redis.Redis`` on the databases, for reading from any thread. Applying is slower from now on."""
@@ -104,6 +110,7 @@ class MemoryStage:
 
     def commit(self, snapshot: Snapshot) -> None:
         self._live.swap(self._fresh)
+        self._live.skipped = SkippedKeys(snapshot.left_out.keys)
 
     def abort(self) -> None:
         pass

@@ -12,7 +12,8 @@ from kevy_ring.shard.extras import missing_extra
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.sink import load_by_stage
-from kevy_ring.shard.snapshot import Snapshot
+from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
+from kevy_ring.shard.snapshot import SkippedKey, Snapshot
 
 if TYPE_CHECKING:
     from kevy_ring.inbox import Batch
@@ -56,6 +57,8 @@ class RedisSink:
         self.only_db: int | None = self.url.db if named else None
         self.in_transaction = False
         self.refusals = Refusals(self.url.redacted)
+        #: Keys that the snapshot skipped, and that the target lacks.
+        self.skipped = SkippedKeys()
         self._new_target = Target
         self._timeout_s = timeout_s
         self._target: Target | None = None
@@ -112,7 +115,23 @@ class RedisSink:
             finally:
                 target.close()
 
+    @property
+    def skipped_keys(self) -> list[SkippedKey]:
+        """The keys that the snapshot skipped, and that were neither deleted nor rewritten since."""
+        return self.skipped.listed()
+
     def _append(self, offset: int, argv: Sequence[BytesLike]) -> None:
+        if not self.skipped:
+            self._append_admitted(offset, argv)
+            return
+        owned = [bytes(item) for item in argv]
+        commands, refusal = self.skipped.admit(owned)
+        if refusal is not None:
+            self.refusals.add(offset, owned[0], refusal)
+        for command in commands:
+            self._append_admitted(offset, command)
+
+    def _append_admitted(self, offset: int, argv: Sequence[BytesLike]) -> None:
         name = bytes(argv[0])
         if len(argv) <= 2:
             argv = self._follow(name.upper(), argv)

@@ -4,6 +4,7 @@
                                                       the upstream deletes it
     changes   offset, db, argv                        every command since the last snapshot, in order
     live_keys                                         a view: the keys without those whose time has come
+    skipped   db, key, type                           what the snapshot had and this sink cannot hold
     position  offset, db, transaction_offset          one row: the last change or snapshot, the database selected there,
                                                       and the offset of the MULTI that is open there (else NULL)
 
@@ -24,6 +25,7 @@ from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.sinks.sqlite_error import sqlite_error
 from kevy_ring.shard.sinks.sqlite_row import ChangeRow, KeyRow, argv_of_row, entry_of_row
+from kevy_ring.shard.snapshot import SkippedKey
 
 #: "kvRg": tells a file of ours from any other database.
 APPLICATION_ID = 0x6B765267
@@ -45,6 +47,11 @@ _TABLES = """
 """
 
 #: Made in files of earlier versions too.
+_SKIPPED = """
+    CREATE TABLE IF NOT EXISTS skipped (
+        db INTEGER NOT NULL, key BLOB NOT NULL, type TEXT NOT NULL, PRIMARY KEY (db, key)
+    )
+"""
 _LIVE_KEYS = """
     CREATE VIEW IF NOT EXISTS live_keys AS SELECT * FROM keys
     WHERE expires_at_ms IS NULL OR expires_at_ms >= (julianday('now') - 2440587.5) * 86400000
@@ -133,9 +140,10 @@ class SqliteFile:
                 self._connection.execute("ROLLBACK")
 
     def clear(self) -> None:
-        """Delete all keys and changes."""
+        """Delete all keys, changes and marks of skipped keys."""
         self._do(lambda: self._connection.execute("DELETE FROM keys"))
         self._do(lambda: self._connection.execute("DELETE FROM changes"))
+        self._do(lambda: self._connection.execute("DELETE FROM skipped"))
 
     def clear_database(self, db: int) -> None:
         """Delete the keys of one database."""
@@ -148,6 +156,16 @@ class SqliteFile:
     def delete_keys(self, names: Iterable[tuple[int, bytes]]) -> None:
         """Delete keys, each given as (db, key)."""
         self._do(lambda: self._connection.executemany("DELETE FROM keys WHERE db = ? AND key = ?", names))
+
+    def skipped(self) -> list[SkippedKey]:
+        """The keys that are not here."""
+        with self._failures():
+            return [SkippedKey(*row) for row in self._connection.execute("SELECT db, key, type FROM skipped")]
+
+    def put_skipped(self, keys: Iterable[SkippedKey], gone: Iterable[tuple[int, bytes]] = ()) -> None:
+        """Mark keys as skipped, and take the marks of others away."""
+        self._do(lambda: self._connection.executemany("DELETE FROM skipped WHERE db = ? AND key = ?", gone))
+        self._do(lambda: self._connection.executemany("INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)", keys))
 
     def add_changes(self, rows: Iterable[ChangeRow]) -> None:
         """Write changes; their offsets must be new."""
@@ -209,6 +227,7 @@ class SqliteFile:
                 )
             )
             connection.executescript(statements)
+        connection.execute(_SKIPPED)
         connection.execute(_LIVE_KEYS)
 
     def _pragma(self, name: str) -> int:

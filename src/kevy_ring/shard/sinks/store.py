@@ -1,7 +1,7 @@
 """A fakeredis server, the one connection that a stream is applied through, and its keys as plain values.
 
 fakeredis has no public way to run a command without a client and its reply, nor to put a value into a database as it
-is; the private names that both need are used in this file and in the shortcuts only.
+is; the private names that both need are used in this file, in the connection, the database and the shortcuts only.
 """
 
 from __future__ import annotations
@@ -11,20 +11,16 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import redis
 from fakeredis import FakeServer
 from fakeredis._core._database import Item
-from fakeredis._helpers import OK, SimpleError
-from fakeredis._socket import FakeSocket
 from fakeredis.model import ExpiringMembersSet, Hash, XStream, ZSet
 
-from kevy_ring.errors import SnapshotError
 from kevy_ring.replica.entry import Entry
-from kevy_ring.shard.rdb_file import entry_of_dump
 from kevy_ring.shard.sinks import stream_value
-from kevy_ring.shard.sinks.field_expiry import FieldExpiryCommands, deadline_ms
 from kevy_ring.shard.sinks.replica_database import ReplicaClock, ReplicaDatabase, shown_at
+from kevy_ring.shard.sinks.replica_socket import ReplicaSocket
 from kevy_ring.shard.sinks.shortcuts import Shortcut
+from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
 from kevy_ring.shard.sinks.translations import TRANSLATIONS
 
 #: New enough for fakeredis to know every command that it has.
@@ -38,96 +34,6 @@ REFUSED = frozenset(
 #: Part of honest streams, and without effect on keys.
 PASSED_OVER = frozenset(b"FUNCTION PING PUBLISH REPLCONF SPUBLISH".split())
 
-#: A script may call Redis and compute. Without this, fakeredis gives it Python's builtins, files and processes: by
-#: names in its globals, and by the attributes of every Python object in its reach.
-_CONFINE = """
-    local objects = debug.getmetatable(redis.call)
-    objects.__index = nil
-    objects.__newindex = nil
-    for _, name in ipairs{"debug", "dofile", "io", "loadfile", "module", "os", "package", "python", "require"} do
-        _G[name] = nil
-    end
-"""
-
-
-class ReplicaSocket(FieldExpiryCommands, FakeSocket):
-    """fakeredis's connection for one that only applies: it never waits, and keeps the last reply only.
-
-    To its commands every key is alive, whatever its expiry says.
-    """
-
-    reply: Any = None
-
-    def __init__(self, server: FakeServer, clock: ReplicaClock) -> None:
-        super().__init__(server, 0, client_class=redis.Redis)
-        self._clock = clock
-
-    def _run_command(self, *args: Any) -> Any:
-        # A command of a script or a transaction runs inside another one.
-        outer, self._clock.is_applying = self._clock.is_applying, True
-        try:
-            result = super()._run_command(*args)
-        finally:
-            self._clock.is_applying = outer
-        if isinstance(result, Exception):
-            # fakeredis's frame and the error's traceback refer to each other. Both would last until the collector of
-            # cycles runs, and with them all calling frames and the views into the ring that those hold.
-            result.__traceback__ = None
-        return result
-
-    def put_response(self, msg: Any) -> None:
-        self.reply = msg
-
-    def _blocking(self, timeout: float | None, func: Any, shape: Any = None) -> Any:
-        outcome = func(True)
-        return outcome if shape is None else shape(outcome)
-
-    def flushall(self, *args: bytes) -> Any:
-        return super().flushall(*(arg for arg in args if arg.upper() != b"SYNC"))
-
-    def flushdb(self, *args: bytes) -> Any:
-        return super().flushdb(*(arg for arg in args if arg.upper() != b"SYNC"))
-
-    def copy(self, key: Any, newkey: Any, *args: bytes) -> int:
-        copied: int = super().copy(key, newkey, *args)
-        if copied:
-            # fakeredis lets both keys share one value: a change of either would be a change of both.
-            item: Any = Item(copy.deepcopy(key.value))
-            item.expireat = key.expireat
-            newkey.update(item.value)
-            newkey.db[newkey.key] = item
-        return copied
-
-    def getex(self, key: Any, *args: bytes) -> Any:
-        reply = super().getex(key, *args)
-        if key and len(args) == 2:
-            # fakeredis cuts the expiry to whole seconds.
-            key.expireat = deadline_ms(args[0], args[1]) / 1000.0
-        return reply
-
-    def restore(self, key: Any, ttl: int, payload: bytes, *args: bytes) -> Any:
-        """RESTORE with the payload of a real DUMP. fakeredis's own payload is a pickle, which nobody may send us."""
-        options = {arg.upper() for arg in args}
-        if key and b"REPLACE" not in options:
-            raise SimpleError("BUSYKEY Target key name already exists.")
-        try:
-            entry = entry_of_dump(key.key, payload)
-        except SnapshotError as error:
-            raise SimpleError(f"ERR {error.detail}") from error
-        if entry is None:
-            raise SimpleError("ERR a payload of this type cannot be decoded")
-        key.value = value_of(entry)
-        if ttl:
-            key.expireat = ttl / 1000.0 + (0 if b"ABSTTL" in options else self._db.time)
-        return OK
-
-    def _get_server_runtime(self, server: Any) -> Any:
-        fresh = not hasattr(server, "_lua_runtime")
-        runtime = super()._get_server_runtime(server)
-        if fresh:
-            runtime.execute(_CONFINE.encode())
-        return runtime
-
 
 class Store:
     """The databases of one replica. From one thread, except for clients of ``server``."""
@@ -135,6 +41,8 @@ class Store:
     def __init__(self, shortcuts: dict[bytes, Shortcut]) -> None:
         self.server = FakeServer(version=REDIS_VERSION)
         self.shortcuts = shortcuts
+        #: Keys that a snapshot, or a RESTORE, has brought and that are not here.
+        self.skipped = SkippedKeys()
         self._clock = ReplicaClock()
         self.server.dbs.clear()
         self.server.dbs.default_factory = self._new_database  # type: ignore[attr-defined]
@@ -145,7 +53,7 @@ class Store:
 
     def reconnect(self) -> None:
         """Start a stream anew: database 0, no transaction."""
-        self._socket = ReplicaSocket(self.server, self._clock)
+        self._socket = ReplicaSocket(self.server, self._clock, value_of=value_of, mark_undecoded=self._mark)
 
     @property
     def in_transaction(self) -> bool:
@@ -170,7 +78,25 @@ class Store:
             db.time = now
 
     def run(self, argv: list[bytes]) -> str | None:
-        """Apply one command. Returns None, or the text of the error that it was refused with."""
+        """Apply one command. Returns None, or the text of the error that it was refused with.
+
+        That is an :class:`OnSkippedKey` where it needs a key that is in ``skipped``.
+        """
+        return self._run_beside_skipped(argv) if self.skipped else self._run(argv)
+
+    def _run_beside_skipped(self, argv: list[bytes]) -> str | None:
+        if not self.in_transaction:
+            self.skipped.db = self.selected
+        commands, refused = self.skipped.admit(argv)
+        for command in commands:
+            other = self._run(command)
+            refused = refused or other  # type: ignore[assignment]
+        return refused
+
+    def _mark(self, key: bytes, kind: str) -> None:
+        self.skipped.mark(self.selected, key, kind)
+
+    def _run(self, argv: list[bytes]) -> str | None:
         name = argv[0]
         socket = self._socket
         shortcut = self.shortcuts.get(name)

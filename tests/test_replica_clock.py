@@ -20,11 +20,12 @@ from kevy_ring.replica.entry import Entry
 from kevy_ring.shard import Shard, Snapshot
 from kevy_ring.shard.sinks.jsonl import JsonlSink
 from kevy_ring.shard.sinks.memory import MemorySink
+from kevy_ring.shard.sinks.redis import RedisSink
 from kevy_ring.shard.sinks.sqlite import SqliteSink
 from keyspaces import comparable, differences
 from random_commands import KEYS, random_command, random_expiry
 from real_replica import ScriptedPrimary, recorded_stream
-from redis_server import RedisServer, read_keyspace, redis_version, start_redis
+from redis_server import RedisServer, find_redis, read_keyspace, redis_version, start_redis
 from snapshot_events import kevysnap, snapshot_events
 
 __all__ = ["redis_version", "start_redis"]
@@ -381,3 +382,108 @@ def test_a_refused_command_does_not_hold_the_batch_that_brought_it(
             gc.enable()
         assert sink.refusals.count == 1
         assert shard.applied_offset == len(refused)
+
+
+def random_field_command(choose: random.Random) -> list[bytes]:
+    """As a primary replicates it, without HPERSIST: a real replica of 8.2 does nothing for a field whose time has come,
+    and so differs from its primary."""
+    key, field, other = b"h%d" % choose.randrange(3), b"f%d" % choose.randrange(4), b"f%d" % choose.randrange(4)
+    fields = [b"FIELDS", b"1", field] if field == other else [b"FIELDS", b"2", field, other]
+    pairs = [b"FIELDS", b"1", field, b"5"]
+    at_ms = b"%d" % (time.time_ns() // 1_000_000 + choose.choice([-100_000, -20, 2, 20, 1_000_000]))
+    return choose.choice(
+        [
+            [b"HSET", key, field, b"7"], [b"HSET", key, field, b"1", other, b"2"], [b"HDEL", key, field],
+            [b"HINCRBY", key, field, b"3"], [b"HSETNX", key, field, b"9"], [b"HPEXPIREAT", key, at_ms, *fields],
+            [b"HPEXPIREAT", key, at_ms, choose.choice([b"NX", b"XX", b"GT", b"LT"]), *fields],
+            [b"HSETEX", key, b"PXAT", at_ms, *pairs], [b"HSETEX", key, b"KEEPTTL", *pairs],
+            [b"HSETEX", key, b"FNX", *pairs], [b"HSETEX", key, b"FXX", b"PXAT", at_ms, *pairs],
+            [b"HSETEX", key, *pairs],
+            [b"COPY", key, b"h1", b"REPLACE"], [b"RENAME", key, b"h2"], [b"DEL", key],
+        ]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fields_that_expire_are_alive_for_every_command_as_in_a_real_replica(
+    pair: Pair, tmp_path: Path, seed: int
+) -> None:
+    choose = random.Random(seed)
+    replica = RedisServer(find_redis("8.2"), tmp_path / "redis")
+    try:
+        commands = [random_field_command(choose) for _ in range(1200)]
+        # Two looks: at what is shown, with its expiries, and at all that these hide.
+        with ScriptedPrimary(replica) as primary:
+            primary.replicate(commands)
+            client = replica.client()
+            sink = MemorySink()
+            apply_batch(sink, pair, commands)
+            ours = sink.client()
+            for key in ("h0", "h1", "h2"):
+                for field in ("f0", "f1", "f2", "f3"):
+                    ask = ("HPEXPIRETIME", key, "FIELDS", "1", field)
+                    theirs = client.execute_command(*ask)
+                    found = ours.execute_command(*ask)
+                    assert (found or [-2]) == (theirs or [-2]), (key, field)
+            _, ahead = moments()
+            fields = [b"FIELDS", b"4", b"f0", b"f1", b"f2", b"f3"]
+            extend = [[b"HPEXPIREAT", b"h%d" % at, ahead, *fields] for at in range(3)]
+            primary.replicate(extend)
+            for offset, argv in enumerate(extend, len(commands)):
+                sink.apply(offset, argv)
+            assert differences(comparable(sink.keyspace()), read_keyspace(client)) == []
+    finally:
+        replica.stop()
+
+
+def test_a_replica_that_lags_behind_the_expiries_of_fields_ends_with_the_fields_of_the_primary(
+    pair: Pair, tmp_path: Path
+) -> None:
+    choose = random.Random(5)
+    primary = RedisServer(find_redis("8.2"), tmp_path / "redis")
+
+    def write() -> None:
+        client = primary.client()
+        for _ in range(150):
+            pipeline = client.pipeline(transaction=False)
+            for _ in range(20):
+                key, field = f"h{choose.randrange(3)}", f"f{choose.randrange(6)}"
+                fields = ("FIELDS", "1", field)
+                brief = str(choose.randrange(1, 40))
+                pipeline.execute_command(
+                    *choose.choice(
+                        [
+                            ("HINCRBY", key, field, "3"), ("HINCRBY", key, field, "5"),
+                            ("HPEXPIRE", key, brief, *fields),
+                            ("HPERSIST", key, *fields), ("HSETEX", key, "PX", brief, *fields, "7"),
+                            ("HGETEX", key, "PX", brief, *fields), ("HGETEX", key, "PERSIST", *fields),
+                            ("HSETEX", key, "KEEPTTL", *fields, "9"),
+                        ]
+                    )
+                )  # fmt: skip
+            pipeline.execute(raise_on_error=False)
+            time.sleep(0.004)
+        for at in range(3):
+            client.execute_command("HPERSIST", f"h{at}", "FIELDS", "6", *(f"f{field}" for field in range(6)))
+        time.sleep(0.5)  # the primary deletes what had expired in its own time, and says so
+
+    try:
+        commands = recorded_stream(primary, write)
+        time.sleep(0.5)
+        sink = MemorySink()
+        apply_batch(sink, pair, commands)
+        assert differences(comparable(sink.keyspace()), read_keyspace(primary.client())) == []
+        assert sink.refusals.first is None
+    finally:
+        primary.stop()
+
+
+def test_a_redis_target_takes_keys_that_move_in_a_cluster(start_redis: Callable[..., RedisServer]) -> None:
+    server = start_redis()
+    client = server.client()
+    client.rpush("l", "a")
+    with closing(RedisSink(server.url)) as sink:
+        sink.apply(1, [b"RESTORE-ASKING", b"moved", b"0", client.dump("l")])
+        sink.flush()
+        assert sink.refusals.first is None
+    assert client.lrange("moved", 0, -1) == [b"a"]

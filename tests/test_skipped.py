@@ -118,7 +118,7 @@ def test_up_to_twenty_names_of_each_type_are_told() -> None:
     assert functions == "2 function libraries ('lib', 'other')"
 
 
-# A command, what is applied in its place, whether that counts as refused, and which marks are left. Database 0, x marked.
+# A command, what is applied in its place, whether it counts as refused, and which marks are left. x has one at first.
 ADMITTED = [
     ("XADD x 1-1 f v", [], True, ["0 x"]),
     ("EXPIRE x 100", [], True, ["0 x"]),

@@ -62,8 +62,7 @@ class MemorySink:
         """A ``redis.Redis`` on the databases, for reading from any thread. Applying is slower from now on."""
         from fakeredis import FakeRedis
 
-        # A shortcut takes no lock and tells no waiting client.
-        self._store.shortcuts = {}
+        self._store.forgo_shortcuts()
         return FakeRedis(server=self._store.server, db=db)
 
     def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:

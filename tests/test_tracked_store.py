@@ -111,12 +111,15 @@ def test_a_swap_there_and_back_is_none() -> None:
     assert touched(store) == {}
 
 
-def test_a_key_whose_time_has_come_is_touched_when_it_goes() -> None:
+def test_a_key_whose_time_has_come_goes_when_the_stream_says_so() -> None:
     store = TrackedStore(usable_shortcuts())
     store.put(Entry(b"old", "string", b"1", 1000))
     store.forget_touched()
     assert store.entry(0, b"old") == Entry(b"old", "string", b"1", 1000)
     store.set_clock()
     store.run([b"DBSIZE"])
+    assert touched(store) == {}
+    assert store.entry(0, b"old") is not None
+    store.run([b"DEL", b"old"])
     assert touched(store) == {0: ({b"old"}, False)}
     assert store.entry(0, b"old") is None

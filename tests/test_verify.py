@@ -9,6 +9,7 @@ import pytest
 
 from kevy_ring.cli.verify import NAMED, Verification, compare
 from kevy_ring.replica.entry import Entry
+from kevy_ring.shard.snapshot import SkippedKey
 
 Keyspace = dict[bytes, Entry]
 
@@ -128,3 +129,20 @@ def test_comparisons_add_up() -> None:
     total += compare(Keys(strings(a="1")), Keys(strings(a="1")), is_final=True)
     assert (total.compared, total.different, len(total.differences)) == (2, 1, 1)
     assert str(total) == "1 key differs between the upstream and the replica"
+
+
+def test_keys_whose_time_has_come_on_both_sides_are_equal_whatever_is_left_of_them() -> None:
+    past_ms = int(time.time() * 1000) - 1000
+    one, other = Entry(b"k", "string", b"1", past_ms), Entry(b"k", "list", [b"2"], past_ms - 5000)
+    assert compare(Keys({b"k": one}), Keys({b"k": other}), is_final=True).is_equal
+    live = Entry(b"k", "list", [b"2"], past_ms + 1_000_000)
+    assert not compare(Keys({b"k": one}), Keys({b"k": live}), is_final=True).is_equal
+
+
+def test_keys_that_the_snapshot_skipped_are_not_compared_and_told() -> None:
+    upstream = strings(a="1", b="1") | {b"x": Entry(b"x", "stream", None)}
+    skipped = [SkippedKey(0, b"x", "stream")]
+    found = compare(Keys(upstream), Keys(strings(a="1", b="2")), is_final=True, skipped=lambda: skipped)
+    assert (found.different, found.compared, dict(found.skipped)) == (1, 1, {"stream": 1})
+    assert found.not_compared == "1 key of type stream (skipped by the snapshot)"
+    assert compare(Keys(strings(a="1")), Keys(strings(a="1")), is_final=True).not_compared == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 import click
@@ -15,6 +16,7 @@ from kevy_ring.cli.verify import ROUNDS_S, Verification, compare
 from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.replica.upstream_url import UpstreamUrl
 from kevy_ring.shard.sinks.sink import STDOUT, place_of_shard
+from kevy_ring.shard.snapshot import SkippedKey
 
 
 def comparison_of(
@@ -41,9 +43,11 @@ def comparison_of(
             replicas = [replica_keys(sink, shard, streams, access) for shard in range(first, first + count)]
             united: KeySource = UnitedKeys(replicas) if count > 1 else replicas[0]
             theirs = RedisKeys(source)
+            skipped = partial(_skipped, sink, replicas, range(first, first + count), access)
             result += compare(
-                theirs, united, is_final=False, settle=access.settle, pulse=access.pulse, rounds_s=ROUNDS_S
-            )
+                theirs, united, is_final=False, settle=access.settle, pulse=access.pulse, rounds_s=ROUNDS_S,
+                skipped=skipped,
+            )  # fmt: skip
             theirs.close()
             first += count
         return result
@@ -67,6 +71,15 @@ def embedded_comparison(primary: EmbeddedPrimary, sink: str, shards: int) -> Com
         return compare_digests(primary, facts, access.pulse)
 
     return by_digest if sink == "null" else by_keys
+
+
+def _skipped(sink: str, replicas: Sequence[KeySource], shards: Sequence[int], access: Access) -> list[SkippedKey]:
+    """The keys that these shards lack because a snapshot skipped them: told by the files, or by the processes."""
+    found: list[SkippedKey] = []
+    for shard, replica in zip(shards, replicas, strict=True):
+        told = getattr(replica, "skipped", None)
+        found += told() if told is not None else access.lines.ask(shard, "skipped", pulse=access.pulse)
+    return found
 
 
 def check_readable(sink: str) -> None:

@@ -54,6 +54,8 @@ def is_same(one: Entry | None, other: Entry | None, slack_ms: int) -> bool:
     if one is None or other is None:
         left = one or other
         return left is None or is_expired(left, slack_ms)
+    if is_expired(one, slack_ms) and is_expired(other, slack_ms):
+        return True
     if one.type != other.type or not is_same_value(one, other):
         return False
     if one.expires_at_ms is None or other.expires_at_ms is None:

@@ -92,6 +92,11 @@ Exit code: 0 done (and verified, where asked for), 1 something is wrong, 2 bad u
     help="Say so when a full ring was not drained for S seconds; 0: never.",
 )
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), metavar="S", help="End after S seconds.")
+@click.option(
+    "--allow-skipped", is_flag=True,
+    help="Exit with 0 although a snapshot had what cannot be read (streams, types of modules), or --verify could not "
+    "compare it.",
+)  # fmt: skip
 @click.option("--until-caught-up", is_flag=True, help="End when all that the upstream has is applied, for a second.")
 @click.option("--verify", is_flag=True, help="Compare with the upstream at the end (after catching up, unless told).")
 @click.option(
@@ -149,6 +154,7 @@ def ingest(
     overflow_limit: int | None,
     stall_after: float,
     duration: float | None,
+    allow_skipped: bool,
     until_caught_up: bool,
     verify: bool,
     data_urls: tuple[str, ...],
@@ -199,7 +205,7 @@ def ingest(
         replication = Replication(
             urls, chosen, goal, view, shards=shards or 1, streams=streams, capacity=capacity, compare=compare,
             protocol=protocol, ring_prefix=name, overflow_limit=overflow_limit,
-            stall_after_s=stall_after or None, sink_options=sink_options,
+            stall_after_s=stall_after or None, sink_options=sink_options, allow_skipped=allow_skipped,
             psync_command=psync_command, give_up_after_s=give_up_after or None,
         )  # fmt: skip
         replication.make_rings()

@@ -68,6 +68,7 @@ def outcome_object(outcome: Outcome) -> dict[str, Any]:
         "shards": [_shard_outcome(shard) for shard in outcome.shards],
         "comparison": _comparison(outcome.comparison),
         "problems": outcome.problems,
+        "accepted": outcome.accepted,
     }
 
 
@@ -87,6 +88,8 @@ def _shard(shard: ShardProgress) -> dict[str, Any]:
         "snapshots": shard.snapshots,
         "snapshot_keys": shard.entries,
         "frames": shard.frames,
+        "refusals": shard.refusals,
+        "skipped_keys": shard.skipped,
         "received_events_per_s": round(rates.received_events, 1),
         "received_bytes_per_s": round(rates.received_bytes, 1),
         "applied_events_per_s": round(rates.applied_events, 1),
@@ -114,9 +117,11 @@ def _shard_outcome(shard: ShardOutcome) -> dict[str, Any]:
         "restarts": shard.restarts,
         "snapshot_keys": shard.entries,
         "skipped_keys": facts.skipped if facts else None,
+        "left_out": list(facts.left_out) if facts else [],
         "frames": shard.frames,
         "frame_bytes": facts.frame_bytes if facts else None,
         "refusals": facts.refusals if facts else None,
+        "first_refusal": facts.first_refusal or None if facts else None,
         "applied_offset": shard.applied_offset,
         "overflow_peak_bytes": shard.overflow_peak_bytes,
     }
@@ -141,4 +146,5 @@ def _comparison(found: Verification | DigestComparison | None) -> dict[str, Any]
         "restless": found.restless,
         "reread": found.reread,
         "unreadable": dict(found.unreadable),
+        "skipped": dict(found.skipped),
     }

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from kevy_ring.cli.failure import Failure
 from kevy_ring.replica.entry import Entry
-from kevy_ring.shard.sinks.jsonl_line import change_of, entry_of
+from kevy_ring.shard.sinks.jsonl_line import change_of, entry_of, skipped_of
 from kevy_ring.shard.sinks.memory import MemorySink
-from kevy_ring.shard.snapshot import Snapshot
+from kevy_ring.shard.snapshot import LeftOut, SkippedKey, Snapshot
 
 Parsed = TypeVar("Parsed")
 
@@ -30,6 +30,10 @@ class JsonlKeys:
         self._store = replayed(self._directory)
         return self._store.databases
 
+    def skipped(self) -> list[SkippedKey]:
+        """The keys that the snapshot skipped, and that were neither deleted nor rewritten since."""
+        return self._store.skipped_keys
+
     def pages(self, db: int) -> Iterator[dict[bytes, Entry]]:
         yield self._store.keyspace(db)
 
@@ -45,9 +49,11 @@ def replayed(directory: Path) -> MemorySink:
     generations = sorted(path for path in directory.glob("generation-*") if path.name[11:].isdigit())
     if not generations:
         return store
-    entries = [entry for entry in _parsed(generations[-1], "snapshot", _entry_or_none) if entry is not None]
-    if entries:
-        store.load(Snapshot("kevysnap", 0, 0, len(entries), 0, deque(entries)))
+    found = [each for each in _parsed(generations[-1], "snapshot", _entry_or_skipped) if each is not None]
+    entries = [each for each in found if isinstance(each, Entry)]
+    skipped = tuple(each for each in found if isinstance(each, SkippedKey))
+    if found:
+        store.load(Snapshot("kevysnap", 0, 0, len(entries), len(skipped), deque(entries), LeftOut(keys=skipped)))
     selected = 0
     for offset, db, argv in _parsed(generations[-1], "changes", change_of):
         if db != selected:
@@ -57,8 +63,10 @@ def replayed(directory: Path) -> MemorySink:
     return store
 
 
-def _entry_or_none(line: dict[str, Any]) -> Entry | None:
-    return None if "snapshot" in line else entry_of(line)
+def _entry_or_skipped(line: dict[str, Any]) -> Entry | SkippedKey | None:
+    if "snapshot" not in line:
+        return entry_of(line)
+    return skipped_of(line) if line["snapshot"] == "skipped" else None
 
 
 def _parsed(directory: Path, stem: str, parse: Callable[[dict[str, Any]], Parsed]) -> Iterator[Parsed]:

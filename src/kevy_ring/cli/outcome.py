@@ -42,7 +42,8 @@ class ShardOutcome:
 
 @dataclass(slots=True)
 class Outcome:
-    """``problems``: what is wrong, the most telling first; none when all is well. ``comparison``: None: not made."""
+    """``problems``: what is wrong, the most telling first; none when all is well. ``accepted``: what is missing, as
+    the user has allowed. ``comparison``: None: not made."""
 
     name: str
     sink: str
@@ -51,10 +52,11 @@ class Outcome:
     shards: list[ShardOutcome]
     comparison: Verification | DigestComparison | None = None
     problems: list[str] = field(default_factory=list)
+    accepted: list[str] = field(default_factory=list)
 
     @property
     def is_verified(self) -> bool:
-        return self.comparison is not None and self.comparison.is_equal
+        return self.comparison is not None and self.comparison.is_equal and not self.problems
 
     @property
     def frames(self) -> int:

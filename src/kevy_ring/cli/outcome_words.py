@@ -25,6 +25,8 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
             print_line(console, Text.assemble(("✓ ", "bold green"), str(comparison)), indent=2)
         for line in _details(comparison):
             print_line(console, Text(line, style="dim" if comparison.is_equal else ""), indent=4)
+    for words in outcome.accepted:
+        print_line(console, Text.assemble(("! ", "bold yellow"), f"accepted: {words}"), indent=2)
     for problem in outcome.problems:
         print_line(console, Text.assemble(("✗ ", "bold red"), " ".join(problem.split())), indent=2)
 
@@ -44,6 +46,8 @@ def _details(comparison: Verification | DigestComparison) -> list[str]:
         lines.append(f"{keys} differed at first because writes went on, and were equal when read again")
     if comparison.restless:
         lines.append(f"{figures.plural(comparison.restless, 'key')} kept changing and could not be compared")
+    for kind, number in sorted(comparison.skipped.items()):
+        lines.append(f"{figures.plural(number, 'key')} of type {kind}: skipped by the snapshot, not compared")
     for kind, number in sorted(comparison.unreadable.items()):
         lines.append(f"{figures.plural(number, 'key')} of type {kind}: there on both sides, values not compared")
     return lines

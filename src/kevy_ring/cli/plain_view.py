@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from kevy_ring.cli import figures
 from kevy_ring.cli.outcome import Outcome
 from kevy_ring.cli.outcome_words import print_outcome
-from kevy_ring.cli.progress import ShardProgress
+from kevy_ring.cli.progress import ShardProgress, trouble_words
 from kevy_ring.cli.progress_table import link_word
 from kevy_ring.cli.tables import tables_console
 
@@ -73,6 +73,8 @@ def _line(shards: Sequence[ShardProgress]) -> str:
         f"fullest ring {figures.percent(fill, 1)}",
         f"overflow {figures.size(sum(ring.overflow_bytes for ring in rings))}",
     ]
+    if words := trouble_words(shards):
+        parts.append(words)
     return " | ".join(parts)
 
 

@@ -6,13 +6,14 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kevy_ring.cli import figures
 from kevy_ring.inbox.published import WORD_SNAPSHOTS_APPLIED
 from kevy_ring.inbox.sending_end import WORD_SNAPSHOTS_ENDED
 from kevy_ring.replica.fleet_event import ShardStatus
 from kevy_ring.replica.link_words import LinkState, LinkWord, full_syncs_by_reason
 from kevy_ring.replica.protocol import FullSyncReason
 from kevy_ring.ring import RingStats
-from kevy_ring.shard.shard import ENTRIES_WORD, FRAMES_WORD, SNAPSHOTS_WORD
+from kevy_ring.shard.shard import ENTRIES_WORD, FRAMES_WORD, REFUSALS_WORD, SKIPPED_WORD, SNAPSHOTS_WORD
 
 #: Rates are means over about this long: steady enough to be read, fresh enough to be true.
 RATE_WINDOW_S = 1.0
@@ -118,6 +119,16 @@ class ShardProgress:
         return self._shard_word(SNAPSHOTS_WORD)
 
     @property
+    def refusals(self) -> int:
+        """Commands that the sink refused, since the ring was made."""
+        return self._shard_word(REFUSALS_WORD)
+
+    @property
+    def skipped(self) -> int:
+        """Keys of the last snapshot that were skipped."""
+        return self._shard_word(SKIPPED_WORD)
+
+    @property
     def snapshots_sent(self) -> int:
         """Whole snapshots that the runner has sent into the inbox."""
         return self.ring.producer_words[WORD_SNAPSHOTS_ENDED] if self.ring else 0
@@ -145,6 +156,14 @@ class ShardProgress:
 
     def _link_word(self, word: LinkWord) -> int:
         return self.ring.producer_words[word] if self.ring else 0
+
+
+def trouble_words(shards: Sequence[ShardProgress]) -> str:
+    """What was refused or skipped so far, in words; empty where nothing was."""
+    refused, skipped = sum(shard.refusals for shard in shards), sum(shard.skipped for shard in shards)
+    words = [f"{figures.plural(refused, 'command')} refused"] if refused else []
+    words += [f"{figures.plural(skipped, 'key')} skipped"] if skipped else []
+    return ", ".join(words)
 
 
 class ProgressMeter:

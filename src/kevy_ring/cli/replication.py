@@ -82,10 +82,12 @@ class Replication:
         sink_options: SinkOptions = DEFAULT_OPTIONS,
         psync_command: str = "PSYNC",
         give_up_after_s: float | None = GIVE_UP_AFTER_S,
+        allow_skipped: bool = False,
     ) -> None:
         self._name = name
         self._sink = sink
         self._goal = goal
+        self._allow_skipped = allow_skipped
         self._view = view
         self._compare = compare
         self._lines = ShardLines()
@@ -311,7 +313,9 @@ class Replication:
             outcome.problems = []
         elif not self._problems:
             missed = self._goal.missed(shards) if ended is FleetEnd.SIGNALLED or not self._goal.is_awaited else None
-            found = [missed, *self._faults(outcome)]
+            left_out = self._left_out(outcome)
+            found = [missed, *self._faults(outcome), *([] if self._allow_skipped else left_out)]
+            outcome.accepted = left_out if self._allow_skipped else []
             outcome.problems = [without_secrets(text) for text in found if text]
         return outcome
 
@@ -327,13 +331,38 @@ class Replication:
                 why = self._failures.get(at)
                 faults.append(f"shard {at}: its process did not tell what it applied" + (f": {why}" if why else ""))
                 continue
-            if facts.refusals and not outcome.is_verified:
-                refused = figures.plural(facts.refusals, "command")
-                faults.append(f"shard {at}: the sink refused {refused}, the first: {facts.first_refusal}")
-            if facts.skipped and self._sink != "null" and not outcome.is_verified:
-                left = figures.plural(facts.skipped, "key")
-                faults.append(f"shard {at}: {left} of the snapshot (streams or module types) cannot be decoded")
+            # What earlier processes of this run refused is not in the facts of the last one.
+            refusals = facts.refusals - facts.refusals_on_skipped + (facts.refused_before if shard.restarts else 0)
+            if refusals:
+                first = f", the first: {facts.first_refusal}" if facts.first_refusal else ""
+                refused = figures.plural(refusals, "command")
+                faults.append(f"shard {at}: the sink refused {refused}, so the replica may differ{first}")
         return faults
+
+    def _left_out(self, outcome: Outcome) -> list[str]:
+        """What of the upstream the replica lacks, because it could not be read, and what could not be compared."""
+        found: list[str] = []
+        for shard in outcome.shards:
+            facts = shard.facts
+            if facts is None:
+                continue
+            lacks = list(facts.left_out)
+            if not lacks and facts.skipped:
+                lacks.append(figures.plural(facts.skipped, "key"))
+            if not facts.left_out and facts.left_out_besides:
+                lacks.append("expiries of fields or functions")
+            if lacks:
+                found.append(f"shard {shard.last.index}: the snapshot was read without {' and '.join(lacks)}")
+            elif facts.skipped is None:
+                found.append(f"shard {shard.last.index}: the snapshot does not tell whether all of its keys were read")
+            if facts.refusals_on_skipped:
+                refused = figures.plural(facts.refusals_on_skipped, "later command")
+                found.append(f"shard {shard.last.index}: {refused} on what was skipped not applied")
+        if isinstance(self._comparison, Verification) and self._comparison.not_compared:
+            found.append(f"not compared: {self._comparison.not_compared}")
+        if found and not self._allow_skipped:
+            found[0] += " (--allow-skipped accepts that)"
+        return found
 
 
 def _is_level(shard: ShardProgress) -> bool:

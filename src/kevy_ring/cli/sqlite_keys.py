@@ -13,6 +13,7 @@ from urllib.parse import quote
 from kevy_ring.cli.failure import Failure
 from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.sinks.sqlite_row import entry_of_row
+from kevy_ring.shard.snapshot import SkippedKey
 
 _PAGE_KEYS = 1000
 _BUSY_S = 10.0
@@ -29,6 +30,10 @@ class SqliteKeys:
 
     def databases(self) -> list[int]:
         return [db for (db,) in self._rows("SELECT DISTINCT db FROM keys ORDER BY db")]
+
+    def skipped(self) -> list[SkippedKey]:
+        """The keys that the snapshot skipped, and that were neither deleted nor rewritten since."""
+        return [SkippedKey(*row) for row in self._rows("SELECT db, key, type FROM skipped")]
 
     def pages(self, db: int) -> Iterator[dict[bytes, Entry]]:
         page = self._entries(f"{_COLUMNS} WHERE db = ? ORDER BY key LIMIT ?", (db, _PAGE_KEYS))

@@ -13,7 +13,7 @@ from rich.text import Text
 from kevy_ring.cli import figures
 from kevy_ring.cli.outcome import Outcome
 from kevy_ring.cli.outcome_words import print_outcome
-from kevy_ring.cli.progress import ShardProgress
+from kevy_ring.cli.progress import ShardProgress, trouble_words
 from kevy_ring.cli.progress_table import progress_table
 from kevy_ring.cli.tables import print_line
 
@@ -41,6 +41,8 @@ class TerminalView:
         if not 0 <= elapsed - self._drawn_at < REFRESH_S:
             self._drawn_at = elapsed
             status = Text.assemble(("  ● ", "green"), stage, (f"  {figures.seconds(elapsed)}", "dim"))
+            if words := trouble_words(shards):
+                status.append(f"  {words}", "red")
             self._live.update(Group(status, progress_table(shards, *self._console.size)), refresh=True)
 
     def note(self, text: str, *, is_bad: bool = False) -> None:

@@ -12,6 +12,7 @@ from kevy_ring.cli.difference import Difference, is_same
 from kevy_ring.cli.key_source import KeySource
 from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.sinks.target_mark import is_mark
+from kevy_ring.shard.snapshot import SkippedKey
 
 #: How many differences are named.
 NAMED = 10
@@ -26,7 +27,8 @@ class Verification:
     """What a comparison came to.
 
     ``compared``: keys found equal, ``by_type`` the same by type. ``unreadable``: keys of types whose values cannot be
-    read, by type. ``restless``: keys that the upstream kept changing, so that nothing can be said of them.
+    read, by type. ``skipped``: keys that the replica is known to lack, because the snapshot skipped them, by type; they
+    are not compared. ``restless``: keys that the upstream kept changing, so that nothing can be said of them.
     ``reread``: keys that differed at first, and were equal once the stream had brought the change.
     """
 
@@ -35,6 +37,7 @@ class Verification:
     compared: int = 0
     by_type: Counter[str] = field(default_factory=Counter)
     unreadable: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
     restless: int = 0
     reread: int = 0
     seconds: float = 0.0
@@ -42,6 +45,14 @@ class Verification:
     @property
     def is_equal(self) -> bool:
         return not self.different
+
+    @property
+    def not_compared(self) -> str:
+        """Which keys were not compared, in words; empty where all were (or kept changing)."""
+        kinds = [(kind, number, "skipped by the snapshot") for kind, number in sorted(self.skipped.items())]
+        kinds += [(kind, number, "a value that cannot be read") for kind, number in sorted(self.unreadable.items())]
+        said = [f"{figures.plural(number, 'key')} of type {kind} ({why})" for kind, number, why in kinds]
+        return ", ".join(said)
 
     def add_equal(self, entry: Entry | None) -> None:
         """Count a key that is the same on both sides (None: on both sides gone)."""
@@ -64,6 +75,7 @@ class Verification:
         self.compared += other.compared
         self.by_type += other.by_type
         self.unreadable += other.unreadable
+        self.skipped += other.skipped
         self.restless += other.restless
         self.reread += other.reread
         self.seconds += other.seconds
@@ -85,8 +97,9 @@ def compare(
     settle: Callable[[float], None] = time.sleep,
     pulse: Callable[[], None] = lambda: None,
     rounds_s: Sequence[float] = ROUNDS_S,
+    skipped: Callable[[], Iterable[SkippedKey]] = lambda: (),
 ) -> Verification:
-    """Compare all keys of all databases.
+    """Compare all keys of all databases, but for those that are ``skipped`` (asked once the replica was read).
 
     ``is_final``: nothing changes any more, so what differs, differs. Else a key that differs is read again on both
     sides, after ``settle(seconds)`` has let the replica apply what was on its way: it counts as different when the
@@ -96,6 +109,9 @@ def compare(
     began = time.monotonic()
     result = Verification()
     suspects = _first_look(upstream, replica, result, pulse)
+    for db, key, kind in skipped():
+        result.skipped[kind] += 1
+        suspects.pop((db, key), None)
     if is_final:
         for name, (ours, theirs) in suspects.items():
             result.add_different(Difference(*name, ours, theirs))

@@ -10,7 +10,15 @@ from enum import Enum
 from kevy_ring.replica.link_words import LinkState, LinkWord, full_syncs_by_reason
 from kevy_ring.ring import RingStats, RoleState
 from kevy_ring.ring.leftovers import is_unused
-from kevy_ring.shard.shard import ENTRIES_WORD, FRAME_BYTES_WORD, FRAMES_WORD, SNAPSHOTS_WORD
+from kevy_ring.shard.shard import (
+    ENTRIES_WORD,
+    FRAME_BYTES_WORD,
+    FRAMES_WORD,
+    LEFT_OUT_WORD,
+    REFUSALS_WORD,
+    SKIPPED_WORD,
+    SNAPSHOTS_WORD,
+)
 
 #: Values of the labels beside ``ring``, and the figure.
 Values = Iterable[tuple[tuple[str, ...], float]]
@@ -110,14 +118,14 @@ def _offset(word: LinkWord) -> Callable[[RingStats], float | None]:
     return value
 
 
-def _of_shard(name: str, help: str, word: int) -> Figure:
+def _of_shard(name: str, help: str, word: int, kind: MetricKind = MetricKind.COUNTER) -> Figure:
     """A word of the shard; nothing where nothing was applied by one."""
 
     def values(stats: RingStats) -> Values:
         words = stats.consumer_words
         return [((), words[word])] if words[FRAMES_WORD] or words[SNAPSHOTS_WORD] else []
 
-    return Figure(name, MetricKind.COUNTER, help, (), values)
+    return Figure(name, kind, help, (), values)
 
 
 def _last_drain(stats: RingStats) -> float | None:
@@ -178,4 +186,11 @@ FIGURES = (
               FRAME_BYTES_WORD),
     _of_shard("kevy_ring_snapshots_loaded_total", "Snapshots that the shard has loaded.", SNAPSHOTS_WORD),
     _of_shard("kevy_ring_snapshot_keys_loaded_total", "Keys of the snapshots that the shard has loaded.", ENTRIES_WORD),
+    _of_shard("kevy_ring_snapshot_keys_skipped", "Keys of the last snapshot that cannot be read, and are not there.",
+              SKIPPED_WORD, _GAUGE),
+    _of_shard("kevy_ring_snapshot_left_out",
+              "What else of the last snapshot is not there: hashes without expiries of fields, function libraries.",
+              LEFT_OUT_WORD, _GAUGE),
+    _of_shard("kevy_ring_commands_refused_total", "Commands that the sink has refused: the replica may differ.",
+              REFUSALS_WORD),
 )  # fmt: skip

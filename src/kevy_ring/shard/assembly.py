@@ -13,7 +13,7 @@ from kevy_ring.replica.entry import Entry
 from kevy_ring.shard import rdb_file
 from kevy_ring.shard.kevysnap_body import KevysnapBody
 from kevy_ring.shard.sinks.sink import Sink, Stage
-from kevy_ring.shard.snapshot import Snapshot, SnapshotFormat
+from kevy_ring.shard.snapshot import LeftOut, Snapshot, SnapshotFormat
 
 
 class StopAsked(Exception):
@@ -33,6 +33,9 @@ class SnapshotBody(Protocol):
 
     def skipped(self) -> int | None:
         """Keys that the decoder left out; None where that cannot be told. After ``finish``."""
+
+    def left_out(self) -> LeftOut:
+        """What the decoder left out, by name. After ``finish``."""
 
     def close(self) -> None:
         """Let go of what was held."""
@@ -55,6 +58,9 @@ class RdbBody:
 
     def skipped(self) -> int | None:
         return self._spool.skipped
+
+    def left_out(self) -> LeftOut:
+        return self._spool.left_out
 
     def close(self) -> None:
         self._spool.close()
@@ -127,6 +133,7 @@ class SnapshotAssembly:
                 raise StopAsked
             self._add(group)
         snapshot = Snapshot(body.format, ack_offset, self.size_bytes, self.count, body.skipped())
+        snapshot.left_out = body.left_out()
         stage.commit(snapshot)
         self._stage = None
         return snapshot

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from kevy_ring.events import BytesLike
 from kevy_ring.replica import kevysnap
 from kevy_ring.replica.entry import Entry
-from kevy_ring.shard.snapshot import SnapshotFormat
+from kevy_ring.shard.snapshot import LeftOut, SnapshotFormat
 from kevy_ring.shard.spool import append, pieces_of, spool_file
 
 _log = logging.getLogger(__name__)
@@ -49,6 +49,9 @@ class KevysnapBody:
 
     def skipped(self) -> int | None:
         return 0
+
+    def left_out(self) -> LeftOut:
+        return LeftOut()
 
     def close(self) -> None:
         if self._spool is not None:

@@ -16,9 +16,13 @@ from kevy_ring.events import BytesLike
 from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.extras import missing_extra
 from kevy_ring.shard.rdb_checksum import NOT_COMPUTED, RdbChecksum, is_intact_dump
+from kevy_ring.shard.rdb_survey import Omission, omissions
+from kevy_ring.shard.snapshot import LeftOut, SkippedKey
 from kevy_ring.shard.spool import append, spool_file
 
 MAGIC = b"REDIS"
+#: Of RDB: Redis 7.4.
+FIRST_WITH_FIELD_EXPIRIES = 12
 
 #: Entries handed on at a time: enough to make a pipeline worth while, few enough to stop soon.
 GROUP_ENTRIES = 512
@@ -37,13 +41,14 @@ _log = logging.getLogger(__name__)
 class RdbSpool:
     """An RDB that arrives in pieces.
 
-    ``skipped``: after :meth:`entries` was read to its end, the keys that the file counts and rdb-py does not yield
-    (streams and modules); None where the file has no counts (before RDB 7).
+    After :meth:`entries` was read to its end: ``left_out`` names what rdb-py passes over, and ``skipped`` counts its
+    keys (None where the file does not count its keys and they cannot be named either).
     """
 
     def __init__(self) -> None:
         _decoder_class()
         self.skipped: int | None = None
+        self.left_out = LeftOut()
         self._checksum = RdbChecksum()
         self._file = spool_file(".rdb")
 
@@ -83,6 +88,35 @@ class RdbSpool:
         if group:
             yield group
         self._count_skipped(counted, yielded)
+        yield from self._name_left_out()
+
+    def _name_left_out(self) -> Iterator[list[Entry]]:
+        """Yields nothing, again and again: the caller may want to stop."""
+        # Only hashes of newer servers have fields that expire; without them the file's own counts tell whether its keys
+        # have to be looked at.
+        keys_too = self.skipped != 0 or self._version() >= FIRST_WITH_FIELD_EXPIRIES
+        found: list[Omission] = []
+        try:
+            for omission in omissions(self._file.fileno(), keys_too=keys_too):
+                if omission is None:
+                    yield []
+                else:
+                    found.append(omission)
+        except SnapshotError as error:
+            _log.warning("what the RDB has beside the keys that were read cannot all be named: %s", error)
+        else:
+            self.skipped = sum(each.kind == "key" for each in found)
+        self.left_out = LeftOut(
+            keys=tuple(SkippedKey(*each[1:]) for each in found if each.kind == "key"),
+            field_expiries=tuple(SkippedKey(*each[1:]) for each in found if each.kind == "field expiries"),
+            functions=tuple(each.name for each in found if each.kind == "function"),
+        )
+        for words in self.left_out.words():
+            _log.warning("the snapshot was read without %s", words)
+
+    def _version(self) -> int:
+        """Of the RDB: four digits behind the magic."""
+        return int(os.pread(self._file.fileno(), 4, len(MAGIC)))
 
     def _count_skipped(self, counted: dict[int, int], yielded: dict[int, int]) -> None:
         if yielded.keys() <= counted.keys():
@@ -90,10 +124,6 @@ class RdbSpool:
             # The counts are hints; one that is too small tells that they cannot be relied on.
             if all(count >= 0 for count in missing.values()):
                 self.skipped = sum(missing.values())
-        if self.skipped:
-            _log.warning("%d keys of the RDB were skipped: streams and module types are not decoded", self.skipped)
-        elif self.skipped is None:
-            _log.warning("this RDB does not count its keys: skipped streams and module types cannot be told")
 
     def close(self) -> None:
         """Give the disk space back."""

@@ -15,6 +15,7 @@ from kevy_ring.ring.event_loop import running_loop
 from kevy_ring.shard.assembly import SnapshotAssembly, StopAsked
 from kevy_ring.shard.run_result import RunEnd, RunResult
 from kevy_ring.shard.sinks.sink import ResumableSink, Sink
+from kevy_ring.shard.snapshot import LeftOut
 
 if TYPE_CHECKING:
     from kevy_ring.inbox import Batch, ReplicaInboxReceiver
@@ -30,6 +31,11 @@ FLUSH_INTERVAL_S = 0.1
 
 #: What the shard publishes in the consumer's words of the ring's header, for other processes to read.
 FRAMES_WORD, FRAME_BYTES_WORD, ENTRIES_WORD, SNAPSHOTS_WORD = 8, 9, 10, 11
+#: Of the last snapshot: keys that were left out, and what else was (expiries of fields of a hash, function libraries).
+SKIPPED_WORD, LEFT_OUT_WORD = 12, 13
+#: Commands that the sink has refused.
+REFUSALS_WORD = 14
+_WORDS = (*(FRAMES_WORD, FRAME_BYTES_WORD, ENTRIES_WORD, SNAPSHOTS_WORD), SKIPPED_WORD, LEFT_OUT_WORD, REFUSALS_WORD)
 
 
 class Shard:
@@ -62,7 +68,11 @@ class Shard:
         self._replicating_thread = 0
         self._unmarked = False
         self._flushed_at = time.monotonic()
-        self._published = (0, 0, 0, 0)
+        before = receiver.stats().consumer_words
+        # Of earlier shards on this ring, whose snapshot and whose refusals are in the sink as well.
+        self.refused_before = before[REFUSALS_WORD]
+        self._left_out_before = before[LEFT_OUT_WORD]
+        self._published: tuple[int, ...] = tuple(before[word] for word in _WORDS)
         self._resumable = sink if isinstance(sink, ResumableSink) else None
         self._had_offset: int | None = None  # frames up to it are in the sink already
         self._kept = (0, 0)  # frames and frame bytes, as of the last commit
@@ -70,8 +80,11 @@ class Shard:
         self._looked_for_losses = False
         self.applied_offset: int | None = None
         self.frames = self.frame_bytes = self.entries = self.snapshots = self.frames_skipped = 0
-        #: Keys of the last snapshot that its decoder left out; None where that cannot be told.
-        self.skipped: int | None = 0
+        #: Keys of the last snapshot that its decoder left out, also where an earlier shard of this ring has loaded it;
+        #: None where that cannot be told.
+        self.skipped: int | None = before[SKIPPED_WORD]
+        #: What the last snapshot's decoder left out, by name.
+        self.left_out = LeftOut()
         if self._resumable is not None and self._resumable.stored_offset is not None:
             self._take_up(self._resumable)
             self._flushed_at = float("-inf")
@@ -88,6 +101,11 @@ class Shard:
     def in_snapshot(self) -> bool:
         """True while a snapshot has begun and not ended."""
         return self._assembly.in_progress
+
+    @property
+    def left_out_besides(self) -> int:
+        """What the last snapshot's decoder left out beside keys: expiries of fields (hashes), function libraries."""
+        return self._left_out_before + len(self.left_out.field_expiries) + len(self.left_out.functions)
 
     @property
     def snapshot_bytes(self) -> int:
@@ -312,7 +330,7 @@ class Shard:
         snapshot = self._assembly.finish(event.ack_offset, self._stop)
         self.applied_offset = snapshot.applied_offset
         self._had_offset = None
-        self.skipped = snapshot.skipped
+        self.skipped, self.left_out, self._left_out_before = snapshot.skipped, snapshot.left_out, 0
         self.entries += snapshot.count
         self.snapshots += 1
         self._kept = (self.frames, self.frame_bytes)
@@ -360,6 +378,7 @@ class Shard:
                 return
             self._sink.flush()
             self._flushed_at = at
+            self._publish_counts()  # a sink may learn of refused commands here
         self._receiver.mark_applied(self.applied_offset)  # None: a kevy snapshot of offset 0, before the first frame
         self._unmarked = False
 
@@ -369,10 +388,13 @@ class Shard:
             self._settle(now=True)
 
     def _publish_counts(self) -> None:
-        counts = (self.frames, self.frame_bytes, self.entries, self.snapshots)
-        for word, new, old in zip(
-            (FRAMES_WORD, FRAME_BYTES_WORD, ENTRIES_WORD, SNAPSHOTS_WORD), counts, self._published, strict=True
-        ):
+        refusals = getattr(self._sink, "refusals", None)
+        refused = self.refused_before + (refusals.count if refusals is not None else 0)
+        counts = (
+            *(self.frames, self.frame_bytes, self.entries, self.snapshots),
+            *(self.skipped or 0, self.left_out_besides, refused),
+        )
+        for word, new, old in zip(_WORDS, counts, self._published, strict=True):
             if new != old:
                 self._receiver.set_word(word, new)
         self._published = counts

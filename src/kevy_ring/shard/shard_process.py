@@ -20,6 +20,7 @@ from kevy_ring.shard.shard import Shard
 from kevy_ring.shard.shard_line import ShardLine
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
 from kevy_ring.shard.sinks.sink import Sink, sink_from_url
+from kevy_ring.shard.snapshot import SkippedKey
 
 _ATTACH_TIMEOUT_S = 10.0
 _log = logging.getLogger(__name__)
@@ -33,9 +34,11 @@ LOG, FAILED, STACK, REFUSED = "log", "failed", "stack", "refused"
 class ShardFacts:
     """What a shard has applied. Times are of this machine's monotonic clock, None for what has not happened.
 
-    ``skipped``: keys that the last snapshot's decoder left out. ``frames_skipped``: frames that a resumable sink had
+    ``skipped``: keys that the last snapshot's decoder left out, ``left_out_besides`` what else it did, ``left_out`` all
+    of that in words (where this process has read the snapshot). ``frames_skipped``: frames that a resumable sink had
     from an earlier shard. ``refusals``: commands that the sink's store answered with an error, ``first_refusal`` in
-    words. The digests are those of the null sink, else None.
+    words; ``refusals_on_skipped`` of them needed a key that was skipped, ``refused_before`` were those of earlier
+    shards of this ring. The digests are those of the null sink, else None.
     """
 
     frames: int = 0
@@ -43,6 +46,8 @@ class ShardFacts:
     entries: int = 0
     snapshots: int = 0
     skipped: int | None = 0
+    left_out_besides: int = 0
+    left_out: tuple[str, ...] = ()
     applied_offset: int | None = None
     frames_skipped: int = 0
     snapshot_began_at: float | None = None
@@ -50,6 +55,8 @@ class ShardFacts:
     first_frame_at: float | None = None
     last_frame_at: float | None = None
     refusals: int = 0
+    refusals_on_skipped: int = 0
+    refused_before: int = 0
     first_refusal: str = ""
     first_offset: int | None = None
     digest: bytes | None = None
@@ -59,8 +66,8 @@ class ShardFacts:
 class ShardProcess:
     """What a fleet calls in each shard process: applies the ring to ``sink_url`` until stopped or the sender is gone.
 
-    ``address``: of a ShardLines that hears why a process failed and asks ``facts()``, ``databases()`` and
-    ``entries(db, keys)``; without one a failure is raised. What it returns is the last facts. An event that came in
+    ``address``: of a ShardLines that hears why a process failed and asks ``facts()``, ``databases()``, ``skipped()``
+    and ``entries(db, keys)``; without one a failure is raised. What it returns is the last facts. An event that came in
     part ends the process with EXIT_TRUNCATED, which the fleet knows.
     """
 
@@ -118,6 +125,7 @@ class _Life:
             "facts": self.facts,
             "databases": self._databases,
             "entries": self._entries,
+            "skipped": self._skipped,
         }
         self._seen = (0, 0)
         self._asked_at = time.monotonic()
@@ -151,6 +159,8 @@ class _Life:
             entries=shard.entries,
             snapshots=shard.snapshots,
             skipped=shard.skipped,
+            left_out_besides=shard.left_out_besides,
+            left_out=tuple(shard.left_out.words()),
             applied_offset=shard.applied_offset,
             frames_skipped=shard.frames_skipped,
             snapshot_began_at=self._began_at,
@@ -158,6 +168,8 @@ class _Life:
             first_frame_at=self._first_at,
             last_frame_at=self._last_at,
             refusals=refusals.count if refusals is not None else 0,
+            refused_before=shard.refused_before,
+            refusals_on_skipped=refusals.on_skipped if refusals is not None else 0,
             first_refusal=f"{first.command!r} at offset {first.offset}: {first.reply}" if first is not None else "",
             first_offset=getattr(sink, "first_offset", None),
             digest=getattr(sink, "digest", None),
@@ -179,6 +191,9 @@ class _Life:
 
     def _databases(self) -> list[int]:
         return list(self._sink.databases)  # type: ignore[attr-defined]
+
+    def _skipped(self) -> list[SkippedKey]:
+        return list(getattr(self._sink, "skipped_keys", ()))
 
     def _entries(self, db: int, keys: list[bytes] | None) -> list[Entry]:
         keyspace: dict[bytes, Entry] = self._sink.keyspace(db)  # type: ignore[attr-defined]

@@ -3,13 +3,71 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import islice
+from typing import Literal, NamedTuple
 
 from kevy_ring.replica.entry import Entry
 
 SnapshotFormat = Literal["kevysnap", "rdb"]
+
+#: How many things of a kind are named; all are counted.
+NAMED_MAX = 20
+_NAME_BYTES = 60
+
+
+class SkippedKey(NamedTuple):
+    """A key of a snapshot whose value its decoder cannot read. ``type``: as the TYPE command says."""
+
+    db: int
+    key: bytes
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What a snapshot has and its decoder leaves out, by name.
+
+    ``keys``: whole keys; ``field_expiries``: hashes that are there without the expiries of their fields; ``functions``:
+    libraries.
+    """
+
+    keys: tuple[SkippedKey, ...] = ()
+    field_expiries: tuple[SkippedKey, ...] = ()
+    functions: tuple[bytes, ...] = ()
+
+    def words(self) -> list[str]:
+        """Each kind in words, with up to :data:`NAMED_MAX` names."""
+        by_type: dict[str, list[SkippedKey]] = {}
+        for key in self.keys:
+            by_type.setdefault(key.type, []).append(key)
+        said = [_counted(len(keys), f"key of type {kind}", _names(keys)) for kind, keys in sorted(by_type.items())]
+        if self.field_expiries:
+            what = "hash without the expiries of its fields"
+            said.append(_counted(len(self.field_expiries), what, _names(self.field_expiries)))
+        if self.functions:
+            said.append(_counted(len(self.functions), "function library", map(shown_name, self.functions)))
+        return said
+
+
+def _names(keys: Iterable[SkippedKey]) -> Iterator[str]:
+    return (shown_name(key.key) + (f" in database {key.db}" if key.db else "") for key in keys)
+
+
+def _counted(count: int, what: str, names: Iterable[str]) -> str:
+    many = {"hash ": "hashes ", "key ": "keys ", "library": "libraries"}
+    if count != 1:
+        for one, several in many.items():
+            what = what.replace(one, several, 1)
+    named = ", ".join(islice(names, NAMED_MAX))
+    return f"{count:,} {what} ({named}{', ...' if count > NAMED_MAX else ''})"
+
+
+def shown_name(name: bytes) -> str:
+    """A key's name in words of a message: quoted, and not too long."""
+    text = name[:_NAME_BYTES].decode("utf-8", "backslashreplace")
+    return repr(text) + ("..." if len(name) > _NAME_BYTES else "")
 
 
 @dataclass(slots=True)
@@ -20,7 +78,7 @@ class Snapshot:
     never hold them twice. ``count`` is the number of entries of the whole snapshot, whoever holds them.
     ``ack_offset`` is as the upstream sent it; ``applied_offset`` is the same place as the offset of a last applied
     frame. ``skipped``: keys of the snapshot that its decoder leaves out (streams and modules of an RDB), None where
-    that cannot be told. ``size_bytes``: of the body.
+    that cannot be told; ``left_out`` names them, and what else is left out. ``size_bytes``: of the body.
     """
 
     format: SnapshotFormat
@@ -29,6 +87,7 @@ class Snapshot:
     count: int
     skipped: int | None = 0
     held: deque[Entry] = field(default_factory=deque, repr=False)
+    left_out: LeftOut = LeftOut()
 
     @property
     def applied_offset(self) -> int | None:

@@ -24,7 +24,7 @@ from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.file_modes import make_directories
-from kevy_ring.shard.sinks.jsonl_line import change_line, end_line, entry_line, selected_by
+from kevy_ring.shard.sinks.jsonl_line import change_line, end_line, entry_line, selected_by, skipped_lines
 from kevy_ring.shard.sinks.jsonl_position import CHANGES, JsonlPosition, position_in
 from kevy_ring.shard.sinks.line_file import LineFile, sync_directory
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
@@ -204,7 +204,7 @@ class JsonlStage:
 
     def commit(self, snapshot: Snapshot) -> None:
         assert self._files is not None
-        self._files.append(end_line(snapshot))
+        self._files.append(b"".join([*skipped_lines(snapshot.left_out), end_line(snapshot)]))
         self._files.flush()
         self._files.close()
         self._sink.adopt(self._path, self._generation, snapshot)

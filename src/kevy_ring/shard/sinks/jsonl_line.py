@@ -8,6 +8,8 @@ neither can be taken for the other.
   ``value`` is a string's bytes, a list of elements (``list``, ``set``), a list of ``[field, value]`` (``hash``; a field
   with an expiry is ``[field, value, expires_at_ms]``) or of ``[member, score]`` (``zset``; ``"inf"`` and ``"-inf"`` are
   strings), or an object (``stream``)
+* what the snapshot had and its decoder cannot read: ``{"snapshot": "skipped", "db": 0, "key": "k", "type": "stream"}``,
+  ``{"snapshot": "skipped field expiries", "db": 0, "key": "k"}``, ``{"snapshot": "skipped function", "name": "lib"}``
 * the last line of a whole snapshot:
   ``{"snapshot": "end", "format": "kevysnap", "ack_offset": 9, "entries": 2, "skipped": 0}``
 """
@@ -16,13 +18,13 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import isinf
 from typing import Any
 
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.entry import Entry, Stream, StreamGroup
-from kevy_ring.shard.snapshot import Snapshot
+from kevy_ring.shard.snapshot import LeftOut, SkippedKey, Snapshot
 
 _TYPES = frozenset(("string", "hash", "list", "set", "zset", "stream"))
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
@@ -130,6 +132,24 @@ def end_line(snapshot: Snapshot, *, shard: int | None = None) -> bytes:
         },
         shard,
     )
+
+
+def skipped_lines(left_out: LeftOut, *, shard: int | None = None) -> Iterator[bytes]:
+    """The lines of what the snapshot had and is not in its lines."""
+    for key in left_out.keys:
+        yield _line({"snapshot": "skipped", "db": key.db, "key": text_or_base64(key.key), "type": key.type}, shard)
+    for key in left_out.field_expiries:
+        yield _line({"snapshot": "skipped field expiries", "db": key.db, "key": text_or_base64(key.key)}, shard)
+    for name in left_out.functions:
+        yield _line({"snapshot": "skipped function", "name": text_or_base64(name)}, shard)
+
+
+def skipped_of(line: dict[str, Any]) -> SkippedKey:
+    """The key of a ``"snapshot": "skipped"`` line, read back. Raises ``ValueError`` for what no line of ours says."""
+    key, kind = _bytes(line.get("key")), line.get("type")
+    if not isinstance(key, bytes) or not isinstance(kind, str):
+        raise ValueError("a skipped key without its name or its type")
+    return SkippedKey(_count(line.get("db")), key, kind)
 
 
 def text_or_base64(item: BytesLike) -> str | dict[str, str]:

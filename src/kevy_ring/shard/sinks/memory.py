@@ -10,7 +10,8 @@ from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.extras import missing_extra
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.refusals import Refusals
-from kevy_ring.shard.snapshot import Snapshot
+from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
+from kevy_ring.shard.snapshot import SkippedKey, Snapshot
 
 if TYPE_CHECKING:
     from kevy_ring.inbox import Batch
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 class MemorySink:
     """Applies commands to databases in memory.
 
-    SELECT, MULTI and EXEC act as they stand in the stream; keys expire by this machine's clock. ``refusals`` counts
-    the commands that were answered with an error. Raises SinkError where fakeredis is missing or too old.
+    SELECT, MULTI and EXEC act as they stand in the stream. No key expires by this machine's clock: the upstream deletes
+    it. Until then its expiry hides it from readers (``keyspace``, ``databases``, ``client``), as in a Redis replica.
+    ``refusals`` counts the commands that were answered with an error. Raises SinkError where fakeredis is missing or
+    too old.
     """
 
     durable = False
@@ -43,24 +46,28 @@ class MemorySink:
 
     @property
     def databases(self) -> list[int]:
-        """The numbers of the databases that hold keys."""
+        """The numbers of the databases that hold keys which a reader sees."""
         return self._store.databases
 
     def keyspace(self, db: int = 0) -> dict[bytes, Entry]:
-        """The live keys of one database by name, as copies."""
+        """The keys of one database by name, as copies; without those whose time has come."""
         return {entry.key: entry for entry in self._store.entries(db)}
+
+    @property
+    def skipped_keys(self) -> list[SkippedKey]:
+        """The keys that the snapshot skipped, and that were neither deleted nor rewritten since."""
+        return self._store.skipped.listed()
 
     def client(self, db: int = 0) -> Any:
         """A ``redis.Redis`` on the databases, for reading from any thread. Applying is slower from now on."""
         from fakeredis import FakeRedis
 
-        # A shortcut takes no lock and tells no waiting client.
-        self._store.shortcuts = {}
+        self._store.forgo_shortcuts()
         return FakeRedis(server=self._store.server, db=db)
 
     def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:
         self._store.set_clock()
-        owned = [bytes(item) for item in argv]
+        argv = owned = [bytes(item) for item in argv]  # no view is left here: an error that is kept keeps this frame
         refused = self._store.run(owned)
         if refused is not None:
             self.refusals.add(offset, owned[0], refused)
@@ -103,6 +110,7 @@ class MemoryStage:
     def commit(self, snapshot: Snapshot) -> None:
         self._live.swap(self._fresh)
         self._fresh.forget()
+        self._live.skipped = SkippedKeys(snapshot.left_out.keys)
 
     def abort(self) -> None:
         self._fresh.forget()

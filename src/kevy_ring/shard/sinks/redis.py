@@ -17,8 +17,9 @@ from kevy_ring.shard.sinks.import_mode import ImportModeSwitch, become_import_so
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
 from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.sink import load_by_stage
+from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
 from kevy_ring.shard.sinks.target_mark import MARK, without_mark
-from kevy_ring.shard.snapshot import Snapshot
+from kevy_ring.shard.snapshot import SkippedKey, Snapshot
 
 if TYPE_CHECKING:
     from kevy_ring.inbox import Batch
@@ -77,6 +78,8 @@ class RedisSink:
         self.refusals = Refusals(self.url.redacted)
         self.guard = TargetGuard(self.url, upstream, only_db=self.only_db, options=options)
         self._import_mode = ImportModeSwitch(self.url.redacted, is_wanted=options.target_import_mode)
+        #: Keys that the snapshot skipped, and that the target lacks.
+        self.skipped = SkippedKeys()
         self._new_target = Target
         self._timeout_s = timeout_s
         self._target: Target | None = None
@@ -188,6 +191,11 @@ class RedisSink:
         if not self.guard.is_written:
             target.ask_all([b"SELECT", b"%d" % self.guard.home], *self.guard.claim_commands(renew=False))
 
+    @property
+    def skipped_keys(self) -> list[SkippedKey]:
+        """The keys that the snapshot skipped, and that were neither deleted nor rewritten since."""
+        return self.skipped.listed()
+
     def _claim(self, *, renew: bool) -> None:
         target, guard = self._live(), self.guard
         self._import_mode.switch_on(target, guard, renew=renew)
@@ -196,6 +204,16 @@ class RedisSink:
         self._is_claimed = True
 
     def _append(self, offset: int, argv: list[bytes]) -> None:
+        if not self.skipped:
+            self._append_admitted(offset, argv)
+            return
+        commands, refusal = self.skipped.admit(argv)
+        if refusal is not None:
+            self.refusals.add(offset, argv[0], refusal)
+        for command in commands:
+            self._append_admitted(offset, command)
+
+    def _append_admitted(self, offset: int, argv: list[bytes]) -> None:
         if argv[0] in WATCHED:
             self._append_watched(offset, argv[0].upper(), argv)
         else:

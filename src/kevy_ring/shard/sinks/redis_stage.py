@@ -13,6 +13,7 @@ from kevy_ring.replica.entry import Entry
 from kevy_ring.replica.resp import encode_command
 from kevy_ring.shard.sinks.command_pipeline import Command
 from kevy_ring.shard.sinks.entry_commands import entry_commands
+from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
 from kevy_ring.shard.sinks.spare_databases import SpareDatabases
 from kevy_ring.shard.sinks.target_mark import MARK
 
@@ -98,6 +99,7 @@ class RedisStage:
                 raise SinkError(self._sink.url.redacted, reason="refused", detail=text)
         self._target.close()
         self._sink.reconnect()
+        self._sink.skipped = SkippedKeys(snapshot.left_out.keys if snapshot else ())
 
     def abort(self) -> None:
         # What cannot be cleaned up now is found and emptied by the next load.

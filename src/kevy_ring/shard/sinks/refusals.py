@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from kevy_ring.shard.sinks.skipped_keys import OnSkippedKey
+
 _log = logging.getLogger(__name__)
 
 
@@ -20,18 +22,20 @@ class Refusal:
 class Refusals:
     """Counts refused commands.
 
-    They do not stop the stream: an upstream may itself replicate a command that failed there (inside a transaction),
-    and then the same error is the same state. But each is a possible difference, so they are counted and shown.
+    They do not stop the stream, but each is a possible difference: they are counted and shown, and the run fails.
     """
 
     def __init__(self, sink: str) -> None:
         self.count = 0
+        #: Of ``count``, those that needed a key that a snapshot skipped.
+        self.on_skipped = 0
         self.first: Refusal | None = None
         self._sink = sink
 
     def add(self, offset: int | None, command: bytes, reply: str) -> None:
         """Count one."""
         self.count += 1
-        if self.first is None:
+        self.on_skipped += isinstance(reply, OnSkippedKey)
+        if self.first is None or (isinstance(self.first.reply, OnSkippedKey) and not isinstance(reply, OnSkippedKey)):
             self.first = Refusal(offset, command, reply)
             _log.warning("sink %s refused %r at offset %s: %s", self._sink, command, offset, reply)

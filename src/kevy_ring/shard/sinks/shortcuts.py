@@ -2,8 +2,8 @@
 
 fakeredis parses, locks, checks and answers every command as if for any client, about 15 us each. A replication stream
 is a few commands in a few plain forms whose answers nobody reads. A shortcut does one of those, or returns False having
-done nothing: then the command goes the ordinary way, so that everything unusual (another type, an expired key, an
-option, an error) is fakeredis's own business. ``shortcut_probe`` compares both ways before any is used.
+done nothing: then the command goes the ordinary way, so that everything unusual (another type, an option, an error) is
+fakeredis's own business. ``shortcut_probe`` compares both ways before any is used.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _value(db: Any, key: bytes, kind: type) -> Any:
     item = db._dict.get(key)
     if item is None:
         return _MISSING
-    if type(item.value) is not kind or (item.expireat is not None and item.expireat < db.time):
+    if type(item.value) is not kind:
         return None
     return item.value
 
@@ -64,7 +64,6 @@ _SET_EXPIRIES = {b"EX": (True, 1), b"PX": (True, 1000.0), b"EXAT": (False, 1), b
 
 def _expire_at(db: Any, key: bytes, at: float) -> bool:
     db._dict[key].expireat = at
-    db.schedule_expiry(key, at)
     return True
 
 
@@ -74,7 +73,7 @@ def _expire(relative: bool, unit: float) -> Shortcut:
             return False
         amount = _integer(argv[2])
         item = db._dict.get(argv[1])
-        if amount is None or item is None or (item.expireat is not None and item.expireat < db.time):
+        if amount is None or item is None:
             return False
         return _expire_at(db, argv[1], (db.time if relative else 0) + amount / unit)
 
@@ -129,7 +128,7 @@ def _hset(db: Any, argv: list[bytes]) -> bool:
         return False
     fields = _value(db, argv[1], Hash)
     # A hash with expiries of fields has rules of its own for a field that is set again.
-    if fields is None or (fields is not _MISSING and fields._expiry_heap):
+    if fields is None or (fields is not _MISSING and fields._expirations):
         return False
     if fields is _MISSING:
         fields = Hash()

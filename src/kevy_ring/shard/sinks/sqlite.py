@@ -17,6 +17,7 @@ from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
 from kevy_ring.shard.sinks.place_lock import WAIT_S, PlaceLock
 from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.sink import load_by_stage
+from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
 from kevy_ring.shard.sinks.sqlite_file import BUSY_S, SqliteFile, SqlitePosition
 from kevy_ring.shard.sinks.sqlite_row import ChangeRow, KeyRow, change_row, key_row
 from kevy_ring.shard.snapshot import Snapshot
@@ -90,7 +91,8 @@ class SqliteSink:
     def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:
         store = self._live()
         store.set_clock()
-        self._run(store, offset, [bytes(item) for item in argv])
+        argv = owned = [bytes(item) for item in argv]  # no view is left here: an error that is kept keeps this frame
+        self._run(store, offset, owned)
 
     def apply_batch(self, batch: Batch) -> None:
         store = self._live()
@@ -110,7 +112,11 @@ class SqliteSink:
             self.check()
             with self._file.transaction():
                 self._file.add_changes(self._changes)
-                self._write_touched(self._live())
+                store = self._live()
+                self._write_touched(store)
+                if store.skipped.has_changed and not store.in_transaction:
+                    # The commands of an open transaction are run again by whoever opens the file next.
+                    self._file.put_skipped(*store.skipped.take_changed())
                 self._file.move(self._stored, self._applied)
         except BaseException:
             self.rollback()
@@ -199,6 +205,7 @@ class SqliteSink:
                 store.put(entry)
             _, db, multi = self._stored
             store.select(db)
+            store.skipped = SkippedKeys(self._file.skipped(), db)
             if multi is not None:
                 for argv in self._file.commands_from(multi):
                     store.run(argv)  # MULTI and what was queued behind it: queued again
@@ -249,6 +256,7 @@ class SqliteStage:
     def commit(self, snapshot: Snapshot) -> None:
         self._look()
         self._sink.check()
+        self._file.put_skipped(snapshot.left_out.keys)
         after = SqlitePosition(snapshot.applied_offset)
         self._file.move(self._sink.position, after)
         self._file.end()

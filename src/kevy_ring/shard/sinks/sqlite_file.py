@@ -3,6 +3,8 @@
     keys      db, key, type, value, expires_at_ms     what the store holds; a key whose expiry has come stays until
                                                       the upstream deletes it
     changes   offset, db, argv                        every command since the last snapshot, in order
+    live_keys                                         a view: the keys without those whose time has come
+    skipped   db, key, type                           what the snapshot had and this sink cannot hold
     position  offset, db, transaction_offset          one row: the last change or snapshot, the database selected there,
                                                       and the offset of the MULTI that is open there (else NULL)
 
@@ -29,6 +31,7 @@ from kevy_ring.shard.sinks.place_lock import gone
 from kevy_ring.shard.sinks.sqlite_error import REMEDY, sqlite_error
 from kevy_ring.shard.sinks.sqlite_row import ChangeRow, KeyRow, argv_of_row, entry_of_row
 from kevy_ring.shard.sinks.sqlite_text import TextView
+from kevy_ring.shard.snapshot import SkippedKey
 
 #: "kvRg": tells a file of ours from any other database.
 APPLICATION_ID = 0x6B765267
@@ -47,6 +50,17 @@ _TABLES = """
         one INTEGER PRIMARY KEY CHECK (one = 1), "offset" INTEGER, db INTEGER NOT NULL, transaction_offset INTEGER
     );
     INSERT INTO position VALUES (1, NULL, 0, NULL);
+"""
+
+#: Made in files of earlier versions too.
+_SKIPPED = """
+    CREATE TABLE IF NOT EXISTS skipped (
+        db INTEGER NOT NULL, key BLOB NOT NULL, type TEXT NOT NULL, PRIMARY KEY (db, key)
+    )
+"""
+_LIVE_KEYS = """
+    CREATE VIEW IF NOT EXISTS live_keys AS SELECT * FROM keys
+    WHERE expires_at_ms IS NULL OR expires_at_ms >= (julianday('now') - 2440587.5) * 86400000
 """
 
 
@@ -149,10 +163,11 @@ class SqliteFile:
                 self._connection.execute("ROLLBACK")
 
     def clear(self) -> None:
-        """Delete all keys and changes."""
+        """Delete all keys, changes and marks of skipped keys."""
         self._do(lambda: self._connection.execute("DELETE FROM keys"))
         self._do(self._text.clear)
         self._do(lambda: self._connection.execute("DELETE FROM changes"))
+        self._do(lambda: self._connection.execute("DELETE FROM skipped"))
 
     def clear_database(self, db: int) -> None:
         """Delete the keys of one database."""
@@ -169,6 +184,16 @@ class SqliteFile:
         """Delete keys, each given as (db, key)."""
         self._do(lambda: self._text.delete(names))
         self._do(lambda: self._connection.executemany("DELETE FROM keys WHERE db = ? AND key = ?", names))
+
+    def skipped(self) -> list[SkippedKey]:
+        """The keys that are not here."""
+        with self._failures():
+            return [SkippedKey(*row) for row in self._connection.execute("SELECT db, key, type FROM skipped")]
+
+    def put_skipped(self, keys: Iterable[SkippedKey], gone: Iterable[tuple[int, bytes]] = ()) -> None:
+        """Mark keys as skipped, and take the marks of others away."""
+        self._do(lambda: self._connection.executemany("DELETE FROM skipped WHERE db = ? AND key = ?", gone))
+        self._do(lambda: self._connection.executemany("INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)", keys))
 
     def add_changes(self, rows: Iterable[ChangeRow]) -> None:
         """Write changes; their offsets must be new."""
@@ -232,6 +257,8 @@ class SqliteFile:
             connection.executescript(statements)
         self._text = TextView(connection)
         self._text.prepare()
+        connection.execute(_SKIPPED)
+        connection.execute(_LIVE_KEYS)
 
     def _make(self, file_mode: int) -> None:
         """Make the file with its permissions, which SQLite gives to its siblings (-wal, -shm) too."""

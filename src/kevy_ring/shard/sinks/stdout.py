@@ -25,7 +25,7 @@ from kevy_ring.events import BytesLike
 from kevy_ring.replica.entry import Entry
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.owned_frames import owned_frames
-from kevy_ring.shard.sinks.jsonl_line import change_line, end_line, entry_line, mark_line, selected_by
+from kevy_ring.shard.sinks.jsonl_line import change_line, end_line, entry_line, mark_line, selected_by, skipped_lines
 from kevy_ring.shard.sinks.sink import STDOUT, load_by_stage
 from kevy_ring.shard.snapshot import Snapshot
 
@@ -123,7 +123,8 @@ class StdoutStage:
         self._sink.write(self._begin() + b"".join([entry_line(entry, shard=self._shard) for entry in entries]))
 
     def commit(self, snapshot: Snapshot) -> None:
-        self._sink.write(self._begin() + end_line(snapshot, shard=self._shard))
+        skipped = b"".join(skipped_lines(snapshot.left_out, shard=self._shard))
+        self._sink.write(self._begin() + skipped + end_line(snapshot, shard=self._shard))
         self._has_begun = False
         self._sink.restart()
 

@@ -1,7 +1,7 @@
 """A fakeredis server, the one connection that a stream is applied through, and its keys as plain values.
 
 fakeredis has no public way to run a command without a client and its reply, nor to put a value into a database as it
-is; the private names that both need are used in this file and in the shortcuts only.
+is; the private names that both need are used in this file, in the connection, the database and the shortcuts only.
 """
 
 from __future__ import annotations
@@ -11,18 +11,16 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import redis
 from fakeredis import FakeServer
 from fakeredis._core._database import Item
-from fakeredis._helpers import OK, SimpleError
-from fakeredis._socket import FakeSocket
 from fakeredis.model import ExpiringMembersSet, Hash, XStream, ZSet
 
-from kevy_ring.errors import SnapshotError
 from kevy_ring.replica.entry import Entry
-from kevy_ring.shard.rdb_file import entry_of_dump
 from kevy_ring.shard.sinks import stream_value
+from kevy_ring.shard.sinks.replica_database import ReplicaClock, ReplicaDatabase, shown_at
+from kevy_ring.shard.sinks.replica_socket import ReplicaSocket
 from kevy_ring.shard.sinks.shortcuts import Shortcut
+from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
 from kevy_ring.shard.sinks.translations import TRANSLATIONS
 
 #: New enough for fakeredis to know every command that it has.
@@ -36,81 +34,44 @@ REFUSED = frozenset(
 #: Part of honest streams, and without effect on keys.
 PASSED_OVER = frozenset(b"FUNCTION PING PUBLISH REPLCONF SPUBLISH".split())
 
-#: A script may call Redis and compute. Without this, fakeredis gives it Python's builtins, files and processes: by
-#: names in its globals, and by the attributes of every Python object in its reach.
-_CONFINE = """
-    local objects = debug.getmetatable(redis.call)
-    objects.__index = nil
-    objects.__newindex = nil
-    for _, name in ipairs{"debug", "dofile", "io", "loadfile", "module", "os", "package", "python", "require"} do
-        _G[name] = nil
-    end
-"""
-
-
-class ReplicaSocket(FakeSocket):
-    """fakeredis's connection for one that only applies: it never waits, and keeps the last reply only."""
-
-    reply: Any = None
-
-    def put_response(self, msg: Any) -> None:
-        self.reply = msg
-
-    def _blocking(self, timeout: float | None, func: Any, shape: Any = None) -> Any:
-        outcome = func(True)
-        return outcome if shape is None else shape(outcome)
-
-    def flushall(self, *args: bytes) -> Any:
-        return super().flushall(*(arg for arg in args if arg.upper() != b"SYNC"))
-
-    def flushdb(self, *args: bytes) -> Any:
-        return super().flushdb(*(arg for arg in args if arg.upper() != b"SYNC"))
-
-    def copy(self, key: Any, newkey: Any, *args: bytes) -> int:
-        copied: int = super().copy(key, newkey, *args)
-        if copied:
-            # fakeredis lets both keys share one value: a change of either would be a change of both.
-            item: Any = Item(copy.deepcopy(key.value))
-            item.expireat = key.expireat
-            newkey.update(item.value)
-            newkey.db[newkey.key] = item
-        return copied
-
-    def restore(self, key: Any, ttl: int, payload: bytes, *args: bytes) -> Any:
-        """RESTORE with the payload of a real DUMP. fakeredis's own payload is a pickle, which nobody may send us."""
-        options = {arg.upper() for arg in args}
-        if key and b"REPLACE" not in options:
-            raise SimpleError("BUSYKEY Target key name already exists.")
-        try:
-            entry = entry_of_dump(key.key, payload)
-        except SnapshotError as error:
-            raise SimpleError(f"ERR {error.detail}") from error
-        if entry is None:
-            raise SimpleError("ERR a payload of this type cannot be decoded")
-        key.value = value_of(entry)
-        if ttl:
-            key.expireat = ttl / 1000.0 + (0 if b"ABSTTL" in options else self._db.time)
-        return OK
-
-    def _get_server_runtime(self, server: Any) -> Any:
-        fresh = not hasattr(server, "_lua_runtime")
-        runtime = super()._get_server_runtime(server)
-        if fresh:
-            runtime.execute(_CONFINE.encode())
-        return runtime
-
 
 class Store:
     """The databases of one replica. From one thread, except for clients of ``server``."""
 
     def __init__(self, shortcuts: dict[bytes, Shortcut]) -> None:
         self.server = FakeServer(version=REDIS_VERSION)
-        self.shortcuts = shortcuts
+        self.shortcuts = self._usable = shortcuts
+        self._skipped = SkippedKeys()
+        self._clock = ReplicaClock()
+        self.server.dbs.clear()
+        self.server.dbs.default_factory = self._new_database  # type: ignore[attr-defined]
         self.reconnect()
+
+    def _new_database(self) -> ReplicaDatabase:
+        return ReplicaDatabase(self.server.lock, self._clock)
+
+    @property
+    def skipped(self) -> SkippedKeys:
+        """The keys that a snapshot, or a RESTORE, has brought and that are not here."""
+        return self._skipped
+
+    @skipped.setter
+    def skipped(self, keys: SkippedKeys) -> None:
+        self._skipped = keys
+        self._choose_shortcuts()
+
+    def forgo_shortcuts(self) -> None:
+        """Go the ordinary way from now on: it takes fakeredis's lock and tells its waiting clients."""
+        self.shortcuts = {}
+        self._choose_shortcuts()
+
+    def _choose_shortcuts(self) -> None:
+        # A shortcut asks for no marks: this way the plain case pays nothing for them.
+        self._usable = {} if self._skipped else self.shortcuts
 
     def reconnect(self) -> None:
         """Start a stream anew: database 0, no transaction."""
-        self._socket = ReplicaSocket(self.server, 0, client_class=redis.Redis)
+        self._socket = ReplicaSocket(self.server, self._clock, value_of=value_of, mark_undecoded=self._mark)
 
     @property
     def in_transaction(self) -> bool:
@@ -124,23 +85,28 @@ class Store:
 
     @property
     def databases(self) -> list[int]:
-        """The numbers of the databases that hold keys."""
+        """The numbers of the databases that hold keys which a reader sees."""
         self.set_clock()
-        return sorted(number for number, db in self.server.dbs.items() if len(db))
+        return sorted(number for number, db in self.server.dbs.items() if next(iter(db), None) is not None)
 
     def set_clock(self) -> None:
-        """Let expiries count from now. The ordinary way does that by itself, a shortcut does not."""
+        """Let relative expiries count from now. The ordinary way does that by itself, a shortcut does not."""
         now = time.time()
         for db in self.server.dbs.values():
             db.time = now
 
-    def run(self, argv: list[bytes]) -> str | None:
-        """Apply one command. Returns None, or the text of the error that it was refused with."""
+    def run(self, argv: list[bytes], *, is_admitted: bool = False) -> str | None:
+        """Apply one command. Returns None, or the text of the error that it was refused with.
+
+        That is an :class:`OnSkippedKey` where it needs a key that is in ``skipped`` (not asked if ``is_admitted``).
+        """
         name = argv[0]
         socket = self._socket
-        shortcut = self.shortcuts.get(name)
+        shortcut = self._usable.get(name)
         if shortcut is not None and socket._transaction is None and shortcut(socket._db, argv):
             return None
+        if self._skipped and not is_admitted:
+            return self._run_beside_skipped(argv)
         name = name.upper()
         if name in PASSED_OVER:
             return None
@@ -155,13 +121,28 @@ class Store:
                 return refused
         return None
 
+    def _run_beside_skipped(self, argv: list[bytes]) -> str | None:
+        if not self.in_transaction:
+            self.skipped.db = self.selected
+        commands, refused = self.skipped.admit(argv)
+        for command in commands:
+            other = self.run(command, is_admitted=True)
+            refused = refused or other  # type: ignore[assignment]
+        self._choose_shortcuts()
+        return refused
+
+    def _mark(self, key: bytes, kind: str) -> None:
+        self.skipped.mark(self.selected, key, kind)
+        self._choose_shortcuts()
+
     def _run_ordinary(self, argv: list[bytes]) -> str | None:
         self._socket.reply = None
         try:
             self._socket._process_command(argv)
         except Exception as error:  # fakeredis's own faults: one command is lost, not the stream
             return f"{type(error).__name__}: {error}"
-        return _error_in(self._socket.reply)
+        reply, self._socket.reply = self._socket.reply, None
+        return _error_in(reply)
 
     def _select(self, index: bytes) -> str | None:
         try:
@@ -199,11 +180,12 @@ class Store:
             db._dict.clear()
 
     def entries(self, number: int) -> Iterator[Entry]:
-        """The live keys of one database, as copies."""
-        self.set_clock()
-        db = self.server.dbs[number]
-        for key in list(db):
-            yield entry_of(key, db[key], number)
+        """The keys of one database that a reader sees, as copies: without those whose time has come."""
+        now = time.time()
+        for key, item in list(self.server.dbs[number]._dict.items()):
+            shown = shown_at(item, now)
+            if shown is not None:
+                yield entry_of(key, shown, number)
 
 
 def entry_of(key: bytes, item: Any, number: int) -> Entry:
@@ -225,7 +207,6 @@ def value_of(entry: Entry) -> Any:
         fields._values = value
         for field, at_ms in (entry.field_expiries or {}).items():
             fields._expirations[field] = at_ms
-            fields._schedule_expiry(field, at_ms)
         return fields
     if entry.type == "set":
         return ExpiringMembersSet(dict.fromkeys(value))

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from fakeredis._core._database import Database
-
 from kevy_ring.replica.entry import Entry
+from kevy_ring.shard.sinks.replica_database import ReplicaDatabase
 from kevy_ring.shard.sinks.shortcuts import Shortcut
 from kevy_ring.shard.sinks.store import Store, entry_of
 
@@ -94,12 +93,9 @@ class TrackedStore(Store):
     def __init__(self, shortcuts: dict[bytes, Shortcut]) -> None:
         super().__init__(shortcuts)
         self._seen: dict[int, TouchedDict] = {}
-        self.server.dbs.clear()
-        self.server.dbs.default_factory = self._new_database  # type: ignore[attr-defined]
-        self.reconnect()
 
-    def _new_database(self) -> Database:
-        database = Database(self.server.lock)
+    def _new_database(self) -> ReplicaDatabase:
+        database = super()._new_database()
         database._dict = TouchedDict()
         return database
 

@@ -55,9 +55,15 @@ def _setex(unit: bytes) -> Callable[[list[bytes]], list[list[bytes]]]:
     return translate
 
 
+def _restore_asking(argv: list[bytes]) -> list[list[bytes]]:
+    """What a cluster's node replicates for a key that moves to it: ASKING is about the connection, not the key."""
+    return [[b"RESTORE", *argv[1:]]]
+
+
 TRANSLATIONS: dict[bytes, Callable[[list[bytes]], list[list[bytes]]]] = {
     b"GEOADD": _geoadd,
     b"PSETEX": _setex(b"PX"),
+    b"RESTORE-ASKING": _restore_asking,
     b"SETEX": _setex(b"EX"),
     b"ZRANGESTORE": _zrangestore,
 }

@@ -22,7 +22,7 @@ run: $(VENV)/for-run
 	@$(BIN)/kevy-ring ingest
 
 test: $(VENV)/for-work
-	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile
+	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile --max-worker-restart 0
 
 lint: $(VENV)/for-work
 	@$(BIN)/ruff check .

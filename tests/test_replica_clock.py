@@ -20,6 +20,7 @@ from kevy_ring.replica.entry import Entry
 from kevy_ring.shard import Shard, Snapshot
 from kevy_ring.shard.sinks.jsonl import JsonlSink
 from kevy_ring.shard.sinks.memory import MemorySink
+from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.redis import RedisSink
 from kevy_ring.shard.sinks.sqlite import SqliteSink
 from keyspaces import comparable, differences
@@ -482,7 +483,7 @@ def test_a_redis_target_takes_keys_that_move_in_a_cluster(start_redis: Callable[
     server = start_redis()
     client = server.client()
     client.rpush("l", "a")
-    with closing(RedisSink(server.url)) as sink:
+    with closing(RedisSink(server.url, options=SinkOptions(replace_target=True))) as sink:
         sink.apply(1, [b"RESTORE-ASKING", b"moved", b"0", client.dump("l")])
         sink.flush()
         assert sink.refusals.first is None

@@ -369,7 +369,7 @@ def test_a_refused_command_is_in_the_lines_of_a_pipe(start: Callable[[str], Redi
     client = server.client()
     client.set("a", "1")
     client.xadd("made", {"a": "1"})
-    with RunningCommand("ingest", server.url, "--duration", "6") as running:
+    with RunningCommand("ingest", server.url, "--sink", "memory", "--duration", "6") as running:
         process = running._process
         assert process.stdout is not None
         while "streaming" not in process.stdout.readline():

@@ -62,5 +62,5 @@ class SqliteKeys:
         try:
             with closing(sqlite3.connect(f"file:{quote(self._path)}?mode=ro", uri=True, timeout=_BUSY_S)) as connection:
                 return connection.execute(query, arguments).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise Failure(f"sqlite:{self._path}: reading keys: {error}") from None

@@ -284,6 +284,8 @@ class SqliteFile:
             raise self._refusal("a number is beyond what SQLite can hold") from error
         except sqlite3.Error as error:
             raise sqlite_error(self.path, error) from error
+        except UnicodeDecodeError as error:  # of a column of text, or of the words of an error that quotes the file
+            raise self._refusal(f"it is damaged: {error}{REMEDY}") from error
 
     @contextmanager
     def _foreign_rows(self) -> Iterator[None]:

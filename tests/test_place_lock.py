@@ -114,7 +114,8 @@ def test_the_lock_of_a_killed_process_is_free_and_children_do_not_keep_it(tmp_pa
         assert len(children) == 2
         for pid in children:
             os.kill(pid, 0)
-        JsonlSink(tmp_path, lock_wait_s=0).close()
+        # The forked child may not have run yet: it frees its copy of the lock when it does.
+        JsonlSink(tmp_path, lock_wait_s=5).close()
     finally:
         holder.kill()
         holder.wait()

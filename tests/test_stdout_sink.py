@@ -21,7 +21,7 @@ from kevy_ring.errors import SinkError
 from kevy_ring.events import Frame
 from kevy_ring.replica.entry import Entry
 from kevy_ring.replica.primary import EmbeddedPrimary
-from kevy_ring.ring.segment import remove_segment
+from kevy_ring.ring.segment_names import remove_names
 from kevy_ring.shard import Snapshot, sink_from_url
 from kevy_ring.shard.sinks.jsonl_line import change_of, entry_of
 from kevy_ring.shard.sinks.options import SinkOptions
@@ -158,7 +158,7 @@ def test_a_name_keeps_the_rings_but_the_next_run_begins_with_a_snapshot() -> Non
                 assert lines_of(done.out)[0] == {"snapshot": "begin"}
                 assert lines_of(done.out)[-1]["snapshot"] == "end"
         finally:
-            remove_segment(f"{name}-0")
+            remove_names(f"{name}-0", None)
 
 
 def test_a_closed_standard_output_is_said_in_one_line() -> None:

@@ -127,10 +127,9 @@ static void bind(GrantCalls *grant, PyObject *handle, kr_producer *producer)
 }
 
 /* Of the class that the owner names, without the call of its __init__. */
-static PyObject *new_grant(PyObject *owner, uint64_t index, uint64_t length, int is_chunk)
+static PyObject *new_grant(PyObject *owner, PyObject *handle, kr_producer *producer, uint64_t index, uint64_t length, int is_chunk)
 {
-    ProducerCalls *calls = (ProducerCalls *)owner;
-    PyObject *type = PyObject_GetAttr(owner, name_grant_type), *lender = calls->lender;
+    PyObject *type = PyObject_GetAttr(owner, name_grant_type), *lender = ((ProducerCalls *)owner)->lender;
     if (!type)
         return NULL;
     Py_INCREF(lender); /* before memory is asked for: a collection runs code of anybody */
@@ -145,12 +144,14 @@ static PyObject *new_grant(PyObject *owner, uint64_t index, uint64_t length, int
     grant->lender = lender;
     grant->index = index;
     grant->length = length;
-    bind(grant, calls->handle, calls->producer);
+    bind(grant, handle, producer);
     grant->open = grant->in_ring = 1;
     grant->view = kr_lend(lender, index, length);
     grant->end = is_chunk ? PyObject_GetAttr(owner, name_end) : NULL;
-    if (!grant->view || (is_chunk && !grant->end))
+    if (!grant->view || (is_chunk && !grant->end)) {
+        grant->open = 0; /* the caller gives the space back, once */
         Py_CLEAR(grant);
+    }
     return (PyObject *)grant;
 }
 
@@ -180,9 +181,13 @@ static int refuse(PyObject *self, int code)
 
 static PyObject *granted(PyObject *self, int64_t index, int64_t length, int is_chunk)
 {
-    PyObject *grant = new_grant(self, (uint64_t)index, (uint64_t)length, is_chunk);
-    if (!grant && ((ProducerCalls *)self)->producer)
-        kr_producer_abort(((ProducerCalls *)self)->producer);
+    PyObject *handle = ((ProducerCalls *)self)->handle; /* a collection runs code of anybody, which may close this handle */
+    kr_producer *producer = ((ProducerCalls *)self)->producer;
+    Py_INCREF(handle);
+    PyObject *grant = new_grant(self, handle, producer, (uint64_t)index, (uint64_t)length, is_chunk);
+    if (!grant)
+        kr_producer_abort(producer);
+    Py_DECREF(handle);
     return grant;
 }
 

@@ -104,12 +104,15 @@ class Frame:
 ReplicaApply = Union[SnapshotBegin, SnapshotChunk, SnapshotEnd, Frame]
 
 if TYPE_CHECKING:
+    from typing import final
 
+    @final  # so that a pattern with parts, such as Frame(offset, argv), is known to cover all of them
     class OwnedFrame(Frame):
         """A frame whose arguments are bytes of their own: they may be kept."""
 
         argv: list[bytes]
 
+    @final
     class OwnedChunk(SnapshotChunk):
         """A chunk whose bytes are its own: they may be kept."""
 

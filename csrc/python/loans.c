@@ -30,17 +30,21 @@ int kr_is_lender(PyObject *object)
     return object && PyObject_TypeCheck(object, (PyTypeObject *)lender_type) && ((LenderCalls *)object)->exporter;
 }
 
-/* A writable view. The exporter counts the views, so each loan is one view of its own. */
+/* A writable view. The exporter counts the views, so each loan is one view of its own. No garbage is collected meanwhile:
+ * a finalizer is any code at all, and might close the very handle, which then counts no view and lets go of the lender. */
 PyObject *kr_lend(PyObject *self, uint64_t index, uint64_t length)
 {
     LenderCalls *lender = (LenderCalls *)self;
-    PyObject *area = PyMemoryView_FromObject(lender->exporter), *view;
-    if (!area)
-        return NULL;
-    lender->index = index;
-    lender->length = length;
-    view = PySequence_GetSlice(area, (Py_ssize_t)index, (Py_ssize_t)(index + length));
-    Py_DECREF(area);
+    int collects = PyGC_Disable();
+    PyObject *area = PyMemoryView_FromObject(lender->exporter), *view = NULL;
+    if (area) {
+        lender->index = index;
+        lender->length = length;
+        view = PySequence_GetSlice(area, (Py_ssize_t)index, (Py_ssize_t)(index + length));
+        Py_DECREF(area);
+    }
+    if (collects)
+        PyGC_Enable();
     return view;
 }
 
@@ -133,7 +137,7 @@ static PyObject *new_grant(PyObject *owner, uint64_t index, uint64_t length, int
     PyObject *type = PyObject_GetAttr(owner, name_grant_type), *lender = calls->lender;
     if (!type)
         return NULL;
-    Py_INCREF(lender); /* before memory is asked for: a collection runs code of anybody */
+    Py_INCREF(lender);
     GrantCalls *grant = (GrantCalls *)((allocfunc)PyType_GetSlot((PyTypeObject *)type, Py_tp_alloc))((PyTypeObject *)type, 0);
     Py_DECREF(type);
     if (!grant) {
@@ -149,8 +153,10 @@ static PyObject *new_grant(PyObject *owner, uint64_t index, uint64_t length, int
     grant->open = grant->in_ring = 1;
     grant->view = kr_lend(lender, index, length);
     grant->end = is_chunk ? PyObject_GetAttr(owner, name_end) : NULL;
-    if (!grant->view || (is_chunk && !grant->end))
+    if (!grant->view || (is_chunk && !grant->end)) {
+        grant->open = 0; /* granted() gives the space back */
         Py_CLEAR(grant);
+    }
     return (PyObject *)grant;
 }
 
@@ -178,9 +184,13 @@ static int refuse(PyObject *self, int code)
     return -1;
 }
 
+/* No garbage is collected between the core's word and the grant: a finalizer might close this very producer. */
 static PyObject *granted(PyObject *self, int64_t index, int64_t length, int is_chunk)
 {
+    int collects = PyGC_Disable();
     PyObject *grant = new_grant(self, (uint64_t)index, (uint64_t)length, is_chunk);
+    if (collects)
+        PyGC_Enable();
     if (!grant && ((ProducerCalls *)self)->producer)
         kr_producer_abort(((ProducerCalls *)self)->producer);
     return grant;

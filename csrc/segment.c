@@ -184,6 +184,7 @@ int kr_map_finish(kr_map *map, const char *name, kr_failure *why)
     map->space_bell = kr_bell_open(name, "space", 1, why);
     if (map->space_bell < 0)
         return why->code;
+    snprintf(map->name, sizeof map->name, "%s", name); /* it was made under another */
     struct kr_header *header = map->header;
     /* Pairs with the acquire load of magic in check_header(): who sees it sees the whole header. */
     store_release(&header->magic, KR_MAGIC);

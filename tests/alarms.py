@@ -17,7 +17,7 @@ class Alarms:
 
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)
-        self._is_quiet = False
+        self._is_quiet = self._is_still = False
 
     def __enter__(self) -> Alarms:
         self._before = signal.signal(signal.SIGALRM, self._ring)
@@ -29,10 +29,10 @@ class Alarms:
         signal.signal(signal.SIGALRM, self._before)
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
-        if self._is_quiet:
-            self.set()
-        else:
+        if not self._is_quiet:
             raise Alarm
+        if not self._is_still:
+            self.set()
 
     def set(self) -> None:
         signal.setitimer(signal.ITIMER_REAL, self._chance.uniform(1e-6, 300e-6))
@@ -41,7 +41,16 @@ class Alarms:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def quiet(self, action: Callable[[], None]) -> None:
-        """Of what is not on trial here, a send or a check."""
+        """Of what is not on trial here, a send or a check, in the middle of what is: an alarm comes after it."""
         self._is_quiet = True
         action()
         self._is_quiet = False
+
+    def still(self, action: Callable[[], None]) -> None:
+        """The same outside of what is on trial: no alarm comes after it until the next ``set``."""
+        self._is_quiet = self._is_still = True
+        action()
+        self.off()
+        for _ in range(2):  # a signal that came before is handled here
+            pass
+        self._is_quiet = self._is_still = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -9,6 +10,7 @@ import threading
 import time
 from array import array
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -354,14 +356,14 @@ def test_handles_and_events_are_given_back() -> None:
 
 
 class Closer:
-    """Garbage whose finalizer closes a receiver in the middle of whatever it is doing."""
+    """Garbage whose finalizer closes a handle in the middle of whatever it is doing."""
 
-    def __init__(self, receiver: ReplicaInboxReceiver) -> None:
-        self.receiver = receiver
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
         self.itself = self
 
     def __del__(self) -> None:
-        self.receiver.close()
+        self.handle.close()
 
 
 @pytest.mark.parametrize("many", [False, True], ids=["recv", "recv_many"])
@@ -382,3 +384,50 @@ def test_garbage_that_closes_the_receiver_is_not_collected_in_the_middle_of_a_ca
     with pytest.raises(ClosedError):
         receiver.recv_many()
     sender.close(0)
+
+
+@pytest.mark.parametrize("objects", range(1, 9))
+@pytest.mark.parametrize("place", ["ring", "inbox"])
+def test_garbage_that_closes_the_producer_is_not_collected_in_the_middle_of_a_grant(place: str, objects: int) -> None:
+    producer: Any
+    if place == "ring":
+        ring = Ring.create(1 << 14)
+        _consumer, producer = ring.consumer(), ring.producer()
+        reserve = producer.try_reserve
+    else:
+        producer, _receiver = replica_inbox_pair(1 << 14)
+        reserve = producer.reserve_chunk
+    reserve(10).abort()
+    Closer(producer)
+    with collecting_after(objects):
+        grant = reserve(10)
+    view = grant.view
+    producer.close()
+    with pytest.raises(ClosedError):
+        grant.commit(3)
+    view[:] = b"0123456789"  # in a private copy
+
+
+@pytest.mark.parametrize("objects", range(1, 9))
+def test_garbage_that_ends_a_batch_is_collected_in_the_middle_of_a_payload(objects: int) -> None:
+    with Ring.create(1 << 14) as ring, ring.producer() as producer, ring.consumer() as consumer:
+        producer.write_many([b"a" * 100] * 20)
+        batch = consumer.drain()
+        assert batch[0] == b"a" * 100
+        Closer(consumer)
+        with collecting_after(objects):
+            payload = batch[1]
+        assert payload == b"a" * 100
+
+
+@contextlib.contextmanager
+def collecting_after(objects: int) -> Iterator[None]:
+    """Collect garbage, of which there is some, while one of the next so many objects is made."""
+    threshold = gc.get_threshold()
+    gc.disable()
+    gc.set_threshold(objects, 1000, 1000)
+    gc.enable()
+    try:
+        yield
+    finally:
+        gc.set_threshold(*threshold)

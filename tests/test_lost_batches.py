@@ -384,9 +384,9 @@ def interrupted(seed: int, times: int, once: Callable[[], object], ledger: Ledge
                 # Here the traceback still has all variables. Python 3.10 lets an alarm come between the end of a `with`
                 # and its exit, and then the variable is what holds the batch.
                 if sys.version_info >= (3, 11):
-                    alarms.quiet(ledger.check)
+                    alarms.still(ledger.check)
             if hits > before:
-                alarms.quiet(ledger.check)
+                alarms.still(ledger.check)
     return hits
 
 
@@ -427,6 +427,6 @@ def test_an_alarm_neither_loses_nor_doubles_a_part_of_an_event_larger_than_the_r
                 alarms.off()
             except Alarm:
                 hits += 1
-                alarms.quiet(forget_what_comes_again)
+                alarms.still(forget_what_comes_again)
     assert found == events
     assert hits

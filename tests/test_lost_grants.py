@@ -103,7 +103,7 @@ def test_an_alarm_at_any_moment_of_a_reservation_leaves_no_grant_open(ends: Ends
                 alarms.off()
             except Alarm:
                 hits += 1
-            alarms.quiet(producer.publish)
+            alarms.still(producer.publish)
             taken = consumer.read_many(1024)
             assert set(taken) <= {b"whatever"}
             committed += len(taken)
@@ -135,7 +135,7 @@ def test_an_alarm_at_any_moment_of_a_chunk_leaves_no_grant_open(inbox: Inbox) ->
                 alarms.off()
             except Alarm:
                 hits += 1
-            alarms.quiet(check)
+            alarms.still(check)
 
 
 def granted(end: Any) -> Any:

@@ -400,8 +400,26 @@ for index, name in enumerate({names}):
     del sender
 """
 
+EXIT_OF_THE_MAKER_OF_A_RING = """
+import logging
+from kevy_ring import SnapshotChunk, replica_inbox_pair
+from kevy_ring.inbox import exit_flush
+
+logging.basicConfig(format="%(message)s")
+exit_flush.EXIT_FLUSH_S = 0.1
+sender, receiver = replica_inbox_pair(1 << 14)
+receiver.try_recv()
+sender.send_many([SnapshotChunk(bytes(1000))] * 30)
+print(sender.name)
+"""
+
 
 class TestExit:
+    def test_a_ring_that_the_process_made_itself_is_named_by_its_own_name_and_no_temporary_one(self) -> None:
+        done = run(EXIT_OF_THE_MAKER_OF_A_RING)
+        assert done.returncode == 0, done.stderr
+        assert f"({done.stdout.strip()}: 14)" in done.stderr
+
     def test_a_process_that_ends_waits_once_for_all_inboxes_and_names_what_is_lost_in_one_warning(self) -> None:
         rings = [Ring.create(1 << 14) for _ in range(4)]
         receivers = [ReplicaInboxReceiver.attach(ring.name) for ring in rings]

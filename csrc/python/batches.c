@@ -202,7 +202,10 @@ static PyObject *payload_of(BatchCalls *batch, Py_ssize_t i)
         return NULL;
     }
     struct kr_columns columns = columns_at((ColumnsCalls *)batch->columns);
-    return PySequence_GetSlice(root, (Py_ssize_t)columns.starts[i], (Py_ssize_t)(columns.starts[i] + columns.lengths[i]));
+    Py_INCREF(root); /* a collection of garbage, in between, may release the batch */
+    PyObject *payload = PySequence_GetSlice(root, (Py_ssize_t)columns.starts[i], (Py_ssize_t)(columns.starts[i] + columns.lengths[i]));
+    Py_DECREF(root);
+    return payload;
 }
 
 static PyObject *batch_payload(PyObject *self, PyObject *number)

@@ -30,17 +30,21 @@ int kr_is_lender(PyObject *object)
     return object && PyObject_TypeCheck(object, (PyTypeObject *)lender_type) && ((LenderCalls *)object)->exporter;
 }
 
-/* A writable view. The exporter counts the views, so each loan is one view of its own. */
+/* A writable view. The exporter counts the views, so each loan is one view of its own. No garbage is collected meanwhile:
+ * a finalizer is any code at all, and might close the very handle, which then counts no view and lets go of the lender. */
 PyObject *kr_lend(PyObject *self, uint64_t index, uint64_t length)
 {
     LenderCalls *lender = (LenderCalls *)self;
-    PyObject *area = PyMemoryView_FromObject(lender->exporter), *view;
-    if (!area)
-        return NULL;
-    lender->index = index;
-    lender->length = length;
-    view = PySequence_GetSlice(area, (Py_ssize_t)index, (Py_ssize_t)(index + length));
-    Py_DECREF(area);
+    int collects = PyGC_Disable();
+    PyObject *area = PyMemoryView_FromObject(lender->exporter), *view = NULL;
+    if (area) {
+        lender->index = index;
+        lender->length = length;
+        view = PySequence_GetSlice(area, (Py_ssize_t)index, (Py_ssize_t)(index + length));
+        Py_DECREF(area);
+    }
+    if (collects)
+        PyGC_Enable();
     return view;
 }
 
@@ -132,7 +136,7 @@ static PyObject *new_grant(PyObject *owner, PyObject *handle, kr_producer *produ
     PyObject *type = PyObject_GetAttr(owner, name_grant_type), *lender = ((ProducerCalls *)owner)->lender;
     if (!type)
         return NULL;
-    Py_INCREF(lender); /* before memory is asked for: a collection runs code of anybody */
+    Py_INCREF(lender);
     GrantCalls *grant = (GrantCalls *)((allocfunc)PyType_GetSlot((PyTypeObject *)type, Py_tp_alloc))((PyTypeObject *)type, 0);
     Py_DECREF(type);
     if (!grant) {
@@ -179,12 +183,16 @@ static int refuse(PyObject *self, int code)
     return -1;
 }
 
+/* No garbage is collected between the core's word and the grant: a finalizer might close this very producer. */
 static PyObject *granted(PyObject *self, int64_t index, int64_t length, int is_chunk)
 {
-    PyObject *handle = ((ProducerCalls *)self)->handle; /* a collection runs code of anybody, which may close this handle */
+    PyObject *handle = ((ProducerCalls *)self)->handle;
     kr_producer *producer = ((ProducerCalls *)self)->producer;
+    int collects = PyGC_Disable();
     Py_INCREF(handle);
     PyObject *grant = new_grant(self, handle, producer, (uint64_t)index, (uint64_t)length, is_chunk);
+    if (collects)
+        PyGC_Enable();
     if (!grant)
         kr_producer_abort(producer);
     Py_DECREF(handle);

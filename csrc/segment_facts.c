@@ -56,9 +56,10 @@ void kr_map_stats(kr_map *map, kr_stats *out)
     out->space_wakes = load_relaxed(&header->space_wakes);
     out->last_drain_ns = load_relaxed(&header->last_drain_ns);
     out->now_ns = kr_now_ns();
+    /* In order: who sees a word sees all that its writer had set before it in the words that follow. */
     for (int i = 0; i < KR_WORDS; i++) {
-        out->producer_words[i] = load_relaxed(&header->producer_words[i]);
-        out->consumer_words[i] = load_relaxed(&header->consumer_words[i]);
+        out->producer_words[i] = load_acquire(&header->producer_words[i]);
+        out->consumer_words[i] = load_acquire(&header->consumer_words[i]);
     }
     for (int i = 0; i < KR_LABEL_WORDS; i++) {
         uint64_t word = load_relaxed(&header->label[i]);

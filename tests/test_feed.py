@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from kevy_ring import replica_inbox_pair
-from kevy_ring.events import Frame, ReplicaApply, SnapshotChunk
+from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk
 from kevy_ring.replica.feed import EndCause, Feed
 from kevy_ring.replica.kevy import KevyProtocol
-from kevy_ring.replica.link_words import LinkWords
+from kevy_ring.replica.link_words import LinkWord, LinkWords
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.replica.upstream_url import parse_upstream
 from recording_sender import RecordingSender
@@ -114,3 +115,22 @@ def test_a_link_that_ends_within_a_chunk_sends_nothing_of_it() -> None:
         assert receiver.try_recv() is None
         sender.send(SnapshotChunk(b"next"))
         assert receiver.recv(1) == SnapshotChunk(b"next")
+
+
+class WatchedSender(RecordingSender):
+    """Keeps how many full syncs the words tell of at the moment when a snapshot is sent."""
+
+    told: int | None = None
+
+    def send_many(self, events: Sequence[ReplicaApply]) -> None:
+        if self.told is None and any(isinstance(event, SnapshotBegin) for event in events):
+            self.told = self.word(LinkWord.FULL_SYNCS)
+        super().send_many(events)
+
+
+def test_a_full_sync_is_counted_before_its_snapshot_is_sent_although_all_of_it_comes_at_once() -> None:
+    # Counted afterwards it would make who waits until the shard has caught up wait for a second snapshot, for ever.
+    sender = WatchedSender()
+    wire = b"+ACK 0\r\n+SNAPSHOT\r\n$4\r\nbody\r\n+SNAPSHOT_END 0\r\n"
+    assert run(wire, 1, [1 << 20], sender) is EndCause.CLOSED
+    assert sender.told == 1

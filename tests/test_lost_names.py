@@ -20,6 +20,7 @@ from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.ring import ring_names
 from kevy_ring.shard.shard_process import ShardProcess
+from kevy_ring_command import RunningCommand
 from redis_server import RedisServer, redis_version, start_redis
 from torture_ledger import changes_of
 
@@ -262,6 +263,25 @@ def test_of_eight_rings_of_which_one_cannot_be_made_none_stays_and_no_process_wa
         assert events == []
         fleet.close()
     assert not [name for name in os.listdir(SHM) if name.startswith(prefix)]
+
+
+def test_a_run_whose_lost_name_something_else_has_taken_ends_with_the_reason_and_its_summary(
+    primary: EmbeddedPrimary, tmp_path: Path
+) -> None:
+    name = f"taken{secrets.token_hex(4)}"
+    arguments = ["ingest", primary.url, "--name", name, "--sink", f"jsonl:{tmp_path}", "--json"]
+    with RunningCommand(*arguments) as running:
+        running.read_until(lambda found: found["type"] == "progress" and found["shards"][0]["snapshots"] == 1)
+        try:
+            (SHM / f"{name}.new").write_bytes(b"no ring" * 1000)
+            (SHM / f"{name}.new").replace(SHM / f"{name}-0")
+            done = running.finish()
+        finally:
+            for file in SHM.glob(f"{name}*"):
+                file.unlink()
+    assert done.code == 1
+    assert done.summary["problem"].startswith(f"segment '{name}-0': not-a-ring: something else has this name")
+    assert done.err == f"kevy-ring: {done.summary['problem']}\n"
 
 
 @pytest.mark.parametrize(("lost", "death"), [(ALL, Role.SHARD), ((DATA,), Role.RUNNER), ((SEGMENT,), None)])

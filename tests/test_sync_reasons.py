@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from cut_proxy import CutProxy
+from kevy_ring import Ring
 from kevy_ring.replica.fleet import FleetEvent, FleetEventKind, Role
-from kevy_ring.replica.link_words import LinkState, LinkWords, full_syncs_by_reason
+from kevy_ring.replica.link_words import LinkState, LinkWord, LinkWords, full_syncs_by_reason
 from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.replica.protocol import FullSyncReason
 from kevy_ring.ring import inspect_ring
-from kevy_ring_command import RunningCommand
+from kevy_ring_command import RunningCommand, run_command
 from kevy_wire import frames, snapshot
 from live_replica import LiveReplica
 from recording_sender import RecordingSender
@@ -137,6 +139,49 @@ def test_the_run_says_in_one_line_how_each_reconnect_went(start_redis: StartRedi
     (shard,) = done.summary["runs"][0]["shards"]
     assert shard["partial_syncs"] == 1
     assert shard["full_syncs_by_reason"] == {"first": 1, "history": 1}
+
+
+def test_the_counts_of_a_ring_go_on_with_the_next_runner_process(tmp_path: Path) -> None:
+    with EmbeddedPrimary.start(1, 300, 4_000, rate=3_000, big_values=0, protocol=2) as primary:
+        life = Life(primary.url, f"jsonl:{tmp_path}", resumable=True)
+        with life.fleet:
+            life.wait_for(lambda: life.applied() > primary.first_offset(0))
+            life.kill(Role.RUNNER)
+            life.wait_for(lambda: len(life.syncs) == 2)
+            life.wait_for(lambda: life.applied() == primary.final_offset(0))
+            ring = life.fleet.status()[0].ring
+    assert life.syncs == ["full", "partial"]
+    assert ring is not None
+    assert [ring.producer_words[word] for word in (LinkWord.FULL_SYNCS, LinkWord.PARTIAL_SYNCS)] == [1, 1]
+    assert {why: n for why, n in full_syncs_by_reason(ring.producer_words).items() if n} == {FullSyncReason.FIRST: 1}
+
+
+def test_a_ring_that_has_synced_in_an_earlier_run_is_not_said_to_have_never_synced(
+    start_redis: StartRedis, tmp_path: Path
+) -> None:
+    server = start_redis()
+    server.client().set("a", 1)
+    arguments = [
+        "ingest",
+        server.url,
+        "--name",
+        f"synced{secrets.token_hex(4)}",
+        "--sink",
+        f"jsonl:{tmp_path}",
+        "--json",
+    ]
+    try:
+        assert run_command(*arguments, "--until-caught-up").code == 0
+        server.client().set("b", 1)
+        again = run_command(*arguments, "--until-caught-up")
+        (shard,) = again.summary["runs"][0]["shards"]
+        assert [shard["full_syncs"], shard["partial_syncs"]] == [0, 1]  # of this run, not of the ring
+        server.stop()
+        missed = run_command(*arguments, "--duration", "1")
+    finally:
+        Ring.attach(f"{arguments[3]}-0").remove()
+    assert missed.code == 1
+    assert f"{server.url}: the link was down at the end: connect: " in missed.err
 
 
 def test_a_counter_that_is_full_stays_and_spoils_no_other() -> None:

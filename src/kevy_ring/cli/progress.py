@@ -33,7 +33,8 @@ class Rates:
 class ShardProgress:
     """One shard at one moment. Received is what the runner has sent into the inbox, applied what the shard released.
 
-    Offsets are None where there is none yet; ``ring`` is None between two lives of the ring.
+    Offsets are None where there is none yet; ``ring`` is None between two lives of the ring. Syncs and lost links are
+    those since the ring was made; ``of_run`` counts those since ``words_before``.
     """
 
     index: int
@@ -45,6 +46,7 @@ class ShardProgress:
     runner_restarts: int = 0
     shard_restarts: int = 0
     link_age_s: float = 0.0
+    words_before: tuple[int, ...] = ()
 
     @property
     def received_events(self) -> int:
@@ -95,16 +97,19 @@ class ShardProgress:
         return self._link_word(LinkWord.FULL_SYNCS)
 
     @property
-    def full_syncs_by_reason(self) -> dict[FullSyncReason, int]:
-        return full_syncs_by_reason(self.ring.producer_words) if self.ring else {}
+    def full_syncs_by_reason_of_run(self) -> dict[FullSyncReason, int]:
+        if self.ring is None:
+            return {}
+        before = full_syncs_by_reason(self.words_before) if self.words_before else {}
+        return {why: n - before.get(why, 0) for why, n in full_syncs_by_reason(self.ring.producer_words).items()}
 
     @property
     def partial_syncs(self) -> int:
         return self._link_word(LinkWord.PARTIAL_SYNCS)
 
-    @property
-    def reconnects(self) -> int:
-        return self._link_word(LinkWord.RECONNECTS)
+    def of_run(self, counter: LinkWord) -> int:
+        """What a counter of the link has counted since this run began, also where its ring is older."""
+        return self._link_word(counter) - (self.words_before[counter] if self.words_before else 0)
 
     @property
     def frames(self) -> int:
@@ -199,6 +204,7 @@ def _progress(status: ShardStatus, rates: Rates) -> ShardProgress:
         status.runner_restarts,
         status.shard_restarts,
         status.link_age_s,
+        status.words_before,
     )
 
 

@@ -19,6 +19,7 @@ from kevy_ring.cli.secrets import shown_url, without_secrets
 from kevy_ring.cli.shared_output import SharedOutput
 from kevy_ring.cli.verify import Verification
 from kevy_ring.cli.view import View
+from kevy_ring.errors import RoleTaken, SegmentError
 from kevy_ring.replica.fleet import Fleet, FleetEnd, FleetEvent, FleetEventKind, Role
 from kevy_ring.replica.link_words import LinkState
 from kevy_ring.replica.protocol import FullSyncReason
@@ -135,7 +136,11 @@ class Replication:
         """Returns what it came to; what went wrong is told there and not raised."""
         self._began = time.monotonic()
         with self._output, self._lines, self._fleet:
-            ended = self._fleet.run(self._is_over, tick_s=TICK_S)
+            ended = FleetEnd.UNTIL
+            try:
+                ended = self._fleet.run(self._is_over, tick_s=TICK_S)
+            except (SegmentError, RoleTaken) as error:  # no new ring can take the place of a lost one
+                self._problems.append(without_secrets(str(error)))
             self._hear()
         return self._outcome(ended)
 

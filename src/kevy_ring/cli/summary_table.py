@@ -7,6 +7,7 @@ from rich.table import Table
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.outcome import Outcome, ShardOutcome
+from kevy_ring.replica.link_words import LinkWord
 
 _RATE_LEAST, _RATE_LEAST_S = 1000, 0.01
 
@@ -43,8 +44,9 @@ def summary_table(outcome: Outcome) -> Table:
 
 
 def _syncs(shard: ShardOutcome) -> str:
-    words = [f"{shard.last.full_syncs} full"] if shard.last.full_syncs else []
-    words += [f"{shard.last.partial_syncs} partial"] if shard.last.partial_syncs else []
+    full, partial = shard.last.of_run(LinkWord.FULL_SYNCS), shard.last.of_run(LinkWord.PARTIAL_SYNCS)
+    words = [f"{full} full"] if full else []
+    words += [f"{partial} partial"] if partial else []
     return ", ".join(words) or "none"
 
 

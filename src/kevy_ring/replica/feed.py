@@ -271,6 +271,8 @@ class Feed:
             return
         if not self._begun:
             self._begun = True
+            # Counted before its snapshot is sent: who watches the ring waits for a snapshot after each full sync.
+            self._note_sync()
             self._sender.set_upstream(self._protocol.upstream_id, self._started_in_db)
             if self._protocol.synced == "full" and isinstance(events[0], Frame):
                 # The whole history from its first frame replaces what a store holds just as a snapshot does.

@@ -115,11 +115,13 @@ def _run_runner(line: ParentLine, orders: RunnerOrders) -> None:
     logging.getLogger("kevy_ring").addHandler(logging.NullHandler())
     logging.getLogger("kevy_ring").propagate = False
     from kevy_ring.inbox import ReplicaInboxSender
+    from kevy_ring.ring import inspect_ring
 
     def notify(state: LinkState, text: str) -> None:
         line.tell("link", int(state), text, runner.refusal)
 
     _await_receiver(orders.ring_name, line.stop)
+    words_before = inspect_ring(orders.ring_name).producer_words
     sender = ReplicaInboxSender.attach(orders.ring_name, timeout=_ATTACH_TIMEOUT_S)
     published = sender.published
     runner = Runner(
@@ -134,6 +136,7 @@ def _run_runner(line: ParentLine, orders: RunnerOrders) -> None:
         notify=notify,
         synced=lambda how, text: line.tell("synced", how, text, runner.sync_reason),
         overflow_limit=orders.overflow_limit,
+        words_before=words_before,
     )
     ended = runner.run()
     sender.close(timeout=orders.flush_s if ended is RunnerExit.STOPPED else 0.0)

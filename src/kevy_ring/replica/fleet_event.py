@@ -87,7 +87,8 @@ class ShardStatus:
 
     ``ring``: its ring's header, None before the first start and after the end. ``link_text``: the last words about the
     link, ``refusal`` the same as facts. ``link_age_s``: for how long it has followed its upstream without a break, or
-    has not. ``restarts`` count the processes after the first.
+    has not. ``restarts`` count the processes after the first. ``words_before``: the words of the ring's producer when
+    this fleet made or found the ring; what a kept ring had counted before stands there.
     """
 
     index: int
@@ -101,6 +102,7 @@ class ShardStatus:
     shard_restarts: int
     refusal: Refusal | None = None
     link_age_s: float = 0.0
+    words_before: tuple[int, ...] = ()
 
 
 def _signal_name(number: int) -> str:

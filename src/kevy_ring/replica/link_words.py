@@ -48,7 +48,7 @@ _REASON_MAX = (1 << _REASON_BITS) - 1
 
 
 def full_syncs_by_reason(producer_words: Sequence[int]) -> dict[FullSyncReason, int]:
-    """How many full syncs of this ring's runner had which reason, from the words of the ring's producer."""
+    """How many full syncs of this ring's runners had which reason, from the words of the ring's producer."""
     counts = {}
     for number, reason in enumerate(FullSyncReason):
         word, place = divmod(number, _REASONS_PER_WORD)
@@ -69,17 +69,19 @@ class LinkWords:
     The offsets shown are those of events, because these are what a shard can mark applied: where an upstream's
     stream also holds bytes that are no event (a Redis PING), "everything received" is the last event's offset. So
     applied == received == upstream is "caught up" for every protocol.
+
+    ``before``: the words of the ring's producer as the last runner left them, whose counts go on.
     """
 
-    def __init__(self, sender: WordSender) -> None:
+    def __init__(self, sender: WordSender, before: Sequence[int] = ()) -> None:
         self._sender = sender
         self._received: int | None = None
         self.state = LinkState.NONE
-        self.full_syncs = 0
-        self.partial_syncs = 0
-        self.reconnects = 0
+        self.full_syncs = before[LinkWord.FULL_SYNCS] if before else 0
+        self.partial_syncs = before[LinkWord.PARTIAL_SYNCS] if before else 0
+        self.reconnects = before[LinkWord.RECONNECTS] if before else 0
         self.full_reason = FullSyncReason.FIRST  # of the link that is open now, should it begin with a full sync
-        self._by_reason = dict.fromkeys(FullSyncReason, 0)
+        self._by_reason = full_syncs_by_reason(before) if before else dict.fromkeys(FullSyncReason, 0)
 
     def count_sync(self, synced: Synced) -> None:
         """A link started in this way."""

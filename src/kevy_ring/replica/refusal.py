@@ -67,7 +67,9 @@ def _unknown_command(family: str, command: str) -> str:
     if family == "kevy":
         return "this is no replication listener of a kevy primary: for Redis and Valkey use redis://"
     if command in ("PING", "AUTH"):
-        return f"a server without the command {command} is no Redis or Valkey that can be followed"
+        return (
+            f"a server without the command {command} is no Redis or Valkey that can be followed: for kevy use kevy://"
+        )
     if command != "PSYNC":
         return f"there is no command {command}: give the name that PSYNC has there (--psync-command NAME)"
     return (

@@ -78,6 +78,7 @@ class ReplicaPair:
         self._starts = dict.fromkeys(Role, 0)
         self._ring_is_stale = False
         self._ring_is_new = False
+        self._words_before: tuple[int, ...] = ()
         self._lost: list[str] = []  # names of the ring's files that were found to be gone
         self._restart_at: float | None = None
         self._resume: ResumePoint | None = None  # of a new ring, before anything is published on it
@@ -108,6 +109,7 @@ class ReplicaPair:
             shard_restarts=max(0, self._starts[Role.SHARD] - 1),
             refusal=self._refusal,
             link_age_s=time.monotonic() - self._link_since,
+            words_before=self._words_before,
         )
 
     @property
@@ -135,6 +137,7 @@ class ReplicaPair:
         """Make the ring, or find the one that was kept; an earlier one of this pair is removed."""
         self.drop_ring()
         self.ring = self._ring_for_the_plan()
+        self._words_before = self.ring.stats().producer_words
         self._ring_is_stale = False
         self._lost = []
 

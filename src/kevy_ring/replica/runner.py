@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 from kevy_ring.errors import LinkError, Refusal, RefusalKind, UpstreamRefused
@@ -66,7 +66,8 @@ class Runner:
     1 s to 5 minutes, and its reason is told every minute; with ``ends_when_refused``, ``run`` returns as soon as a
     second attempt has confirmed it. ``patience``: other times to wait. ``psync_command``: the name that PSYNC has
     on a Redis upstream. ``full_reason``: what is told as the reason of a full sync where ``resume`` is None;
-    ``sync_reason`` is the reason of the last link's full sync, None after a partial one.
+    ``sync_reason`` is the reason of the last link's full sync, None after a partial one. ``words_before``: the words
+    of the ring's producer as an earlier runner left them; its counts of syncs and lost links go on.
 
     The runner does not close the sender. Raises ValueError for a URL, protocol and resume point that do not fit, and
     for a URL that names a database.
@@ -92,6 +93,7 @@ class Runner:
         ends_when_refused: bool = False,
         psync_command: str = "PSYNC",
         full_reason: FullSyncReason = FullSyncReason.FIRST,
+        words_before: Sequence[int] = (),
     ) -> None:
         if overflow_limit is not None and overflow_limit < 1:
             raise ValueError(f"a limit of the overflow is at least one byte: {overflow_limit}")
@@ -115,7 +117,7 @@ class Runner:
         self._notify = notify
         self._overflow_limit = overflow_limit
         self._tell_synced = synced
-        self._words = LinkWords(sender)
+        self._words = LinkWords(sender, words_before)
         self._new_protocol()  # a resume point that does not fit is refused now, not in the loop
 
     @property

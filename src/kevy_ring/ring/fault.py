@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SEGMENT_REASONS = {
     lib.KR_E_MISSING: ("missing", "there is no ring of this name"),
     lib.KR_E_NOT_READY: ("timeout", "its creator has not finished making it"),
-    lib.KR_E_NOT_A_RING: ("not-a-ring", "something else has this name"),
+    lib.KR_E_NOT_A_RING: ("not-a-ring", "something else has this name: choose another one, or remove that file"),
     lib.KR_E_GEOMETRY: ("geometry", "its header does not describe the file"),
     lib.KR_E_OWNER: ("permission", "it belongs to another user"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ Pair = tuple[ReplicaInboxSender, ReplicaInboxReceiver]
 Start = Callable[..., RedisServer]
 
 REPLACE = SinkOptions(replace_target=True)
+ANOTHER_RUN = SinkOptions(run="0123456789abcdef")
 UPSTREAM = "redis://upstream:6379"
 
 pytestmark = pytest.mark.ring_bytes(1 << 20)
@@ -278,6 +280,49 @@ def test_the_mark_of_another_target_goes_no_further_and_its_id_does(pair: Pair, 
     RedisSink(b_to_c.url, upstream="redis://b:1").close()
     assert refusal_of(lambda: RedisSink(b_to_c.url, upstream="redis://a:1")).cause == "foreign-keys"
     first.close()
+
+
+# One run at a time
+
+
+def test_a_second_run_into_the_same_replica_is_refused_and_takes_nothing_over(start_redis: Start) -> None:
+    target = start_redis()
+    first = restart(target)
+    apply_all(first, b"INCR counter")
+    before = mark(target)
+    for url in (target.url, f"{target.url}/0"):
+        refused = refusal_of(lambda url=url: RedisSink(url, upstream=UPSTREAM, options=ANOTHER_RUN))  # type: ignore[misc]
+        assert refused.cause == "in-use"
+        assert "another run writes there, from 127.0.0.1:" in str(refused)
+    assert mark(target) == before
+    apply_all(first, b"INCR counter")
+    assert values(target) == {b"counter": b"2"}
+    first.close()
+    RedisSink(target.url, upstream=UPSTREAM, options=ANOTHER_RUN).close()
+
+
+def test_two_runs_may_write_to_two_databases_of_one_server(start_redis: Start) -> None:
+    target = start_redis()
+    one = RedisSink(f"{target.url}/1", upstream=UPSTREAM)
+    other = RedisSink(f"{target.url}/2", upstream=UPSTREAM, options=ANOTHER_RUN)
+    apply_all(one, b"SET k 1")
+    apply_all(other, b"SET k 2")
+    assert (values(target, 1), values(target, 2)) == ({b"k": b"1"}, {b"k": b"2"})
+
+
+def test_a_run_is_waited_for_that_is_about_to_end(start_redis: Start) -> None:
+    target = start_redis()
+    first = restart(target)
+    threading.Timer(0.4, first.close).start()
+    RedisSink(target.url, upstream=UPSTREAM, options=ANOTHER_RUN).close()
+
+
+def test_where_clients_may_not_be_listed_a_target_is_written_to_all_the_same(start_redis: Start) -> None:
+    target = start_redis()
+    target.client().execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "-client")
+    sink = RedisSink(f"redis://u:p@127.0.0.1:{target.port}", upstream=UPSTREAM)
+    apply_all(sink, b"SET k 1")
+    assert values(target) == {b"k": b"1"}
 
 
 # Keys of others

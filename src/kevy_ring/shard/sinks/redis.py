@@ -19,6 +19,7 @@ from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.sink import load_by_stage
 from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
 from kevy_ring.shard.sinks.target_mark import MARK, without_mark
+from kevy_ring.shard.sinks.target_users import TargetUsers
 from kevy_ring.shard.snapshot import SkippedKey, Snapshot
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class RedisSink:
         self.in_transaction = False
         self.refusals = Refusals(self.url.redacted)
         self.guard = TargetGuard(self.url, upstream, only_db=self.only_db, options=options)
+        self._users = TargetUsers(self.url.redacted, run=options.run, only_db=self.only_db)
         self._import_mode = ImportModeSwitch(self.url.redacted, is_wanted=options.target_import_mode)
         #: Keys that the snapshot skipped, and that the target lacks.
         self.skipped = SkippedKeys()
@@ -91,6 +93,7 @@ class RedisSink:
         self.guard.ask_upstream()
         self.reconnect()
         try:
+            self._users.check(self._live())
             self.guard.check_keys(self._live())
             self._live().ask(b"SELECT", b"%d" % self._db)
         except BaseException:
@@ -107,6 +110,7 @@ class RedisSink:
         target = self._plain_connection()
         try:
             self.guard.check_identity(target)
+            self._users.introduce(target)
             become_import_source(target)
         except BaseException:
             target.close()
@@ -117,9 +121,10 @@ class RedisSink:
         """Start a stream anew: no transaction, and the stream's database 0."""
         self.in_transaction = False
         self._pipeline = CommandPipeline()
-        if self._target is not None:
-            self._target.close()
-        self._target = self.connect()
+        # One after the other: a moment without a connection would look like the end of this run.
+        before, self._target = self._target, self.connect()
+        if before is not None:
+            before.close()
         self._db = self._sent_db = self.only_db or 0
         if self.only_db:
             self._target.ask(b"SELECT", b"%d" % self.only_db)

@@ -22,6 +22,7 @@ from kevy_ring.shard import Shard, sink_from_url
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.redis import RedisSink
 from kevy_ring.shard.sinks.target_mark import MARK, is_mark
+from kevy_ring_command import wait_until
 from redis_server import RedisServer, read_keyspace, redis_version, start_redis
 from snapshot_events import snapshot_events, strings
 
@@ -447,6 +448,43 @@ def test_a_sink_that_was_killed_between_two_flushes_is_taken_up_by_its_next_run(
     next_run.close()
     server.client().set("theirs", 1)
     assert refusal_of(lambda: restart(server)).keys == {0: 1003}
+
+
+@pytest.mark.parametrize("emptying", [b"FLUSHDB", b"SWAPDB 0 1", b"FLUSHALL"])
+def test_keys_behind_an_emptying_command_are_ours_after_a_kill(
+    pair: Pair, start_redis: Start, emptying: bytes
+) -> None:
+    target = start_redis()
+    apply_batch_and_die(pair, target, b"SET a 1", emptying, *(b"SET k%d 1" % number for number in range(200)))
+    assert restart(target).guard.is_written
+
+
+@pytest.mark.parametrize("emptying", [b"FLUSHDB", b"SWAPDB 0 1", b"FLUSHALL"])
+def test_a_transaction_that_empties_and_was_cut_by_a_kill_leaves_no_foreign_keys(
+    pair: Pair, start_redis: Start, emptying: bytes
+) -> None:
+    target = start_redis()
+    first = restart(target)
+    apply_all(first, *(b"SET k%d 1" % number for number in range(200)))
+    first.close()
+    apply_batch_and_die(pair, target, *(b"SET k%d 2" % number for number in range(10)), b"MULTI", emptying)
+    assert len(values(target)) == 200
+    assert restart(target).guard.is_written
+
+
+def apply_batch_and_die(pair: Pair, target: RedisServer, *commands: bytes) -> None:
+    """In one batch, and then nothing more, as after a SIGKILL."""
+    sender, receiver = pair
+    sender.send_many([Frame(offset, command.split()) for offset, command in enumerate(commands)])
+    sink = restart(target)
+    with receiver.drain(len(commands)) as batch:
+        assert len(batch) == len(commands)
+        sink.apply_batch(batch)
+    connection = sink._live()
+    if not sink.in_transaction:
+        connection.settle()
+    connection._socket.shutdown(2)
+    wait_until(lambda: len(target.client().client_list()) == 1)
 
 
 def test_keys_added_during_a_run_are_not_replaced_by_its_next_snapshot(pair: Pair, start_redis: Start) -> None:

@@ -248,6 +248,9 @@ class RedisSink:
 
     def _append_with_mark(self, offset: int, name: bytes, argv: list[bytes]) -> None:
         """A command that empties or moves a database, and with it in one transaction what puts the mark back."""
+        # Alone: a mark that is written before it, for the commands before it, must not count what is to come as done,
+        # and the mark that is written with it cannot allow for the commands behind it.
+        self._send()
         guard, pipeline = self.guard, self._pipeline
         if not self.in_transaction:
             pipeline.append(None, [b"MULTI"])
@@ -264,6 +267,7 @@ class RedisSink:
         self._append_own(pipeline, [guard.write_command()], back_to=self._db)
         if not self.in_transaction:
             pipeline.append(None, [b"EXEC"])
+        self._send(adds_keys=False)
 
     def _append_own(self, pipeline: CommandPipeline, commands: list[list[bytes]], back_to: int | None = None) -> None:
         """The sink's own commands for the database of the mark; then the stream's own database is selected again."""
@@ -271,7 +275,7 @@ class RedisSink:
             pipeline.append(None, command)
         pipeline.append(None, [b"SELECT", b"%d" % (self._sent_db if back_to is None else back_to)])
 
-    def _send(self) -> None:
+    def _send(self, *, adds_keys: bool = True) -> None:
         pipeline, self._pipeline = self._pipeline, CommandPipeline()
         if not pipeline.commands:
             return
@@ -281,7 +285,7 @@ class RedisSink:
         if MARK in wire:
             pipeline = self._without_marks(pipeline)
             wire, commands = pipeline.wire(), pipeline.commands
-        if self.guard.ahead(pipeline.argument_count):
+        if adds_keys and self.guard.ahead(pipeline.argument_count):
             ours = CommandPipeline()
             self._append_own(ours, [self.guard.update_command()])
             wire, commands = ours.wire() + wire, ours.commands + commands

@@ -451,9 +451,7 @@ def test_a_sink_that_was_killed_between_two_flushes_is_taken_up_by_its_next_run(
 
 
 @pytest.mark.parametrize("emptying", [b"FLUSHDB", b"SWAPDB 0 1", b"FLUSHALL"])
-def test_keys_behind_an_emptying_command_are_ours_after_a_kill(
-    pair: Pair, start_redis: Start, emptying: bytes
-) -> None:
+def test_keys_behind_an_emptying_command_are_ours_after_a_kill(pair: Pair, start_redis: Start, emptying: bytes) -> None:
     target = start_redis()
     apply_batch_and_die(pair, target, b"SET a 1", emptying, *(b"SET k%d 1" % number for number in range(200)))
     assert restart(target).guard.is_written
@@ -525,6 +523,19 @@ def test_what_a_killed_load_left_is_not_foreign(start_redis: Start) -> None:
     killed.stage().add([Entry(b"a", "string", b"1")])
     assert len(server.client().info("keyspace")) == 2
     restart(server).close()
+
+
+def test_a_load_that_a_full_server_refuses_leaves_nothing_there(start_redis: Start) -> None:
+    server = start_redis()
+    server.client().config_set("maxmemory", server.client().info("memory")["used_memory"] + (2 << 20))
+    sink = restart(server)
+    stage = sink.stage()
+    with pytest.raises(SinkError, match="OOM"):
+        for number in range(100):
+            stage.add([Entry(b"k%d" % number, "string", bytes(100_000))])
+    stage.abort()
+    assert set(server.client().info("keyspace")) == {"db0"}
+    assert values(server) == {}
 
 
 # The mark and the stream

@@ -41,6 +41,35 @@ def opened(kind: str, place: Path) -> Sink:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_symbolic_link_to_the_place_of_another_sink_is_refused_too(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    place = place_of(kind, tmp_path / "real")
+    first = opened(kind, place)
+    link = place_of(kind, tmp_path)
+    link.symlink_to(place)
+    with pytest.raises(SinkError) as raised:
+        opened(kind, link)
+    assert raised.value.reason == "locked"
+    first.close()
+    through_link = opened(kind, link)
+    with pytest.raises(SinkError, match="locked"):
+        opened(kind, place)
+    through_link.close()
+
+
+def test_the_log_of_a_sqlite_file_behind_a_symbolic_link_is_looked_after(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.db").symlink_to(tmp_path / "real" / "replica.db")
+    sink = SqliteSink(tmp_path / "link.db")
+    sink.apply(0, [b"SET", b"a", b"1"])
+    sink.flush()
+    (tmp_path / "real" / "replica.db-wal").unlink()
+    sink.apply(1, [b"SET", b"a", b"2"])
+    with pytest.raises(SinkError, match="deleted, moved or replaced"):
+        sink.flush()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_second_sink_is_refused_by_the_pid_of_the_first_and_touches_nothing(kind: str, tmp_path: Path) -> None:
     place = place_of(kind, tmp_path)
     first = opened(kind, place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from kevy_ring.shard import Shard, sink_from_url
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.redis import RedisSink
 from kevy_ring.shard.sinks.target_mark import MARK, is_mark
+from kevy_ring_command import wait_until
 from redis_server import RedisServer, read_keyspace, redis_version, start_redis
 from snapshot_events import snapshot_events, strings
 
@@ -30,6 +32,7 @@ Pair = tuple[ReplicaInboxSender, ReplicaInboxReceiver]
 Start = Callable[..., RedisServer]
 
 REPLACE = SinkOptions(replace_target=True)
+ANOTHER_RUN = SinkOptions(run="0123456789abcdef")
 UPSTREAM = "redis://upstream:6379"
 
 pytestmark = pytest.mark.ring_bytes(1 << 20)
@@ -280,6 +283,49 @@ def test_the_mark_of_another_target_goes_no_further_and_its_id_does(pair: Pair, 
     first.close()
 
 
+# One run at a time
+
+
+def test_a_second_run_into_the_same_replica_is_refused_and_takes_nothing_over(start_redis: Start) -> None:
+    target = start_redis()
+    first = restart(target)
+    apply_all(first, b"INCR counter")
+    before = mark(target)
+    for url in (target.url, f"{target.url}/0"):
+        refused = refusal_of(lambda url=url: RedisSink(url, upstream=UPSTREAM, options=ANOTHER_RUN))  # type: ignore[misc]
+        assert refused.cause == "in-use"
+        assert "another run writes there, from 127.0.0.1:" in str(refused)
+    assert mark(target) == before
+    apply_all(first, b"INCR counter")
+    assert values(target) == {b"counter": b"2"}
+    first.close()
+    RedisSink(target.url, upstream=UPSTREAM, options=ANOTHER_RUN).close()
+
+
+def test_two_runs_may_write_to_two_databases_of_one_server(start_redis: Start) -> None:
+    target = start_redis()
+    one = RedisSink(f"{target.url}/1", upstream=UPSTREAM)
+    other = RedisSink(f"{target.url}/2", upstream=UPSTREAM, options=ANOTHER_RUN)
+    apply_all(one, b"SET k 1")
+    apply_all(other, b"SET k 2")
+    assert (values(target, 1), values(target, 2)) == ({b"k": b"1"}, {b"k": b"2"})
+
+
+def test_a_run_is_waited_for_that_is_about_to_end(start_redis: Start) -> None:
+    target = start_redis()
+    first = restart(target)
+    threading.Timer(0.4, first.close).start()
+    RedisSink(target.url, upstream=UPSTREAM, options=ANOTHER_RUN).close()
+
+
+def test_where_clients_may_not_be_listed_a_target_is_written_to_all_the_same(start_redis: Start) -> None:
+    target = start_redis()
+    target.client().execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "-client")
+    sink = RedisSink(f"redis://u:p@127.0.0.1:{target.port}", upstream=UPSTREAM)
+    apply_all(sink, b"SET k 1")
+    assert values(target) == {b"k": b"1"}
+
+
 # Keys of others
 
 
@@ -404,6 +450,41 @@ def test_a_sink_that_was_killed_between_two_flushes_is_taken_up_by_its_next_run(
     assert refusal_of(lambda: restart(server)).keys == {0: 1003}
 
 
+@pytest.mark.parametrize("emptying", [b"FLUSHDB", b"SWAPDB 0 1", b"FLUSHALL"])
+def test_keys_behind_an_emptying_command_are_ours_after_a_kill(pair: Pair, start_redis: Start, emptying: bytes) -> None:
+    target = start_redis()
+    apply_batch_and_die(pair, target, b"SET a 1", emptying, *(b"SET k%d 1" % number for number in range(200)))
+    assert restart(target).guard.is_written
+
+
+@pytest.mark.parametrize("emptying", [b"FLUSHDB", b"SWAPDB 0 1", b"FLUSHALL"])
+def test_a_transaction_that_empties_and_was_cut_by_a_kill_leaves_no_foreign_keys(
+    pair: Pair, start_redis: Start, emptying: bytes
+) -> None:
+    target = start_redis()
+    first = restart(target)
+    apply_all(first, *(b"SET k%d 1" % number for number in range(200)))
+    first.close()
+    apply_batch_and_die(pair, target, *(b"SET k%d 2" % number for number in range(10)), b"MULTI", emptying)
+    assert len(values(target)) == 200
+    assert restart(target).guard.is_written
+
+
+def apply_batch_and_die(pair: Pair, target: RedisServer, *commands: bytes) -> None:
+    """In one batch, and then nothing more, as after a SIGKILL."""
+    sender, receiver = pair
+    sender.send_many([Frame(offset, command.split()) for offset, command in enumerate(commands)])
+    sink = restart(target)
+    with receiver.drain(len(commands)) as batch:
+        assert len(batch) == len(commands)
+        sink.apply_batch(batch)
+    connection = sink._live()
+    if not sink.in_transaction:
+        connection.settle()
+    connection._socket.shutdown(2)
+    wait_until(lambda: len(target.client().client_list()) == 1)
+
+
 def test_keys_added_during_a_run_are_not_replaced_by_its_next_snapshot(pair: Pair, start_redis: Start) -> None:
     sender, receiver = pair
     server = start_redis()
@@ -442,6 +523,19 @@ def test_what_a_killed_load_left_is_not_foreign(start_redis: Start) -> None:
     killed.stage().add([Entry(b"a", "string", b"1")])
     assert len(server.client().info("keyspace")) == 2
     restart(server).close()
+
+
+def test_a_load_that_a_full_server_refuses_leaves_nothing_there(start_redis: Start) -> None:
+    server = start_redis()
+    server.client().config_set("maxmemory", server.client().info("memory")["used_memory"] + (2 << 20))
+    sink = restart(server)
+    stage = sink.stage()
+    with pytest.raises(SinkError, match="OOM"):
+        for number in range(100):
+            stage.add([Entry(b"k%d" % number, "string", bytes(100_000))])
+    stage.abort()
+    assert set(server.client().info("keyspace")) == {"db0"}
+    assert values(server) == {}
 
 
 # The mark and the stream

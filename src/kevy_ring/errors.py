@@ -308,8 +308,8 @@ class TargetRefused(SinkError):
 
     Fields: those of SinkError (``reason`` is ``"refused"``), and ``cause``, one of ``"same-server"`` (the target is the
     upstream or of its history), ``"replica"`` (the target is a replica), ``"loop"`` (what was written came back in the
-    stream), ``"foreign-keys"`` (the target holds keys of others), ``"unchecked"`` (INFO is refused); ``keys``: how many
-    keys each database holds, for ``"foreign-keys"``.
+    stream), ``"foreign-keys"`` (the target holds keys of others), ``"unchecked"`` (INFO is refused), ``"in-use"``
+    (another run writes there); ``keys``: how many keys each database holds, for ``"foreign-keys"``.
     """
 
     def __init__(self, sink: str, *, cause: str, detail: str, keys: Mapping[int, int] | None = None) -> None:

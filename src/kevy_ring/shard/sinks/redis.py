@@ -19,6 +19,7 @@ from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.sink import load_by_stage
 from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
 from kevy_ring.shard.sinks.target_mark import MARK, without_mark
+from kevy_ring.shard.sinks.target_users import TargetUsers
 from kevy_ring.shard.snapshot import SkippedKey, Snapshot
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class RedisSink:
         self.in_transaction = False
         self.refusals = Refusals(self.url.redacted)
         self.guard = TargetGuard(self.url, upstream, only_db=self.only_db, options=options)
+        self._users = TargetUsers(self.url.redacted, run=options.run, only_db=self.only_db)
         self._import_mode = ImportModeSwitch(self.url.redacted, is_wanted=options.target_import_mode)
         #: Keys that the snapshot skipped, and that the target lacks.
         self.skipped = SkippedKeys()
@@ -91,6 +93,7 @@ class RedisSink:
         self.guard.ask_upstream()
         self.reconnect()
         try:
+            self._users.check(self._live())
             self.guard.check_keys(self._live())
             self._live().ask(b"SELECT", b"%d" % self._db)
         except BaseException:
@@ -107,6 +110,7 @@ class RedisSink:
         target = self._plain_connection()
         try:
             self.guard.check_identity(target)
+            self._users.introduce(target)
             become_import_source(target)
         except BaseException:
             target.close()
@@ -117,9 +121,10 @@ class RedisSink:
         """Start a stream anew: no transaction, and the stream's database 0."""
         self.in_transaction = False
         self._pipeline = CommandPipeline()
-        if self._target is not None:
-            self._target.close()
-        self._target = self.connect()
+        # One after the other: a moment without a connection would look like the end of this run.
+        before, self._target = self._target, self.connect()
+        if before is not None:
+            before.close()
         self._db = self._sent_db = self.only_db or 0
         if self.only_db:
             self._target.ask(b"SELECT", b"%d" % self.only_db)
@@ -243,6 +248,9 @@ class RedisSink:
 
     def _append_with_mark(self, offset: int, name: bytes, argv: list[bytes]) -> None:
         """A command that empties or moves a database, and with it in one transaction what puts the mark back."""
+        # Alone: a mark that is written before it, for the commands before it, must not count what is to come as done,
+        # and the mark that is written with it cannot allow for the commands behind it.
+        self._send()
         guard, pipeline = self.guard, self._pipeline
         if not self.in_transaction:
             pipeline.append(None, [b"MULTI"])
@@ -259,6 +267,7 @@ class RedisSink:
         self._append_own(pipeline, [guard.write_command()], back_to=self._db)
         if not self.in_transaction:
             pipeline.append(None, [b"EXEC"])
+        self._send(adds_keys=False)
 
     def _append_own(self, pipeline: CommandPipeline, commands: list[list[bytes]], back_to: int | None = None) -> None:
         """The sink's own commands for the database of the mark; then the stream's own database is selected again."""
@@ -266,7 +275,7 @@ class RedisSink:
             pipeline.append(None, command)
         pipeline.append(None, [b"SELECT", b"%d" % (self._sent_db if back_to is None else back_to)])
 
-    def _send(self) -> None:
+    def _send(self, *, adds_keys: bool = True) -> None:
         pipeline, self._pipeline = self._pipeline, CommandPipeline()
         if not pipeline.commands:
             return
@@ -276,7 +285,7 @@ class RedisSink:
         if MARK in wire:
             pipeline = self._without_marks(pipeline)
             wire, commands = pipeline.wire(), pipeline.commands
-        if self.guard.ahead(pipeline.argument_count):
+        if adds_keys and self.guard.ahead(pipeline.argument_count):
             ours = CommandPipeline()
             self._append_own(ours, [self.guard.update_command()])
             wire, commands = ours.wire() + wire, ours.commands + commands

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from kevy_ring.errors import SinkError
@@ -102,10 +102,15 @@ class RedisStage:
         self._sink.skipped = SkippedKeys(snapshot.left_out.keys if snapshot else ())
 
     def abort(self) -> None:
-        # What cannot be cleaned up now is found and emptied by the next load.
-        with suppress(SinkError):
+        try:
             self._target.settle()
             self._spares.give_back()
+        except SinkError as error:
+            # A full server takes no more commands that need memory, and goes on taking those that free it. Another
+            # failure leaves what is found and emptied by the next load.
+            if error.reason == "refused":
+                with suppress(SinkError), closing(self._sink.connect()) as another:
+                    self._spares.give_back(another)
         self._target.close()
 
     def _is_left_out(self, entry: Entry) -> bool:

@@ -58,11 +58,12 @@ class SpareDatabases:
             self._target.ask(b"SET", LOCK, self._token, b"EX", b"%d" % LOCK_S)
         self._renewed_at = time.monotonic()
 
-    def give_back(self) -> None:
-        """Empty what was claimed."""
+    def give_back(self, target: Target | None = None) -> None:
+        """Empty what was claimed. ``target``: another connection, where the first is of no use any more."""
+        target = target or self._target
         for db in self._claimed:
-            self._target.ask(b"SELECT", b"%d" % db)
-            self._target.ask(b"FLUSHDB", b"ASYNC")
+            target.ask(b"SELECT", b"%d" % db)
+            target.ask(b"FLUSHDB", b"ASYNC")
         self._claimed.clear()
 
     def _take(self, db: int, used: bool) -> bool:

@@ -61,7 +61,8 @@ class SqliteSink:
         shortcuts = usable_shortcuts()
         self._new_store: Callable[[], TrackedStore] = lambda: TrackedStore(shortcuts)
         self._store: TrackedStore | None = None
-        self.path = Path(os.path.abspath(path))
+        # Without symbolic links: two names of one file are one place.
+        self.path = Path(os.path.realpath(path))
         self._lock = PlaceLock(
             self.path.with_name(f"{self.path.name}-lock"),
             f"sqlite:{self.path}",

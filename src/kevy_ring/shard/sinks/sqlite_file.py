@@ -79,8 +79,9 @@ class SqliteFile:
     """
 
     def __init__(self, path: str | Path, *, busy_s: float = BUSY_S, file_mode: int = DEFAULT_OPTIONS.file_mode) -> None:
-        # An absolute path: SQLite has meanings of its own for names such as ":memory:".
-        self.path = Path(os.path.abspath(path))
+        # An absolute path: SQLite has meanings of its own for names such as ":memory:". Without symbolic links: SQLite
+        # follows them too, and has its log beside the file that they lead to.
+        self.path = Path(os.path.realpath(path))
         self._make(file_mode)
         with self._failures():
             self._connection = sqlite3.connect(self.path, timeout=busy_s, isolation_level=None, check_same_thread=False)

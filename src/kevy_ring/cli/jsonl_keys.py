@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from kevy_ring.cli.failure import Failure
 from kevy_ring.replica.entry import Entry
-from kevy_ring.shard.sinks.jsonl_line import change_of, entry_of, skipped_of
+from kevy_ring.shard.sinks.jsonl_line import entry_of, replayed_change_of, skipped_of
 from kevy_ring.shard.sinks.memory import MemorySink
 from kevy_ring.shard.snapshot import LeftOut, SkippedKey, Snapshot
 
@@ -55,7 +55,7 @@ def replayed(directory: Path) -> MemorySink:
     if found:
         store.load(Snapshot("kevysnap", 0, 0, len(entries), len(skipped), deque(entries), LeftOut(keys=skipped)))
     selected = 0
-    for offset, db, argv in _parsed(generations[-1], "changes", change_of):
+    for offset, db, argv in _parsed(generations[-1], "changes", replayed_change_of):
         if db != selected:
             selected = db
             store.apply(offset, [b"SELECT", b"%d" % db])

@@ -3,7 +3,8 @@
 Bytes that are UTF-8 stand as a JSON string, all others as ``{"base64": "..."}``: an object is never a string, so
 neither can be taken for the other.
 
-* a change: ``{"offset": 7, "db": 0, "argv": ["SET", "k", {"base64": "AP8="}]}``
+* a change: ``{"offset": 7, "db": 0, "argv": ["SET", "k", {"base64": "AP8="}]}``; one whose expiry counts from now
+  (``EXPIRE k 5``) has ``"applied_at_ms"`` too, in Unix milliseconds
 * a key of a snapshot: ``{"db": 0, "key": "k", "type": "hash", "expires_at_ms": null, "value": [["field", "value"]]}``;
   ``value`` is a string's bytes, a list of elements (``list``, ``set``), a list of ``[field, value]`` (``hash``; a field
   with an expiry is ``[field, value, expires_at_ms]``) or of ``[member, score]`` (``zset``; ``"inf"`` and ``"-inf"`` are
@@ -18,12 +19,14 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator, Sequence
 from math import isinf
 from typing import Any
 
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.entry import Entry, Stream, StreamGroup
+from kevy_ring.shard.sinks.relative_expiry import is_relative, made_absolute
 from kevy_ring.shard.snapshot import LeftOut, SkippedKey, Snapshot
 
 _TYPES = frozenset(("string", "hash", "list", "set", "zset", "stream"))
@@ -32,7 +35,10 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=
 
 def change_line(offset: int, db: int, argv: Sequence[BytesLike], *, shard: int | None = None) -> bytes:
     """The line of one replicated command. ``shard``: stands in the line too, unless None."""
-    return _line({"offset": offset, "db": db, "argv": [text_or_base64(item) for item in argv]}, shard)
+    line: dict[str, Any] = {"offset": offset, "db": db, "argv": [text_or_base64(item) for item in argv]}
+    if is_relative(argv):
+        line["applied_at_ms"] = time.time_ns() // 1_000_000
+    return _line(line, shard)
 
 
 def selected_by(argv: Sequence[BytesLike], db: int) -> int:
@@ -57,6 +63,14 @@ def argv_of(items: Any) -> list[bytes]:
 def change_of(line: dict[str, Any]) -> tuple[int, int, list[bytes]]:
     """(offset, db, argv) of a change's line, read back. Raises ``ValueError`` for what no line of ours says."""
     return _count(line.get("offset")), _count(line.get("db")), argv_of(line.get("argv"))
+
+
+def replayed_change_of(line: dict[str, Any]) -> tuple[int, int, list[bytes]]:
+    """As :func:`change_of`, for whoever applies it later: a relative expiry counts from when it was applied first."""
+    offset, db, argv = change_of(line)
+    if "applied_at_ms" in line:
+        argv = made_absolute(argv, _integer(line["applied_at_ms"]))
+    return offset, db, argv
 
 
 def entry_line(entry: Entry, *, shard: int | None = None) -> bytes:

@@ -70,12 +70,12 @@ def test_a_directory_fed_by_redis_6_2_is_verified_although_its_expiries_are_rela
     try:
         client = server.client()
         client.mset({"a": 1, "b": 2})
-        arguments = ("--sink", f"jsonl:{tmp_path}/changes", "--duration", "6", "--verify")
+        arguments = ("--sink", f"jsonl:{tmp_path}/changes", "--duration", "10", "--verify")
         with RunningCommand("ingest", server.url, *arguments) as running:
             process = running._process
             assert process.stdout is not None
-            while "streaming" not in process.stdout.readline():
-                pass
+            while "streaming" not in (line := process.stdout.readline()):
+                assert line, "it ended"
             client.expire("a", 1000)
             client.set("c", "3", ex=1000)
             done = running.finish()

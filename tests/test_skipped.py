@@ -373,11 +373,11 @@ def test_a_refused_command_is_in_the_lines_of_a_pipe(start: Callable[[str], Redi
     with RunningCommand("ingest", server.url, "--sink", "memory") as running:
         process = running._process
         assert process.stdout is not None
-        while "streaming" not in process.stdout.readline():
-            pass
-        client.restore("copy", 0, client.dump("made"))
-        while "1 command refused, 1 key skipped" not in process.stdout.readline():
-            pass
+        for words in ("streaming", "1 command refused, 1 key skipped"):
+            while words not in (line := process.stdout.readline()):
+                assert line, "it ended"
+            if words == "streaming":
+                client.restore("copy", 0, client.dump("made"))
         running.signal(signal.SIGINT)
         done = running.finish()
     assert done.code == 1

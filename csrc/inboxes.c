@@ -70,7 +70,7 @@ static struct state look_after(struct kr_producer *producer)
     return state;
 }
 
-/* An orphan for which nothing can be done any more: its receiver is gone. It is one no more. */
+/* The receiver of this orphan is gone, so its events cannot be delivered. Take it off the list. */
 static struct kr_producer *hopeless(void)
 {
     struct kr_producer *at;

@@ -177,10 +177,10 @@ char *kr_area_map(kr_map *map, kr_failure *why);
 void kr_area_free(char *area);
 int kr_area_freeze(char *area, uint64_t index, uint64_t span);
 
-/* The producer role. A new handle has no role: kr_producer_take() takes it, once, and is 0 when it has it. So whoever
- * takes a role owns the handle already, whatever interrupts it. `of_inbox`: it sends events, so a thread of the core moves
- * its overflow, and a handle that is freed with events in it stays until they are moved.
- * kr_producer_close() returns how many events of the overflow were lost by it. */
+/* The producer role. A new handle has no role: kr_producer_take() takes it once, and returns 0 if it has it. So the
+ * caller owns the handle before it takes the role, and an interruption between the two loses nothing. `of_inbox`: the
+ * handle sends events. A thread of the core then moves its overflow, and a handle that is freed with events in its
+ * overflow stays until they are moved. kr_producer_close() returns how many events of the overflow were lost. */
 kr_producer *kr_producer_new(kr_map *map, char *area, int of_inbox);
 int kr_producer_take(kr_producer *producer, kr_failure *why);
 int kr_producer_has_role(kr_producer *producer);
@@ -247,7 +247,7 @@ int kr_consumer_peer(kr_consumer *consumer, kr_role_info *out);
 int kr_consumer_set_word(kr_consumer *consumer, uint32_t which, uint64_t value);
 int kr_consumer_fault(kr_consumer *consumer, uint64_t *position);
 
-/* CRC-64/Jones of the bytes, going on from `crc` (0 at first). Over bytes that end with their checksum it is 0. */
+/* CRC-64/Jones of the bytes, continued from `crc` (0 at first). Over bytes that end with their checksum it is 0. */
 uint64_t kr_crc64(uint64_t crc, const char *bytes, uint64_t length);
 
 /* The methods of the interpreter that need no cffi, as the module kevy_ring._calls; called once, at import. */

@@ -323,7 +323,7 @@ int64_t kr_producer_write_many(kr_producer *producer, const char *joined, uint64
         return kr_producer_leave(producer, KR_E_BUSY);
     uint64_t staged = producer->staged, staged_events = producer->staged_events;
     if (stage_many(producer, joined, &staging) || !adds_up(&staging)) {
-        producer->staged = staged; /* nobody has seen any of it */
+        producer->staged = staged; /* none of it was published */
         producer->staged_events = staged_events;
         return kr_producer_leave(producer, KR_E_ARGUMENT);
     }

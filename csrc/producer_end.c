@@ -53,7 +53,7 @@ int kr_producer_close_when_drained(kr_producer *producer)
     if (foreign(producer))
         return 1;
     kr_producer_lock(producer);
-    producer->reserved = 0; /* of a grant that nobody has any more: the pump would wait for it */
+    producer->reserved = 0; /* the handle is gone, and its grant too: the pump must not wait for it */
     int waits = has_work(producer);
     if (waits) {
         producer->closes_when_drained = 1;

@@ -126,7 +126,7 @@ int kr_flush(kr_producer *producer, int64_t timeout_ns)
     }
 }
 
-/* A descriptor that is readable while nothing waits in the overflow, or nothing of it can go on. It is closed with the
+/* A descriptor that is readable while nothing waits in the overflow, or no more of it can move. It is closed with the
  * producer. */
 int kr_flushed_fd(kr_producer *producer)
 {
@@ -143,7 +143,7 @@ int kr_flushed_fd(kr_producer *producer)
     return kr_producer_leave(producer, pump->flushed_fd < 0 ? KR_E_SYSTEM : pump->flushed_fd);
 }
 
-/* New marks, none with `high` 0. What was crossed before is told no more. The number of this watch, above 0. */
+/* New marks, none with `high` 0. Crossings from before are dropped. Returns the number of this watch, above 0. */
 int64_t kr_overflow_marks(kr_producer *producer, uint64_t high, uint64_t low)
 {
     struct kr_overflow *overflow = &producer->overflow;

@@ -41,7 +41,7 @@ struct kr_peer {
     struct kr_claim *claim;
     uint64_t epoch;
     int pidfd;
-    int wait_fd; /* for event loops: an epoll set of a doorbell, the pidfd and the timer; -1 until somebody asks for it */
+    int wait_fd; /* for event loops: an epoll set of a doorbell, the pidfd and the timer; -1 until it is asked for */
     int timer_fd;
     uint64_t tick_ns; /* when the timer is, or has been, due */
     kr_word32 has_ended; /* a sleep ended because of the pidfd */
@@ -71,8 +71,8 @@ struct kr_pump {
     int starts_itself; /* 0: who made the producer calls kr_pump() */
     int running;       /* a thread has begun and not found that it has nothing left to do. Only the core knows this */
     int was_refused;   /* no thread could be started, which was told */
-    int flushed_fd;    /* an eventfd, readable while nothing waits that can go on; -1 until it is asked for */
-    kr_word32 news;    /* futex: the overflow is empty, can not go on, or has crossed a mark */
+    int flushed_fd;    /* an eventfd, readable while nothing waits that can move; -1 until it is asked for */
+    kr_word32 news;    /* futex: the overflow is empty, cannot move, or has crossed a mark */
     kr_word32 listeners;
 };
 

@@ -57,7 +57,7 @@ struct kr_stamp {
     kr_word published_ns;
 };
 
-/* The label: text of whoever made the ring, as bytes in words. The ring does not read it. */
+/* The label: text of the ring's creator, as bytes in words. The ring does not read it. */
 #define KR_LABEL_WORDS (KR_LABEL_BYTES / 8)
 
 struct kr_header {

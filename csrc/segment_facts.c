@@ -20,7 +20,7 @@ int kr_map_identity(kr_map *map, kr_identity *out)
     return 0;
 }
 
-/* Of a file that somebody has cut, the pages behind its end must not be touched. */
+/* If another process truncated the file, the pages behind its end must not be touched. */
 int64_t kr_map_file_bytes(kr_map *map)
 {
     struct stat info;

@@ -101,7 +101,7 @@ PyObject *kr_take_batch(PyObject *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "OK", &columns, &bytes))
         return NULL;
     if (!calls->consumer || !is_columns(columns) || !calls->no_records) {
-        PyErr_SetString(PyExc_ValueError, "nothing to drain, or nowhere to");
+        PyErr_SetString(PyExc_ValueError, "a drain needs a consumer with its role, and columns to fill");
         return NULL;
     }
     const ColumnsCalls *into = (ColumnsCalls *)columns;
@@ -270,7 +270,7 @@ static void over(BatchCalls *batch, ConsumerCalls *calls)
     Py_CLEAR(batch->lender);
 }
 
-/* Lets go of the views that the batch itself keeps. Whether others are left: the loan goes on then. */
+/* Drops the views that the batch itself keeps. Returns whether others are left: then the loan continues. */
 static int escaped(BatchCalls *batch)
 {
     if (!batch->lent)

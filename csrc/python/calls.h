@@ -30,7 +30,7 @@ typedef struct {
     PyObject *lender;
     PyObject *batch_columns;
     PyObject *no_records; /* the batch of all empty drains; the others are of its class */
-    PyObject *open_batch; /* borrowed: a batch that nobody has any more ends, and takes itself out of here */
+    PyObject *open_batch; /* borrowed: when the last reference to a batch goes, the batch ends and clears this field */
     unsigned long long snapshots_released; /* SnapshotEnds in all that was given back */
     kr_batch out;                          /* the batch that is open, or was last */
 } ConsumerCalls;

@@ -316,7 +316,7 @@ static PyObject *grant_commit(PyObject *self, PyObject *const *arguments, Py_ssi
     return PyObject_CallMethod(self, "_committed", "i", code);
 }
 
-/* Gives the space of an open grant back unwritten, whoever has views of it; later loans do not know of those. */
+/* Gives the space of an open grant back unwritten, even while views of it are left. Later loans do not count those. */
 static void give_up(GrantCalls *grant)
 {
     if (!grant->open)
@@ -342,7 +342,7 @@ static PyObject *grant_give_up(PyObject *self, PyObject *nothing)
     Py_RETURN_NONE;
 }
 
-/* A grant that nobody has any more would stand in the way of all that is written after it. */
+/* The last reference to an open grant is gone. Its space would block every later record, so give it back. */
 static void grant_finalize(PyObject *self)
 {
     PyObject *kind, *value, *trace;

@@ -12,7 +12,7 @@ from kevy_ring.replica.upstream_url import UpstreamUrl
 
 _TIMEOUT_S = 5.0
 _ADDRESS = re.compile(r"(?P<host>.*):(?P<port>\d+)(?:@\d+)?(?:,.*)?")
-#: So many other nodes are named; of more only the number is told.
+#: At most this many other nodes are named; for the rest only their number is given.
 _NAMED = 8
 
 

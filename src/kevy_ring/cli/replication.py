@@ -39,7 +39,7 @@ DRAIN_S = 60.0
 GIVE_UP_AFTER_S = 60.0
 #: The same trouble with a link is told again after this long.
 _REPEAT_S = 30.0
-#: What the processes may take to end once nobody reads the stream any more.
+#: How long the processes may take to end after the reader of the stream has gone.
 _NO_READER_S = 1.0
 _TROUBLE = (LinkState.WAITING, LinkState.REFUSED)
 
@@ -146,7 +146,7 @@ class Replication:
 
     def _is_over(self) -> bool:
         if self._output.has_no_reader:
-            # Whoever read the stream has enough of it: there is nobody to finish for.
+            # The reader of the stream has gone, so the rest of it has no use.
             self._stage = "ending"
             self._fleet.close(_NO_READER_S)
             return True

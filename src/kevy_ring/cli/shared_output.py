@@ -25,7 +25,7 @@ class SharedOutput:
 
     @property
     def has_no_reader(self) -> bool:
-        """Whether the stream goes to standard output and nobody reads that any more."""
+        """Whether the stream goes to standard output and its reader has gone."""
         self._is_gone = self._is_gone or (self._is_output and reader_is_gone())
         return self._is_gone
 

@@ -109,7 +109,7 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
                 return batch  # type: ignore[no-any-return]
         except BaseException:
             if batch is not None:
-                batch._abandon()  # the traceback keeps it, and whoever handles the exception may drain again
+                batch._abandon()  # the traceback keeps it, and the handler of the exception may drain again
             raise
 
     def _take_fragment(self, batch: Batch) -> bool:
@@ -240,8 +240,8 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
     def lost_offset(self) -> int | None:
         """The offset of an event that :class:`EventTruncated` told of, to this receiver or to a predecessor; else None.
 
-        It stays until :meth:`forget_loss`: whoever applies the stream has a gap there. A receiver that did not ask is
-        told by its first drain, or by whatever else takes events, with that error.
+        It stays until :meth:`forget_loss`, because the applied stream has a gap there. If a receiver has not asked, its
+        first drain, or another call that takes events, raises that error.
         """
         word = self.stats().consumer_words[WORD_LOST]
         self._untold_loss, self._known_loss = 0, word

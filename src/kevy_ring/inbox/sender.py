@@ -65,7 +65,7 @@ class ReplicaInboxSender(SenderCalls):
         return sender
 
     def _claim(self) -> CData:
-        """Take the role, or go on where a call that was interrupted, or that runs in another thread, has got to."""
+        """Take the role, or continue a claim that was interrupted or that runs in another thread."""
         if self._closed:
             raise ClosedError(self.name)
         if self._end is not None and self._end.foreign and self._producer is None:

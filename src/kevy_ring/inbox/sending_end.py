@@ -86,7 +86,7 @@ class SendingEnd:
             )
 
     def watch(self, high: int, low: int, callback: Callable[[Overflow], None] | None) -> int:
-        """Call ``callback`` at each crossing of a mark, in a thread; None: no more. Below 0: the core's code."""
+        """Call ``callback`` at each crossing of a mark, in a thread; None ends that. Below 0: the core's code."""
         number: int = lib.kr_overflow_marks(self.producer, high if callback is not None else 0, low)
         if number >= 0 and callback is not None:
             self.watched = (number, callback)
@@ -116,7 +116,7 @@ class SendingEnd:
         return bool(lib.kr_flush(self.producer, 0) != lib.KR_WAIT_TIMEOUT)
 
     def fileno(self) -> int:
-        """A descriptor that is readable while nothing waits behind the ring, or nothing that does can go on."""
+        """A descriptor that is readable while nothing waits behind the ring, or nothing of it can move."""
         fd: int = lib.kr_flushed_fd(self.producer)
         if fd < 0:
             raise handle_fault(self.segment.name, fd)
@@ -149,7 +149,7 @@ class SendingEnd:
         """Give the role up as soon as the overflow is empty: for handles that are dropped without a close."""
         if self.closed or self.foreign:
             return
-        if self.lender.may_be_written:  # by a view that outlived its grant: the pump goes on in a mapping of its own
+        if self.lender.may_be_written:  # by a view that outlived its grant: the pump continues in a mapping of its own
             lib.kr_producer_rebase(self.producer, self.segment.new_area())
             self.lender.end()
         is_closed = lib.kr_producer_close_when_drained(self.producer)

@@ -70,7 +70,7 @@ class LinkWords:
     stream also holds bytes that are no event (a Redis PING), "everything received" is the last event's offset. So
     applied == received == upstream is "caught up" for every protocol.
 
-    ``before``: the words of the ring's producer as the last runner left them, whose counts go on.
+    ``before``: the words of the ring's producer as the last runner left them, whose counts continue.
     """
 
     def __init__(self, sender: WordSender, before: Sequence[int] = ()) -> None:

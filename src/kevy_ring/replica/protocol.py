@@ -17,7 +17,7 @@ class FullSyncReason(Enum):
 
     FIRST = "first"  # nothing was received before
     STORE = "store"  # the sink keeps no position, and what the shard had applied went with its process
-    RING = "ring"  # the ring was made anew, and with it the position went
+    RING = "ring"  # a new ring replaced the old one, and the position was lost with it
     INTERRUPTED = "interrupted"  # the snapshot before was not received or not loaded whole
     VIOLATION = "violation"  # an offset gap or another fault of the stream: what was received is in doubt
     HISTORY = "history"  # the upstream does not know the history, or its backlog does not reach back far enough

@@ -191,7 +191,7 @@ class ReplicaPair:
             self._restart()
 
     def look_at_names(self) -> None:
-        """See whether the ring still has its names, and replace it if it has not and the store can go on."""
+        """See whether the ring still has its names, and replace it if it has not and the store can continue."""
         if self.stopping or self._restart_at is not None or self.ring is None or self._lost:
             return
         self._note_lost_names()

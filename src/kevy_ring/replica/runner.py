@@ -67,7 +67,7 @@ class Runner:
     second attempt has confirmed it. ``patience``: other times to wait. ``psync_command``: the name that PSYNC has
     on a Redis upstream. ``full_reason``: what is told as the reason of a full sync where ``resume`` is None;
     ``sync_reason`` is the reason of the last link's full sync, None after a partial one. ``words_before``: the words
-    of the ring's producer as an earlier runner left them; its counts of syncs and lost links go on.
+    of the ring's producer as an earlier runner left them; its counts of syncs and lost links continue.
 
     The runner does not close the sender. Raises ValueError for a URL, protocol and resume point that do not fit, and
     for a URL that names a database.

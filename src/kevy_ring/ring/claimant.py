@@ -1,4 +1,4 @@
-"""A handle of the core on its way to a role: whoever takes a role owns its handle before.
+"""A handle of the core on its way to a role: the owner stores the handle before it takes the role.
 
 The handler of a signal may raise between any two steps of Python. So a role is taken in two of them: a handle without a
 role is stored with its owner, then one call of the core takes the role for that handle. The next use continues a claim

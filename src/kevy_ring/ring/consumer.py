@@ -61,7 +61,7 @@ class Consumer(ConsumerCalls):
         self._out = ffi.cast("kr_batch *", self._place_of_out())
 
     def _claim(self) -> CData:
-        """Take the role, or go on where a call that was interrupted, or that runs in another thread, has got to."""
+        """Take the role, or continue a claim that was interrupted or that runs in another thread."""
         if self._handle is not None:
             return self._handle
         if self._closed:

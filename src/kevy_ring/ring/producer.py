@@ -125,7 +125,7 @@ class Producer(ProducerCalls):
         self._segment = segment.enter(self)
 
     def _claim(self) -> CData:
-        """Take the role, or go on where a call that was interrupted, or that runs in another thread, has got to."""
+        """Take the role, or continue a claim that was interrupted or that runs in another thread."""
         if self._closed:
             raise ClosedError(self.name)
         claimant = claimant_of(self, self._segment, new_producer)

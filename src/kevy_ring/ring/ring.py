@@ -77,7 +77,7 @@ class Ring:
     def lost_names(self) -> list[str]:
         """The names of its files in shared memory that are gone, or that other files have now. Empty: all is well.
 
-        Those who are attached go on with a ring that lost a name, but no process can attach to it any more.
+        Attached processes continue with a ring that lost a name, but no other process can attach to it.
         """
         return self._segment.lost_names()
 

@@ -1,7 +1,7 @@
 """Python's collector of cycles, made to fit a process that holds a keyspace.
 
 By default it walks all objects again and again while a keyspace grows, and finds nothing: keys and values have no
-cycles. Only a shard process calls this, never the process of somebody who uses the library.
+cycles. Only a shard process calls this, never the process of a library user.
 """
 
 from __future__ import annotations

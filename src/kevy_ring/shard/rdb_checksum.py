@@ -66,7 +66,7 @@ class RdbChecksum:
 
 
 def crc64(data: BytesLike, crc: int = 0) -> int:
-    """CRC-64/Jones of ``data``, going on from ``crc``."""
+    """CRC-64/Jones of ``data``, continued from ``crc``."""
     return int(lib.kr_crc64(crc, ffi.from_buffer(data), len(data)))
 
 

@@ -50,7 +50,7 @@ class ImportModeSwitch:
             detail = "it has no import-mode (Valkey 8.1 and newer have), or CONFIG GET import-mode is not allowed"
             raise SinkError(self._sink, reason="refused", detail=detail)
         if is_on and not is_left_on:
-            return  # somebody else's choice
+            return  # another program's choice
         self.restores = True
         # Written first: a run that comes after a kill between the two switches off what is off already.
         guard.mark = replace(mark, restores_import_mode=True)

@@ -66,7 +66,7 @@ def change_of(line: dict[str, Any]) -> tuple[int, int, list[bytes]]:
 
 
 def replayed_change_of(line: dict[str, Any]) -> tuple[int, int, list[bytes]]:
-    """As :func:`change_of`, for whoever applies it later: a relative expiry counts from when it was applied first."""
+    """As :func:`change_of`, for a later replay: a relative expiry counts from when it was applied first."""
     offset, db, argv = change_of(line)
     if "applied_at_ms" in line:
         argv = made_absolute(argv, _integer(line["applied_at_ms"]))

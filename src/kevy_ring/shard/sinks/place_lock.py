@@ -49,7 +49,7 @@ class PlaceLock:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             if is_same_file(self._path, fd):
-                # Whoever has opened it meanwhile sees, once it has the lock, that the name is gone.
+                # A process that opened it meanwhile gets the lock, and then sees that the name is gone.
                 with suppress(OSError):
                     self._path.unlink()
             os.close(fd)

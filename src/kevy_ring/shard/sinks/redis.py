@@ -132,7 +132,7 @@ class RedisSink:
     def claim(self) -> None:
         """Mark the target as this upstream's, with a new id, before anything is asked of the upstream.
 
-        What is followed from then on brings the new id if it is, by whatever way, the target itself.
+        If the followed stream comes from the target itself, over any number of hops, it brings the new id.
         """
         self._claim(renew=True)
 

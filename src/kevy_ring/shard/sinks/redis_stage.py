@@ -106,7 +106,7 @@ class RedisStage:
             self._target.settle()
             self._spares.give_back()
         except SinkError as error:
-            # A full server takes no more commands that need memory, and goes on taking those that free it. Another
+            # A full server refuses commands that need memory, and still takes those that free it. Another
             # failure leaves what is found and emptied by the next load.
             if error.reason == "refused":
                 with suppress(SinkError), closing(self._sink.connect()) as another:

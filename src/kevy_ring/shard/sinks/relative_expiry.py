@@ -1,7 +1,7 @@
 """Commands whose expiry counts from the moment at which they are applied, and the same with the moment written out.
 
 Redis 6.2 and kevy replicate ``SET k v PX 100`` and ``EXPIRE k 5`` as they were sent; Redis 7 writes the moment out.
-Whoever applies such a command later needs to know when it was applied first.
+To apply such a command later, one has to know when it was applied first.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class SqliteSink:
                 store = self._live()
                 self._write_touched(store)
                 if store.skipped.has_changed and not store.in_transaction:
-                    # The commands of an open transaction are run again by whoever opens the file next.
+                    # The next process that opens the file runs the commands of an open transaction again.
                     self._file.put_skipped(*store.skipped.take_changed())
                 self._file.move(self._stored, self._applied)
         except BaseException:

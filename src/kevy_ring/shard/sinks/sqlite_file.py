@@ -91,7 +91,7 @@ class SqliteFile:
         except BaseException:
             self._connection.close()
             raise
-        # SQLite keeps both open, and goes on in files that have no name any more.
+        # SQLite keeps both open, and continues in files that have no name any more.
         self._identities = {path: _identity(path) for path in (self.path, self._wal)}
 
     @property

@@ -62,7 +62,7 @@ class TextView:
         self._insert(self._found)
 
     def delete(self, keys: Iterable[tuple[int, bytes]]) -> None:
-        """Keys are deleted, or written anew."""
+        """Keys are deleted, or written again."""
         if self._has_rows:
             self._connection.executemany("DELETE FROM not_text WHERE db = ? AND key = ?", keys)
 

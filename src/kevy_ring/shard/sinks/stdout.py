@@ -70,7 +70,7 @@ class StdoutSink:
         return StdoutStage(self, self._shard)
 
     def restart(self) -> None:
-        """A snapshot is whole: the stream goes on in database 0."""
+        """A snapshot is whole: the stream continues in database 0."""
         self._db = 0
 
     def flush(self) -> None:
@@ -141,7 +141,7 @@ class StdoutStage:
 
 
 def reader_is_gone() -> bool:
-    """Whether standard output is a pipe or a socket that nobody reads."""
+    """Whether standard output is a pipe or a socket without a reader."""
     poll = select.poll()
     poll.register(_FD, 0)
     return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))

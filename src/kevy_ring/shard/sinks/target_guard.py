@@ -206,8 +206,8 @@ class TargetGuard:
     def recount(self, target: Target) -> None:
         """All that was sent is answered: put the mark's count right. Another database may be selected afterwards.
 
-        More keys than the sink can have added are somebody else's. They stay out of the mark, and the next snapshot
-        and the next start refuse to replace them.
+        More keys than the sink can have added belong to other programs. They stay out of the mark, and the next
+        snapshot and the next start refuse to replace them.
         """
         mark = self.mark
         if mark is None:
@@ -262,7 +262,7 @@ def _string(target: Target, key: bytes) -> bytes | None:
     except SinkError as error:
         if error.reason != "refused":
             raise
-        return None  # another type: somebody else's key
+        return None  # another type: not our key
     return value
 
 

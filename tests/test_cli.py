@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from command_in_process import invoke, listed
 from kevy_ring import Frame, replica_inbox_pair
 from kevy_ring.cli.command import command, run
 from kevy_ring.replica.entry import Entry
@@ -394,17 +395,6 @@ os.kill(os.getpid(), signal.SIGKILL)
     yield name
     for suffix in ("", ".data", ".space"):
         Path(f"/dev/shm/{name}{suffix}").unlink(missing_ok=True)
-
-
-def invoke(*arguments: str) -> str:
-    result = CliRunner().invoke(command, arguments, standalone_mode=False)
-    assert result.exception is None, result.exception
-    return result.output
-
-
-def listed(name: str) -> dict[str, Any]:
-    (found,) = (each for each in map(json.loads, invoke("ls", "--json").splitlines()) if each["name"] == name)
-    return dict(found)
 
 
 def test_ls_shows_a_live_ring_and_who_has_its_roles() -> None:

@@ -9,13 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
+from command_in_process import invoke, listed
 from kevy_ring import Ring
-from kevy_ring.cli.command import command, run
+from kevy_ring.cli.command import run
 from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.replica.upstream_url import parse_upstream
 from kevy_ring.ring import inspect_ring
@@ -31,17 +30,6 @@ from kevy_ring import Ring
 ring = Ring.create(4096, sys.argv[1], keep=True, label={LABEL!r})
 ring.producer().try_write(b"waits")
 """
-
-
-def invoke(*arguments: str) -> str:
-    result = CliRunner().invoke(command, arguments, standalone_mode=False)
-    assert result.exception is None, result.exception
-    return result.output
-
-
-def listed(name: str) -> dict[str, Any]:
-    (found,) = (each for each in map(json.loads, invoke("ls", "--json").splitlines()) if each["name"] == name)
-    return dict(found)
 
 
 def line_of(name: str, text: str) -> str:

@@ -20,6 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 import kevy_ring.ring.segment as segment_module
+from command_in_process import invoke, listed
 from kevy_ring import Ring, SegmentError
 from kevy_ring._core import lib
 from kevy_ring.cli.command import command, run
@@ -57,17 +58,6 @@ def all_is_visible(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     (table / str(os.getpid())).symlink_to("/proc/self")
     monkeypatch.setattr(leftovers, "_PROC", table)
     return table
-
-
-def invoke(*arguments: str) -> str:
-    result = CliRunner().invoke(command, arguments, standalone_mode=False)
-    assert result.exception is None, result.exception
-    return result.output
-
-
-def listed(name: str) -> dict[str, Any]:
-    (found,) = (each for each in map(json.loads, invoke("ls", "--json").splitlines()) if each["name"] == name)
-    return dict(found)
 
 
 def gc_of_all() -> dict[str, Any]:

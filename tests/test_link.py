@@ -235,13 +235,21 @@ def test_the_end_of_the_stream_is_a_zero_after_all_that_was_sent(stop: StopSigna
         assert link.recv_into(memoryview(bytearray(10)), LONG_S) == 0
 
 
+def reset_once_spoken_to(connection: PeerConnection) -> None:
+    """The reset comes after the link is made: one that came during the connect would refuse the link."""
+    assert connection.read_some()
+    connection.reset()
+
+
 def test_a_reset_is_an_end_as_well(stop: StopSignal) -> None:
-    with ScriptedPeer(PeerConnection.reset) as peer, connect(f"kevy://127.0.0.1:{peer.port}", stop) as link:
+    with ScriptedPeer(reset_once_spoken_to) as peer, connect(f"kevy://127.0.0.1:{peer.port}", stop) as link:
+        link.send(b"w")
         assert link.recv_into(memoryview(bytearray(10)), LONG_S) == 0
 
 
 def test_writing_to_a_peer_that_has_left_is_no_error_and_the_read_tells(stop: StopSignal) -> None:
-    with ScriptedPeer(PeerConnection.reset) as peer, connect(f"kevy://127.0.0.1:{peer.port}", stop) as link:
+    with ScriptedPeer(reset_once_spoken_to) as peer, connect(f"kevy://127.0.0.1:{peer.port}", stop) as link:
+        link.send(b"w")
         time.sleep(0.1)
         link.send(b"x")
         link.send(b"y")

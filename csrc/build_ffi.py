@@ -8,33 +8,8 @@ from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-SOURCES = [
-    "segment.c",
-    "segment_facts.c",
-    "thread.c",
-    "role.c",
-    "peer.c",
-    "doorbell.c",
-    "producer.c",
-    "producer_wait.c",
-    "producer_end.c",
-    "consumer.c",
-    "consumer_wait.c",
-    "plain_run.c",
-    "overflow.c",
-    "pump.c",
-    "inboxes.c",
-    "inbox.c",
-    "scan.c",
-    "columns.c",
-    "pieces.c",
-    "resume.c",
-    "stamps.c",
-    "crc64.c",
-    "python/calls.c",
-    "python/loans.c",
-    "python/batches.c",
-]
+LAYERS = ["ring", "inbox", "wire", "python"]
+SOURCES = [path for layer in LAYERS for path in sorted((HERE / layer).glob("*.c"))]
 
 
 def declarations() -> str:
@@ -60,7 +35,7 @@ ffibuilder.set_source(
     "kevy_ring._core",
     # The function that makes the module gets another name: the one that the interpreter calls is in calls.c.
     '#include "kevy_ring.h"\n#define PyInit__core kr_init_of_cffi\n',
-    sources=[str((HERE / name).relative_to(ROOT)) for name in SOURCES],
+    sources=[str(path.relative_to(ROOT)) for path in SOURCES],
     include_dirs=["csrc"],
     depends=[str(path.relative_to(ROOT)) for path in sorted(HERE.rglob("*.h"))],
     extra_compile_args=[

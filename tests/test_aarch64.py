@@ -49,16 +49,16 @@ WANTED: dict[str, dict[str, int]] = {
 EXCHANGES = {"-march=armv8-a": {"ldaxr": 1, "stlxr": 1}, "-march=armv8.1-a": {"casal": 1}}  # I8, in hold()
 
 SOURCES = [
-    "producer",
-    "producer_wait",
-    "consumer",
-    "consumer_wait",
-    "role",
-    "peer",
-    "segment",
-    "segment_facts",
-    "resume",
-    "stamps",
+    "ring/producer",
+    "ring/producer_wait",
+    "ring/consumer",
+    "ring/consumer_wait",
+    "ring/role",
+    "ring/peer",
+    "ring/segment",
+    "ring/segment_facts",
+    "inbox/resume",
+    "ring/stamps",
 ]
 OPERATIONS = ["load_acquire", "store_release", "load_acquire32", "store_release32", "load_seq_cst", "store_seq_cst"]
 
@@ -76,7 +76,7 @@ def instructions(sources: Path, scratch: Path, *flags: str) -> Found:
     """What each function of the ring consists of."""
     found: Found = {}
     for name in SOURCES:
-        target = scratch / f"{name}.o"
+        target = scratch / f"{Path(name).name}.o"
         command = [
             COMPILER,
             *FLAGS,
@@ -85,6 +85,7 @@ def instructions(sources: Path, scratch: Path, *flags: str) -> Found:
             "-c",
             "-o",
             str(target),
+            f"-I{sources}",
             str(sources / f"{name}.c"),
         ]
         subprocess.run(command, check=True, timeout=60)
@@ -108,12 +109,14 @@ def lacking(found: Found) -> list[str]:
 
 
 def weakened(scratch: Path, operation: str) -> Path:
-    """The sources, with one operation of ring_atomics.h relaxed."""
+    """The sources, with one operation of ring/atomics.h relaxed."""
     sources = scratch / "csrc"
     sources.mkdir()
-    for path in CSRC.glob("*.[ch]"):
-        shutil.copy(path, sources)
-    header = sources / "ring_atomics.h"
+    for path in [*CSRC.glob("*.h"), *CSRC.glob("ring/*.[ch]"), *CSRC.glob("inbox/*.[ch]")]:
+        copy = sources / path.relative_to(CSRC)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(path, copy)
+    header = sources / "ring" / "atomics.h"
     lines = header.read_text(encoding="utf-8").splitlines()
     at = next(i for i, line in enumerate(lines) if re.search(rf"\b{operation}\(", line))
     while "memory_order" not in lines[at]:

@@ -43,8 +43,22 @@ def test_a_harness_that_reads_what_is_not_published_is_ended(tmp_path: Path) -> 
     assert wrong != source
     program = tmp_path / "wrong"
     (tmp_path / "wrong.c").write_text(wrong, encoding="utf-8")
-    sources = [*CSRC.glob("*.c"), CSRC / "fuzz" / "hostile_ring.c", CSRC / "fuzz" / "replay.c"]
-    flags = ["-std=gnu11", "-fno-strict-aliasing", "-fsanitize=address", "-I", str(CSRC / "fuzz"), "-w", "-pthread"]
+    sources = [
+        *(path for layer in ("ring", "inbox", "wire") for path in CSRC.glob(f"{layer}/*.c")),
+        CSRC / "fuzz" / "hostile_ring.c",
+        CSRC / "fuzz" / "replay.c",
+    ]
+    flags = [
+        "-std=gnu11",
+        "-fno-strict-aliasing",
+        "-fsanitize=address",
+        "-I",
+        str(CSRC),
+        "-I",
+        str(CSRC / "fuzz"),
+        "-w",
+        "-pthread",
+    ]
     command = [
         os.environ.get("CC", "cc"),
         *flags,

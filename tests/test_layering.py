@@ -108,8 +108,8 @@ def test_only_the_command_prints_and_exits(layer: str) -> None:
 
 
 def test_only_the_atomics_header_names_a_memory_order() -> None:
-    for path in (SOURCE.parent.parent / "csrc").glob("*.[ch]"):
+    for path in (SOURCE.parent.parent / "csrc").glob("[!tf]*/*.[ch]"):
         text = path.read_text(encoding="utf-8")
         assert "atomic_thread_fence" not in text, f"{path.name}: stand-alone fences are invisible to ThreadSanitizer"
-        if path.name != "ring_atomics.h":
+        if path.name != "atomics.h":
             assert "memory_order" not in text, path.name

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../ring.h"
+#include "ring/ring.h"
 
 struct hostile_ring {
     char name[32];

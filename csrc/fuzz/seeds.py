@@ -14,7 +14,7 @@ NO_CHANGES = bytes(16)
 
 
 def record(kind: int, payload: bytes, offset: int = 0, flags: int = 0) -> bytes:
-    """A record as csrc/ring_layout.h has it."""
+    """A record as csrc/ring/layout.h has it."""
     return struct.pack("<IBBHQ", len(payload), kind, flags, 0, offset) + payload + bytes(-len(payload) % 8)
 
 

@@ -2,7 +2,7 @@
  * included, is left to the method in Python that is named beside each. */
 #include <string.h>
 
-#include "calls.h"
+#include "python/calls.h"
 
 #define KIND_END 3
 

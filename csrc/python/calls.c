@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "calls.h"
+#include "python/calls.h"
 
 #define ON_STACK 64               /* pieces for which no memory is asked */
 #define KEPT_RECORDS 1024u        /* columns that a consumer keeps */

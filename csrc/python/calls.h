@@ -7,7 +7,7 @@
 #include <Python.h>
 #include <structmember.h>
 
-#include "ring.h"
+#include "ring/ring.h"
 
 #define LARGE_BYTES (1u << 20) /* as much as this is copied without the interpreter's lock, the long way */
 

@@ -1,6 +1,6 @@
 /* Space of a ring, lent to be written in place: what a loan costs in Python is more than the copy of some thousand
  * bytes. What is not plain, every error included, is left to the method in Python that is named beside each. */
-#include "calls.h"
+#include "python/calls.h"
 
 #define CHUNK_MAX (1u << 30)
 

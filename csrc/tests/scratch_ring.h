@@ -5,7 +5,7 @@
 #ifndef KR_SCRATCH_RING_H
 #define KR_SCRATCH_RING_H
 
-#include "../ring.h"
+#include "ring/ring.h"
 
 #define SCRATCH_ROWS 1024
 

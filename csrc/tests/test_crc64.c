@@ -1,7 +1,7 @@
 /* CRC-64/Jones: the known value, every way to cut it, and that no changed bit goes unseen. */
 #include <string.h>
 
-#include "../kevy_ring.h"
+#include "kevy_ring.h"
 #include "check.h"
 
 static uint64_t bit_by_bit(const unsigned char *bytes, size_t length)

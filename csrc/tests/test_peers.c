@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "../ring.h"
+#include "ring/ring.h"
 #include "check.h"
 #include "scratch_ring.h"
 

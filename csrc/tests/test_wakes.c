@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../ring.h"
+#include "ring/ring.h"
 #include "check.h"
 #include "scratch_ring.h"
 

@@ -14,7 +14,7 @@ from kevy_ring.ring.stats import RingStats, inspect_ring
 #: How much of a payload is kept.
 PAYLOAD_SHOWN_BYTES = 256
 
-# As csrc/ring_layout.h has them.
+# As csrc/ring/layout.h has them.
 _HEADER = struct.Struct("<IBBHQ")
 _FRAGMENT, _FLAGS_KNOWN = 1, 7
 _KINDS = 5

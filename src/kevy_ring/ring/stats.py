@@ -17,7 +17,7 @@ from kevy_ring.ring.segment_names import SHM_DIR
 MAGIC = b"KEVYRING"
 VERSION: int = lib.KR_VERSION
 #: The first bytes of a segment, the same in all versions of the layout: the magic, version, bytes of the header,
-#: capacity, time of creation, the creator's pid, flags, the creator's start time. csrc/ring_layout.h has them too.
+#: capacity, time of creation, the creator's pid, flags, the creator's start time. csrc/ring/layout.h has them too.
 FIXED_HEADER = struct.Struct("<8sIIQQIIQ")
 _NEVER = 0
 

@@ -4,9 +4,9 @@
 
 #include <pthread.h>
 
-#include "crash_points.h"
+#include "ring/crash_points.h"
 #include "kevy_ring.h"
-#include "ring_layout.h"
+#include "ring/layout.h"
 
 #define KR_ROLE_PRODUCER 0
 #define KR_ROLE_CONSUMER 1
@@ -276,11 +276,11 @@ static inline void kr_record_pad(char *at, uint64_t length)
         *(uint64_t *)(void *)(at + span - 8) = 0;
 }
 
-/* producer_role.c. The first under the lock. */
+/* producer_end.c. The first under the lock. */
 uint64_t kr_producer_close_locked(struct kr_producer *producer);
 void kr_producer_disown(struct kr_producer *producer);
 
-/* inbox.c, under the producer's lock: a place for the next record, its counting, and the end (which unlocks). */
+/* sender.c, under the producer's lock: a place for the next record, its counting, and the end (which unlocks). */
 char *kr_place(struct kr_producer *producer, uint64_t span, int *in_ring);
 void kr_placed(struct kr_producer *producer, uint64_t length, int in_ring);
 int kr_finish(struct kr_producer *producer);

@@ -11,7 +11,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "ring.h"
+#include "ring/ring.h"
 
 void kr_peer_init(struct kr_peer *peer, struct kr_claim *claim)
 {

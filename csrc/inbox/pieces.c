@@ -1,7 +1,7 @@
 /* Records from pieces that lie apart, as the objects of an interpreter do: written where they will be read, without
  * being joined first. One lock, one publish, for a call of any number of records. */
-#include "ring.h"
-#include "short_copy.h"
+#include "ring/ring.h"
+#include "ring/short_copy.h"
 
 #define KIND_FRAME 4u
 #define AHEAD_BYTES 1024u  /* of free lines that are asked for before they are written */

@@ -4,7 +4,7 @@
  * process's claim: each is read once, and bounded by the length that the columns remember. */
 #include <string.h>
 
-#include "ring.h"
+#include "ring/ring.h"
 
 #define KIND_FRAME 4u
 

@@ -1,5 +1,5 @@
 /* The consumer asleep: the request for a wake-up, the wait, and the descriptor for event loops. */
-#include "ring.h"
+#include "ring/ring.h"
 
 #if defined(__x86_64__) || defined(__i386__)
 #define relax() __builtin_ia32_pause()

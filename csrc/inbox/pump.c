@@ -6,7 +6,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "ring.h"
+#include "ring/ring.h"
 
 static void *run(void *argument)
 {

@@ -6,7 +6,7 @@
  * which bears the tail that stands. */
 #include <string.h>
 
-#include "ring.h"
+#include "ring/ring.h"
 
 #define KIND_BEGIN 1u
 #define KIND_END 3u

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "ring.h"
+#include "ring/ring.h"
 
 static int foreign(const struct kr_producer *producer) { return producer->generation != kr_generation(); }
 

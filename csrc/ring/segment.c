@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ring.h"
+#include "ring/ring.h"
 
 #define NAME_BYTES_MAX 240 /* a file name has 255, and a doorbell's suffix is appended */
 #define TAKE_STEP_BYTES ((uint64_t)1 << 20) /* some hundred microseconds */

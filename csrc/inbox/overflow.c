@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include "ring.h"
+#include "ring/ring.h"
 
 #define BLOCK_BYTES ((uint64_t)1 << 20)
 #define LARGE_RECORD (BLOCK_BYTES / 4) /* gets a block of its own: the unused end of a block stays under a quarter */

@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "ring.h"
+#include "ring/ring.h"
 
 static uint32_t fork_generation; /* changes in a child before it has a second thread */
 static kr_word32 forks_made;

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "canonical.h"
-#include "ring.h"
-#include "short_copy.h"
+#include "wire/canonical.h"
+#include "ring/ring.h"
+#include "ring/short_copy.h"
 
 #define ARGS_MAX 1048576u             /* as in the protocol module: resp.py names the reasons */
 #define BULK_MAX ((uint64_t)512 << 20)

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ring.h"
+#include "ring/ring.h"
 
 #define KIND_FRAME 4u
 #define KIND_LAST 4u

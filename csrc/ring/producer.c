@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ring.h"
-#include "short_copy.h"
+#include "ring/ring.h"
+#include "ring/short_copy.h"
 
 #define AHEAD_BYTES 1024u  /* of free lines that are asked for before they are written */
 #define ALIKE_MAX 64u      /* records of one length that are written in one go */

@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ring.h"
+#include "ring/ring.h"
 
 static void bell_path(char *path, size_t room, const char *name, const char *suffix)
 {

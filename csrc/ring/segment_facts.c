@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "ring.h"
+#include "ring/ring.h"
 
 int kr_map_identity(kr_map *map, kr_identity *out)
 {

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "ring.h"
+#include "ring/ring.h"
 
 #define LOOK_NS 1000000 /* between two looks at the end of a process; the pumps do the work meanwhile */
 

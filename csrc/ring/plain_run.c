@@ -2,7 +2,7 @@
  * fragment, a fault, or beyond the limit, and leaves the verdict to kr_consumer_drain(). */
 #include <string.h>
 
-#include "ring.h"
+#include "ring/ring.h"
 
 #define KIND_FRAME 4u
 #define KIND_LAST 4u

@@ -7,7 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "ring.h"
+#include "ring/ring.h"
 
 #define STACK_BYTES (256u << 10) /* virtual; room for a large static TLS block of the process */
 

@@ -18,7 +18,7 @@
 #include <stddef.h>
 
 #include "kevy_ring.h"
-#include "ring_atomics.h"
+#include "ring/atomics.h"
 
 #define KR_MAGIC 0x474e49525956454bULL /* "KEVYRING" in little-endian */
 #define KR_LINE 128

@@ -1,7 +1,7 @@
 /* Events into the ring or, when it is full, into the overflow: one encoder, one layout, one order. */
 #include <string.h>
 
-#include "ring.h"
+#include "ring/ring.h"
 
 #define KIND_BEGIN 1u
 #define KIND_CHUNK 2u

@@ -1,5 +1,5 @@
 /* The producer asleep: the request for space, the wait, and the descriptor for event loops. */
-#include "ring.h"
+#include "ring/ring.h"
 
 /* Committed records that nobody can see take room that nobody can give back: when they stand in the way of what is
  * waited for, they are published now. */

@@ -3,7 +3,7 @@
  *
  * The stamps lie beside the records, in a ring of slots of their own. A slot whose record is still in the ring is left
  * alone: then the next record that is due has none. */
-#include "ring.h"
+#include "ring/ring.h"
 
 const uint64_t kr_time_bounds_ns[KR_TIME_BOUNDS] = {
     1000,       2500,       5000,       10000,       25000,       50000,       100000,       250000,      500000,

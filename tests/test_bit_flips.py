@@ -24,7 +24,7 @@ from kevy_ring import replica_inbox_pair
 from kevy_ring.errors import CorruptRing, KevyRingError
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.ring import Ring, inspect_ring
-from kevy_ring.ring.peek import peek_records
+from kevy_ring.ring.outside.peek import peek_records
 
 FLIPS = int(os.environ.get("KEVY_RING_BIT_FLIPS", "42000"))
 CAPACITY = 4096

@@ -23,7 +23,7 @@ from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.replica.runner import Runner
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.ring import Ring, ring_names
-from kevy_ring.ring.leftovers import is_abandoned, is_unused, remove_abandoned
+from kevy_ring.ring.outside.leftovers import is_abandoned, is_unused, remove_abandoned
 from kevy_ring.shard.shard_process import ShardProcess
 
 DEADLINE_S = 40.0

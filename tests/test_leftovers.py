@@ -13,7 +13,7 @@ import pytest
 
 from kevy_ring import SegmentError
 from kevy_ring.ring import Ring, inspect_ring
-from kevy_ring.ring.leftovers import is_abandoned, remove_abandoned
+from kevy_ring.ring.outside.leftovers import is_abandoned, remove_abandoned
 
 MAKE = """
 import os, signal, sys

@@ -12,8 +12,8 @@ from kevy_ring import Frame, SegmentError, SnapshotChunk, replica_inbox_pair
 from kevy_ring.events import Kind
 from kevy_ring.inbox import ReplicaInboxReceiver, ReplicaInboxSender
 from kevy_ring.ring import Ring
-from kevy_ring.ring import peek as peek_module
-from kevy_ring.ring.peek import peek_records
+from kevy_ring.ring.outside import peek as peek_module
+from kevy_ring.ring.outside.peek import peek_records
 
 
 @pytest.fixture

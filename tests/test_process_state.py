@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from kevy_ring.ring.process_state import ProcessState, process_state
+from kevy_ring.ring.outside.process_state import ProcessState, process_state
 from kevy_ring_command import wait_until
 
 

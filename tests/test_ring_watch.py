@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kevy_ring import Frame, Ring, replica_inbox_pair
-from kevy_ring.ring.ring_watch import RingLook, RingWatch
+from kevy_ring.ring.outside.watch import RingLook, RingWatch
 
 PREFIX = f"kr-watch-{os.getpid()}"
 SHM = Path("/dev/shm")
@@ -111,7 +111,7 @@ def test_a_file_that_was_cut_is_told_and_not_touched() -> None:
     program = f"""
 import os
 from kevy_ring import Ring
-from kevy_ring.ring.ring_watch import RingWatch
+from kevy_ring.ring.outside.watch import RingWatch
 ring = Ring.create(4096, {name!r})
 watch = RingWatch(lambda name: name == {name!r})
 assert watch.look()[0].fault is None

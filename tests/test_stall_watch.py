@@ -14,7 +14,7 @@ import pytest
 from kevy_ring import Frame, ReplicaInboxSender, Ring
 from kevy_ring.replica.stall_watch import Stall, StallWatch, is_full
 from kevy_ring.ring import inspect_ring
-from kevy_ring.ring.process_state import ProcessState
+from kevy_ring.ring.outside.process_state import ProcessState
 from kevy_ring_command import wait_until
 
 DRAIN_FOR_EVER = """

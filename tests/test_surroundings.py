@@ -29,7 +29,7 @@ from kevy_ring import Frame, replica_inbox_pair
 from kevy_ring._core import lib
 from kevy_ring.errors import KevyRingError, SegmentError
 from kevy_ring.ring import Ring, ring_names
-from kevy_ring.ring.leftovers import remove_abandoned
+from kevy_ring.ring.outside.leftovers import remove_abandoned
 
 SHM = Path("/dev/shm")
 NOBODY = 65534

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from kevy_ring.cli.top_meter import GONE_SHOWN_S, SPARK_LOOKS, TopMeter
 from kevy_ring.ring import Ring, RingStats
-from kevy_ring.ring.ring_watch import RingLook
+from kevy_ring.ring.outside.watch import RingLook
 
 
 def stats_of_a_ring() -> RingStats:

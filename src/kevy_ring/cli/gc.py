@@ -13,7 +13,7 @@ from kevy_ring.cli.ls import Found, look_at_all
 from kevy_ring.cli.ring_words import odd_words, users_words
 from kevy_ring.errors import SegmentError
 from kevy_ring.ring import RingStats
-from kevy_ring.ring.leftovers import OddSegment, is_unused, remove_abandoned
+from kevy_ring.ring.outside.leftovers import OddSegment, is_unused, remove_abandoned
 
 
 @dataclass(slots=True)

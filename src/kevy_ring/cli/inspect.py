@@ -23,8 +23,8 @@ from kevy_ring.events import Kind
 from kevy_ring.inbox import Published
 from kevy_ring.inbox.published import read_published
 from kevy_ring.ring import Segment, TimeInRing
-from kevy_ring.ring.leftovers import odd_segment
-from kevy_ring.ring.peek import Peek, PeekedRecord, peek_records
+from kevy_ring.ring.outside.leftovers import odd_segment
+from kevy_ring.ring.outside.peek import Peek, PeekedRecord, peek_records
 from kevy_ring.ring.time_in_ring import read_time_in_ring
 
 _PIPE_WIDTH = 120

@@ -16,7 +16,7 @@ from kevy_ring.cli.ring_words import kept_words, odd_object, odd_words, ring_obj
 from kevy_ring.cli.tables import print_table, tables_console
 from kevy_ring.errors import SegmentError
 from kevy_ring.ring import RingStats, inspect_ring, ring_names
-from kevy_ring.ring.leftovers import OddSegment, is_abandoned, odd_segment, odd_segments
+from kevy_ring.ring.outside.leftovers import OddSegment, is_abandoned, odd_segment, odd_segments
 
 _PIPE_WIDTH = 160
 #: From this width on a ring has one line.

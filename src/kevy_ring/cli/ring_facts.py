@@ -17,9 +17,9 @@ from kevy_ring.inbox.receiver import WORD_LOST
 from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.replica.stall_watch import STALL_AFTER_S, is_full
 from kevy_ring.ring import RingStats, RoleState, RoleStats, TimeInRing
-from kevy_ring.ring.leftovers import is_abandoned, is_unused
-from kevy_ring.ring.peek import Peek
-from kevy_ring.ring.process_state import ProcessState, process_state
+from kevy_ring.ring.outside.leftovers import is_abandoned, is_unused
+from kevy_ring.ring.outside.peek import Peek
+from kevy_ring.ring.outside.process_state import ProcessState, process_state
 from kevy_ring.ring.stats import header_fault
 from kevy_ring.shard.shard import ENTRIES_WORD, FRAMES_WORD, SNAPSHOTS_WORD
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from kevy_ring.cli import figures
 from kevy_ring.ring import RingStats, RoleState, RoleStats
-from kevy_ring.ring.leftovers import OddSegment, is_abandoned, is_unused
+from kevy_ring.ring.outside.leftovers import OddSegment, is_abandoned, is_unused
 from kevy_ring.ring.stats import VERSION
 
 _LOOKS = {

@@ -25,7 +25,7 @@ from kevy_ring.cli.top_paint import Paint
 from kevy_ring.cli.top_ring import ring_lines
 from kevy_ring.cli.top_screen import Line, list_lines, table_lines
 from kevy_ring.cli.top_state import ORDERS, TopState
-from kevy_ring.ring.ring_watch import RingWatch
+from kevy_ring.ring.outside.watch import RingWatch
 
 _PIPE_WIDTH = 180
 _CLEAR = "\x1b[2J"

@@ -15,7 +15,7 @@ from kevy_ring.cli import figures
 from kevy_ring.cli.replica_words import how_far_behind
 from kevy_ring.cli.top_meter import SPARK_LOOKS, TopRing
 from kevy_ring.ring import RoleState, RoleStats
-from kevy_ring.ring.process_state import ProcessState, process_state
+from kevy_ring.ring.outside.process_state import ProcessState, process_state
 
 PLAIN, DIM, BOLD = Style.null(), Style.parse("dim"), Style.parse("bold")
 GREEN, YELLOW, RED, CYAN = (Style.parse(name) for name in ("green", "yellow", "red", "cyan"))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.segment import Segment
 
 from kevy_ring.ring import RingStats
-from kevy_ring.ring.ring_watch import RingLook
+from kevy_ring.ring.outside.watch import RingLook
 
 #: Rates are means over about this long.
 RATE_WINDOW_S = 1.0

@@ -12,7 +12,7 @@ from kevy_ring.cli import figures
 from kevy_ring.cli.top_columns import BOLD, CYAN, DIM, PLAIN, RED, YELLOW, Column, choose_columns, fit, pieces
 from kevy_ring.cli.top_meter import TopRing
 from kevy_ring.cli.top_state import TopState
-from kevy_ring.ring.leftovers import is_abandoned
+from kevy_ring.ring.outside.leftovers import is_abandoned
 
 _KEYS = "q quit · r rate · f fill · o overflow · n name · ↑ ↓ enter or number open"
 _KEYS_SHORT = "q r f o n ↑↓ enter"

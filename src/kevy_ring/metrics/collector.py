@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from kevy_ring import __version__
 from kevy_ring.metrics.figures import FIGURES, Figure, MetricKind
 from kevy_ring.ring import RingStats, TimeInRing
-from kevy_ring.ring.ring_watch import RingLook, RingWatch
+from kevy_ring.ring.outside.watch import RingLook, RingWatch
 
 
 def collector(

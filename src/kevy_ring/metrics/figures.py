@@ -9,7 +9,7 @@ from enum import Enum
 
 from kevy_ring.replica.link_words import LinkState, LinkWord, full_syncs_by_reason
 from kevy_ring.ring import RingStats, RoleState
-from kevy_ring.ring.leftovers import is_unused
+from kevy_ring.ring.outside.leftovers import is_unused
 from kevy_ring.shard.shard import (
     ENTRIES_WORD,
     FRAME_BYTES_WORD,

@@ -44,7 +44,7 @@ def kept_ring(
 
 
 def _remove_odd(name: str, error: SegmentError, tell: Callable[[str], None]) -> None:
-    from kevy_ring.ring.leftovers import odd_segment
+    from kevy_ring.ring.outside.leftovers import odd_segment
 
     odd = odd_segment(name)
     if odd is None:

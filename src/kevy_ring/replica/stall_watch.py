@@ -13,7 +13,7 @@ from kevy_ring.replica.memory_left import memory_left
 
 if TYPE_CHECKING:
     from kevy_ring.ring import RingStats
-    from kevy_ring.ring.process_state import ProcessState
+    from kevy_ring.ring.outside.process_state import ProcessState
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ def _growth(waiting: deque[tuple[float, int]]) -> float:
 
 def _stall(stats: RingStats, growth: float) -> Stall:
     from kevy_ring.ring import RoleState
-    from kevy_ring.ring.process_state import ProcessState, process_state
+    from kevy_ring.ring.outside.process_state import ProcessState, process_state
 
     consumer = stats.consumer
     process = None

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from kevy_ring.cli.progress import Rates, ShardProgress
-from kevy_ring.inbox.published import WORD_SNAPSHOTS_APPLIED
+from kevy_ring.inbox.resume_point import WORD_SNAPSHOTS_APPLIED
 from kevy_ring.inbox.sending_end import WORD_SNAPSHOTS_ENDED
 from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.ring import Ring, RingStats

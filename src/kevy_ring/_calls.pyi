@@ -8,7 +8,7 @@ from typing_extensions import Self
 
 from kevy_ring.events import BytesLike, OwnedApply, ReplicaApply
 from kevy_ring.inbox.batch import Batch
-from kevy_ring.inbox.chunk import ChunkGrant
+from kevy_ring.inbox.chunk_grant import ChunkGrant
 from kevy_ring.ring.batch import Columns, RecordBatch
 from kevy_ring.ring.grant import Grant
 from kevy_ring.ring.lender import Lender

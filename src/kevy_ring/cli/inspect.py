@@ -21,7 +21,7 @@ from kevy_ring.cli.tables import print_table, tables_console
 from kevy_ring.errors import SegmentError
 from kevy_ring.events import Kind
 from kevy_ring.inbox import Published
-from kevy_ring.inbox.published import read_published
+from kevy_ring.inbox.resume_point import read_published
 from kevy_ring.ring import Segment, TimeInRing
 from kevy_ring.ring.outside.leftovers import odd_segment
 from kevy_ring.ring.outside.peek import Peek, PeekedRecord, peek_records

@@ -13,7 +13,7 @@ from kevy_ring.cli.top_columns import BOLD, CYAN, DIM, PLAIN, RED, bar, fill_loo
 from kevy_ring.cli.top_meter import HISTORY, TopRing
 from kevy_ring.cli.top_screen import Line
 from kevy_ring.errors import SegmentError
-from kevy_ring.inbox.published import read_published
+from kevy_ring.inbox.resume_point import read_published
 from kevy_ring.ring import Segment as RingSegment
 from kevy_ring.ring.time_in_ring import read_time_in_ring
 

@@ -1,13 +1,13 @@
 """Replicated events from a runner to a shard, over one ring with an unbounded overflow behind it."""
 
 from kevy_ring.inbox.batch import Batch
-from kevy_ring.inbox.chunk import ChunkGrant
-from kevy_ring.inbox.codec import encode_record
-from kevy_ring.inbox.frame_run import FrameRun, FrameScanner, ScanEnd
+from kevy_ring.inbox.chunk_grant import ChunkGrant
+from kevy_ring.inbox.encoding import encode_record
+from kevy_ring.inbox.frame_scanner import FrameRun, FrameScanner, ScanEnd
 from kevy_ring.inbox.overflow import Overflow
 from kevy_ring.inbox.pair import replica_inbox_pair, replica_inbox_pairs
-from kevy_ring.inbox.published import Published, published_in
 from kevy_ring.inbox.receiver import ReplicaInboxReceiver
+from kevy_ring.inbox.resume_point import Published, published_in
 from kevy_ring.inbox.sender import ReplicaInboxSender
 
 __all__ = [

@@ -11,8 +11,8 @@ from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, CorruptRing, EventTruncated, RecvError
 from kevy_ring.events import Frame, Kind, OwnedApply, SnapshotChunk
 from kevy_ring.inbox.batch import Batch
-from kevy_ring.inbox.codec import checked_offset
-from kevy_ring.inbox.published import WORD_SNAPSHOTS_APPLIED, Published, read_published, read_upstream_id
+from kevy_ring.inbox.encoding import checked_offset
+from kevy_ring.inbox.resume_point import WORD_SNAPSHOTS_APPLIED, Published, read_published, read_upstream_id
 from kevy_ring.ring.batch import Columns
 from kevy_ring.ring.batch_stream import BatchStream
 from kevy_ring.ring.calls import ReceiverCalls, know_events

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, KevyRingError, OutOfMemory
 from kevy_ring.events import BytesLike, Frame, ReplicaApply
-from kevy_ring.inbox.chunk import ChunkGrant
-from kevy_ring.inbox.codec import checked_offset, joined_argv, plain_parts, send_parts
-from kevy_ring.inbox.frame_run import FrameRun, FrameScanner
+from kevy_ring.inbox.chunk_grant import ChunkGrant
+from kevy_ring.inbox.encoding import checked_offset, joined_argv, plain_parts, send_parts
+from kevy_ring.inbox.frame_scanner import FrameRun, FrameScanner
 from kevy_ring.inbox.overflow import Overflow, read_overflow
-from kevy_ring.inbox.published import WORD_SNAPSHOTS_APPLIED, Published, read_published
+from kevy_ring.inbox.resume_point import WORD_SNAPSHOTS_APPLIED, Published, read_published
 from kevy_ring.inbox.sending_end import SendingEnd
 from kevy_ring.ring.calls import SenderCalls, address_of
 from kevy_ring.ring.deadline import checked_timeout

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import BinaryIO
 
-from kevy_ring.replica.resp import encode_command
+from kevy_ring.replica.protocols.resp import encode_command
 from redis_server import DEADLINE_S, RedisServer
 
 _EMPTY_RDB = b"REDIS0009\xff" + bytes(8)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kevy_ring import CorruptRing, Frame, SnapshotBegin, SnapshotChunk, replica_inbox_pair
-from kevy_ring.replica.resp import encode_command
+from kevy_ring.replica.protocols.resp import encode_command
 
 
 @given(st.lists(st.lists(st.binary(max_size=120), min_size=1, max_size=12), max_size=12))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender, SendError, replica_inbox_pair
 from kevy_ring.inbox import FrameScanner, ScanEnd
-from kevy_ring.replica.resp import encode_command
+from kevy_ring.replica.protocols.resp import encode_command
 
 DATA = Path(__file__).resolve().parent / "data"
 Pair = tuple[ReplicaInboxSender, ReplicaInboxReceiver]

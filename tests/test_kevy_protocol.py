@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from kevy_ring.errors import OffsetGap, RemoteProtocolError, UpstreamRefused
-from kevy_ring.replica import kevy as kevy_module
-from kevy_ring.replica.kevy import TRANSITIONS, KevyProtocol, KevyState, KevyToken
 from kevy_ring.replica.protocol import ReplicationProtocol, ResumePoint
-from kevy_ring.replica.resp import MAX_OFFSET
+from kevy_ring.replica.protocols import kevy as kevy_module
+from kevy_ring.replica.protocols.kevy import TRANSITIONS, KevyProtocol, KevyState, KevyToken
+from kevy_ring.replica.protocols.resp import MAX_OFFSET
 from transcripts import bulk, converse, decoded, kevy, kevy_frame, pieces_of, plain, recorded
 
 ACK = {1: b"+ACK 0\r\n", 2: b"+ACK 77 0\r\n"}

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kevy_ring.errors import RemoteProtocolError
-from kevy_ring.replica.resp import encode_command
+from kevy_ring.replica.protocols.resp import encode_command
 from transcripts import MARK, RECORDED, REPLICATION_ID, SMALL, Transcript, converse, pieces_at, pieces_of, plain
 
 ALL = SMALL + RECORDED

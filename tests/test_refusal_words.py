@@ -10,8 +10,8 @@ from kevy_ring.errors import Refusal, RefusalKind, RemoteProtocolError, Upstream
 from kevy_ring.events import Frame, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.patience import Patience
-from kevy_ring.replica.rdb_position import rdb_position
-from kevy_ring.replica.redis import RedisProtocol
+from kevy_ring.replica.protocols.rdb_position import rdb_position
+from kevy_ring.replica.protocols.redis import RedisProtocol
 from kevy_ring.replica.refusal import refusal_of_reply, refusal_of_sentinel
 
 HISTORY = "0123456789abcdef0123456789abcdef01234567"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kevy_ring.replica.request import MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, MAX_LINE_BYTES, RequestParser
+from kevy_ring.replica.protocols.request import MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, MAX_LINE_BYTES, RequestParser
 
 HANDSHAKE = b"*5\r\n$9\r\nREPLICATE\r\n$4\r\nFROM\r\n$1\r\n0\r\n$2\r\nID\r\n$4\r\na\r\nb\r\n"
 WORDS = [b"REPLICATE", b"FROM", b"0", b"ID", b"a\r\nb"]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kevy_ring.errors import RemoteProtocolError
-from kevy_ring.replica import resp
-from kevy_ring.replica.resp import Intake, encode_command, parse_decimal
+from kevy_ring.replica.protocols import resp
+from kevy_ring.replica.protocols.resp import Intake, encode_command, parse_decimal
 
 
 def fed(wire: bytes) -> Intake:

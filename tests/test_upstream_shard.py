@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kevy_ring.events import Frame
-from kevy_ring.replica.kevy import KevyProtocol
 from kevy_ring.replica.keyspace import Keyspace
+from kevy_ring.replica.protocols.kevy import KevyProtocol
 from kevy_ring.replica.upstream_shard import UpstreamShard, encode_frame
 from kevy_ring.replica.workload import Workload
 

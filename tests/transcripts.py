@@ -12,10 +12,10 @@ from typing import Any
 
 from kevy_ring.errors import RemoteProtocolError, UpstreamRefused
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
-from kevy_ring.replica.kevy import KevyProtocol
 from kevy_ring.replica.protocol import ReplicationProtocol, ResumePoint
-from kevy_ring.replica.redis import RedisProtocol
-from kevy_ring.replica.resp import encode_command
+from kevy_ring.replica.protocols.kevy import KevyProtocol
+from kevy_ring.replica.protocols.redis import RedisProtocol
+from kevy_ring.replica.protocols.resp import encode_command
 
 DATA = Path(__file__).parent / "data"
 REPLICATION_ID = "0123456789abcdef" * 2 + "01234567"

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any, cast
 
-from kevy_ring.replica.resp import encode_command
+from kevy_ring.replica.protocols.resp import encode_command
 from kevy_ring.replica.upstream_url import UpstreamUrl
 
 _TIMEOUT_S = 5.0

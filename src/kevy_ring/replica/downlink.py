@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from enum import Enum
 
-from kevy_ring.replica.request import RequestParser
+from kevy_ring.replica.protocols.request import RequestParser
 from kevy_ring.replica.upstream_shard import SnapshotImage, UpstreamShard
 
 PROTOCOLS = (1, 2)

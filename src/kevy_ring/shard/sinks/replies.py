@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kevy_ring.errors import RemoteProtocolError
-from kevy_ring.replica.resp import printable
+from kevy_ring.replica.protocols.resp import printable
 
 
 class ReplyScanner:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from redis import exceptions
 
 from kevy_ring.errors import RemoteProtocolError, SinkError
-from kevy_ring.replica.resp import encode_command
+from kevy_ring.replica.protocols.resp import encode_command
 from kevy_ring.shard.sinks.command_pipeline import Command
 from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.replies import ReplyScanner

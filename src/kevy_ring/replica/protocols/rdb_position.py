@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kevy_ring.replica.resp import MAX_OFFSET, parse_decimal
+from kevy_ring.replica.protocols.resp import MAX_OFFSET, parse_decimal
 
 _MAGIC_BYTES = 9  # "REDIS" and four digits, or "VALKEY" and three
 _AUX = 0xFA  # a name and a value follow

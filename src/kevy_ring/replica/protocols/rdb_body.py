@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kevy_ring.events import ReplicaApply, SnapshotChunk
-from kevy_ring.replica.resp import MAX_OFFSET, Intake, printable
+from kevy_ring.replica.protocols.resp import MAX_OFFSET, Intake, printable
 
 RDB_CHUNK_BYTES = 65_536  # the largest chunk passed on: what one receive brings, and far below any ring's capacity
 MARK_BYTES = 40  # CONFIG_RUN_ID_SIZE in Redis

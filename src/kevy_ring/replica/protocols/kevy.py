@@ -10,10 +10,10 @@ from enum import Enum
 
 from kevy_ring.errors import OffsetGap, UpstreamRefused
 from kevy_ring.events import BytesLike, Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
-from kevy_ring.replica.conversation import Conversation, Transitions
 from kevy_ring.replica.protocol import ChunkAhead, ResumePoint
+from kevy_ring.replica.protocols.conversation import Conversation, Transitions
+from kevy_ring.replica.protocols.resp import CRLF, MAX_GENERATION, MAX_OFFSET, encode_command, parse_decimal, printable
 from kevy_ring.replica.refusal import refusal_of_reply
-from kevy_ring.replica.resp import CRLF, MAX_GENERATION, MAX_OFFSET, encode_command, parse_decimal, printable
 
 MAX_CHUNK_BYTES = 65_536  # kevy's own chunk size: more is a hostile or broken primary
 MAX_CONTROL_LINE_BYTES = 256  # kevy's own bound; the longest real line has two u64

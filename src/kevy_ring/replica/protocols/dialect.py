@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kevy_ring.replica.kevy import KevyProtocol
 from kevy_ring.replica.protocol import ReplicationProtocol, ResumePoint
-from kevy_ring.replica.redis import RedisProtocol
+from kevy_ring.replica.protocols.kevy import KevyProtocol
+from kevy_ring.replica.protocols.redis import RedisProtocol
 from kevy_ring.replica.refusal import checked_command
 from kevy_ring.replica.upstream_url import UpstreamUrl
 

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from kevy_ring.errors import RemoteProtocolError, UpstreamRefused
 from kevy_ring.events import BytesLike, ReplicaApply
 from kevy_ring.replica.protocol import ChunkAhead, Synced
-from kevy_ring.replica.resp import Intake
+from kevy_ring.replica.protocols.resp import Intake
 
 StateT = TypeVar("StateT", bound=Enum)
 TokenT = TypeVar("TokenT", bound=Enum)

@@ -10,10 +10,11 @@ from enum import Enum
 
 from kevy_ring.errors import RemoteProtocolError, UpstreamRefused
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
-from kevy_ring.replica.conversation import Conversation, Transitions
 from kevy_ring.replica.protocol import ResumePoint
-from kevy_ring.replica.rdb_body import RdbBody, take_rdb_header
-from kevy_ring.replica.rdb_position import rdb_position
+from kevy_ring.replica.protocols.conversation import Conversation, Transitions
+from kevy_ring.replica.protocols.rdb_body import RdbBody, take_rdb_header
+from kevy_ring.replica.protocols.rdb_position import rdb_position
+from kevy_ring.replica.protocols.resp import MAX_OFFSET, encode_command, parse_decimal, printable
 from kevy_ring.replica.refusal import (
     checked_command,
     refusal_as_sync,
@@ -21,7 +22,6 @@ from kevy_ring.replica.refusal import (
     refusal_of_scheme,
     refusal_of_sentinel,
 )
-from kevy_ring.replica.resp import MAX_OFFSET, encode_command, parse_decimal, printable
 
 MAX_DB = 2**31 - 1  # the servers keep a database's number in an int
 MAX_INFO_BYTES = 1 << 20  # of the reply to INFO sentinel: some hundred bytes for each primary that is watched

@@ -21,8 +21,8 @@ from typing import Any
 from kevy_ring import replica_inbox_pair
 from kevy_ring.errors import RemoteProtocolError, SnapshotError, UpstreamRefused
 from kevy_ring.inbox import FrameScanner, ScanEnd
-from kevy_ring.replica.kevysnap import Entry, SnapshotReader, Stream, StreamGroup, write_snapshot
 from kevy_ring.replica.protocol import ReplicationProtocol
+from kevy_ring.replica.snapshots.kevysnap import Entry, SnapshotReader, Stream, StreamGroup, write_snapshot
 from transcripts import (
     MARK,
     RECORDED,

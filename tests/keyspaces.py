@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots.entry import Entry
 from redis_server import Comparable, comparable_value
 
 DATA = Path(__file__).parent / "data"

@@ -11,9 +11,9 @@ import redis
 
 from kevy_ring import replica_inbox_pair
 from kevy_ring.replica.backoff import Backoff
-from kevy_ring.replica.entry import Entry
 from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.replica.runner import Runner
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard import Shard
 from kevy_ring.shard.sinks.memory import MemorySink
 from redis_server import Comparable

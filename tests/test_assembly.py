@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from kevy_ring import SnapshotError
-from kevy_ring.replica.entry import Entry, Stream
-from kevy_ring.replica.kevysnap import write_snapshot
+from kevy_ring.replica.snapshots.entry import Entry, Stream
+from kevy_ring.replica.snapshots.kevysnap import write_snapshot
 from kevy_ring.shard import Snapshot
 from kevy_ring.shard.assembly import SnapshotAssembly, StopAsked
 from kevy_ring.shard.sinks.jsonl import JsonlSink

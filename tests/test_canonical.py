@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 from kevy_ring.events import Frame
-from kevy_ring.replica.canonical import StreamDigest, digest_frames, encode_record
+from kevy_ring.replica.snapshots.canonical import StreamDigest, digest_frames, encode_record
 
 
 def test_a_frame_has_the_layout_of_a_record() -> None:

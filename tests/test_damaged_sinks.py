@@ -16,7 +16,7 @@ from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.jsonl_keys import JsonlKeys
 from kevy_ring.cli.sqlite_keys import SqliteKeys
 from kevy_ring.errors import SinkError
-from kevy_ring.replica.entry import Entry, Stream
+from kevy_ring.replica.snapshots.entry import Entry, Stream
 from kevy_ring.shard import Snapshot
 from kevy_ring.shard.sinks.jsonl import JsonlSink
 from kevy_ring.shard.sinks.sqlite import SqliteSink

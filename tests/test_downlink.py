@@ -6,8 +6,8 @@ import pytest
 
 from kevy_ring.events import Frame, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.replica.downlink import BATCH_BYTES, PING_INTERVAL_S, Downlink, DownlinkState
-from kevy_ring.replica.kevysnap import SnapshotReader
 from kevy_ring.replica.protocols.kevy import KevyProtocol
+from kevy_ring.replica.snapshots.kevysnap import SnapshotReader
 from kevy_ring.replica.upstream_shard import UpstreamShard
 from kevy_ring.replica.workload import Workload
 

@@ -25,7 +25,7 @@ from kevy_ring.cli.key_source import KeySource
 from kevy_ring.cli.sqlite_keys import SqliteKeys
 from kevy_ring.cli.verify import compare
 from kevy_ring.inbox import published_in
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.sinks.memory import MemorySink
 from shard_life import live
 

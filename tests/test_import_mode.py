@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kevy_ring.errors import SinkError
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.redis import RedisSink
 from kevy_ring.shard.sinks.target_mark import MARK

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from draining import drain
 from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
 from kevy_ring.errors import SinkError
-from kevy_ring.replica.entry import Entry, Stream, StreamGroup
+from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup
 from kevy_ring.shard import Shard, Snapshot
 from kevy_ring.shard.sinks.jsonl import JsonlSink
 from kevy_ring.shard.sinks.jsonl_line import change_line, entry_line

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kevy_ring.errors import SnapshotError
-from kevy_ring.replica.kevysnap import (
+from kevy_ring.replica.snapshots.kevysnap import (
     CHUNK_BYTES,
     MAX_BYTES_LENGTH,
     Entry,

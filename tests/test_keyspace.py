@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kevy_ring.replica.entry import Entry
 from kevy_ring.replica.keyspace import Keyspace
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.replica.workload import Workload
 
 fakeredis = pytest.importorskip("fakeredis")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
-from kevy_ring.replica.entry import Entry, Stream, StreamGroup
+from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup
 from kevy_ring.shard import Shard, Snapshot
 from kevy_ring.shard.sinks.memory import MemorySink
 from kevy_ring.shard.sinks.shortcut_probe import usable_shortcuts

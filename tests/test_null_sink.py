@@ -8,7 +8,7 @@ import pytest
 
 from draining import drain
 from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
-from kevy_ring.replica.canonical import digest_frames, encode_record
+from kevy_ring.replica.snapshots.canonical import digest_frames, encode_record
 from kevy_ring.shard import Shard
 from kevy_ring.shard.sinks.null import NullSink
 from snapshot_events import snapshot_events, strings

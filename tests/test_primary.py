@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from kevy_ring.errors import ClosedError, PrimaryGone
-from kevy_ring.replica.canonical import digest_frames
 from kevy_ring.replica.primary import EmbeddedPrimary, ShardStatus, serve
 from kevy_ring.replica.primary_loop import listen
+from kevy_ring.replica.snapshots.canonical import digest_frames
 from plain_replica import PATIENCE_S, PlainReplica
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from kevy_ring.errors import SinkError, SnapshotError
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.rdb_file import RdbSpool, entry_of_dump
 from redis_server import RedisServer, redis_version, start_redis
 

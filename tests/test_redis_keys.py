@@ -12,7 +12,7 @@ from kevy_ring.cli.jsonl_keys import JsonlKeys
 from kevy_ring.cli.redis_keys import PAGE_KEYS, RedisKeys
 from kevy_ring.cli.sqlite_keys import SqliteKeys
 from kevy_ring.cli.verify import compare
-from kevy_ring.replica.entry import Entry, Stream
+from kevy_ring.replica.snapshots.entry import Entry, Stream
 from kevy_ring.shard.sinks.jsonl import JsonlSink
 from kevy_ring.shard.sinks.sqlite import SqliteSink
 from kevy_ring.shard.snapshot import Snapshot

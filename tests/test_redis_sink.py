@@ -14,7 +14,7 @@ import pytest
 from draining import drain
 from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
 from kevy_ring.errors import SinkError
-from kevy_ring.replica.entry import Entry, Stream
+from kevy_ring.replica.snapshots.entry import Entry, Stream
 from kevy_ring.shard import BatchSink, Shard, StagingSink, sink_from_url
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.redis import PIPELINE_BYTES, RedisSink

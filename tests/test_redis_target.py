@@ -16,7 +16,7 @@ from cut_proxy import CutProxy
 from draining import drain
 from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
 from kevy_ring.errors import SinkError, TargetRefused
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
 from kevy_ring.shard import Shard, sink_from_url
 from kevy_ring.shard.sinks.options import SinkOptions

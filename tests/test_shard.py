@@ -20,7 +20,7 @@ from kevy_ring import (
     SnapshotError,
 )
 from kevy_ring.errors import RemoteProtocolError
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard import RunEnd, Shard, Sink
 from kevy_ring.shard.sinks.memory import MemorySink
 from keyspaces import as_recorded, recorded_keyspace

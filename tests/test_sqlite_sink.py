@@ -22,7 +22,7 @@ from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.sqlite_keys import SqliteKeys
 from kevy_ring.errors import SinkError
 from kevy_ring.events import SnapshotBegin
-from kevy_ring.replica.entry import Entry, Stream, StreamGroup
+from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup
 from kevy_ring.shard import ResumableSink, Shard, Snapshot, StagingSink
 from kevy_ring.shard.sinks.memory import MemorySink
 from kevy_ring.shard.sinks.sqlite import SqliteSink

@@ -19,8 +19,8 @@ import pytest
 from kevy_ring.cli.command import run
 from kevy_ring.errors import SinkError
 from kevy_ring.events import Frame
-from kevy_ring.replica.entry import Entry
 from kevy_ring.replica.primary import EmbeddedPrimary
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.ring.segment_names import remove_names
 from kevy_ring.shard import Snapshot, sink_from_url
 from kevy_ring.shard.sinks.jsonl_line import change_of, entry_of

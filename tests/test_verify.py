@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from kevy_ring.cli.verify import NAMED, Verification, compare
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.snapshot import SkippedKey
 
 Keyspace = dict[bytes, Entry]

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from kevy_ring.cli import figures
-from kevy_ring.replica.entry import Entry, Stream
+from kevy_ring.replica.snapshots.entry import Entry, Stream
 
 _MISSING = object()
 # Values that begin alike for longer than this are not told apart by their beginnings.

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from kevy_ring.cli.failure import Failure
-from kevy_ring.replica.entry import Entry
 from kevy_ring.replica.primary import EmbeddedPrimary
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.shard_line import ShardLines
 
 Pulse = Callable[[], None]

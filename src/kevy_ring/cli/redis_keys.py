@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 from kevy_ring.cli.failure import Failure
-from kevy_ring.replica.entry import Entry, Stream, StreamGroup
 from kevy_ring.replica.protocols.resp import encode_command
+from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup
 from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
 
 TIMEOUT_S = 30.0

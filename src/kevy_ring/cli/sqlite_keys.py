@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from kevy_ring.cli.failure import Failure
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.sinks.sqlite_row import entry_of_row
 from kevy_ring.shard.snapshot import SkippedKey
 

@@ -12,8 +12,6 @@ from typing import Any
 
 from kevy_ring.errors import ClosedError, PrimaryGone
 from kevy_ring.events import Frame
-from kevy_ring.replica.canonical import digest_frames
-from kevy_ring.replica.entry import Entry
 from kevy_ring.replica.primary_loop import LOOPBACK
 from kevy_ring.replica.primary_process import (
     DEFAULT_BACKLOG_BYTES,
@@ -25,6 +23,8 @@ from kevy_ring.replica.primary_process import (
     serve,
     workloads_of,
 )
+from kevy_ring.replica.snapshots.canonical import digest_frames
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.replica.workload import Workload
 
 __all__ = ["DEFAULT_BACKLOG_BYTES", "EmbeddedPrimary", "ShardStatus", "serve"]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import islice
 
 from kevy_ring.replica.backlog import Backlog
-from kevy_ring.replica.kevysnap import Entry, write_snapshot
 from kevy_ring.replica.keyspace import Keyspace
+from kevy_ring.replica.snapshots.kevysnap import Entry, write_snapshot
 from kevy_ring.replica.workload import Workload
 
 #: Frames that are encoded ahead of their publication, in wire bytes: a replica then drains faster than any can apply.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots.entry import Entry
 
 BIG_VALUE_BYTES = 1 << 20
 #: 2100-01-01 as Unix milliseconds: expiries lie so far ahead that none comes true while two keyspaces are compared.

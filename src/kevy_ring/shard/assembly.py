@@ -8,8 +8,8 @@ from typing import Protocol
 
 from kevy_ring.errors import SnapshotError
 from kevy_ring.events import BytesLike
-from kevy_ring.replica import kevysnap
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots import kevysnap
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard import rdb_file
 from kevy_ring.shard.kevysnap_body import KevysnapBody
 from kevy_ring.shard.sinks.sink import Sink, Stage

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from kevy_ring.events import BytesLike
-from kevy_ring.replica import kevysnap
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots import kevysnap
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.snapshot import LeftOut, SnapshotFormat
 from kevy_ring.shard.spool import append, pieces_of, spool_file
 

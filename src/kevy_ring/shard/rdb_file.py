@@ -13,7 +13,7 @@ from typing import Any
 
 from kevy_ring.errors import SnapshotError
 from kevy_ring.events import BytesLike
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.extras import missing_extra
 from kevy_ring.shard.rdb_checksum import NOT_COMPUTED, RdbChecksum, is_intact_dump
 from kevy_ring.shard.rdb_survey import Omission, omissions

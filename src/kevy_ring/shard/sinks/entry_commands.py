@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
-from kevy_ring.replica.entry import Entry, Stream
+from kevy_ring.replica.snapshots.entry import Entry, Stream
 
 #: Elements per command: a server stops for everyone else while it runs one.
 GROUP_ELEMENTS = 512

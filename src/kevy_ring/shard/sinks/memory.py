@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kevy_ring.events import BytesLike
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.extras import missing_extra
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.refusals import Refusals

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kevy_ring.events import BytesLike, Frame
-from kevy_ring.replica.canonical import StreamDigest, encode_record
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots.canonical import StreamDigest, encode_record
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.snapshot import Snapshot
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from kevy_ring.errors import SinkError
-from kevy_ring.replica.entry import Entry
 from kevy_ring.replica.protocols.resp import encode_command
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.sinks.command_pipeline import Command
 from kevy_ring.shard.sinks.entry_commands import entry_commands
 from kevy_ring.shard.sinks.skipped_keys import SkippedKeys

@@ -13,7 +13,7 @@ from fakeredis._helpers import OK, SimpleError
 from fakeredis._socket import FakeSocket
 
 from kevy_ring.errors import SnapshotError
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.rdb_file import entry_of_dump
 from kevy_ring.shard.rdb_survey import type_of_dump
 from kevy_ring.shard.sinks.field_expiry import FieldExpiryCommands, deadline_ms

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kevy_ring.errors import SinkError
 from kevy_ring.events import BytesLike
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.extras import missing_extra
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kevy_ring.errors import SinkError
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.sinks.file_modes import create
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS

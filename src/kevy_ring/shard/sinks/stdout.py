@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from kevy_ring.errors import SinkError
 from kevy_ring.events import BytesLike
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.jsonl_line import change_line, end_line, entry_line, mark_line, selected_by, skipped_lines

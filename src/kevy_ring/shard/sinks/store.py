@@ -15,7 +15,7 @@ from fakeredis import FakeServer
 from fakeredis._core._database import Item
 from fakeredis.model import ExpiringMembersSet, Hash, XStream, ZSet
 
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.sinks import stream_value
 from kevy_ring.shard.sinks.replica_database import ReplicaClock, ReplicaDatabase, shown_at
 from kevy_ring.shard.sinks.replica_socket import ReplicaSocket

@@ -7,7 +7,7 @@ from itertools import chain
 from fakeredis.model import StreamEntryKey, StreamGroup, XStream
 from fakeredis.model._stream import PelEntry, StreamConsumerInfo
 
-from kevy_ring.replica import entry
+from kevy_ring.replica.snapshots import entry
 
 
 def to_fake(stream: entry.Stream) -> XStream:

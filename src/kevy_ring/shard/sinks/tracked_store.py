@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from kevy_ring.replica.entry import Entry
+from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.sinks.replica_database import ReplicaDatabase
 from kevy_ring.shard.sinks.shortcuts import Shortcut
 from kevy_ring.shard.sinks.store import Store, entry_of

@@ -14,7 +14,7 @@ from math import isnan
 from typing import Any, NoReturn
 
 from kevy_ring.errors import SnapshotError
-from kevy_ring.replica.entry import Entry, Stream, StreamGroup
+from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup
 
 __all__ = ["Entry", "SnapshotReader", "Stream", "StreamGroup", "write_snapshot"]
 

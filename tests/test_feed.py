@@ -10,9 +10,9 @@ import pytest
 
 from kevy_ring import replica_inbox_pair
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk
-from kevy_ring.replica.feed import EndCause, Feed
 from kevy_ring.replica.link_words import LinkWord, LinkWords
 from kevy_ring.replica.protocols.kevy import KevyProtocol
+from kevy_ring.replica.runner.feed import EndCause, Feed
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.replica.upstream_url import parse_upstream
 from recording_sender import RecordingSender

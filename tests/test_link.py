@@ -13,7 +13,7 @@ import pytest
 
 from certificates import make_certificates
 from kevy_ring.errors import LinkError, UpstreamRefused
-from kevy_ring.replica.link import Link, open_link
+from kevy_ring.replica.runner.link import Link, open_link
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.replica.upstream_url import parse_upstream
 from scripted_peer import PeerConnection, ScriptedPeer

@@ -219,7 +219,7 @@ def test_a_port_without_tls_and_a_url_with_it_is_told(start_redis: StartRedis, l
 def test_a_runner_that_waits_for_minutes_repeats_its_reason_and_ends_at_once_when_stopped(
     start_redis: StartRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kevy_ring.replica.runner.REPEAT_S", 0.2)
+    monkeypatch.setattr("kevy_ring.replica.runner.runner.REPEAT_S", 0.2)
     server = start_redis("--requirepass", "open sesame")
     told: list[tuple[LinkState, str]] = []
     runner = Runner(

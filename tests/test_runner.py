@@ -11,11 +11,11 @@ import pytest
 
 from kevy_ring.events import Frame, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.replica.backoff import Backoff
-from kevy_ring.replica.feed import empty_snapshot
 from kevy_ring.replica.link_words import LinkWord
 from kevy_ring.replica.patience import Patience
 from kevy_ring.replica.protocol import ResumePoint
 from kevy_ring.replica.runner import LinkState, Runner, RunnerExit
+from kevy_ring.replica.runner.feed import empty_snapshot
 from kevy_wire import asked_from, frame, frames, snapshot, snapshot_start, take_request
 from recording_sender import RecordingSender
 from scripted_peer import PeerConnection, Script, ScriptedPeer

@@ -22,7 +22,7 @@ _PLACES = {
     "kevy_ring.inbox": "ChunkGrant Overflow Published",
     "kevy_ring.errors": "LinkError PrimaryGone Refusal RefusalKind SinkError TargetRefused",
     "kevy_ring.shard": "BatchSink ResumableSink RunEnd RunResult Shard Sink Snapshot Stage StagingSink sink_from_url",
-    "kevy_ring.replica.runner": "Runner RunnerExit",
+    "kevy_ring.replica.runner.runner": "Runner RunnerExit",
     "kevy_ring.replica.patience": "Patience",
     "kevy_ring.replica.protocol": "FullSyncReason",
     "kevy_ring.replica.fleet": "Fleet FleetEnd FleetEvent FleetEventKind LinkState Role ShardStatus",

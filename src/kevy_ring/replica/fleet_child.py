@@ -18,7 +18,7 @@ from kevy_ring.errors import KevyRingError, RoleTaken, SegmentError
 from kevy_ring.replica.link_words import LinkState
 from kevy_ring.replica.protocol import FullSyncReason, ResumePoint
 from kevy_ring.replica.protocols.resume import resume_after
-from kevy_ring.replica.runner import Runner, RunnerExit
+from kevy_ring.replica.runner.runner import Runner, RunnerExit
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.replica.upstream_url import UpstreamUrl
 

@@ -9,13 +9,13 @@ from enum import Enum
 
 from kevy_ring.errors import LinkError, Refusal, RefusalKind, UpstreamRefused
 from kevy_ring.replica.backoff import Backoff
-from kevy_ring.replica.feed import EndCause, Feed, FeedEnd, ReplicaSender
-from kevy_ring.replica.link import look_at_port, open_link
 from kevy_ring.replica.link_words import LinkState, LinkWords
 from kevy_ring.replica.patience import Patience
 from kevy_ring.replica.protocol import FullSyncReason, ReplicationProtocol, ResumePoint, Synced
 from kevy_ring.replica.protocols.dialect import Dialect
 from kevy_ring.replica.refusal import SAME_MAX, SILENT, VIOLATION, refusal_of_snapshot
+from kevy_ring.replica.runner.feed import EndCause, Feed, FeedEnd, ReplicaSender
+from kevy_ring.replica.runner.link import look_at_port, open_link
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
 

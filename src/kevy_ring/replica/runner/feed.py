@@ -11,10 +11,10 @@ from typing import Protocol
 from kevy_ring.errors import LinkError, Refusal, RemoteProtocolError, SendError, UpstreamRefused
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.inbox import ChunkGrant, FrameRun, FrameScanner, Overflow, ScanEnd
-from kevy_ring.replica.link import Link
 from kevy_ring.replica.link_words import LinkWords
 from kevy_ring.replica.protocol import ReplicationProtocol, Synced
 from kevy_ring.replica.protocols.chunk_run import ChunkInRing
+from kevy_ring.replica.runner.link import Link
 from kevy_ring.replica.snapshots.kevysnap import write_snapshot
 from kevy_ring.replica.stop import StopSignal
 

@@ -15,10 +15,10 @@ import pytest
 
 from fleet_life import CAPACITY, Life, everything_once
 from kevy_ring import RoleTaken, SegmentError, replica_inbox_pair
-from kevy_ring.replica.child_process import ChildProcess
 from kevy_ring.replica.fleet import Fleet, FleetEventKind, Role
-from kevy_ring.replica.fleet_child import EXIT_TRUNCATED
-from kevy_ring.replica.kept_ring import kept_ring
+from kevy_ring.replica.fleet.child import EXIT_TRUNCATED
+from kevy_ring.replica.fleet.child_process import ChildProcess
+from kevy_ring.replica.fleet.kept_ring import kept_ring
 from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.replica.runner import Runner
 from kevy_ring.replica.stop import StopSignal

@@ -11,7 +11,7 @@ from kevy_ring.cli.outcome import Outcome, ShardOutcome
 from kevy_ring.cli.progress import ProgressMeter, Rates, ShardProgress
 from kevy_ring.cli.progress_table import progress_table
 from kevy_ring.cli.summary_table import summary_table
-from kevy_ring.replica.fleet_event import ShardStatus
+from kevy_ring.replica.fleet.event import ShardStatus
 from kevy_ring.replica.link_words import LinkState
 from kevy_ring.ring import RingStats
 from kevy_ring.shard.shard_process import ShardFacts

@@ -20,7 +20,7 @@ from kevy_ring import (
 from kevy_ring.errors import SinkError
 from kevy_ring.events import SnapshotChunk
 from kevy_ring.inbox.receiver import WORD_LOST
-from kevy_ring.replica.fleet_child import EXIT_TRUNCATED
+from kevy_ring.replica.fleet.child import EXIT_TRUNCATED
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.shard import ResumableSink, Shard
 from kevy_ring.shard.shard_process import ShardProcess

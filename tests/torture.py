@@ -24,7 +24,7 @@ from pathlib import Path
 
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.fleet import Fleet, FleetEvent, FleetEventKind, Role
-from kevy_ring.replica.fleet_child import EXIT_RECEIVER_GONE, EXIT_TRUNCATED
+from kevy_ring.replica.fleet.child import EXIT_RECEIVER_GONE, EXIT_TRUNCATED
 from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.shard.shard_process import ShardProcess
 from torture_ledger import Ledger

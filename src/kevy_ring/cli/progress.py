@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kevy_ring.cli import figures
 from kevy_ring.inbox.resume_point import WORD_SNAPSHOTS_APPLIED
 from kevy_ring.inbox.sending_end import WORD_SNAPSHOTS_ENDED
-from kevy_ring.replica.fleet_event import ShardStatus
+from kevy_ring.replica.fleet.event import ShardStatus
 from kevy_ring.replica.link_words import LinkState, LinkWord, full_syncs_by_reason
 from kevy_ring.replica.protocol import FullSyncReason
 from kevy_ring.ring import RingStats

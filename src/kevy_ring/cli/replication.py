@@ -20,7 +20,7 @@ from kevy_ring.cli.shared_output import SharedOutput
 from kevy_ring.cli.verify import Verification
 from kevy_ring.cli.view import View
 from kevy_ring.errors import RoleTaken, SegmentError
-from kevy_ring.replica.fleet import Fleet, FleetEnd, FleetEvent, FleetEventKind, Role
+from kevy_ring.replica.fleet.fleet import Fleet, FleetEnd, FleetEvent, FleetEventKind, Role
 from kevy_ring.replica.link_words import LinkState
 from kevy_ring.replica.protocol import FullSyncReason
 from kevy_ring.replica.stall_watch import STALL_AFTER_S

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kevy_ring.errors import EventTruncated, KevyRingError, TargetRefused
-from kevy_ring.replica.fleet_child import EXIT_TRUNCATED
+from kevy_ring.replica.fleet.child import EXIT_TRUNCATED
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.shard.heap import relaxed_collector, settle_after_snapshot

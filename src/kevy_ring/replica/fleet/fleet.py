@@ -15,11 +15,11 @@ from typing import Any
 
 from kevy_ring.errors import SegmentError
 from kevy_ring.replica.backoff import Backoff
-from kevy_ring.replica.fleet_child import ENDING_SIGNALS, ShardMain
-from kevy_ring.replica.fleet_event import FleetEvent, FleetEventKind, Role, ShardStatus
+from kevy_ring.replica.fleet.child import ENDING_SIGNALS, ShardMain
+from kevy_ring.replica.fleet.event import FleetEvent, FleetEventKind, Role, ShardStatus
+from kevy_ring.replica.fleet.pair import PairPlan, ReplicaPair
 from kevy_ring.replica.link_words import LinkState
 from kevy_ring.replica.protocols.dialect import Dialect
-from kevy_ring.replica.replica_pair import PairPlan, ReplicaPair
 from kevy_ring.replica.stall_watch import STALL_AFTER_S, Stall, StallWatch
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream

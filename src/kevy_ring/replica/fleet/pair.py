@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from kevy_ring.errors import Refusal
 from kevy_ring.replica.backoff import Backoff
-from kevy_ring.replica.child_process import ChildProcess
-from kevy_ring.replica.fleet_child import EXIT_TRUNCATED, RunnerOrders, ShardMain, run_runner, run_shard
-from kevy_ring.replica.fleet_event import FleetEvent, FleetEventKind, Role, ShardStatus
-from kevy_ring.replica.kept_ring import kept_ring
+from kevy_ring.replica.fleet.child import EXIT_TRUNCATED, RunnerOrders, ShardMain, run_runner, run_shard
+from kevy_ring.replica.fleet.child_process import ChildProcess
+from kevy_ring.replica.fleet.event import FleetEvent, FleetEventKind, Role, ShardStatus
+from kevy_ring.replica.fleet.kept_ring import kept_ring
 from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.replica.protocol import FullSyncReason, ResumePoint
 from kevy_ring.replica.upstream_url import UpstreamUrl

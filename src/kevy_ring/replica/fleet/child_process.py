@@ -10,8 +10,8 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
-from kevy_ring.replica.fleet_child import ENDING_SIGNALS
-from kevy_ring.replica.fleet_event import Role
+from kevy_ring.replica.fleet.child import ENDING_SIGNALS
+from kevy_ring.replica.fleet.event import Role
 
 
 class ChildProcess:

@@ -20,12 +20,12 @@ from bench.measured import WrongAnswer
 from bench.pair_process import at_the_start, dismiss, fork_role, gather, main
 from kevy_ring import replica_inbox_pair
 from kevy_ring.events import Frame
-from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.replica.runner import Runner
 from kevy_ring.replica.snapshots.canonical import digest_frames
-from kevy_ring.replica.upstream_shard import encode_frame
 from kevy_ring.shard.shard import Shard
 from kevy_ring.shard.sinks.null import NullSink
+from kevy_ring.testing.primary import EmbeddedPrimary
+from kevy_ring.testing.upstream_shard import encode_frame
 
 _CAPACITY = 8 << 20
 _RECEIVE_BYTES = 512 << 10

@@ -6,8 +6,8 @@ import socket
 from types import TracebackType
 
 from kevy_ring.events import Frame
-from kevy_ring.replica.keyspace import Keyspace
 from kevy_ring.replica.snapshots.kevysnap import SnapshotReader
+from kevy_ring.testing.keyspace import Keyspace
 
 PATIENCE_S = 20.0
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kevy_ring.replica.backlog import Backlog
+from kevy_ring.testing.backlog import Backlog
 
 
 def filled(count: int, limit_bytes: int, first: int = 10) -> Backlog:

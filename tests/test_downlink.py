@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from kevy_ring.events import Frame, SnapshotBegin, SnapshotChunk, SnapshotEnd
-from kevy_ring.replica.downlink import BATCH_BYTES, PING_INTERVAL_S, Downlink, DownlinkState
 from kevy_ring.replica.protocols.kevy import KevyProtocol
 from kevy_ring.replica.snapshots.kevysnap import SnapshotReader
-from kevy_ring.replica.upstream_shard import UpstreamShard
-from kevy_ring.replica.workload import Workload
+from kevy_ring.testing.downlink import BATCH_BYTES, PING_INTERVAL_S, Downlink, DownlinkState
+from kevy_ring.testing.upstream_shard import UpstreamShard
+from kevy_ring.testing.workload import Workload
 
 GENERATION = 4600608018879059
 

@@ -19,12 +19,12 @@ from kevy_ring.replica.fleet import Fleet, FleetEventKind, Role
 from kevy_ring.replica.fleet.child import EXIT_TRUNCATED
 from kevy_ring.replica.fleet.child_process import ChildProcess
 from kevy_ring.replica.fleet.kept_ring import kept_ring
-from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.replica.runner import Runner
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.ring import Ring, ring_names
 from kevy_ring.ring.outside.leftovers import is_abandoned, is_unused, remove_abandoned
 from kevy_ring.shard.shard_process import ShardProcess
+from kevy_ring.testing.primary import EmbeddedPrimary
 
 DEADLINE_S = 40.0
 

@@ -15,11 +15,11 @@ import pytest
 from command_in_process import invoke, listed
 from kevy_ring import Ring
 from kevy_ring.cli.command import run
-from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.replica.upstream_url import parse_upstream
 from kevy_ring.ring import inspect_ring
 from kevy_ring.ring.segment import fitting_label
 from kevy_ring.shard.sinks.sink import sink_place
+from kevy_ring.testing.primary import EmbeddedPrimary
 from kevy_ring_command import RunningCommand, run_command
 
 SHM = Path("/dev/shm")

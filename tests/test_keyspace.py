@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kevy_ring.replica.keyspace import Keyspace
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.replica.workload import Workload
+from kevy_ring.testing.keyspace import Keyspace
+from kevy_ring.testing.workload import Workload
 
 fakeredis = pytest.importorskip("fakeredis")
 

@@ -16,10 +16,10 @@ from kevy_ring import Ring, SegmentError
 from kevy_ring.cli.jsonl_keys import JsonlKeys
 from kevy_ring.replica.fleet import Fleet, FleetEvent, FleetEventKind, Role
 from kevy_ring.replica.fleet.fleet import fleet as fleet_module
-from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.ring import ring_names
 from kevy_ring.shard.shard_process import ShardProcess
+from kevy_ring.testing.primary import EmbeddedPrimary
 from kevy_ring_command import RunningCommand
 from redis_server import RedisServer, redis_version, start_redis
 from torture_ledger import changes_of

@@ -19,12 +19,12 @@ import pytest
 from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
 from kevy_ring.cli.command import run
 from kevy_ring.errors import SinkError
-from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.shard import Shard, sink_from_url
 from kevy_ring.shard.sinks.jsonl import JsonlSink
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.place_lock import PlaceLock
 from kevy_ring.shard.sinks.sqlite import SqliteSink
+from kevy_ring.testing.primary import EmbeddedPrimary
 from kevy_ring_command import RunningCommand, run_command, wait_until
 
 Sink = Any

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from kevy_ring.errors import ClosedError, PrimaryGone
-from kevy_ring.replica.primary import EmbeddedPrimary, ShardStatus, serve
-from kevy_ring.replica.primary_loop import listen
 from kevy_ring.replica.snapshots.canonical import digest_frames
+from kevy_ring.testing.primary import EmbeddedPrimary, ShardStatus, serve
+from kevy_ring.testing.primary_loop import listen
 from plain_replica import PATIENCE_S, PlainReplica
 
 
@@ -312,7 +312,7 @@ def test_a_process_that_was_ended_is_reported(still: EmbeddedPrimary, number: si
 
 PARENT = """
 import os, sys, time
-from kevy_ring.replica.primary import EmbeddedPrimary
+from kevy_ring.testing.primary import EmbeddedPrimary
 if __name__ == "__main__":
     primary = EmbeddedPrimary.start(shards=1, keys=5, ops=5)
     if sys.argv[1] == "forked" and os.fork() == 0:
@@ -349,7 +349,7 @@ def test_the_process_exits_when_its_parent_is_killed(tmp_path: Path, way: str) -
 
 SERVER = """
 import sys
-from kevy_ring.replica.primary import serve
+from kevy_ring.testing.primary import serve
 if __name__ == "__main__":
     def report(statuses):
         print(*[(s.port, s.published, s.frames, s.links) for s in statuses], sep=";", flush=True)

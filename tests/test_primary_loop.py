@@ -11,10 +11,10 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from kevy_ring.replica import primary_loop
-from kevy_ring.replica.primary_loop import PrimaryLoop, listen
-from kevy_ring.replica.upstream_shard import UpstreamShard
-from kevy_ring.replica.workload import Workload
+from kevy_ring.testing import primary_loop
+from kevy_ring.testing.primary_loop import PrimaryLoop, listen
+from kevy_ring.testing.upstream_shard import UpstreamShard
+from kevy_ring.testing.workload import Workload
 from plain_replica import PATIENCE_S, PlainReplica
 
 

@@ -19,13 +19,13 @@ import pytest
 from kevy_ring.cli.command import run
 from kevy_ring.errors import SinkError
 from kevy_ring.events import Frame
-from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.ring.segment_names import remove_names
 from kevy_ring.shard import Snapshot, sink_from_url
 from kevy_ring.shard.sinks.jsonl_line import change_of, entry_of
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.sink import is_resumable
+from kevy_ring.testing.primary import EmbeddedPrimary
 from kevy_ring_command import RunningCommand, run_command
 from redis_server import RedisServer, redis_version, start_redis
 

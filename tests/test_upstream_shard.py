@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from kevy_ring.events import Frame
-from kevy_ring.replica.keyspace import Keyspace
 from kevy_ring.replica.protocols.kevy import KevyProtocol
-from kevy_ring.replica.upstream_shard import UpstreamShard, encode_frame
-from kevy_ring.replica.workload import Workload
+from kevy_ring.testing.keyspace import Keyspace
+from kevy_ring.testing.upstream_shard import UpstreamShard, encode_frame
+from kevy_ring.testing.workload import Workload
 
 WORKLOAD = Workload(shard=0, shards=1, keys=100, ops=3000, big_values=2)
 

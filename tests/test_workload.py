@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 
 from kevy_ring.events import Frame
-from kevy_ring.replica.keyspace import Keyspace
 from kevy_ring.replica.snapshots.canonical import digest_frames
 from kevy_ring.replica.snapshots.kevysnap import SnapshotReader, write_snapshot
-from kevy_ring.replica.workload import BIG_VALUE_BYTES, FAR_AHEAD_MS, Workload, split
+from kevy_ring.testing.keyspace import Keyspace
+from kevy_ring.testing.workload import BIG_VALUE_BYTES, FAR_AHEAD_MS, Workload, split
 
 SMALL = Workload(shard=1, shards=3, keys=1000, ops=5000, value_bytes=48, seed=7, big_values=4)
 

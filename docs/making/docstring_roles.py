@@ -26,7 +26,7 @@ _PLACES = {
     "kevy_ring.replica.patience": "Patience",
     "kevy_ring.replica.protocol": "FullSyncReason",
     "kevy_ring.replica.fleet.fleet": "Fleet FleetEnd FleetEvent FleetEventKind LinkState Role ShardStatus",
-    "kevy_ring.replica.primary": "EmbeddedPrimary",
+    "kevy_ring.testing.primary": "EmbeddedPrimary",
     "kevy_ring.replica.stop": "StopSignal",
     "kevy_ring.replica.stall_watch": "Stall StallWatch",
     "kevy_ring.metrics.collector": "RingCollector collector",

@@ -13,10 +13,10 @@ from kevy_ring.cli.key_source import EmbeddedKeys, KeySource, ShardKeys, UnitedK
 from kevy_ring.cli.redis_keys import RedisKeys
 from kevy_ring.cli.replication import Access, Comparison
 from kevy_ring.cli.verify import ROUNDS_S, Verification, compare
-from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.replica.upstream_url import UpstreamUrl
 from kevy_ring.shard.sinks.sink import STDOUT, place_of_shard
 from kevy_ring.shard.snapshot import SkippedKey
+from kevy_ring.testing.primary import EmbeddedPrimary
 
 
 def comparison_of(

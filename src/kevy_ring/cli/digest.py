@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from kevy_ring.cli import figures
-from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.shard.shard_process import ShardFacts
+from kevy_ring.testing.primary import EmbeddedPrimary
 
 
 @dataclass(slots=True)

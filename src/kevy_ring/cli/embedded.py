@@ -19,9 +19,9 @@ from kevy_ring.cli.secrets import shown_url
 from kevy_ring.cli.sink_check import check_sinks
 from kevy_ring.cli.verify import Verification
 from kevy_ring.cli.view import View
-from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
 from kevy_ring.shard.sinks.sink import STDOUT
+from kevy_ring.testing.primary import EmbeddedPrimary
 
 #: What the mark in a Redis target calls it: it is another process, on another port, in every run.
 EMBEDDED_NAME = "the embedded upstream"

@@ -12,7 +12,7 @@ from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.progress import ShardProgress
 from kevy_ring.errors import PrimaryGone
 from kevy_ring.replica.link_words import LinkState
-from kevy_ring.replica.primary import EmbeddedPrimary
+from kevy_ring.testing.primary import EmbeddedPrimary
 
 _TROUBLE = (LinkState.NONE, LinkState.CONNECTING, LinkState.WAITING, LinkState.REFUSED)
 #: How often the embedded upstream is asked how it is.

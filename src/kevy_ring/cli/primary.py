@@ -15,7 +15,7 @@ from rich.text import Text
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.byte_size import ByteSize
-from kevy_ring.replica.primary import DEFAULT_BACKLOG_BYTES, ShardStatus, serve
+from kevy_ring.testing.primary import DEFAULT_BACKLOG_BYTES, ShardStatus, serve
 
 _TERMINAL_S, _JSON_S, _PIPE_S = 0.5, 1.0, 5.0
 _HELP = """Serve the embedded upstream: kevy protocol 1 and 2 on loopback ports, one per shard, in the foreground.

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from enum import Enum
 
 from kevy_ring.replica.protocols.request import RequestParser
-from kevy_ring.replica.upstream_shard import SnapshotImage, UpstreamShard
+from kevy_ring.testing.upstream_shard import SnapshotImage, UpstreamShard
 
 PROTOCOLS = (1, 2)
 #: Protocol 2 promises a ping about this often.

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from kevy_ring.replica.downlink import Downlink, DownlinkState
-from kevy_ring.replica.upstream_shard import PUBLISH_STEP, UpstreamShard
+from kevy_ring.testing.downlink import Downlink, DownlinkState
+from kevy_ring.testing.upstream_shard import PUBLISH_STEP, UpstreamShard
 
 LOOPBACK = "127.0.0.1"
 #: Links of one shard at a time: replicas are few, and each link costs a descriptor and a batch.

@@ -12,8 +12,10 @@ from typing import Any
 
 from kevy_ring.errors import ClosedError, PrimaryGone
 from kevy_ring.events import Frame
-from kevy_ring.replica.primary_loop import LOOPBACK
-from kevy_ring.replica.primary_process import (
+from kevy_ring.replica.snapshots.canonical import digest_frames
+from kevy_ring.replica.snapshots.entry import Entry
+from kevy_ring.testing.primary_loop import LOOPBACK
+from kevy_ring.testing.primary_process import (
     DEFAULT_BACKLOG_BYTES,
     ShardStatus,
     check_limits,
@@ -23,9 +25,7 @@ from kevy_ring.replica.primary_process import (
     serve,
     workloads_of,
 )
-from kevy_ring.replica.snapshots.canonical import digest_frames
-from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.replica.workload import Workload
+from kevy_ring.testing.workload import Workload
 
 __all__ = ["DEFAULT_BACKLOG_BYTES", "EmbeddedPrimary", "ShardStatus", "serve"]
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from kevy_ring.replica.downlink import PROTOCOLS
-from kevy_ring.replica.primary_loop import PrimaryLoop, listen
-from kevy_ring.replica.upstream_shard import UpstreamShard
-from kevy_ring.replica.workload import Workload
+from kevy_ring.testing.downlink import PROTOCOLS
+from kevy_ring.testing.primary_loop import PrimaryLoop, listen
+from kevy_ring.testing.upstream_shard import UpstreamShard
+from kevy_ring.testing.workload import Workload
 
 DEFAULT_BACKLOG_BYTES = 64 << 20
 

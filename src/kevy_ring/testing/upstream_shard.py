@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 
-from kevy_ring.replica.backlog import Backlog
-from kevy_ring.replica.keyspace import Keyspace
 from kevy_ring.replica.snapshots.kevysnap import Entry, write_snapshot
-from kevy_ring.replica.workload import Workload
+from kevy_ring.testing.backlog import Backlog
+from kevy_ring.testing.keyspace import Keyspace
+from kevy_ring.testing.workload import Workload
 
 #: Frames that are encoded ahead of their publication, in wire bytes: a replica then drains faster than any can apply.
 PREPARED_BYTES = 64 << 20

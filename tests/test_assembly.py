@@ -17,7 +17,7 @@ from kevy_ring.replica.snapshots.kevysnap import write_snapshot
 from kevy_ring.shard import Snapshot
 from kevy_ring.shard.assembly import SnapshotAssembly, StopAsked
 from kevy_ring.shard.sinks.jsonl import JsonlSink
-from kevy_ring.shard.sinks.jsonl_line import entry_of
+from kevy_ring.shard.sinks.jsonl.line import entry_of
 from kevy_ring.shard.sinks.memory import MemorySink
 from kevy_ring.shard.sinks.redis import RedisSink
 from kevy_ring.shard.sinks.sqlite import SqliteSink

@@ -21,8 +21,8 @@ from kevy_ring.errors import SinkError
 from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup
 from kevy_ring.shard import Shard, Snapshot
 from kevy_ring.shard.sinks.jsonl import JsonlSink
-from kevy_ring.shard.sinks.jsonl_line import change_line, entry_line
-from kevy_ring.shard.sinks.line_file import BLOCK_BYTES, LineFile, drop_torn_line, last_line
+from kevy_ring.shard.sinks.jsonl.line import change_line, entry_line
+from kevy_ring.shard.sinks.jsonl.line_file import BLOCK_BYTES, LineFile, drop_torn_line, last_line
 from snapshot_events import kevysnap, snapshot_events, strings
 
 Pair = tuple[ReplicaInboxSender, ReplicaInboxReceiver]

@@ -119,7 +119,7 @@ def test_the_lock_of_a_killed_process_is_free_and_children_do_not_keep_it(tmp_pa
             sys.executable,
             "-c",
             "import os, subprocess, sys, time\n"
-            "from kevy_ring.shard.sinks.jsonl import JsonlSink\n"
+            "from kevy_ring.shard.sinks.jsonl.sink import JsonlSink\n"
             "sink = JsonlSink(sys.argv[1])\n"
             "program = subprocess.Popen(['sleep', '60'], close_fds=False, stdout=subprocess.DEVNULL)\n"
             "fork = os.fork()\n"
@@ -159,7 +159,7 @@ def test_a_successor_waits_for_a_holder_that_is_ending(tmp_path: Path) -> None:
             sys.executable,
             "-c",
             "import sys, time\n"
-            "from kevy_ring.shard.sinks.jsonl import JsonlSink\n"
+            "from kevy_ring.shard.sinks.jsonl.sink import JsonlSink\n"
             "sink = JsonlSink(sys.argv[1])\n"
             "print(flush=True)\n"
             "time.sleep(0.5)\n",

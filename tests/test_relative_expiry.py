@@ -10,7 +10,7 @@ import pytest
 
 from kevy_ring.cli.jsonl_keys import replayed
 from kevy_ring.shard.sinks.jsonl import JsonlSink
-from kevy_ring.shard.sinks.relative_expiry import is_relative, made_absolute
+from kevy_ring.shard.sinks.jsonl.relative_expiry import is_relative, made_absolute
 from kevy_ring_command import RunningCommand
 from redis_server import RedisServer, find_redis
 

@@ -22,7 +22,7 @@ from kevy_ring.events import Frame
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.ring.segment_names import remove_names
 from kevy_ring.shard import Snapshot, sink_from_url
-from kevy_ring.shard.sinks.jsonl_line import change_of, entry_of
+from kevy_ring.shard.sinks.jsonl.line import change_of, entry_of
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.sink import is_resumable
 from kevy_ring.testing.primary import EmbeddedPrimary

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from kevy_ring.cli.failure import Failure
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.shard.sinks.jsonl_line import entry_of, replayed_change_of, skipped_of
+from kevy_ring.shard.sinks.jsonl.line import entry_of, replayed_change_of, skipped_of
 from kevy_ring.shard.sinks.memory import MemorySink
 from kevy_ring.shard.snapshot import LeftOut, SkippedKey, Snapshot
 

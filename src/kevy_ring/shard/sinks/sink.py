@@ -177,7 +177,7 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
 
         return StdoutSink(shard=shard if shards > 1 else None, lock_path=options.line_lock)
     if kind == "jsonl" and rest:
-        from kevy_ring.shard.sinks.jsonl import JsonlSink
+        from kevy_ring.shard.sinks.jsonl.sink import JsonlSink
 
         return JsonlSink(place_of_shard(url, shard=shard, shards=shards), file_mode=options.file_mode)
     if kind == "sqlite" and rest:

@@ -24,9 +24,9 @@ from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.file_modes import make_directories
-from kevy_ring.shard.sinks.jsonl_line import change_line, end_line, entry_line, selected_by, skipped_lines
-from kevy_ring.shard.sinks.jsonl_position import CHANGES, JsonlPosition, position_in
-from kevy_ring.shard.sinks.line_file import LineFile, sync_directory
+from kevy_ring.shard.sinks.jsonl.line import change_line, end_line, entry_line, selected_by, skipped_lines
+from kevy_ring.shard.sinks.jsonl.line_file import LineFile, sync_directory
+from kevy_ring.shard.sinks.jsonl.position import CHANGES, JsonlPosition, position_in
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
 from kevy_ring.shard.sinks.place_lock import WAIT_S, PlaceLock
 from kevy_ring.shard.sinks.sink import load_by_stage

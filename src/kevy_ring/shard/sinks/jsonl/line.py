@@ -26,7 +26,7 @@ from typing import Any
 
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup
-from kevy_ring.shard.sinks.relative_expiry import is_relative, made_absolute
+from kevy_ring.shard.sinks.jsonl.relative_expiry import is_relative, made_absolute
 from kevy_ring.shard.snapshot import LeftOut, SkippedKey, Snapshot
 
 _TYPES = frozenset(("string", "hash", "list", "set", "zset", "stream"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kevy_ring.errors import SinkError
-from kevy_ring.shard.sinks.line_file import drop_torn_line, last_line
+from kevy_ring.shard.sinks.jsonl.line_file import drop_torn_line, last_line
 from kevy_ring.shard.snapshot import Snapshot
 
 CHANGES = re.compile(r"changes-(\d{6,})\.jsonl")

@@ -21,7 +21,7 @@ from kevy_ring.shard.sinks.jsonl.line import entry_of
 from kevy_ring.shard.sinks.memory import MemorySink
 from kevy_ring.shard.sinks.redis import RedisSink
 from kevy_ring.shard.sinks.sqlite import SqliteSink
-from kevy_ring.shard.sinks.sqlite_file import SqliteFile
+from kevy_ring.shard.sinks.sqlite.file import SqliteFile
 from keyspaces import comparable, differences
 from recording_sink import RecordingSink
 from redis_server import RedisServer, read_keyspace, redis_version, start_redis

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from kevy_ring.cli.failure import Failure
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.shard.sinks.sqlite_row import entry_of_row
+from kevy_ring.shard.sinks.sqlite.row import entry_of_row
 from kevy_ring.shard.snapshot import SkippedKey
 
 _PAGE_KEYS = 1000

@@ -181,7 +181,7 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
 
         return JsonlSink(place_of_shard(url, shard=shard, shards=shards), file_mode=options.file_mode)
     if kind == "sqlite" and rest:
-        from kevy_ring.shard.sinks.sqlite import SqliteSink
+        from kevy_ring.shard.sinks.sqlite.sink import SqliteSink
 
         return SqliteSink(place_of_shard(url, shard=shard, shards=shards), file_mode=options.file_mode)
     if kind in REDIS_SCHEMES and rest.startswith("//"):

@@ -18,8 +18,8 @@ from kevy_ring.shard.sinks.place_lock import WAIT_S, PlaceLock
 from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.sink import load_by_stage
 from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
-from kevy_ring.shard.sinks.sqlite_file import BUSY_S, SqliteFile, SqlitePosition
-from kevy_ring.shard.sinks.sqlite_row import ChangeRow, KeyRow, change_row, key_row
+from kevy_ring.shard.sinks.sqlite.file import BUSY_S, SqliteFile, SqlitePosition
+from kevy_ring.shard.sinks.sqlite.row import ChangeRow, KeyRow, change_row, key_row
 from kevy_ring.shard.snapshot import Snapshot
 
 if TYPE_CHECKING:

@@ -28,9 +28,9 @@ from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.sinks.file_modes import create
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
 from kevy_ring.shard.sinks.place_lock import gone
-from kevy_ring.shard.sinks.sqlite_error import REMEDY, sqlite_error
-from kevy_ring.shard.sinks.sqlite_row import ChangeRow, KeyRow, argv_of_row, entry_of_row
-from kevy_ring.shard.sinks.sqlite_text import TextView
+from kevy_ring.shard.sinks.sqlite.error import REMEDY, sqlite_error
+from kevy_ring.shard.sinks.sqlite.row import ChangeRow, KeyRow, argv_of_row, entry_of_row
+from kevy_ring.shard.sinks.sqlite.text import TextView
 from kevy_ring.shard.snapshot import SkippedKey
 
 #: "kvRg": tells a file of ours from any other database.

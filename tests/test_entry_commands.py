@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup
-from kevy_ring.shard.sinks.entry_commands import GROUP_ELEMENTS, entry_commands
+from kevy_ring.shard.sinks.redis.entry_commands import GROUP_ELEMENTS, entry_commands
 from keyspaces import comparable, differences
 from redis_server import RedisServer, read_keyspace, redis_version, start_redis
 

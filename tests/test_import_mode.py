@@ -14,7 +14,7 @@ from kevy_ring.errors import SinkError
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.redis import RedisSink
-from kevy_ring.shard.sinks.target_mark import MARK
+from kevy_ring.shard.sinks.redis.target_mark import MARK
 from kevy_ring_command import run_command, wait_until
 from redis_server import RedisServer, find_redis, find_valkey
 

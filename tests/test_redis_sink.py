@@ -17,10 +17,10 @@ from kevy_ring.errors import SinkError
 from kevy_ring.replica.snapshots.entry import Entry, Stream
 from kevy_ring.shard import BatchSink, Shard, StagingSink, sink_from_url
 from kevy_ring.shard.sinks.options import SinkOptions
-from kevy_ring.shard.sinks.redis import PIPELINE_BYTES, RedisSink
-from kevy_ring.shard.sinks.spare_databases import LOCK, MARK
-from kevy_ring.shard.sinks.target import Target
-from kevy_ring.shard.sinks.target_mark import is_mark
+from kevy_ring.shard.sinks.redis.sink import PIPELINE_BYTES, RedisSink
+from kevy_ring.shard.sinks.redis.spare_databases import LOCK, MARK
+from kevy_ring.shard.sinks.redis.target import Target
+from kevy_ring.shard.sinks.redis.target_mark import is_mark
 from keyspaces import comparable, differences
 from redis_server import Comparable, RedisServer, read_keyspace, redis_version, start_redis
 from snapshot_events import kevysnap, snapshot_events, strings
@@ -309,7 +309,7 @@ def test_claims_are_renewed_in_a_long_load(start_redis: Start, monkeypatch: pyte
     stage = sink.stage()
     stage.add([Entry(b"a", "string", b"1")])
     server.client(db=15).expire(LOCK, 5)
-    monkeypatch.setattr("kevy_ring.shard.sinks.spare_databases._RENEW_S", 0.0)
+    monkeypatch.setattr("kevy_ring.shard.sinks.redis.spare_databases._RENEW_S", 0.0)
     stage.add([Entry(b"b", "string", b"2"), Entry(b"c", "string", b"3", None, 4)])
     stage.add([Entry(b"d", "string", b"4")])
     assert server.client(db=15).ttl(LOCK) > 100

@@ -21,7 +21,7 @@ from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
 from kevy_ring.shard import Shard, sink_from_url
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.redis import RedisSink
-from kevy_ring.shard.sinks.target_mark import MARK, is_mark
+from kevy_ring.shard.sinks.redis.target_mark import MARK, is_mark
 from kevy_ring_command import wait_until
 from redis_server import RedisServer, read_keyspace, redis_version, start_redis
 from snapshot_events import snapshot_events, strings
@@ -189,7 +189,7 @@ def test_an_upstream_that_becomes_a_replica_of_the_target_is_noticed_with_its_ne
 def test_a_target_that_becomes_a_writable_replica_is_noticed_at_a_flush(
     start_redis: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kevy_ring.shard.sinks.redis._IDENTITY_EVERY_S", 0.0)
+    monkeypatch.setattr("kevy_ring.shard.sinks.redis.sink._IDENTITY_EVERY_S", 0.0)
     upstream, target = start_redis(), start_redis("--replica-read-only", "no")
     sink = RedisSink(target.url, upstream=parse_upstream(upstream.url))
     apply_all(sink, b"SET a 1")

@@ -10,7 +10,7 @@ import pytest
 
 from cut_proxy import CutProxy
 from kevy_ring.cli.command import run
-from kevy_ring.shard.sinks.target_mark import MARK, is_mark
+from kevy_ring.shard.sinks.redis.target_mark import MARK, is_mark
 from kevy_ring_command import Finished, RunningCommand, run_command, wait_until
 from redis_server import RedisServer, find_redis
 

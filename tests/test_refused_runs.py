@@ -17,7 +17,7 @@ from kevy_ring.cli.goal import UntilStopped
 from kevy_ring.cli.repeated import RepeatedFailures
 from kevy_ring.replica.link_words import LinkState
 from kevy_ring.replica.upstream_url import parse_upstream
-from kevy_ring.shard.sinks.target_mark import is_mark
+from kevy_ring.shard.sinks.redis.target_mark import is_mark
 from kevy_ring_command import RunningCommand, run_command, wait_until
 from progress_of import progress_of
 from redis_server import RedisServer, find_redis

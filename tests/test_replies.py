@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kevy_ring.errors import RemoteProtocolError
-from kevy_ring.shard.sinks.replies import ReplyScanner
+from kevy_ring.shard.sinks.redis.replies import ReplyScanner
 
 LINES = b"+OK\r\n:12\r\n:-1\r\n-ERR no\r\n+QUEUED\r\n-WRONGTYPE x y\r\n"
 MIXED = b"".join(

@@ -190,7 +190,7 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
                 f"{shards} shards cannot share the target {shown!r}: a snapshot replaces all that its target holds; "
                 "put {shard} in the URL, as in redis://host:port/{shard}"
             )
-        from kevy_ring.shard.sinks.redis import RedisSink
+        from kevy_ring.shard.sinks.redis.sink import RedisSink
 
         return RedisSink(own, upstream=options.upstream_of(shard), options=options)
     if kind == "python" and rest:

@@ -11,22 +11,22 @@ from kevy_ring.errors import SinkError
 from kevy_ring.events import BytesLike
 from kevy_ring.shard.extras import missing_extra
 from kevy_ring.shard.owned_frames import owned_frames
-from kevy_ring.shard.sinks.command_pipeline import CommandPipeline
-from kevy_ring.shard.sinks.database_commands import WATCHED, OtherDatabase, in_one_database
-from kevy_ring.shard.sinks.import_mode import ImportModeSwitch, become_import_source
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
+from kevy_ring.shard.sinks.redis.command_pipeline import CommandPipeline
+from kevy_ring.shard.sinks.redis.database_commands import WATCHED, OtherDatabase, in_one_database
+from kevy_ring.shard.sinks.redis.import_mode import ImportModeSwitch, become_import_source
+from kevy_ring.shard.sinks.redis.target_mark import MARK, without_mark
+from kevy_ring.shard.sinks.redis.target_users import TargetUsers
 from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.sink import load_by_stage
 from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
-from kevy_ring.shard.sinks.target_mark import MARK, without_mark
-from kevy_ring.shard.sinks.target_users import TargetUsers
 from kevy_ring.shard.snapshot import SkippedKey, Snapshot
 
 if TYPE_CHECKING:
     from kevy_ring.inbox import Batch
     from kevy_ring.replica.upstream_url import UpstreamUrl
-    from kevy_ring.shard.sinks.redis_stage import RedisStage
-    from kevy_ring.shard.sinks.target import Target
+    from kevy_ring.shard.sinks.redis.stage import RedisStage
+    from kevy_ring.shard.sinks.redis.target import Target
 
 #: No step of an honest server's takes this long; one that does is taken for gone.
 TIMEOUT_S = 30.0
@@ -65,8 +65,8 @@ class RedisSink:
     ) -> None:
         try:
             from kevy_ring.replica.upstream_url import parse_upstream
-            from kevy_ring.shard.sinks.target import Target
-            from kevy_ring.shard.sinks.target_guard import TargetGuard
+            from kevy_ring.shard.sinks.redis.target import Target
+            from kevy_ring.shard.sinks.redis.target_guard import TargetGuard
 
             self.url = parse_upstream(url)
         except ImportError as error:
@@ -161,7 +161,7 @@ class RedisSink:
         load_by_stage(self, snapshot)
 
     def stage(self) -> RedisStage:
-        from kevy_ring.shard.sinks.redis_stage import RedisStage
+        from kevy_ring.shard.sinks.redis.stage import RedisStage
 
         return RedisStage(self)
 

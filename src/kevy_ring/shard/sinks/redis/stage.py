@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from kevy_ring.errors import SinkError
 from kevy_ring.replica.protocols.resp import encode_command
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.shard.sinks.command_pipeline import Command
-from kevy_ring.shard.sinks.entry_commands import entry_commands
+from kevy_ring.shard.sinks.redis.command_pipeline import Command
+from kevy_ring.shard.sinks.redis.entry_commands import entry_commands
+from kevy_ring.shard.sinks.redis.spare_databases import SpareDatabases
+from kevy_ring.shard.sinks.redis.target_mark import MARK
 from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
-from kevy_ring.shard.sinks.spare_databases import SpareDatabases
-from kevy_ring.shard.sinks.target_mark import MARK
 
 if TYPE_CHECKING:
-    from kevy_ring.shard.sinks.redis import RedisSink
+    from kevy_ring.shard.sinks.redis.sink import RedisSink
     from kevy_ring.shard.snapshot import Snapshot
 
 _PIPELINE_BYTES = 128 * 1024

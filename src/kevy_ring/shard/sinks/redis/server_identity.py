@@ -10,7 +10,7 @@ from kevy_ring.shard.sinks.refusals import Refusals
 
 if TYPE_CHECKING:
     from kevy_ring.replica.upstream_url import UpstreamUrl
-    from kevy_ring.shard.sinks.target import Target
+    from kevy_ring.shard.sinks.redis.target import Target
 
 #: The upstream is asked beside its replication link; one that does not answer in this time is asked again later.
 UPSTREAM_TIMEOUT_S = 5.0
@@ -71,7 +71,7 @@ def identity_of(target: Target, section: bytes | None = None) -> ServerIdentity:
 
 def identity_of_upstream(upstream: UpstreamUrl) -> ServerIdentity | None:
     """Ask an upstream on a connection of its own. None: it cannot be reached now. Raises InfoRefused."""
-    from kevy_ring.shard.sinks.target import Target
+    from kevy_ring.shard.sinks.redis.target import Target
 
     try:
         connection = Target(upstream, Refusals(upstream.redacted), timeout_s=UPSTREAM_TIMEOUT_S)

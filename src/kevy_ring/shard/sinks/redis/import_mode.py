@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kevy_ring.errors import SinkError
-from kevy_ring.shard.sinks.target_mark import MARK, parse_mark
+from kevy_ring.shard.sinks.redis.target_mark import MARK, parse_mark
 
 if TYPE_CHECKING:
-    from kevy_ring.shard.sinks.target import Target
-    from kevy_ring.shard.sinks.target_guard import TargetGuard
+    from kevy_ring.shard.sinks.redis.target import Target
+    from kevy_ring.shard.sinks.redis.target_guard import TargetGuard
 
 _NAME = b"import-mode"
 _log = logging.getLogger(__name__)

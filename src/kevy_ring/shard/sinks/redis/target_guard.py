@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from kevy_ring.errors import SinkError, TargetRefused
 from kevy_ring.shard.sinks.options import SinkOptions
-from kevy_ring.shard.sinks.server_identity import InfoRefused, ServerIdentity, identity_of, identity_of_upstream
-from kevy_ring.shard.sinks.spare_databases import MARK as SPARE
-from kevy_ring.shard.sinks.spare_databases import keys_by_database, parse_keyspace
-from kevy_ring.shard.sinks.target_mark import MARK, Mark, parse_mark
+from kevy_ring.shard.sinks.redis.server_identity import InfoRefused, ServerIdentity, identity_of, identity_of_upstream
+from kevy_ring.shard.sinks.redis.spare_databases import MARK as SPARE
+from kevy_ring.shard.sinks.redis.spare_databases import keys_by_database, parse_keyspace
+from kevy_ring.shard.sinks.redis.target_mark import MARK, Mark, parse_mark
 
 if TYPE_CHECKING:
     from kevy_ring.replica.upstream_url import UpstreamUrl
-    from kevy_ring.shard.sinks.target import Target
+    from kevy_ring.shard.sinks.redis.target import Target
 
 #: What a mark allows for at least, so that a slow stream does not write its mark before every command.
 _ALLOWANCE_MIN = 64

@@ -9,9 +9,9 @@ from redis import exceptions
 
 from kevy_ring.errors import RemoteProtocolError, SinkError
 from kevy_ring.replica.protocols.resp import encode_command
-from kevy_ring.shard.sinks.command_pipeline import Command
+from kevy_ring.shard.sinks.redis.command_pipeline import Command
+from kevy_ring.shard.sinks.redis.replies import ReplyScanner
 from kevy_ring.shard.sinks.refusals import Refusals
-from kevy_ring.shard.sinks.replies import ReplyScanner
 
 if TYPE_CHECKING:
     from kevy_ring.replica.upstream_url import UpstreamUrl

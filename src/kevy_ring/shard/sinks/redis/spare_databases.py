@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kevy_ring.errors import SinkError
 
 if TYPE_CHECKING:
-    from kevy_ring.shard.sinks.target import Target
+    from kevy_ring.shard.sinks.redis.target import Target
 
 #: Says that a database was claimed; without the lock beside it, by somebody who is gone.
 MARK = b"kevy-ring:spare"

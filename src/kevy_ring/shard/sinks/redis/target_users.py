@@ -13,7 +13,7 @@ from kevy_ring.errors import SinkError, TargetRefused
 from kevy_ring.shard.sinks.place_lock import WAIT_S
 
 if TYPE_CHECKING:
-    from kevy_ring.shard.sinks.target import Target
+    from kevy_ring.shard.sinks.redis.target import Target
 
 _LOOK_S = 0.1
 _PREFIX = "kevy-ring:target"

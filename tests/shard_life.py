@@ -6,8 +6,8 @@ from multiprocessing.connection import Connection
 
 from kevy_ring import ReplicaInboxReceiver
 from kevy_ring.shard import Shard, sink_from_url
-from kevy_ring.shard.sinks.shortcut_probe import usable_shortcuts
 from kevy_ring.shard.sinks.sqlite import SqliteSink
+from kevy_ring.shard.sinks.store.shortcut_probe import usable_shortcuts
 
 __all__ = ["SqliteSink", "live"]
 

@@ -17,9 +17,9 @@ from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
 from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup
 from kevy_ring.shard import Shard, Snapshot
 from kevy_ring.shard.sinks.memory import MemorySink
-from kevy_ring.shard.sinks.shortcut_probe import usable_shortcuts
-from kevy_ring.shard.sinks.shortcuts import SHORTCUTS
-from kevy_ring.shard.sinks.store import REFUSED, Store
+from kevy_ring.shard.sinks.store.shortcut_probe import usable_shortcuts
+from kevy_ring.shard.sinks.store.shortcuts import SHORTCUTS
+from kevy_ring.shard.sinks.store.store import REFUSED, Store
 from keyspaces import comparable, differences
 from random_commands import random_command
 from real_replica import recorded_stream

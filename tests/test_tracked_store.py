@@ -8,8 +8,8 @@ import time
 import pytest
 
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.shard.sinks.shortcut_probe import usable_shortcuts
-from kevy_ring.shard.sinks.tracked_store import TrackedStore
+from kevy_ring.shard.sinks.store.shortcut_probe import usable_shortcuts
+from kevy_ring.shard.sinks.store.tracked_store import TrackedStore
 from random_commands import random_command
 
 State = dict[tuple[int, bytes], Entry]

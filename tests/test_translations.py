@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kevy_ring.shard.sinks.memory import MemorySink
-from kevy_ring.shard.sinks.translations import TRANSLATIONS
+from kevy_ring.shard.sinks.store.translations import TRANSLATIONS
 from redis_server import RedisServer, redis_version, start_redis
 
 __all__ = ["redis_version", "start_redis"]

@@ -15,7 +15,7 @@ from kevy_ring.shard.snapshot import SkippedKey, Snapshot
 
 if TYPE_CHECKING:
     from kevy_ring.inbox import Batch
-    from kevy_ring.shard.sinks.store import Store
+    from kevy_ring.shard.sinks.store.store import Store
 
 
 class MemorySink:
@@ -31,8 +31,8 @@ class MemorySink:
 
     def __init__(self) -> None:
         try:
-            from kevy_ring.shard.sinks.shortcut_probe import usable_shortcuts
-            from kevy_ring.shard.sinks.store import Store
+            from kevy_ring.shard.sinks.store.shortcut_probe import usable_shortcuts
+            from kevy_ring.shard.sinks.store.store import Store
         except ImportError as error:
             raise missing_extra("memory", "fakeredis", f"is missing or too old ({error})") from error
         self._new_store = Store

@@ -24,7 +24,7 @@ from kevy_ring.shard.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from kevy_ring.inbox import Batch
-    from kevy_ring.shard.sinks.tracked_store import TrackedStore
+    from kevy_ring.shard.sinks.store.tracked_store import TrackedStore
 
 
 class SqliteSink:
@@ -52,8 +52,8 @@ class SqliteSink:
         lock_wait_s: float = WAIT_S,
     ) -> None:
         try:
-            from kevy_ring.shard.sinks.shortcut_probe import usable_shortcuts
-            from kevy_ring.shard.sinks.tracked_store import TrackedStore
+            from kevy_ring.shard.sinks.store.shortcut_probe import usable_shortcuts
+            from kevy_ring.shard.sinks.store.tracked_store import TrackedStore
         except ImportError as error:
             raise missing_extra("sqlite", "fakeredis", f"is missing or too old ({error})") from error
         # Probed here and not while a batch is applied: what the probe catches keeps the frames that called it, and

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.shard.sinks.replica_database import ReplicaDatabase
-from kevy_ring.shard.sinks.shortcuts import Shortcut
-from kevy_ring.shard.sinks.store import Store, entry_of
+from kevy_ring.shard.sinks.store.replica_database import ReplicaDatabase
+from kevy_ring.shard.sinks.store.shortcuts import Shortcut
+from kevy_ring.shard.sinks.store.store import Store, entry_of
 
 
 class Touched(NamedTuple):

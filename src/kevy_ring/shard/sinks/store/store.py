@@ -16,12 +16,12 @@ from fakeredis._core._database import Item
 from fakeredis.model import ExpiringMembersSet, Hash, XStream, ZSet
 
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.shard.sinks import stream_value
-from kevy_ring.shard.sinks.replica_database import ReplicaClock, ReplicaDatabase, shown_at
-from kevy_ring.shard.sinks.replica_socket import ReplicaSocket
-from kevy_ring.shard.sinks.shortcuts import Shortcut
 from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
-from kevy_ring.shard.sinks.translations import TRANSLATIONS
+from kevy_ring.shard.sinks.store import stream_value
+from kevy_ring.shard.sinks.store.replica_database import ReplicaClock, ReplicaDatabase, shown_at
+from kevy_ring.shard.sinks.store.replica_socket import ReplicaSocket
+from kevy_ring.shard.sinks.store.shortcuts import Shortcut
+from kevy_ring.shard.sinks.store.translations import TRANSLATIONS
 
 #: New enough for fakeredis to know every command that it has.
 REDIS_VERSION = (8, 8)

@@ -16,8 +16,8 @@ from kevy_ring.errors import SnapshotError
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.rdb_file import entry_of_dump
 from kevy_ring.shard.rdb_survey import type_of_dump
-from kevy_ring.shard.sinks.field_expiry import FieldExpiryCommands, deadline_ms
-from kevy_ring.shard.sinks.replica_database import ReplicaClock
+from kevy_ring.shard.sinks.store.field_expiry import FieldExpiryCommands, deadline_ms
+from kevy_ring.shard.sinks.store.replica_database import ReplicaClock
 
 #: A script may call Redis and compute. Without this, fakeredis gives it Python's builtins, files and processes: by
 #: names in its globals, and by the attributes of every Python object in its reach.

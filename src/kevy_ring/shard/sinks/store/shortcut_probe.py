@@ -6,8 +6,8 @@ import logging
 from functools import lru_cache
 from typing import Any
 
-from kevy_ring.shard.sinks.shortcuts import SHORTCUTS, Shortcut
-from kevy_ring.shard.sinks.store import Store
+from kevy_ring.shard.sinks.store.shortcuts import SHORTCUTS, Shortcut
+from kevy_ring.shard.sinks.store.store import Store
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from kevy_ring.cli.progress import Rates, ShardProgress
+from kevy_ring.cli.ingest.progress import Rates, ShardProgress
 from kevy_ring.inbox.resume_point import WORD_SNAPSHOTS_APPLIED
 from kevy_ring.inbox.sending_end import WORD_SNAPSHOTS_ENDED
 from kevy_ring.replica.link_words import LinkState, LinkWord

@@ -300,7 +300,7 @@ def test_a_shard_that_fails_is_replaced_and_its_reason_is_told() -> None:
 def test_a_shard_that_fails_again_and_again_is_given_up(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("kevy_ring.cli.replication.RESTARTS_MAX", 1)
+    monkeypatch.setattr("kevy_ring.cli.ingest.replication.RESTARTS_MAX", 1)
     monkeypatch.syspath_prepend(TESTS)
     assert run(["ingest", "--keys", "4", "--ops", "40", "--shards", "1", "--sink", "python:cli_sinks:unloadable"]) == 1
     words = "kevy-ring: shard 0: its shard process ended 1 time; the last time: RuntimeError: no snapshot for me\n"

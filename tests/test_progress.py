@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from kevy_ring.cli.outcome import Outcome, ShardOutcome
-from kevy_ring.cli.progress import ProgressMeter, Rates, ShardProgress
+from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
+from kevy_ring.cli.ingest.progress import ProgressMeter, Rates, ShardProgress
 from kevy_ring.cli.progress_table import progress_table
 from kevy_ring.cli.summary_table import summary_table
 from kevy_ring.replica.fleet.event import ShardStatus

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from kevy_ring.cli.cluster_look import cluster_words
 from kevy_ring.cli.command import run
-from kevy_ring.cli.goal import UntilStopped
+from kevy_ring.cli.ingest.cluster_look import cluster_words
+from kevy_ring.cli.ingest.goal import UntilStopped
 from kevy_ring.cli.repeated import RepeatedFailures
 from kevy_ring.replica.link_words import LinkState
 from kevy_ring.replica.upstream_url import parse_upstream

@@ -13,7 +13,7 @@ from kevy_ring import __version__
 from kevy_ring.cli.bench import bench
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.gc import gc
-from kevy_ring.cli.ingest import ingest
+from kevy_ring.cli.ingest.command import ingest
 from kevy_ring.cli.inspect import inspect
 from kevy_ring.cli.ls import ls
 from kevy_ring.cli.primary import primary

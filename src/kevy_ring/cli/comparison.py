@@ -9,9 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 import click
 
 from kevy_ring.cli.digest import DigestComparison, compare_digests
+from kevy_ring.cli.ingest.replication import Access, Comparison
 from kevy_ring.cli.key_source import EmbeddedKeys, KeySource, ShardKeys, UnitedKeys
 from kevy_ring.cli.redis_keys import RedisKeys
-from kevy_ring.cli.replication import Access, Comparison
 from kevy_ring.cli.verify import ROUNDS_S, Verification, compare
 from kevy_ring.replica.upstream_url import UpstreamUrl
 from kevy_ring.shard.sinks.sink import STDOUT, place_of_shard

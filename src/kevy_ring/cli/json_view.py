@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from kevy_ring.cli.digest import DigestComparison
-from kevy_ring.cli.outcome import Outcome, ShardOutcome
-from kevy_ring.cli.progress import ShardProgress
+from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
+from kevy_ring.cli.ingest.progress import ShardProgress
 from kevy_ring.cli.verify import Verification
 from kevy_ring.replica.link_words import LinkWord
 

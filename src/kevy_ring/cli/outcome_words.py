@@ -7,7 +7,7 @@ from rich.text import Text
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.digest import DigestComparison
-from kevy_ring.cli.outcome import Outcome
+from kevy_ring.cli.ingest.outcome import Outcome
 from kevy_ring.cli.summary_table import rate_lines, summary_table
 from kevy_ring.cli.tables import print_line, print_table
 from kevy_ring.cli.verify import Verification

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.outcome import Outcome
+from kevy_ring.cli.ingest.outcome import Outcome
+from kevy_ring.cli.ingest.progress import ShardProgress, trouble_words
 from kevy_ring.cli.outcome_words import print_outcome
-from kevy_ring.cli.progress import ShardProgress, trouble_words
 from kevy_ring.cli.progress_table import link_word
 from kevy_ring.cli.tables import tables_console
 

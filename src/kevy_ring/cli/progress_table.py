@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.progress import ShardProgress
+from kevy_ring.cli.ingest.progress import ShardProgress
 from kevy_ring.replica.link_words import LinkState
 
 #: From this width on everything of a shard stands in one line, its upstream too.

@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.outcome import Outcome, ShardOutcome
+from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
 from kevy_ring.replica.link_words import LinkWord
 
 _RATE_LEAST, _RATE_LEAST_S = 1000, 0.01

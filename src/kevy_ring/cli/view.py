@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from kevy_ring.cli.outcome import Outcome
-from kevy_ring.cli.progress import ShardProgress
+from kevy_ring.cli.ingest.outcome import Outcome
+from kevy_ring.cli.ingest.progress import ShardProgress
 
 
 class View(Protocol):

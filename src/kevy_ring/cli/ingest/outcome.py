@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kevy_ring.cli.digest import DigestComparison
-from kevy_ring.cli.progress import ShardProgress
+from kevy_ring.cli.ingest.progress import ShardProgress
 from kevy_ring.cli.verify import Verification
 from kevy_ring.shard.shard_process import ShardFacts
 

@@ -12,11 +12,11 @@ import click
 from kevy_ring.cli import figures
 from kevy_ring.cli.comparison import check_readable, embedded_comparison
 from kevy_ring.cli.digest import DigestComparison
-from kevy_ring.cli.goal import EmbeddedDone
-from kevy_ring.cli.outcome import Outcome
-from kevy_ring.cli.replication import Replication
+from kevy_ring.cli.ingest.goal import EmbeddedDone
+from kevy_ring.cli.ingest.outcome import Outcome
+from kevy_ring.cli.ingest.replication import Replication
+from kevy_ring.cli.ingest.sink_check import check_sinks
 from kevy_ring.cli.secrets import shown_url
-from kevy_ring.cli.sink_check import check_sinks
 from kevy_ring.cli.verify import Verification
 from kevy_ring.cli.view import View
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.catch_up import CatchUp
 from kevy_ring.cli.failure import Failure
-from kevy_ring.cli.progress import ShardProgress
+from kevy_ring.cli.ingest.catch_up import CatchUp
+from kevy_ring.cli.ingest.progress import ShardProgress
 from kevy_ring.errors import PrimaryGone
 from kevy_ring.replica.link_words import LinkState
 from kevy_ring.testing.primary import EmbeddedPrimary

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kevy_ring.cli.progress import ShardProgress
+from kevy_ring.cli.ingest.progress import ShardProgress
 from kevy_ring.replica.link_words import LinkState
 
 #: The state has to last this long: a moment of it is luck.

@@ -16,14 +16,14 @@ import click
 from kevy_ring.cli import figures
 from kevy_ring.cli.byte_size import ByteSize
 from kevy_ring.cli.comparison import comparison_of
-from kevy_ring.cli.embedded import EMBEDDED_NAME, Embedded, run_embedded
-from kevy_ring.cli.file_mode import FileMode
-from kevy_ring.cli.goal import ForDuration, Goal, UntilCaughtUp, UntilStopped
-from kevy_ring.cli.metrics_server import serve_metrics
-from kevy_ring.cli.outcome import Outcome
-from kevy_ring.cli.replication import GIVE_UP_AFTER_S, Replication
+from kevy_ring.cli.ingest.embedded import EMBEDDED_NAME, Embedded, run_embedded
+from kevy_ring.cli.ingest.file_mode import FileMode
+from kevy_ring.cli.ingest.goal import ForDuration, Goal, UntilCaughtUp, UntilStopped
+from kevy_ring.cli.ingest.metrics_server import serve_metrics
+from kevy_ring.cli.ingest.outcome import Outcome
+from kevy_ring.cli.ingest.replication import GIVE_UP_AFTER_S, Replication
+from kevy_ring.cli.ingest.sink_check import check_sinks
 from kevy_ring.cli.secrets import shown_url, without_secrets
-from kevy_ring.cli.sink_check import check_sinks
 from kevy_ring.cli.view import View, choose_view
 from kevy_ring.replica.refusal import checked_command
 from kevy_ring.replica.stall_watch import STALL_AFTER_S

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
 from kevy_ring.cli.ingest.progress import ProgressMeter, Rates, ShardProgress
-from kevy_ring.cli.progress_table import progress_table
-from kevy_ring.cli.summary_table import summary_table
+from kevy_ring.cli.views.progress_table import progress_table
+from kevy_ring.cli.views.summary_table import summary_table
 from kevy_ring.replica.fleet.event import ShardStatus
 from kevy_ring.replica.link_words import LinkState
 from kevy_ring.ring import RingStats

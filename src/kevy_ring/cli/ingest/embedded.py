@@ -18,7 +18,7 @@ from kevy_ring.cli.ingest.replication import Replication
 from kevy_ring.cli.ingest.sink_check import check_sinks
 from kevy_ring.cli.secrets import shown_url
 from kevy_ring.cli.verify import Verification
-from kevy_ring.cli.view import View
+from kevy_ring.cli.views.view import View
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
 from kevy_ring.shard.sinks.sink import STDOUT
 from kevy_ring.testing.primary import EmbeddedPrimary

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kevy_ring.cli.failure import Failure
-from kevy_ring.cli.view import View
+from kevy_ring.cli.views.view import View
 from kevy_ring.ring import RingStats
 
 

@@ -18,7 +18,7 @@ from kevy_ring.cli.key_source import Pulse
 from kevy_ring.cli.repeated import SAME_MAX, RepeatedFailures
 from kevy_ring.cli.secrets import shown_url, without_secrets
 from kevy_ring.cli.verify import Verification
-from kevy_ring.cli.view import View
+from kevy_ring.cli.views.view import View
 from kevy_ring.errors import RoleTaken, SegmentError
 from kevy_ring.replica.fleet.fleet import Fleet, FleetEnd, FleetEvent, FleetEventKind, Role
 from kevy_ring.replica.link_words import LinkState

@@ -36,16 +36,16 @@ def choose_view(*, as_json: bool, to_stderr: bool = False) -> View:
     """
     out = sys.stderr if to_stderr else sys.stdout
     if as_json:
-        from kevy_ring.cli.json_view import JsonView
+        from kevy_ring.cli.views.json_view import JsonView
 
         return JsonView(out)
     # A table that is drawn again and again would mix with the lines of the stream on the same terminal.
     if out.isatty() and not (to_stderr and sys.stdout.isatty()):
         from rich.console import Console
 
-        from kevy_ring.cli.terminal_view import TerminalView
+        from kevy_ring.cli.views.terminal_view import TerminalView
 
         return TerminalView(Console(highlight=False, stderr=to_stderr))
-    from kevy_ring.cli.plain_view import PlainView
+    from kevy_ring.cli.views.plain_view import PlainView
 
     return PlainView(out)

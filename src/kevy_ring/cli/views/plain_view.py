@@ -9,9 +9,9 @@ from typing import Any, TextIO
 from kevy_ring.cli import figures
 from kevy_ring.cli.ingest.outcome import Outcome
 from kevy_ring.cli.ingest.progress import ShardProgress, trouble_words
-from kevy_ring.cli.outcome_words import print_outcome
-from kevy_ring.cli.progress_table import link_word
 from kevy_ring.cli.tables import tables_console
+from kevy_ring.cli.views.outcome_words import print_outcome
+from kevy_ring.cli.views.progress_table import link_word
 
 INTERVAL_S = 2.0
 #: Wide enough for the summary table: a pipe has no edge.

@@ -1,0 +1,1 @@
+"""How a run is shown: on a terminal, as plain lines, and as JSON."""

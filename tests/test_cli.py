@@ -180,7 +180,7 @@ def test_a_replica_changed_by_another_hand_is_found_out(
     redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(redis_server)
-    monkeypatch.setattr("kevy_ring.cli.comparison.ROUNDS_S", (0.1, 0.1))
+    monkeypatch.setattr("kevy_ring.cli.compare.comparison.ROUNDS_S", (0.1, 0.1))
     target = RedisServer(find_redis("6.2"), tmp_path / "target")
 
     def change() -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from kevy_ring.cli.command import run
+from kevy_ring.cli.compare.jsonl_keys import JsonlKeys
+from kevy_ring.cli.compare.sqlite_keys import SqliteKeys
 from kevy_ring.cli.failure import Failure
-from kevy_ring.cli.jsonl_keys import JsonlKeys
-from kevy_ring.cli.sqlite_keys import SqliteKeys
 from kevy_ring.errors import SinkError
 from kevy_ring.replica.snapshots.entry import Entry, Stream
 from kevy_ring.shard import Snapshot

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kevy_ring.cli.difference import Difference, is_same
+from kevy_ring.cli.compare.difference import Difference, is_same
 from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup
 
 STREAM = Stream((5, 0), (0, 0), 1, [(5, 0, [(b"f", b"v")])], [StreamGroup(b"g", (5, 0))])

@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 
 from kevy_ring import Frame, ReplicaInboxSender, Ring, SendError
-from kevy_ring.cli.jsonl_keys import JsonlKeys
-from kevy_ring.cli.key_source import KeySource
-from kevy_ring.cli.sqlite_keys import SqliteKeys
-from kevy_ring.cli.verify import compare
+from kevy_ring.cli.compare.jsonl_keys import JsonlKeys
+from kevy_ring.cli.compare.key_source import KeySource
+from kevy_ring.cli.compare.sqlite_keys import SqliteKeys
+from kevy_ring.cli.compare.verify import compare
 from kevy_ring.inbox import published_in
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.sinks.memory import MemorySink

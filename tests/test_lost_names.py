@@ -13,7 +13,7 @@ import redis
 
 from fleet_life import CAPACITY, Life, everything_once
 from kevy_ring import Ring, SegmentError
-from kevy_ring.cli.jsonl_keys import JsonlKeys
+from kevy_ring.cli.compare.jsonl_keys import JsonlKeys
 from kevy_ring.replica.fleet import Fleet, FleetEvent, FleetEventKind, Role
 from kevy_ring.replica.fleet.fleet import fleet as fleet_module
 from kevy_ring.replica.stop import StopSignal

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from kevy_ring.cli.compare.jsonl_keys import JsonlKeys
+from kevy_ring.cli.compare.redis_keys import PAGE_KEYS, RedisKeys
+from kevy_ring.cli.compare.sqlite_keys import SqliteKeys
+from kevy_ring.cli.compare.verify import compare
 from kevy_ring.cli.failure import Failure
-from kevy_ring.cli.jsonl_keys import JsonlKeys
-from kevy_ring.cli.redis_keys import PAGE_KEYS, RedisKeys
-from kevy_ring.cli.sqlite_keys import SqliteKeys
-from kevy_ring.cli.verify import compare
 from kevy_ring.replica.snapshots.entry import Entry, Stream
 from kevy_ring.shard.sinks.jsonl import JsonlSink
 from kevy_ring.shard.sinks.sqlite import SqliteSink

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kevy_ring.cli.jsonl_keys import replayed
+from kevy_ring.cli.compare.jsonl_keys import replayed
 from kevy_ring.shard.sinks.jsonl import JsonlSink
 from kevy_ring.shard.sinks.jsonl.relative_expiry import is_relative, made_absolute
 from kevy_ring_command import RunningCommand

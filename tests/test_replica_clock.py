@@ -14,8 +14,8 @@ import pytest
 
 from draining import drain
 from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
-from kevy_ring.cli.jsonl_keys import JsonlKeys, replayed
-from kevy_ring.cli.sqlite_keys import SqliteKeys
+from kevy_ring.cli.compare.jsonl_keys import JsonlKeys, replayed
+from kevy_ring.cli.compare.sqlite_keys import SqliteKeys
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard import Shard, Snapshot
 from kevy_ring.shard.sinks.jsonl import JsonlSink

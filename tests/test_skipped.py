@@ -13,8 +13,8 @@ import pytest
 
 from draining import drain
 from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
-from kevy_ring.cli.jsonl_keys import replayed
-from kevy_ring.cli.sqlite_keys import SqliteKeys
+from kevy_ring.cli.compare.jsonl_keys import replayed
+from kevy_ring.cli.compare.sqlite_keys import SqliteKeys
 from kevy_ring.events import SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.shard import Shard
 from kevy_ring.shard.rdb_survey import omissions

@@ -17,9 +17,9 @@ import pytest
 
 from draining import drain
 from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
-from kevy_ring.cli.difference import is_expired
+from kevy_ring.cli.compare.difference import is_expired
+from kevy_ring.cli.compare.sqlite_keys import SqliteKeys
 from kevy_ring.cli.failure import Failure
-from kevy_ring.cli.sqlite_keys import SqliteKeys
 from kevy_ring.errors import SinkError
 from kevy_ring.events import SnapshotBegin
 from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from kevy_ring.cli.verify import NAMED, Verification, compare
+from kevy_ring.cli.compare.verify import NAMED, Verification, compare
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.snapshot import SkippedKey
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kevy_ring.cli.jsonl_keys import JsonlKeys
+from kevy_ring.cli.compare.jsonl_keys import JsonlKeys
 from torture_upstream import Keys, TorturedUpstream, comparable_keys
 
 Change = tuple[int, list[bytes]]
@@ -34,7 +34,7 @@ def keys_of(kind: str, path: Path) -> Keys:
     if kind == "jsonl":
         source: Any = JsonlKeys(path)
     else:
-        from kevy_ring.cli.sqlite_keys import SqliteKeys
+        from kevy_ring.cli.compare.sqlite_keys import SqliteKeys
 
         source = SqliteKeys(path)
     found: Keys = {}

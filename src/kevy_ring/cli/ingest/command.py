@@ -15,7 +15,7 @@ import click
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.byte_size import ByteSize
-from kevy_ring.cli.comparison import comparison_of
+from kevy_ring.cli.compare.comparison import comparison_of
 from kevy_ring.cli.ingest.embedded import EMBEDDED_NAME, Embedded, run_embedded
 from kevy_ring.cli.ingest.file_mode import FileMode
 from kevy_ring.cli.ingest.goal import ForDuration, Goal, UntilCaughtUp, UntilStopped

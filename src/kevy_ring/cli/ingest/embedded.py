@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import click
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.comparison import check_readable, embedded_comparison
-from kevy_ring.cli.digest import DigestComparison
+from kevy_ring.cli.compare.comparison import check_readable, embedded_comparison
+from kevy_ring.cli.compare.digest import DigestComparison
+from kevy_ring.cli.compare.verify import Verification
 from kevy_ring.cli.ingest.goal import EmbeddedDone
 from kevy_ring.cli.ingest.outcome import Outcome
 from kevy_ring.cli.ingest.replication import Replication
 from kevy_ring.cli.ingest.sink_check import check_sinks
 from kevy_ring.cli.secrets import shown_url
-from kevy_ring.cli.verify import Verification
 from kevy_ring.cli.views.view import View
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
 from kevy_ring.shard.sinks.sink import STDOUT

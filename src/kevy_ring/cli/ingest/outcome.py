@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kevy_ring.cli.digest import DigestComparison
+from kevy_ring.cli.compare.digest import DigestComparison
+from kevy_ring.cli.compare.verify import Verification
 from kevy_ring.cli.ingest.progress import ShardProgress
-from kevy_ring.cli.verify import Verification
 from kevy_ring.shard.shard_process import ShardFacts
 
 

@@ -7,17 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.digest import DigestComparison
+from kevy_ring.cli.compare.digest import DigestComparison
+from kevy_ring.cli.compare.key_source import Pulse
+from kevy_ring.cli.compare.verify import Verification
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.ingest.cluster_look import ClusterLook
 from kevy_ring.cli.ingest.goal import Goal, link_trouble, link_words
 from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
 from kevy_ring.cli.ingest.progress import ProgressMeter, ShardProgress
 from kevy_ring.cli.ingest.shared_output import SharedOutput
-from kevy_ring.cli.key_source import Pulse
 from kevy_ring.cli.repeated import SAME_MAX, RepeatedFailures
 from kevy_ring.cli.secrets import shown_url, without_secrets
-from kevy_ring.cli.verify import Verification
 from kevy_ring.cli.views.view import View
 from kevy_ring.errors import RoleTaken, SegmentError
 from kevy_ring.replica.fleet.fleet import Fleet, FleetEnd, FleetEvent, FleetEventKind, Role

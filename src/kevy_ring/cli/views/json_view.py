@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from kevy_ring.cli.digest import DigestComparison
+from kevy_ring.cli.compare.digest import DigestComparison
+from kevy_ring.cli.compare.verify import Verification
 from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
 from kevy_ring.cli.ingest.progress import ShardProgress
-from kevy_ring.cli.verify import Verification
 from kevy_ring.replica.link_words import LinkWord
 
 INTERVAL_S = 1.0

@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.text import Text
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.digest import DigestComparison
+from kevy_ring.cli.compare.digest import DigestComparison
+from kevy_ring.cli.compare.verify import Verification
 from kevy_ring.cli.ingest.outcome import Outcome
 from kevy_ring.cli.tables import print_line, print_table
-from kevy_ring.cli.verify import Verification
 from kevy_ring.cli.views.summary_table import rate_lines, summary_table
 
 

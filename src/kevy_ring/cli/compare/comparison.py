@@ -8,11 +8,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import click
 
-from kevy_ring.cli.digest import DigestComparison, compare_digests
+from kevy_ring.cli.compare.digest import DigestComparison, compare_digests
+from kevy_ring.cli.compare.key_source import EmbeddedKeys, KeySource, ShardKeys, UnitedKeys
+from kevy_ring.cli.compare.redis_keys import RedisKeys
+from kevy_ring.cli.compare.verify import ROUNDS_S, Verification, compare
 from kevy_ring.cli.ingest.replication import Access, Comparison
-from kevy_ring.cli.key_source import EmbeddedKeys, KeySource, ShardKeys, UnitedKeys
-from kevy_ring.cli.redis_keys import RedisKeys
-from kevy_ring.cli.verify import ROUNDS_S, Verification, compare
 from kevy_ring.replica.upstream_url import UpstreamUrl
 from kevy_ring.shard.sinks.sink import STDOUT, place_of_shard
 from kevy_ring.shard.snapshot import SkippedKey
@@ -101,11 +101,11 @@ def replica_keys(sink: str, shard: int, shards: int, access: Access) -> KeySourc
     if sink == "memory":
         return ShardKeys(access.lines, shard, access.pulse)
     if sink.startswith("jsonl:"):
-        from kevy_ring.cli.jsonl_keys import JsonlKeys
+        from kevy_ring.cli.compare.jsonl_keys import JsonlKeys
 
         return JsonlKeys(place_of_shard(sink, shard=shard, shards=shards))
     if sink.startswith("sqlite:"):
-        from kevy_ring.cli.sqlite_keys import SqliteKeys
+        from kevy_ring.cli.compare.sqlite_keys import SqliteKeys
 
         return SqliteKeys(place_of_shard(sink, shard=shard, shards=shards))
     return RedisKeys(own, only_db=database_named(own))

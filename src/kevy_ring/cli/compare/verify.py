@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.difference import Difference, is_same
-from kevy_ring.cli.key_source import KeySource
+from kevy_ring.cli.compare.difference import Difference, is_same
+from kevy_ring.cli.compare.key_source import KeySource
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.sinks.redis.target_mark import is_mark
 from kevy_ring.shard.snapshot import SkippedKey

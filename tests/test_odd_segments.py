@@ -194,7 +194,7 @@ def test_a_segment_that_came_between_two_looks_is_no_failure(
     name: str, all_is_visible: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_and_end(name, version=7)
-    monkeypatch.setattr("kevy_ring.cli.ls.odd_segments", lambda names=(): [])
+    monkeypatch.setattr("kevy_ring.cli.rings.ls.odd_segments", lambda names=(): [])
     found = listed(name)
     assert found["oddity"] == "other_version"
     assert json.loads(invoke("gc", "--json", name)) | {"bytes": 0} == {

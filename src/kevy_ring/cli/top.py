@@ -15,9 +15,9 @@ import click
 from rich.console import Console
 from rich.segment import Segment
 
-from kevy_ring.cli.replica_words import replica_words
-from kevy_ring.cli.ring_facts import ring_faults
-from kevy_ring.cli.ring_words import ring_object
+from kevy_ring.cli.rings.facts import ring_faults
+from kevy_ring.cli.rings.replica_words import replica_words
+from kevy_ring.cli.rings.words import ring_object
 from kevy_ring.cli.tables import tables_console
 from kevy_ring.cli.top_keys import TopKeys
 from kevy_ring.cli.top_meter import TopMeter, TopRing

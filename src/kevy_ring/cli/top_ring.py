@@ -8,7 +8,7 @@ from rich.style import Style
 from rich.text import Text
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.ring_facts import ring_facts, ring_faults
+from kevy_ring.cli.rings.facts import ring_facts, ring_faults
 from kevy_ring.cli.top_columns import BOLD, CYAN, DIM, PLAIN, RED, bar, fill_look, fit, spark
 from kevy_ring.cli.top_meter import HISTORY, TopRing
 from kevy_ring.cli.top_screen import Line

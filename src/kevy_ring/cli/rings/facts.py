@@ -9,8 +9,8 @@ from math import isinf
 from rich.text import Text
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.replica_words import replica_words
-from kevy_ring.cli.ring_words import kept_words, overflow_words, role_text
+from kevy_ring.cli.rings.replica_words import replica_words
+from kevy_ring.cli.rings.words import kept_words, overflow_words, role_text
 from kevy_ring.cli.views.progress_table import link_word
 from kevy_ring.inbox import Published
 from kevy_ring.inbox.receiver import WORD_LOST

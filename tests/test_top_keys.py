@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kevy_ring.cli.top_keys import TopKeys
+from kevy_ring.cli.top.keys import TopKeys
 
 
 @pytest.fixture

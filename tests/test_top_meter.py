@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kevy_ring.cli.top_meter import GONE_SHOWN_S, SPARK_LOOKS, TopMeter
+from kevy_ring.cli.top.meter import GONE_SHOWN_S, SPARK_LOOKS, TopMeter
 from kevy_ring.ring import Ring, RingStats
 from kevy_ring.ring.outside.watch import RingLook
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.style import Style
 
-from kevy_ring.cli.top_columns import CYAN, DIM, PLAIN, RED
-from kevy_ring.cli.top_paint import Paint
+from kevy_ring.cli.top.columns import CYAN, DIM, PLAIN, RED
+from kevy_ring.cli.top.paint import Paint
 
 LINE = [
     Segment("  1 ", DIM),

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 
-from kevy_ring.cli.top_columns import bar, fit, spark
-from kevy_ring.cli.top_meter import TopRates, TopRing
-from kevy_ring.cli.top_ring import ring_lines
-from kevy_ring.cli.top_screen import Line, list_lines
-from kevy_ring.cli.top_state import TopState
+from kevy_ring.cli.top.columns import bar, fit, spark
+from kevy_ring.cli.top.meter import TopRates, TopRing
+from kevy_ring.cli.top.one_ring import ring_lines
+from kevy_ring.cli.top.screen import Line, list_lines
+from kevy_ring.cli.top.state import TopState
 from kevy_ring.ring import Ring, RingStats, RoleState, RoleStats
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from kevy_ring.cli.top_meter import TopRates, TopRing
-from kevy_ring.cli.top_state import TopState
+from kevy_ring.cli.top.meter import TopRates, TopRing
+from kevy_ring.cli.top.state import TopState
 from kevy_ring.ring import Ring
 
 

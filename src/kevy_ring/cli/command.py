@@ -18,7 +18,7 @@ from kevy_ring.cli.rings.collect import gc
 from kevy_ring.cli.rings.inspect_ring import inspect
 from kevy_ring.cli.rings.ls import ls
 from kevy_ring.cli.secrets import without_secrets, without_typed_secrets
-from kevy_ring.cli.top import top
+from kevy_ring.cli.top.command import top
 from kevy_ring.errors import KevyRingError
 
 _INTERRUPTED = "interrupted"

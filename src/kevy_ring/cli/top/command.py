@@ -19,12 +19,12 @@ from kevy_ring.cli.rings.facts import ring_faults
 from kevy_ring.cli.rings.replica_words import replica_words
 from kevy_ring.cli.rings.words import ring_object
 from kevy_ring.cli.tables import tables_console
-from kevy_ring.cli.top_keys import TopKeys
-from kevy_ring.cli.top_meter import TopMeter, TopRing
-from kevy_ring.cli.top_paint import Paint
-from kevy_ring.cli.top_ring import ring_lines
-from kevy_ring.cli.top_screen import Line, list_lines, table_lines
-from kevy_ring.cli.top_state import ORDERS, TopState
+from kevy_ring.cli.top.keys import TopKeys
+from kevy_ring.cli.top.meter import TopMeter, TopRing
+from kevy_ring.cli.top.one_ring import ring_lines
+from kevy_ring.cli.top.paint import Paint
+from kevy_ring.cli.top.screen import Line, list_lines, table_lines
+from kevy_ring.cli.top.state import ORDERS, TopState
 from kevy_ring.ring.outside.watch import RingWatch
 
 _PIPE_WIDTH = 180

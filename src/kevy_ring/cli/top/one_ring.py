@@ -9,9 +9,9 @@ from rich.text import Text
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.rings.facts import ring_facts, ring_faults
-from kevy_ring.cli.top_columns import BOLD, CYAN, DIM, PLAIN, RED, bar, fill_look, fit, spark
-from kevy_ring.cli.top_meter import HISTORY, TopRing
-from kevy_ring.cli.top_screen import Line
+from kevy_ring.cli.top.columns import BOLD, CYAN, DIM, PLAIN, RED, bar, fill_look, fit, spark
+from kevy_ring.cli.top.meter import HISTORY, TopRing
+from kevy_ring.cli.top.screen import Line
 from kevy_ring.errors import SegmentError
 from kevy_ring.inbox.resume_point import read_published
 from kevy_ring.ring import Segment as RingSegment

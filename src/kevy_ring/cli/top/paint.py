@@ -6,7 +6,7 @@ from rich.color import ColorSystem
 from rich.console import Console
 from rich.style import Style
 
-from kevy_ring.cli.top_screen import Line
+from kevy_ring.cli.top.screen import Line
 
 _SYSTEMS = {
     "standard": ColorSystem.STANDARD,

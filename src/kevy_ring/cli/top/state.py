@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from kevy_ring.cli.top_meter import TopRing
+from kevy_ring.cli.top.meter import TopRing
 
 _ORDERS: dict[str, tuple[str, Callable[[TopRing], float] | None]] = {
     "n": ("name", None),

@@ -1,0 +1,1 @@
+"""The command ``top``: all rings live on a terminal."""

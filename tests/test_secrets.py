@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kevy_ring.cli.secrets import shown_url, without_secrets, without_typed_secrets
+from kevy_ring.cli.redaction import shown_url, without_secrets, without_typed_secrets
 from kevy_ring.errors import SegmentError
 from kevy_ring.ring import inspect_ring, ring_names
 from kevy_ring_command import RunningCommand, is_gone, run_command, wait_until

@@ -14,10 +14,10 @@ from kevy_ring.cli.bench import bench
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.ingest.command import ingest
 from kevy_ring.cli.primary import primary
+from kevy_ring.cli.redaction import without_secrets, without_typed_secrets
 from kevy_ring.cli.rings.collect import gc
 from kevy_ring.cli.rings.inspect_ring import inspect
 from kevy_ring.cli.rings.ls import ls
-from kevy_ring.cli.secrets import without_secrets, without_typed_secrets
 from kevy_ring.cli.top.command import top
 from kevy_ring.errors import KevyRingError
 

@@ -23,7 +23,7 @@ from kevy_ring.cli.ingest.metrics_server import serve_metrics
 from kevy_ring.cli.ingest.outcome import Outcome
 from kevy_ring.cli.ingest.replication import GIVE_UP_AFTER_S, Replication
 from kevy_ring.cli.ingest.sink_check import check_sinks
-from kevy_ring.cli.secrets import shown_url, without_secrets
+from kevy_ring.cli.redaction import shown_url, without_secrets
 from kevy_ring.cli.views.view import View, choose_view
 from kevy_ring.replica.refusal import checked_command
 from kevy_ring.replica.stall_watch import STALL_AFTER_S

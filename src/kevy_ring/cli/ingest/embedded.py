@@ -17,7 +17,7 @@ from kevy_ring.cli.ingest.goal import EmbeddedDone
 from kevy_ring.cli.ingest.outcome import Outcome
 from kevy_ring.cli.ingest.replication import Replication
 from kevy_ring.cli.ingest.sink_check import check_sinks
-from kevy_ring.cli.secrets import shown_url
+from kevy_ring.cli.redaction import shown_url
 from kevy_ring.cli.views.view import View
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
 from kevy_ring.shard.sinks.sink import STDOUT

@@ -16,8 +16,8 @@ from kevy_ring.cli.ingest.goal import Goal, link_trouble, link_words
 from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
 from kevy_ring.cli.ingest.progress import ProgressMeter, ShardProgress
 from kevy_ring.cli.ingest.shared_output import SharedOutput
+from kevy_ring.cli.redaction import shown_url, without_secrets
 from kevy_ring.cli.repeated import SAME_MAX, RepeatedFailures
-from kevy_ring.cli.secrets import shown_url, without_secrets
 from kevy_ring.cli.views.view import View
 from kevy_ring.errors import RoleTaken, SegmentError
 from kevy_ring.replica.fleet.fleet import Fleet, FleetEnd, FleetEvent, FleetEventKind, Role

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import click
 
-from kevy_ring.cli.secrets import without_secrets
+from kevy_ring.cli.redaction import without_secrets
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.sink import sink_from_url
 

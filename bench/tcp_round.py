@@ -24,7 +24,7 @@ from kevy_ring.replica.runner import Runner
 from kevy_ring.replica.snapshots.canonical import digest_frames
 from kevy_ring.shard.shard import Shard
 from kevy_ring.shard.sinks.null import NullSink
-from kevy_ring.testing.primary import EmbeddedPrimary
+from kevy_ring.testing import EmbeddedPrimary
 from kevy_ring.testing.upstream_shard import encode_frame
 
 _CAPACITY = 8 << 20

@@ -11,7 +11,7 @@ from pathlib import Path
 from fleet_shards import QuickBackoff
 from kevy_ring.replica.fleet import Fleet, FleetEvent, FleetEventKind, Role
 from kevy_ring.shard.shard_process import ShardProcess
-from kevy_ring.testing.primary import EmbeddedPrimary
+from kevy_ring.testing import EmbeddedPrimary
 from torture_ledger import changes_of
 
 DEADLINE_S = 40.0

@@ -22,7 +22,7 @@ from kevy_ring.cli.command import command, run
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.ring import Ring, inspect_ring, ring_names
 from kevy_ring.shard.sinks.redis.target_mark import is_mark
-from kevy_ring.testing.primary import EmbeddedPrimary
+from kevy_ring.testing import EmbeddedPrimary
 from kevy_ring_command import RunningCommand, is_gone, run_command, wait_until
 from redis_server import RedisServer, find_redis
 

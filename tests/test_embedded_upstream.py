@@ -6,7 +6,7 @@ import pytest
 
 from cut_proxy import CutProxy
 from kevy_ring.replica.link_words import LinkState, LinkWord
-from kevy_ring.testing.primary import EmbeddedPrimary
+from kevy_ring.testing import EmbeddedPrimary
 from live_replica import LiveReplica
 
 KEYS = 1500

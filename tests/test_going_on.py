@@ -24,7 +24,7 @@ from kevy_ring.replica.stop import StopSignal
 from kevy_ring.ring import Ring, ring_names
 from kevy_ring.ring.outside.leftovers import is_abandoned, is_unused, remove_abandoned
 from kevy_ring.shard.shard_process import ShardProcess
-from kevy_ring.testing.primary import EmbeddedPrimary
+from kevy_ring.testing import EmbeddedPrimary
 
 DEADLINE_S = 40.0
 

@@ -12,16 +12,19 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "kevy_ring"
 MODULES = sorted(SOURCE.rglob("*.py"))
 # What a process of our own does with the loggers of the layers below.
-OF_ALL = {"cli/command.py", "replica/fleet_child.py", "shard/shard_process.py"}
+OF_ALL = {"cli/command.py", "replica/fleet/child.py", "shard/shard_process.py"}
 # Where every record, batch, send and drain goes through.
 # Where a thread could not be started, a callback failed, a process ended.
 INBOX_ENDS = {"sending_end", "overflow_watch", "exit_flush"}
-REPLICA = ("feed", "link", "kevy", "redis", "resp", "chunk_run", "link_words")
+RUNNER = ("feed", "link")
+PROTOCOLS = ("kevy", "redis", "resp", "chunk_run")
 SHARD = ("shard", "assembly", "owned_frames")
 HOT = [
     *sorted((SOURCE / "ring").glob("*.py")),
     *(path for path in sorted((SOURCE / "inbox").glob("*.py")) if path.stem not in INBOX_ENDS),
-    *(SOURCE / "replica" / f"{name}.py" for name in REPLICA),
+    SOURCE / "replica" / "link_words.py",
+    *(SOURCE / "replica" / "runner" / f"{name}.py" for name in RUNNER),
+    *(SOURCE / "replica" / "protocols" / f"{name}.py" for name in PROTOCOLS),
     *(SOURCE / "shard" / f"{name}.py" for name in SHARD),
 ]
 

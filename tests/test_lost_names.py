@@ -19,7 +19,7 @@ from kevy_ring.replica.fleet.fleet import fleet as fleet_module
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.ring import ring_names
 from kevy_ring.shard.shard_process import ShardProcess
-from kevy_ring.testing.primary import EmbeddedPrimary
+from kevy_ring.testing import EmbeddedPrimary
 from kevy_ring_command import RunningCommand
 from redis_server import RedisServer, redis_version, start_redis
 from torture_ledger import changes_of

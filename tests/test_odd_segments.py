@@ -28,7 +28,7 @@ from kevy_ring.replica.fleet.kept_ring import kept_ring
 from kevy_ring.ring import inspect_ring, leftovers, ring_names
 from kevy_ring.ring.outside.leftovers import Oddity, mapped_by, odd_segment, odd_segments
 from kevy_ring.ring.segment_names import TrackedNames
-from kevy_ring.testing.primary import EmbeddedPrimary
+from kevy_ring.testing import EmbeddedPrimary
 from kevy_ring_command import run_command
 
 SHM = Path("/dev/shm")

@@ -24,7 +24,7 @@ from kevy_ring.shard.sinks.jsonl import JsonlSink
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.place_lock import PlaceLock
 from kevy_ring.shard.sinks.sqlite import SqliteSink
-from kevy_ring.testing.primary import EmbeddedPrimary
+from kevy_ring.testing import EmbeddedPrimary
 from kevy_ring_command import RunningCommand, run_command, wait_until
 
 Sink = Any

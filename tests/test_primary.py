@@ -312,7 +312,7 @@ def test_a_process_that_was_ended_is_reported(still: EmbeddedPrimary, number: si
 
 PARENT = """
 import os, sys, time
-from kevy_ring.testing.primary import EmbeddedPrimary
+from kevy_ring.testing import EmbeddedPrimary
 if __name__ == "__main__":
     primary = EmbeddedPrimary.start(shards=1, keys=5, ops=5)
     if sys.argv[1] == "forked" and os.fork() == 0:

@@ -15,7 +15,7 @@ from kevy_ring.replica.fleet import FleetEvent, FleetEventKind, Role
 from kevy_ring.replica.link_words import LinkState, LinkWord, LinkWords, full_syncs_by_reason
 from kevy_ring.replica.protocol import FullSyncReason
 from kevy_ring.ring import inspect_ring
-from kevy_ring.testing.primary import EmbeddedPrimary
+from kevy_ring.testing import EmbeddedPrimary
 from kevy_ring_command import RunningCommand, run_command
 from kevy_wire import frames, snapshot
 from live_replica import LiveReplica

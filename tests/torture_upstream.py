@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.testing.primary import EmbeddedPrimary
+from kevy_ring.testing import EmbeddedPrimary
 from redis_server import RedisServer, comparable_value, find_redis, read_keyspace
 from redis_workload import Writes, fill
 

@@ -16,7 +16,7 @@ from kevy_ring.cli.ingest.replication import Access, Comparison
 from kevy_ring.replica.upstream_url import UpstreamUrl
 from kevy_ring.shard.sinks.sink import STDOUT, place_of_shard
 from kevy_ring.shard.snapshot import SkippedKey
-from kevy_ring.testing.primary import EmbeddedPrimary
+from kevy_ring.testing import EmbeddedPrimary
 
 
 def comparison_of(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from kevy_ring.cli import figures
 from kevy_ring.shard.shard_process import ShardFacts
-from kevy_ring.testing.primary import EmbeddedPrimary
+from kevy_ring.testing import EmbeddedPrimary
 
 
 @dataclass(slots=True)

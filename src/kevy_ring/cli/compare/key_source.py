@@ -8,7 +8,7 @@ from typing import Protocol
 from kevy_ring.cli.failure import Failure
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.shard_line import ShardLines
-from kevy_ring.testing.primary import EmbeddedPrimary
+from kevy_ring.testing import EmbeddedPrimary
 
 Pulse = Callable[[], None]
 

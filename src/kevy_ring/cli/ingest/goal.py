@@ -12,7 +12,7 @@ from kevy_ring.cli.ingest.catch_up import CatchUp
 from kevy_ring.cli.ingest.progress import ShardProgress
 from kevy_ring.errors import PrimaryGone
 from kevy_ring.replica.link_words import LinkState
-from kevy_ring.testing.primary import EmbeddedPrimary
+from kevy_ring.testing import EmbeddedPrimary
 
 _TROUBLE = (LinkState.NONE, LinkState.CONNECTING, LinkState.WAITING, LinkState.REFUSED)
 #: How often the embedded upstream is asked how it is.

@@ -35,7 +35,7 @@ docs: $(VENV)/for-docs
 	@echo "the documentation is in site/index.html"
 
 torture: $(VENV)/for-work
-	@$(BIN)/python tests/torture.py $(TORTURE)
+	@$(BIN)/python tests/support/torture.py $(TORTURE)
 
 # An environment of its own, .venv-bench. BENCH="CASE ... --quick" chooses what is run.
 bench: $(BIN)/python

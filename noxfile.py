@@ -26,7 +26,9 @@ ROOT = Path(__file__).resolve().parent
 DIST = ROOT / ".nox" / "dist"
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
-CORE = [f"tests/test_{name}.py" for name in ("ring", "calls", "contract", "inbox_model", "resume", "lender", "shard")]
+CORE = [f"tests/ring/test_{name}.py" for name in ("ring", "calls", "lender")]
+CORE += [f"tests/inbox/test_{name}.py" for name in ("contract", "inbox_model", "resume")]
+CORE += ["tests/shard/test_shard.py"]
 RUNNERS = ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100"]
 
 
@@ -102,7 +104,7 @@ def oldest(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     install(session, the_wheel(session), "", *RUNNERS, "mypy>=1.11", "basedpyright>=1.20")
-    session.run("pytest", "-q", "-rs", "tests/test_typing.py", *session.posargs)
+    session.run("pytest", "-q", "-rs", "tests/project/test_typing.py", *session.posargs)
 
 
 @nox.session(python=PYTHONS)

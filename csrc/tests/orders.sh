@@ -1,5 +1,5 @@
 #!/bin/sh
-# Each mutant that the explorer of tests/test_memory_model.py is tried on, made in the C core, and what finds it when
+# Each mutant that the explorer of tests/core/test_memory_model.py is tried on, made in the C core, and what finds it when
 # it is run: the thread sanitizer, the tests that go round and round, those that move at every machine instruction, those
 # that die at every instruction or numbered point. Run by `make orders`, which passes CC, COMMON, CORE and the flags of
 # each flavour; takes half an hour. Writes tests/orders.txt.

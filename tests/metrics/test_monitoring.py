@@ -1,0 +1,79 @@
+"""The dashboard, the alerts and the table of metrics name metrics that there are, and leave none out."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kevy_ring.metrics import collector
+from places import DOCS
+
+PAGE = (DOCS / "monitoring.md").read_text(encoding="utf-8")
+DASHBOARD: dict[str, Any] = json.loads((DOCS / "grafana.json").read_text(encoding="utf-8"))
+NAME = re.compile(r"\bkevy_ring_[a-z_]+\b")
+EXPRESSIONS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+ALERTS = PAGE.partition("### Alerts")[2].partition("```yaml\n")[2].partition("```")[0]
+
+
+def families() -> dict[str, str]:
+    """The name of each family, as it is exposed, and its type."""
+    rings = collector("kr-no-ring-of-this-name")
+    found = {family.name + ("_total" if family.type == "counter" else ""): family.type for family in rings.describe()}
+    rings.close()
+    return found
+
+
+def series() -> set[str]:
+    found = families()
+    ends = ("_bucket", "_sum", "_count")
+    return set(found) | {name + end for name, kind in found.items() if kind == "histogram" for end in ends}
+
+
+@pytest.mark.parametrize("expression", [*EXPRESSIONS, *re.findall(r"expr: (.+)", ALERTS)])
+def test_an_expression_asks_for_metrics_that_there_are(expression: str) -> None:
+    asked = set(NAME.findall(expression))
+    assert asked
+    assert asked <= series()
+
+
+def test_the_page_lists_every_metric_and_no_other() -> None:
+    table = "\n".join(line for line in PAGE.splitlines() if line.startswith("| `kevy_ring_"))
+    assert set(NAME.findall(table)) == set(families())
+    assert set(NAME.findall(PAGE)) <= series()
+
+
+def test_the_dashboard_is_one_that_grafana_can_import() -> None:
+    variables = {variable["name"] for variable in DASHBOARD["templating"]["list"]}
+    assert variables == {"datasource", "ring"}
+    panels = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    places = [panel["gridPos"] for panel in panels]
+    cells = [
+        (x, y) for at in places for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])
+    ]
+    assert len(set(cells)) == len(cells), "panels lie on one another"
+    assert all(x < 24 for x, _ in cells)
+    for panel in panels:
+        assert panel["title"]
+        for target in panel["targets"]:
+            assert target["datasource"]["uid"] == "${datasource}"
+            assert set(re.findall(r"\$\{?(\w+)", target["expr"])) <= {"ring", "__rate_interval"}
+
+
+@pytest.mark.usefixtures("promtool")
+def test_promtool_takes_the_rules_and_every_expression(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    plain = [expr.replace("$__rate_interval", "1m").replace("$ring", ".*") for expr in EXPRESSIONS]
+    records = "".join(
+        f"      - record: kevy_ring:expression_{n}\n        expr: {json.dumps(expr)}\n" for n, expr in enumerate(plain)
+    )
+    rules.write_text(f"{ALERTS}  - name: dashboard\n    rules:\n{records}")
+    done = subprocess.run(
+        ["promtool", "check", "rules", str(rules)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -15,6 +15,8 @@ import pytest
 
 import kevy_ring
 from kevy_ring._core import __file__ as core_file
+from kevy_ring.cli import HELP
+from kevy_ring.cli.command import command
 
 try:
     toml: Any = importlib.import_module("tomllib")
@@ -87,13 +89,42 @@ def test_each_requirement_is_a_lower_bound_alone_which_nox_can_pin() -> None:
         assert re.fullmatch(r"\w+>=[\d.]+", requirement), requirement
 
 
-@pytest.mark.parametrize("arguments", [("ls",), ("gc", "--dry-run"), ("top", "--once"), ("ingest",), ("--version",)])
+@pytest.mark.parametrize("arguments", [("ls",), ("gc", "--dry-run"), ("top", "--once"), ("ingest",)])
 @pytest.mark.parametrize("package", ["click", "rich"])
 def test_every_command_without_its_extra_names_it(package: str, arguments: tuple[str, ...]) -> None:
     done = command_without([package], *arguments)
     assert done.returncode == 1
     assert done.stderr == f"kevy-ring: {package} is not installed; pip install 'kevy-ring[cli]'\n"
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name", sorted(command.commands))
+def test_every_subcommand_without_any_extra_ends_with_one_line_that_names_it(name: str) -> None:
+    done = command_without(OF_EXTRAS, name)
+    assert done.returncode == 1
+    assert re.fullmatch(r"kevy-ring: \w+ is not installed; pip install 'kevy-ring\[cli\]'\n", done.stderr)
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("missing", [(), OF_EXTRAS], ids=["with all extras", "without extras"])
+def test_help_and_version_need_no_extra(missing: Sequence[str]) -> None:
+    for option in ("--help", "-h"):
+        done = command_without(missing, option)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{HELP}\n", "")
+    done = command_without(missing, "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"kevy-ring, version {kevy_ring.__version__}\n", "")
+
+
+@pytest.mark.parametrize("missing", [(), OF_EXTRAS], ids=["with all extras", "without extras"])
+def test_the_command_alone_prints_its_usage_once_and_exits_with_2(missing: Sequence[str]) -> None:
+    done = command_without(missing)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{HELP}\n")
+    assert done.stderr.count("Usage:") == 1
+
+
+def test_the_help_lists_every_subcommand() -> None:
+    listed = re.findall(r"^  (\w+) +\w.*\.$", HELP.partition("\nCommands:\n")[2], re.M)
+    assert listed == sorted(command.commands)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -17,6 +18,9 @@ import kevy_ring
 from kevy_ring._core import __file__ as core_file
 from kevy_ring.cli import HELP
 from kevy_ring.cli.command import command
+from kevy_ring.errors import SinkError
+from kevy_ring.shard.extras import FAKEREDIS, check_fakeredis
+from kevy_ring.shard.sinks.sink import sink_from_url
 
 try:
     toml: Any = importlib.import_module("tomllib")
@@ -46,14 +50,16 @@ def names(requirements: Sequence[str]) -> set[str]:
     return {re.split(r"[<>=!~; ]", requirement)[0] for requirement in requirements}
 
 
-def command_without(packages: Sequence[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def command_without(
+    packages: Sequence[str], *arguments: str, path: Sequence[Path] = ()
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", BLOCKED.format(blocked=set(packages), arguments=arguments)],
         capture_output=True,
         text=True,
         timeout=50,
         check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([*map(str, path), *filter(None, sys.path)])},
     )
 
 
@@ -144,6 +150,43 @@ def test_ingest_without_its_extra_names_it(package: str, arguments: tuple[str, .
     assert "kevy-ring[ingest]" in line
     assert "Traceback" not in done.stdout + done.stderr
     assert not Path("never-made.db").exists()
+
+
+def test_the_extra_takes_the_tested_versions_of_fakeredis_only() -> None:
+    assert FAKEREDIS in EXTRAS["ingest"]
+    assert re.search(r">=\d+\.\d+,<\d+\.\d+$", FAKEREDIS)
+    check_fakeredis("memory")  # the installed one is of these
+
+
+@pytest.mark.parametrize("installed", ["2.39.9", "2.42.0", "2.42.0b1", "3.0", "1.99", "unknown"])
+@pytest.mark.parametrize("url", ["memory", "sqlite:never-made.db"])
+def test_a_fakeredis_that_was_not_tested_is_refused(installed: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: installed)
+    with pytest.raises(SinkError) as raised:
+        sink_from_url(url)
+    assert raised.value.reason == "untested-version"
+    assert raised.value.sink == url.partition(":")[0]
+    assert f"fakeredis {installed} is installed" in raised.value.detail
+    assert ">=2.40,<2.42" in raised.value.detail
+    assert raised.value.detail.endswith("pip install 'fakeredis[lua]>=2.40,<2.42'")
+    assert not Path("never-made.db").exists()
+
+
+@pytest.mark.parametrize("installed", ["2.40.0", "2.40", "2.41.7"])
+def test_every_tested_minor_version_of_fakeredis_is_taken(installed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: installed)
+    assert sink_from_url("memory")
+
+
+def test_the_command_refuses_a_fakeredis_that_was_not_tested_in_one_line(tmp_path: Path) -> None:
+    metadata = tmp_path / "fakeredis-2.99.0.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: fakeredis\nVersion: 2.99.0\n", encoding="utf-8")
+    done = command_without([], *INGEST, "--sink", "memory", path=[tmp_path])
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("kevy-ring: sink memory: untested-version: fakeredis 2.99.0 is installed")
+    assert line.endswith(f"pip install '{FAKEREDIS}'")
 
 
 def test_metrics_without_their_extra_name_it() -> None:

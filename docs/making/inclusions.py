@@ -19,12 +19,15 @@ _EXAMPLE = re.compile(r"^<!-- example: (?P<name>\w+\.py) -->$", re.M)
 
 def help_of(name: str) -> str:
     """The help of one subcommand, or with an empty name of the command itself."""
+    from kevy_ring.cli import HELP
     from kevy_ring.cli.command import command
 
-    shown = command.commands[name] if name else command
+    if not name:
+        return HELP
+    shown = command.commands[name]
     # Of this width wherever it is built.
     settings = {**command.context_settings, "terminal_width": 88, "max_content_width": 88}
-    context = click.Context(shown, info_name=f"kevy-ring {name}".strip(), **settings)
+    context = click.Context(shown, info_name=f"kevy-ring {name}", **settings)
     return shown.get_help(context)
 
 

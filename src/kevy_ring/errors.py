@@ -290,9 +290,10 @@ class SinkError(KevyRingError):
     """A sink cannot take what it is given; what it did not take is not marked as applied.
 
     Fields: ``sink`` (its kind, and the place it writes to); ``reason``, one of ``"missing-extra"`` (a package is not
-    installed), ``"space"`` (a full disk or a quota), ``"io"``, ``"refused"`` (the target answers with an error or
-    cannot hold it), ``"locked"`` (another sink writes there), ``"timeout"``, ``"closed"`` (its reader has gone),
-    ``"load"`` (the user's own code cannot be found); ``detail``; ``errno`` (0 when no system call failed).
+    installed), ``"untested-version"`` (of a package whose private names the sink uses), ``"space"`` (a full disk or a
+    quota), ``"io"``, ``"refused"`` (the target answers with an error or cannot hold it), ``"locked"`` (another sink
+    writes there), ``"timeout"``, ``"closed"`` (its reader has gone), ``"load"`` (the user's own code cannot be found);
+    ``detail``; ``errno`` (0 when no system call failed).
     """
 
     def __init__(self, sink: str, *, reason: str, detail: str = "", errno: int = 0) -> None:

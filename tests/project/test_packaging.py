@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -15,6 +16,11 @@ import pytest
 
 import kevy_ring
 from kevy_ring._core import __file__ as core_file
+from kevy_ring.cli import HELP
+from kevy_ring.cli.command import command
+from kevy_ring.errors import SinkError
+from kevy_ring.shard.extras import FAKEREDIS, check_fakeredis
+from kevy_ring.shard.sinks.sink import sink_from_url
 from places import ROOT
 
 try:
@@ -45,14 +51,16 @@ def names(requirements: Sequence[str]) -> set[str]:
     return {re.split(r"[<>=!~; ]", requirement)[0] for requirement in requirements}
 
 
-def command_without(packages: Sequence[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def command_without(
+    packages: Sequence[str], *arguments: str, path: Sequence[Path] = ()
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", BLOCKED.format(blocked=set(packages), arguments=arguments)],
         capture_output=True,
         text=True,
         timeout=50,
         check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([*map(str, path), *filter(None, sys.path)])},
     )
 
 
@@ -88,13 +96,42 @@ def test_each_requirement_is_a_lower_bound_alone_which_nox_can_pin() -> None:
         assert re.fullmatch(r"\w+>=[\d.]+", requirement), requirement
 
 
-@pytest.mark.parametrize("arguments", [("ls",), ("gc", "--dry-run"), ("top", "--once"), ("ingest",), ("--version",)])
+@pytest.mark.parametrize("arguments", [("ls",), ("gc", "--dry-run"), ("top", "--once"), ("ingest",)])
 @pytest.mark.parametrize("package", ["click", "rich"])
 def test_every_command_without_its_extra_names_it(package: str, arguments: tuple[str, ...]) -> None:
     done = command_without([package], *arguments)
     assert done.returncode == 1
     assert done.stderr == f"kevy-ring: {package} is not installed; pip install 'kevy-ring[cli]'\n"
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name", sorted(command.commands))
+def test_every_subcommand_without_any_extra_ends_with_one_line_that_names_it(name: str) -> None:
+    done = command_without(OF_EXTRAS, name)
+    assert done.returncode == 1
+    assert re.fullmatch(r"kevy-ring: \w+ is not installed; pip install 'kevy-ring\[cli\]'\n", done.stderr)
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("missing", [(), OF_EXTRAS], ids=["with all extras", "without extras"])
+def test_help_and_version_need_no_extra(missing: Sequence[str]) -> None:
+    for option in ("--help", "-h"):
+        done = command_without(missing, option)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{HELP}\n", "")
+    done = command_without(missing, "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"kevy-ring, version {kevy_ring.__version__}\n", "")
+
+
+@pytest.mark.parametrize("missing", [(), OF_EXTRAS], ids=["with all extras", "without extras"])
+def test_the_command_alone_prints_its_usage_once_and_exits_with_2(missing: Sequence[str]) -> None:
+    done = command_without(missing)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{HELP}\n")
+    assert done.stderr.count("Usage:") == 1
+
+
+def test_the_help_lists_every_subcommand() -> None:
+    listed = re.findall(r"^  (\w+) +\w.*\.$", HELP.partition("\nCommands:\n")[2], re.M)
+    assert listed == sorted(command.commands)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +151,43 @@ def test_ingest_without_its_extra_names_it(package: str, arguments: tuple[str, .
     assert "kevy-ring[ingest]" in line
     assert "Traceback" not in done.stdout + done.stderr
     assert not Path("never-made.db").exists()
+
+
+def test_the_extra_takes_the_tested_versions_of_fakeredis_only() -> None:
+    assert FAKEREDIS in EXTRAS["ingest"]
+    assert re.search(r">=\d+\.\d+,<\d+\.\d+$", FAKEREDIS)
+    check_fakeredis("memory")  # the installed one is of these
+
+
+@pytest.mark.parametrize("installed", ["2.39.9", "2.42.0", "2.42.0b1", "3.0", "1.99", "unknown"])
+@pytest.mark.parametrize("url", ["memory", "sqlite:never-made.db"])
+def test_a_fakeredis_that_was_not_tested_is_refused(installed: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: installed)
+    with pytest.raises(SinkError) as raised:
+        sink_from_url(url)
+    assert raised.value.reason == "untested-version"
+    assert raised.value.sink == url.partition(":")[0]
+    assert f"fakeredis {installed} is installed" in raised.value.detail
+    assert ">=2.40,<2.42" in raised.value.detail
+    assert raised.value.detail.endswith("pip install 'fakeredis[lua]>=2.40,<2.42'")
+    assert not Path("never-made.db").exists()
+
+
+@pytest.mark.parametrize("installed", ["2.40.0", "2.40", "2.41.7"])
+def test_every_tested_minor_version_of_fakeredis_is_taken(installed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: installed)
+    assert sink_from_url("memory")
+
+
+def test_the_command_refuses_a_fakeredis_that_was_not_tested_in_one_line(tmp_path: Path) -> None:
+    metadata = tmp_path / "fakeredis-2.99.0.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: fakeredis\nVersion: 2.99.0\n", encoding="utf-8")
+    done = command_without([], *INGEST, "--sink", "memory", path=[tmp_path])
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("kevy-ring: sink memory: untested-version: fakeredis 2.99.0 is installed")
+    assert line.endswith(f"pip install '{FAKEREDIS}'")
 
 
 def test_metrics_without_their_extra_name_it() -> None:

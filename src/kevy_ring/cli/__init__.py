@@ -2,23 +2,67 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
-# What the command itself cannot do without; redis, fakeredis and rdb-py are asked for where they are used.
+from kevy_ring import __version__
+
+HELP = """\
+Usage: kevy-ring [OPTIONS] COMMAND [ARGS]...
+
+  Replication streams from Redis, Valkey or kevy into Python processes,
+  through rings in shared memory.
+
+Options:
+  --version   Show the version and exit.
+  -h, --help  Show this message and exit.
+
+Commands:
+  bench    Measure kevy-ring beside its rivals.
+  gc       Remove abandoned rings.
+  ingest   Follow upstreams into shard processes.
+  inspect  Look into one ring.
+  ls       List every ring of this machine.
+  primary  Serve the embedded upstream, alone.
+  top      Watch all rings of this machine.
+
+The commands need pip install 'kevy-ring[cli]'."""
+
+# Every subcommand imports these two. redis, fakeredis and rdb-py are imported where they are used.
 _NEEDED = ("click", "rich")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with ``arguments`` (those of the process by default) and exit with its code.
 
-    0: done, and verified where that was asked for; 1: it ran and something is wrong, said in one line; 2: bad usage.
+    0: done, and verified where that was asked for; 1: it ran and something is wrong, said in one line; 2: bad usage,
+    also no arguments at all. The help and the version need no extra.
     """
+    try:
+        code = _code(sys.argv[1:] if arguments is None else arguments)
+    except BrokenPipeError:
+        # The reader of our output has closed it. Without this, Python prints an error when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _code(arguments: Sequence[str]) -> int:
+    if not arguments:
+        print(HELP, file=sys.stderr)
+        return 2
+    if arguments[0] in ("-h", "--help"):
+        print(HELP, flush=True)
+        return 0
+    if arguments[0] == "--version":
+        print(f"kevy-ring, version {__version__}", flush=True)
+        return 0
     try:
         from kevy_ring.cli.command import run
     except ModuleNotFoundError as error:
         if error.name not in _NEEDED:
             raise
         print(f"kevy-ring: {error.name} is not installed; pip install 'kevy-ring[cli]'", file=sys.stderr)
-        sys.exit(1)
-    sys.exit(run(arguments))
+        return 1
+    return run(arguments)

@@ -13,10 +13,7 @@ from kevy_ring.cli.failure import Failure
 _TREE = Path(__file__).resolve().parents[3]
 
 
-@click.command(
-    context_settings={"ignore_unknown_options": True, "help_option_names": []},
-    short_help="Measure kevy-ring beside its rivals.",
-)
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[CASE ...] [--quick] [--json] ...")
 def bench(arguments: tuple[str, ...]) -> int:
     """Run the benchmarks, or the cases that are named. They are part of the source tree, not of the package."""

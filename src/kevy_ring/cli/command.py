@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 
 import click
 
-from kevy_ring import __version__
 from kevy_ring.cli.bench import bench
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.ingest.command import ingest
@@ -24,10 +22,14 @@ from kevy_ring.errors import KevyRingError
 _INTERRUPTED = "interrupted"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="kevy-ring")
+# The package prints its own help and version, because it must do so without click.
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    add_help_option=False,
+    no_args_is_help=False,
+)
 def command() -> None:
-    """Replication streams from Redis, Valkey or kevy into Python processes, through rings in shared memory."""
+    """All subcommands; ``kevy_ring.cli.HELP`` lists them."""
 
 
 for _each in (ingest, primary, bench, ls, inspect, top, gc):
@@ -50,10 +52,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _say(_INTERRUPTED)
     except (Failure, KevyRingError) as error:
         return _say(str(error))
-    except BrokenPipeError:
-        # Whoever read the output has enough; without this the interpreter complains when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _say(text: str) -> int:

@@ -28,7 +28,7 @@ a replica. Follow it with:
 """
 
 
-@click.command(help=_HELP, short_help="Serve the embedded upstream, alone.")
+@click.command(help=_HELP)
 @click.option(
     "--shards", metavar="N", type=click.IntRange(1, 1024), default=2, show_default=True, help="A port for each."
 )

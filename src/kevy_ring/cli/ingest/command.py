@@ -47,7 +47,7 @@ Exit code: 0 done (and verified, where asked for), 1 something is wrong, 2 bad u
 """
 
 
-@click.command(help=_HELP, short_help="Follow upstreams into shard processes.")
+@click.command(help=_HELP)
 @click.argument("urls", metavar="[URL]...", nargs=-1)
 @click.option(
     "--shards", metavar="N", type=click.IntRange(1, 1024), help="Shards of each kevy:// upstream.  [1; 2 without a URL]"

@@ -31,7 +31,7 @@ class _Outcome:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
-@click.command(short_help="Remove abandoned rings.")
+@click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--kept", is_flag=True, help="Also remove rings that were kept on purpose and that no process uses.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")

@@ -34,7 +34,7 @@ _KINDS = {Kind.BYTES: "bytes", Kind.SNAPSHOT_BEGIN: "snapshot begins", Kind.SNAP
 _ARGC = struct.Struct("<I")
 
 
-@click.command(short_help="Look into one ring.")
+@click.command()
 @click.argument("name")
 @click.option(
     "--records", metavar="N", type=click.IntRange(0, 1000), default=10, show_default=True, help="How many to show."

@@ -23,7 +23,7 @@ _PIPE_WIDTH = 160
 WIDE = 100
 
 
-@click.command(short_help="List every ring of this machine.")
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per ring and line.")
 def ls(as_json: bool) -> int:
     """List the rings in this machine's shared memory that this user may look at.

@@ -31,7 +31,7 @@ _PIPE_WIDTH = 180
 _CLEAR = "\x1b[2J"
 
 
-@click.command(short_help="Watch all rings of this machine.")
+@click.command()
 @click.argument("prefix", default="")
 @click.option(
     "--interval", type=click.FloatRange(min=0.05, max=3600), metavar="S", default=0.25, show_default=True,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.shard.extras import missing_extra
+from kevy_ring.shard.extras import check_fakeredis, missing_extra
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
@@ -24,17 +24,18 @@ class MemorySink:
     SELECT, MULTI and EXEC act as they stand in the stream. No key expires by this machine's clock: the upstream deletes
     it. Until then its expiry hides it from readers (``keyspace``, ``databases``, ``client``), as in a Redis replica.
     ``refusals`` counts the commands that were answered with an error. Raises SinkError where fakeredis is missing or
-    too old.
+    of a version that was not tested.
     """
 
     durable = False
 
     def __init__(self) -> None:
+        check_fakeredis("memory")
         try:
             from kevy_ring.shard.sinks.store.shortcut_probe import usable_shortcuts
             from kevy_ring.shard.sinks.store.store import Store
         except ImportError as error:
-            raise missing_extra("memory", "fakeredis", f"is missing or too old ({error})") from error
+            raise missing_extra("memory", "fakeredis", f"cannot be imported ({error})") from error
         self._new_store = Store
         self._store = Store(usable_shortcuts())
         self.refusals = Refusals("memory")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kevy_ring.errors import SinkError
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.shard.extras import missing_extra
+from kevy_ring.shard.extras import check_fakeredis, missing_extra
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
 from kevy_ring.shard.sinks.place_lock import WAIT_S, PlaceLock
@@ -38,7 +38,7 @@ class SqliteSink:
     flush looks whether the file is still there. ``file_mode``: of the files that it makes.
 
     The whole keyspace is held in memory too; it is read from the file when the first command comes. Raises SinkError
-    where fakeredis is missing, and where the file cannot be had.
+    where fakeredis is missing or of a version that was not tested, and where the file cannot be had.
     """
 
     durable = True
@@ -51,11 +51,12 @@ class SqliteSink:
         file_mode: int = DEFAULT_OPTIONS.file_mode,
         lock_wait_s: float = WAIT_S,
     ) -> None:
+        check_fakeredis("sqlite")
         try:
             from kevy_ring.shard.sinks.store.shortcut_probe import usable_shortcuts
             from kevy_ring.shard.sinks.store.tracked_store import TrackedStore
         except ImportError as error:
-            raise missing_extra("sqlite", "fakeredis", f"is missing or too old ({error})") from error
+            raise missing_extra("sqlite", "fakeredis", f"cannot be imported ({error})") from error
         # Probed here and not while a batch is applied: what the probe catches keeps the frames that called it, and
         # views of the batch with them.
         shortcuts = usable_shortcuts()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.metadata
 import json
 import multiprocessing
 import os
@@ -20,23 +19,13 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from bench.transport import Transport, transport_class, why_missing
+from bench.rivals import transport_class
+from bench.transport import Transport
 
-RIVALS = [
-    "ours",
-    "standard_queue",
-    "standard_pipe",
-    "os_pipe",
-    "socket_pair",
-    "fifo",
-    "cloudtoid",
-    "membridge",
-    "zeroq",
-    "kickmsg",
-    "tachyon",
-    "zmq",
-    "iceoryx2",
-]
+RIVALS = (
+    *("ours", "standard_queue", "standard_pipe", "os_pipe", "socket_pair", "fifo", "cloudtoid"),
+    *("membridge", "zeroq", "kickmsg", "tachyon", "zmq", "iceoryx2"),
+)
 DEADLINE_S = 3.0
 RECORD = b"x" * 88
 CAPACITY_BYTES = 1 << 16
@@ -50,7 +39,7 @@ def _put_until_told(transport: Transport, pipe: Connection) -> None:
     pipe.send("open")
     for number in range(ENOUGH):
         try:
-            if transport.put(RECORD) in (False, None, 0):
+            if not transport.put_one(RECORD):
                 pipe.send(f"says full (after {number} records)")
                 return
         except Exception as error:
@@ -59,16 +48,16 @@ def _put_until_told(transport: Transport, pipe: Connection) -> None:
     pipe.send(f"takes everything ({ENOUGH} records)")
 
 
-def _put_for_ever(transport: Transport, pipe: Connection) -> None:
+def _put_until_an_error(transport: Transport, pipe: Connection) -> None:
     """Put until an exception tells that nobody is there, and not only that there is no room."""
     transport.open_sender()
     pipe.send("open")
     refused = 0
-    full = getattr(transport, "full_error", "")
+    full = transport.full_error
     until = time.monotonic() + DEADLINE_S
     while time.monotonic() < until:
         try:
-            if transport.put(RECORD) in (False, None, 0):
+            if not transport.put_one(RECORD):
                 refused += 1
             time.sleep(0.0005)
         except Exception as error:
@@ -86,7 +75,7 @@ def _take_one_and_wait(transport: Transport, pipe: Connection) -> None:
     transport.open_receiver()
     pipe.send("open")
     with contextlib.suppress(Exception):
-        (getattr(transport, "get", None) or (lambda: _polled(transport)))()
+        transport.get()
     pipe.send("took")
     time.sleep(600)
 
@@ -102,7 +91,7 @@ def _put_one_and_wait(transport: Transport, pipe: Connection) -> None:
     """Be the producer that is killed."""
     transport.open_sender()
     pipe.send("open")
-    transport.put(RECORD)
+    transport.put_one(RECORD)
     pipe.send("put")
     time.sleep(600)
 
@@ -111,22 +100,14 @@ def _get_twice(transport: Transport, pipe: Connection) -> None:
     """Wait for one record, and then for one that never comes."""
     transport.open_receiver()
     pipe.send("open")
-    get = getattr(transport, "get", None) or (lambda: _polled(transport))
-    get()
+    transport.get()
     pipe.send("got")
     try:
-        ended = get()
+        ended = transport.get()
     except Exception as error:
         pipe.send((time.monotonic(), f"raises {type(error).__name__}"))
     else:
         pipe.send((time.monotonic(), "is told" if ended in (b"", None, False) else f"returns {ended!r:.20}"))
-
-
-def _polled(transport: Transport) -> object:
-    """A record of a rival that cannot wait: it is asked again and again."""
-    while not (record := transport.poll()):
-        time.sleep(0.0002)
-    return record
 
 
 class Sides:
@@ -191,7 +172,7 @@ def when_full(transport: Transport) -> str:
 
 def when_the_consumer_is_killed(transport: Transport) -> str:
     """The consumer takes a record and is killed while the producer goes on."""
-    with Sides(transport, _put_for_ever, _take_one_and_wait) as sides:
+    with Sides(transport, _put_until_an_error, _take_one_and_wait) as sides:
         if _hear(sides.from_sender) != "open" or _hear(sides.from_receiver) != "open":
             return "did not open"
         _hear(sides.from_receiver)
@@ -223,21 +204,17 @@ def behaviour_of(module: str) -> dict[str, str]:
     """One row of the table."""
     try:
         kind = transport_class(module)
-        missing = why_missing(kind)
+        missing = kind.why_missing()
     except Exception as error:
         return {"name": module, "version": "", "missing": f"{type(error).__name__}: {error}"}
-    version = ""
-    if kind.distribution:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            version = importlib.metadata.version(kind.distribution)
-    row = {"name": kind.name, "version": version, "missing": missing}
+    row = {"name": kind.name, "version": kind.version(), "missing": missing}
     if missing:
         return row
     full_error = ""  # what this rival raises for want of room tells nothing of a death
     for what, experiment in EXPERIMENTS.items():
         try:
             transport = kind("b" + secrets.token_hex(4), len(RECORD), CAPACITY_BYTES)
-            transport.full_error = full_error  # type: ignore[attr-defined]
+            transport.full_error = full_error
             row[what] = experiment(transport)
             if what == "full" and row[what].startswith("raises "):
                 full_error = row[what].split()[1]

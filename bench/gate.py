@@ -77,11 +77,11 @@ def count(path: HotPath) -> float:
         # Bound at the start: else the first call of each library function is counted with its search.
         environment = {**os.environ, "LD_BIND_NOW": "1"}
         done = subprocess.run(command, capture_output=True, text=True, timeout=_DEADLINE_S, check=True, env=environment)
-        records = json.loads(done.stdout.splitlines()[-1])["records"]
+        records = json.loads(done.stdout)["work"]
         found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(encoding="utf-8"), re.MULTILINE)
     if found is None:
         raise RuntimeError(f"callgrind gave no total for {path.name}")
-    return int(found[1]) / int(records)
+    return int(found[1]) / float(records)
 
 
 def verdict(name: str, now: float, kept: dict[str, float]) -> tuple[str, bool]:

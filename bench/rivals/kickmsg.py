@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from bench.rivals.batches import batches_of
-from bench.sink import Sink
-from bench.transport import Transport
+from bench.transport import Records, Sink, Transport, batches_of
 
 _CREDITS = 4  # parts of the ring that are acknowledged as a whole
 
@@ -67,7 +64,7 @@ class Kickmsg(Transport):
         self._there.unlink()
         self._back.unlink()
 
-    def _blocks(self, records: Sequence[bytes]) -> list[list[bytes]]:
+    def _blocks(self, records: Records) -> list[list[bytes]]:
         return batches_of(records, self.places // _CREDITS - 1)  # and one empty record that asks for credit
 
     def _borrow(self, outstanding: int) -> int:
@@ -78,7 +75,7 @@ class Kickmsg(Transport):
                 outstanding -= 1
         return outstanding + 1
 
-    def send_single(self, records: Sequence[bytes], repeats: int) -> None:
+    def send_single(self, records: Records, repeats: int) -> None:
         """One call for each record."""
         send, outstanding = self._publisher.send, 0
         blocks = self._blocks(records)
@@ -105,7 +102,7 @@ class Kickmsg(Transport):
             count -= 1
         return record
 
-    def send_chunks(self, records: Sequence[bytes], repeats: int) -> None:
+    def send_chunks(self, records: Records, repeats: int) -> None:
         """Fill a place of the pool itself."""
         allocate, length, outstanding = self._publisher.allocate, self.record_bytes, 0
         blocks = self._blocks(records)
@@ -149,6 +146,3 @@ def _publisher_of(region: Any) -> Any:
             break
         time.sleep(0.01)
     return kickmsg.Publisher(region)
-
-
-TRANSPORT = Kickmsg

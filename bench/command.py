@@ -36,7 +36,7 @@ def _leave(number: int, frame: object) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="kevy-ring beside its rivals",
+        description="kevy-ring beside its rivals; what they do when they are full or killed: python -m bench.behaviour",
         epilog="python -m bench report FILE ... writes docs/benchmarks.md and its charts from results; of a case that "
         "is in several files the last one counts",
     )
@@ -48,7 +48,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, help=f"of each contender (default {MIN_ROUNDS}, quick {QUICK_ROUNDS})")
     parser.add_argument("--only", metavar="TEXT", default="", help="only contenders whose name has this in it")
     parser.add_argument("--variant", metavar="TEXT", default="", help="only variants that have this in their name")
-    parser.add_argument("--behaviour", action="store_true", help="also what rivals do when full or killed (2 minutes)")
     parser.add_argument("--force", action="store_true", help="measure on a busy machine too; the result says so")
     return parser
 
@@ -94,12 +93,8 @@ def _run_cases(options: argparse.Namespace) -> int:
         print("", *goal_table([(case, verdict) for verdict in case.verdicts]), sep="\n", file=out, flush=True)
         if options.json and not is_printed:
             save([run], options.json)
-    if options.behaviour:
-        run.behaviour = _behaviour()
     if is_printed:
         print(as_json([run]), end="")
-    elif options.json:
-        save([run], options.json)
     _print_losses(run, out)
     return 1 if any(c.failure for case in run.cases for c in case.contenders if c.is_ours) else 0
 
@@ -109,7 +104,7 @@ def _command_line(names: Sequence[str], options: argparse.Namespace, rounds: int
     parts = ["python", "-m", "bench", *([] if names == list(CASES) else names), *(["--quick"] if options.quick else [])]
     for name, value in (("--only", options.only), ("--variant", options.variant)):
         parts += [name, value] if value else []
-    return shlex.join([*parts, "--rounds", str(rounds), *(["--behaviour"] if options.behaviour else [])])
+    return shlex.join([*parts, "--rounds", str(rounds)])
 
 
 def _run_case(name: str, rounds: int, options: argparse.Namespace) -> CaseResult:
@@ -123,16 +118,6 @@ def _run_case(name: str, rounds: int, options: argparse.Namespace) -> CaseResult
             results += play(group, rounds, lambda what, who, v=variant: _show(f"{name} {v}: {what}: {who}"))  # type: ignore[misc]
     _show("")
     return CaseResult.judged(name, case.metrics, case.goals, results)
-
-
-def _behaviour() -> list[dict[str, str]]:
-    from bench.behaviour import RIVALS, behaviour_of
-
-    rows = []
-    for rival in RIVALS:
-        _show(f"behaviour: {rival}")
-        rows.append(behaviour_of(rival))
-    return rows
 
 
 def _show(what: str) -> None:

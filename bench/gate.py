@@ -40,13 +40,13 @@ PATHS = (
     HotPath("core write, 16 B", ("write", "40", "16"), ("kr_producer_write_many",)),
     HotPath("core write, 88 B", ("write", "40", "88"), ("kr_producer_write_many",)),
     HotPath("core write, 1024 B", ("write", "40", "1024"), ("kr_producer_write_many",)),
-    HotPath("core drain, 88 B", ("drain", "40", "88"), _DRAIN),
+    HotPath("core drain, 88 B", ("write", "40", "88"), _DRAIN),
     HotPath("ingest scan", ("scan", "1"), ("kr_scan_kevy",)),
     HotPath("ingest scan, mixed lengths", ("scan-mixed", "1"), ("kr_scan_kevy",)),
-    HotPath("ingest drain", ("ingest-drain", "1"), _DRAIN),
+    HotPath("ingest drain", ("scan", "1"), _DRAIN),
     HotPath("ingest drain, mixed lengths", ("scan-mixed", "1"), _DRAIN),
-    HotPath("overflow append", ("append", "2"), ("kr_send_many",)),
-    HotPath("overflow move", ("move", "2"), ("kr_pump",)),
+    HotPath("overflow append", ("overflow", "2"), ("kr_send_many",)),
+    HotPath("overflow move", ("overflow", "2"), ("kr_pump",)),
 )
 
 

@@ -29,7 +29,6 @@ def write_page(runs: Sequence[RunResult]) -> None:
         "## The machine of these figures\n\n" + "\n\n".join("\n".join(_machine(run)) for run in runs),
         "## Goals, met and missed\n\n" + "\n".join(_goals(cases)),
         *(_section(case) for case in cases),
-        *(_behaviour(run) for run in runs if run.behaviour),
         (_TEXT / "doubts.md").read_text(encoding="utf-8").strip(),
     ]
     (_ROOT / DOCUMENT).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
@@ -132,13 +131,3 @@ def _row(case: CaseResult, contender: ContenderResult, best: ContenderResult | N
     ratio = f"{main.better_by(spread.median, theirs.median):.2f} x" if theirs else "-"
     edges = f"{in_unit(spread.p10, main.unit)} to {in_unit(spread.p90, main.unit)}"
     return f"| {' | '.join((name, in_unit(spread.median, main.unit), edges, *cells, ratio, contender.note))} |"
-
-
-def _behaviour(run: RunResult) -> str:
-    from bench.behaviour import as_markdown
-
-    return (
-        "## When it is full, and when the other side is killed\n\n"
-        "Real processes and SIGKILL; a side that has said nothing at the deadline counts as blocked.\n\n"
-        + as_markdown(run.behaviour)
-    )

@@ -196,7 +196,6 @@ class RunResult:
     busy_cores: float | None = None  # used by other processes over the run
     seconds: float = 0.0
     cases: list[CaseResult] = field(default_factory=list)
-    behaviour: list[dict[str, str]] = field(default_factory=list)
 
     def timed(self, began: float, load: ForeignLoad) -> None:
         """Note how long the run has taken, and what others used of the machine meanwhile."""

@@ -1,25 +1,13 @@
 """The table of cases: who is compared with whom, in which sizes, and what is wanted."""
+# fmt: off
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import Any
 
-from bench.measure import Contender, Goal, Metric, RoundFailed
-from bench.processes import native_program, timed_program, timed_round
-from bench.rivals import transport_class
-
-NATIVE_DEADLINE_S = PYTHON_DEADLINE_S = 120.0
-PAIR_DEADLINE_S = 30.0  # a rival that hangs must not take the time of the others
-LATENCY_DEADLINE_S = 60.0
-MIB = 1 << 20
-POOL_RECORDS = 4096  # distinct records that a timed round sends again and again
-ROUND_S, QUICK_ROUND_S = 0.4, 0.03  # what a round of a rival at its pace should take
+from bench.contenders import MIB, RUST, Latency, Pair, native, python, rust
+from bench.measure import Contender, Goal, Metric
 
 Found = Iterator[Contender]
 
@@ -36,114 +24,11 @@ class Case:
     contenders: Callable[[bool], Found]
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A transport of ``bench.rivals`` in one of its ways. ``pace``: records per second that it does about."""
+RECORDS = Metric("rate", "records/s")
+FRAMES = Metric("rate", "frames/s")
+BYTES = Metric("rate", "bytes/s")
+_RING, _C, _PYTHON = "kevy-ring", "kevy-ring (C drives)", "kevy-ring (Python drives)"
 
-    rival: str
-    way: str
-    pace: float
-    name: str = ""
-    note: str = ""
-    capacity_bytes: int = MIB  # the same for every rival: ring and records stay in the second-level cache
-
-    def contender(
-        self, quick: bool, variant: str, size: int, *, pool: int = POOL_RECORDS, unit: int = 1, is_whole: bool = False
-    ) -> Contender:
-        """A contender that sends records of one size. ``unit``: what the work counts for each of them."""
-        count = self.pace * (QUICK_ROUND_S if quick else ROUND_S)
-        pool = max(1, min(pool, int(count)))
-        checked = (3_000 if quick else 20_000) // (10 if size > 4096 else 1)
-        same = {"rival": self.rival, "way": self.way, "record_bytes": size, "capacity_bytes": self.capacity_bytes}
-        same |= {"unit": unit, "whole_bytes": size if is_whole else 0}
-        timed = {**same, "records": pool, "repeats": max(1, round(count / pool)), "is_checked": False}
-        checked_job = {**same, "records": checked, "repeats": 1, "is_checked": True}
-        return _rival(self, variant, "pair", timed=timed, checked=checked_job, deadline_s=PAIR_DEADLINE_S)
-
-
-@dataclass(frozen=True)
-class Latency:
-    """A transport whose records go there and back. ``spins``: it polls instead of waiting as the rival waits."""
-
-    rival: str
-    spins: bool = False
-    name: str = ""
-    note: str = ""
-
-    def contender(self, quick: bool, variant: str, hogs: int) -> Contender:
-        """A contender with that many other processes that compute beside it."""
-        job: dict[str, Any] = {"rival": self.rival, "spins": self.spins, "hogs": hogs}
-        job |= {
-            "round_trips_s": 0.03 if quick else 0.3,
-            "window_s": 0.05 if quick else 0.5,
-            "wakes": 5 if quick else 60,
-        }
-        if self.spins or hogs:
-            job |= {"window_s": 0.0, "wakes": 0}
-        return _rival(self, variant, "latency", timed=job, checked=None, deadline_s=LATENCY_DEADLINE_S)
-
-
-def _rival(
-    row: Pair | Latency, variant: str, kind: str, *, timed: dict[str, Any], checked: Any, deadline_s: float
-) -> Contender:
-    transport = transport_class(row.rival)
-    return Contender(
-        row.name or transport.name,
-        variant,
-        partial(timed_round, kind, timed, deadline_s),
-        partial(timed_round, kind, checked, deadline_s) if checked else None,
-        is_ours=transport.distribution == "kevy-ring",
-        version=transport.version(),
-        missing=transport.why_missing(),
-        note=row.note or transport.note,
-    )
-
-
-def _native(
-    name: str, variant: str, program: str, timed: tuple[Any, ...], checked: Any = None, **rest: Any
-) -> Contender:
-    """A contender that is a native program: the arguments of a round, and those of the check (default: the same)."""
-    try:
-        path = native_program(program)
-    except RoundFailed as failed:
-        return Contender(name, variant, missing=str(failed), **rest)
-    run = partial(timed_program, (path, *timed), NATIVE_DEADLINE_S)
-    return Contender(name, variant, run, partial(timed_program, (path, *(checked or timed)), NATIVE_DEADLINE_S), **rest)
-
-
-def _python(
-    name: str, variant: str, kind: str, timed: dict[str, Any], checked: dict[str, Any], *, needs: str = "", **rest: Any
-) -> Contender:
-    """A contender that is a module of ``bench.rounds``: the arguments of a round, and what the check has instead."""
-    if needs and importlib.util.find_spec(needs) is None:
-        return Contender(name, variant, missing=f"{needs} is not installed", **rest)
-    run = partial(timed_round, kind, timed, PYTHON_DEADLINE_S)
-    return Contender(name, variant, run, partial(timed_round, kind, {**timed, **checked}, PYTHON_DEADLINE_S), **rest)
-
-
-RUST = "Rust mpsc"
-_RUST_COUNT = {"events": 1_000_000, "ingest": 1_000_000, "snapshot": 16384, "stall": 5_000_000}
-
-
-def _rust(case: str, variant: str, quick: bool) -> Contender:
-    """The original's design as a rival: ``std::sync::mpsc`` between two threads of one Rust program."""
-    count = max(1000, _RUST_COUNT[case] // 20) if quick else _RUST_COUNT[case]
-    checked = (case, min(count, 200_000), "check")
-    note = "two threads, owned Vec<Vec<u8>>"
-    return _native(RUST, variant, "rust_mpsc", (case, count), checked, note=note, version=_rust_version())
-
-
-@cache
-def _rust_version() -> str:
-    if shutil.which("rustc") is None:
-        return ""
-    said = subprocess.run(["rustc", "--version"], capture_output=True, text=True, timeout=30, check=False).stdout
-    return " ".join(said.split()[:2])
-
-
-# core
-_C, _PYTHON = "kevy-ring (C drives)", "kevy-ring (Python drives)"
-_RING = "kevy-ring"
 # Bytes of a record: records of a call, of a timed round and of a round of --quick, of the check.
 _CORE_SIZES = {
     16: (256, 20_000_000, 1_000_000, 200_000),
@@ -151,51 +36,33 @@ _CORE_SIZES = {
     1024: (64, 2_000_000, 100_000, 20_000),
     65536: (1, 40_000, 2_000, 500),
 }
-_CORE_RIVALS = {
-    "core_ck": ("ck_ring", "by value, one call a record: it has no batches"),
-    "core_boost": ("boost spsc_queue", "arrays pushed, consumed in place"),
-    "core_rwq": ("readerwriterqueue", "two threads of one process: it cannot cross processes"),
+_CORE_RIVALS = (
+    ("core_ck", "ck_ring", "by value, one call a record: it has no batches"),
+    ("core_boost", "boost spsc_queue", "arrays pushed, consumed in place"),
+    ("core_rwq", "readerwriterqueue", "two threads of one process: it cannot cross processes"),
+)
+_CORE_NAMES = tuple(name for _, name, _ in _CORE_RIVALS)
+_CORE_VARIANTS = {
+    (f"{size} B" if size < 65536 else "64 KiB") + suffix: (size, look)
+    for look, suffix in (("read", ""), ("touch", ", touched"))
+    for size in _CORE_SIZES
 }
-_CORE_NAMES = tuple(name for name, _ in _CORE_RIVALS.values())
-
-
-def _core_variant(size: int, look: str) -> str:
-    shown = f"{size} B" if size < 65536 else "64 KiB"
-    return shown if look == "read" else f"{shown}, touched"
 
 
 def _core(quick: bool) -> Found:
-    for look in ("read", "touch"):
-        for size, (batch, full, few, checked) in _CORE_SIZES.items():
-            count, variant = few if quick else full, _core_variant(size, look)
-            timed, verified = (size, count, MIB, batch, look), (size, checked, MIB, batch, "verify")
-            note = "records of any length: 16 bytes of header with each"
-            yield _native(_RING, variant, "core_kevy", timed, verified, is_ours=True, note=note)
-            for program, (name, rival_note) in _CORE_RIVALS.items():
-                yield _native(name, variant, program, timed, verified, note=rival_note)
-            copied = (size, count, MIB, MIB, "records")
-            yield _native("memcpy", variant, "memcpy", copied, is_bound=True, note="one thread, nobody reads it")
+    for variant, (size, look) in _CORE_VARIANTS.items():
+        batch, full, few, checked = _CORE_SIZES[size]
+        count = few if quick else full
+        timed, verified = (size, count, MIB, batch, look), (size, checked, MIB, batch, "verify")
+        note = "records of any length: 16 bytes of header with each"
+        yield native(_RING, variant, "core_kevy", timed, verified, is_ours=True, note=note)
+        for program, name, rival_note in _CORE_RIVALS:
+            yield native(name, variant, program, timed, verified, note=rival_note)
+        copied = (size, count, MIB, MIB, "records")
+        yield native("memcpy", variant, "memcpy", copied, is_bound=True, note="one thread, nobody reads it")
 
 
-CORE = Case(
-    "core",
-    "the ring alone, C on both sides, beside C and C++ rings",
-    "records from one process to another, C on both sides: each rival holds byte arrays of that size; "
-    "the consumer adds up every 8-byte word, or (touched) the first and the last of each record",
-    (Metric("rate", "records/s"), Metric("payload_bytes_per_s", "bytes/s")),
-    (
-        *(
-            Goal(_core_variant(size, look), _RING, ratio=1.0, rivals=_CORE_NAMES, text=">= 1.0 x the best ring")
-            for look in ("read", "touch")
-            for size in _CORE_SIZES
-        ),
-        Goal("64 KiB, touched", _RING, ratio=0.7, rivals=("memcpy",), text=">= 0.7 x memcpy of the same bytes"),
-    ),
-    _core,
-)
-
-# bytes-single, bytes-each
-_TAKEN = "kevy-ring try_write"
+_TAKEN, _EACH = "kevy-ring try_write", "kevy-ring try_write, read"
 _SINGLES = (
     Pair("cloudtoid", "single", 3e6),
     Pair("membridge", "single", 2.5e6),
@@ -210,61 +77,24 @@ _SINGLES = (
     Pair("fifo", "single", 2e5),
     Pair("standard_queue", "single", 1.4e5),
 )
-_TAKES_LISTS = ("tachyon", "fifo")  # whose fastest receiver takes many records for each call
-_SINGLE_SIZES = (16, 88, 1024)
+_EACHES = (
+    Pair("ours", "each", 3e6, _EACH, "try_write / read, which waits"),
+    Pair("ours", "polled", 3e6, "kevy-ring try_write, try_read", "try_write / try_read in a loop"),
+    Pair("cloudtoid", "each", 3e6, "cloudtoid-interprocess receive", "try_send in a loop / receive, which waits"),
+    Pair("subetha", "each", 3e6, note="SpscRing.push / pop in a loop; at most 64 B"),
+    *(row for row in _SINGLES if row.rival not in ("tachyon", "fifo")),  # the receivers of these two take lists
+)
 
 
 def _bytes_single(quick: bool) -> Found:
-    for size in _SINGLE_SIZES:
-        rows: tuple[Pair, ...] = (Pair("ours", "single", 3e6, _TAKEN), *_SINGLES)
-        if size <= 64:
-            rows += (Pair("subetha", "single", 3e6),)
-        for row in rows:
+    for size in (16, 88, 1024):
+        places = (Pair("subetha", "single", 3e6),) if size <= 64 else ()
+        for row in (Pair("ours", "single", 3e6, _TAKEN), *_SINGLES, *places):
             yield row.contender(quick, f"{size} B", size)
 
 
-BYTES_SINGLE = Case(
-    "bytes-single",
-    "one bytes object for each call of the sender; the receiver takes batches",
-    "one bytes object for each call of the sender. The receiver takes all records that are there with one call, if the "
-    "contender has such a call: kevy-ring (`read_many`), tachyon, faster-fifo and subetha have one. "
-    "With one record for each call on both sides, see `bytes-each`",
-    (Metric("rate", "records/s"),),
-    tuple(Goal(f"{size} B", _TAKEN, ratio=1.0, text=">= 1.0 x the best") for size in _SINGLE_SIZES),
-    _bytes_single,
-)
-
-_EACH = "kevy-ring try_write, read"
-_EACH_SIZE = 64
-
-
-def _bytes_each(quick: bool) -> Found:
-    rows = (
-        Pair("ours", "each", 3e6, _EACH, "try_write / read, which waits"),
-        Pair("ours", "polled", 3e6, "kevy-ring try_write, try_read", "try_write / try_read in a loop"),
-        Pair("cloudtoid", "each", 3e6, "cloudtoid-interprocess receive", "try_send in a loop / receive, which waits"),
-        *(row for row in _SINGLES if row.rival not in _TAKES_LISTS),
-        Pair("subetha", "each", 3e6, note="SpscRing.push / pop in a loop; at most 64 B"),
-    )
-    for row in rows:
-        yield row.contender(quick, f"{_EACH_SIZE} B", _EACH_SIZE)
-
-
-BYTES_EACH = Case(
-    "bytes-each",
-    "one bytes object for each call on both sides",
-    "one bytes object for each call of the sender and one for each call of the receiver: nobody takes batches",
-    (Metric("rate", "records/s"),),
-    (Goal(f"{_EACH_SIZE} B", _EACH, ratio=1.0, text=">= 1.0 x the best"),),
-    _bytes_each,
-)
-
-# bytes-batch
-_LIST, _PACKED, _SUBETHA_PACKED = (
-    "kevy-ring write_many, read_many",
-    "kevy-ring write_packed, columns",
-    "subetha-ipc push_buffer",
-)
+_LIST, _PACKED = "kevy-ring write_many, read_many", "kevy-ring write_packed, columns"
+_SUBETHA_PACKED = "subetha-ipc push_buffer"
 _BATCHES = (
     Pair("ours", "batch", 5e6, _LIST, "write_many / read_many"),
     Pair("ours", "views", 5e6, "kevy-ring write_many, drain", "each record a memoryview into the ring"),
@@ -288,28 +118,11 @@ def _bytes_batch(quick: bool) -> Found:
             yield row.contender(quick, f"{size} B", size)
 
 
-BYTES_BATCH = Case(
-    "bytes-batch",
-    "many records for each call",
-    "512 records for each call of the sender: a list of bytes, or one buffer and the lengths; 1024 for the receiver's",
-    (Metric("rate", "records/s"),),
-    (
-        Goal("16 B", _LIST, ratio=2.0, rivals=_VARIABLE, text=">= 2 x the best of variable length"),
-        Goal("88 B", _LIST, ratio=2.0, rivals=_VARIABLE, text=">= 2 x the best of variable length"),
-        Goal("16 B", _PACKED, ratio=1.0, rivals=(_SUBETHA_PACKED,), text="packed: >= 1.0 x subetha"),
-        Goal("88 B", _PACKED, ratio=5.0, text="packed: >= 5 x the best"),
-    ),
-    _bytes_batch,
-)
-
-# chunks
 _CHUNK_BYTES = 1 << 16
 _RESERVED = "kevy-ring try_reserve, drain"
 _CHUNKS = (
     Pair("ours", "chunks", 1.5e5, _RESERVED, "try_reserve, commit, publish / drain, in place"),
-    Pair(
-        "ours", "written_chunks", 1.5e5, "kevy-ring try_write, drain", "try_write of a bytes object / drain, in place"
-    ),
+    Pair("ours", "written_chunks", 1.5e5, "kevy-ring try_write, drain", "try_write of bytes / drain, in place"),
     # Its receiver gives space back late: with less than this a sender waits without end.
     Pair("tachyon", "chunks", 1.5e5, note="acquire_tx / acquire_rx, in place", capacity_bytes=16 * MIB),
     Pair("kickmsg", "chunks", 1.5e5, note="allocate / try_receive_view, in place"),
@@ -328,113 +141,44 @@ def _chunks(quick: bool) -> Found:
             yield row.contender(quick, variant, _CHUNK_BYTES, pool=16, unit=_CHUNK_BYTES, is_whole=is_whole)
 
 
-CHUNKS = Case(
-    "chunks",
-    "64 KiB chunks, written and read in place",
-    "64 KiB copied once into the place that the receiver reads; it reads one byte a page, or copies all of it out",
-    (Metric("rate", "bytes/s"),),
-    tuple(Goal(variant, _RESERVED, ratio=1.1, text=">= 1.1 x the best") for variant in _CHUNK_LOOKS),
-    _chunks,
-)
-
-# events
-_FRAME, _VALUE_BYTES = "SET, 16 B key, 64 B value", 64
-_QUEUE = "multiprocessing.Queue"
+_FRAME, _QUEUE = "SET, 16 B key, 64 B value", "multiprocessing.Queue"
+_OWNED, _VIEWED = "kevy-ring send_many, recv_many", "kevy-ring send_many, drain"
+_SENT, _ONE_BY_ONE = "kevy-ring send, recv_many", "kevy-ring send, recv"
 _EVENTS = (
-    Pair(
-        "events_ours",
-        "owned",
-        1.5e6,
-        "kevy-ring send_many, recv_many",
-        "send_many / recv_many, frames that own their memory",
-    ),
-    Pair("events_ours", "batch", 8e5, "kevy-ring send_many, drain", "send_many / drain, frames that lie in the ring"),
-    Pair("events_ours", "single", 1e6, "kevy-ring send, recv_many", "send / recv_many"),
-    Pair("events_ours", "each", 8e5, "kevy-ring send, recv", "send / recv, frames that own their memory"),
+    Pair("events_ours", "owned", 1.5e6, _OWNED, "send_many / recv_many, frames that own their memory"),
+    Pair("events_ours", "batch", 8e5, _VIEWED, "send_many / drain, frames that lie in the ring"),
+    Pair("events_ours", "single", 1e6, _SENT, "send / recv_many"),
+    Pair("events_ours", "each", 8e5, _ONE_BY_ONE, "send / recv, frames that own their memory"),
     Pair("events_cloudtoid", "batch", 6e5),
     Pair("events_queue", "single", 8e4),
 )
-_OWNED, _VIEWED, _SINGLE, _ONE_BY_ONE = (row.name for row in _EVENTS[:4])
 
 
 def _events(quick: bool) -> Found:
     for row in _EVENTS:
-        yield row.contender(quick, _FRAME, _VALUE_BYTES)
-    yield _rust("events", _FRAME, quick)
+        yield row.contender(quick, _FRAME, 64)
+    yield rust("events", _FRAME, quick)
 
 
-EVENTS = Case(
-    "events",
-    "frames as objects on both sides",
-    "Frame(offset, [SET, 16-byte key, 64-byte value]): made, sent, taken and its arguments looked at",
-    (Metric("rate", "frames/s"),),
-    (
-        Goal(_FRAME, _OWNED, ratio=0.8, rivals=(RUST,), text="send_many: >= 0.8 x Rust"),
-        Goal(_FRAME, _VIEWED, ratio=0.8, rivals=(RUST,), text="send_many, views into the ring: >= 0.8 x Rust"),
-        Goal(_FRAME, _SINGLE, ratio=5.0, rivals=(_QUEUE,), text="one by one: >= 5 x multiprocessing.Queue"),
-        Goal(
-            _FRAME,
-            _ONE_BY_ONE,
-            ratio=5.0,
-            rivals=(_QUEUE,),
-            text="one by one on both sides: >= 5 x multiprocessing.Queue",
-        ),
-    ),
-    _events,
-)
-
-
-# ingest
 def _ingest(quick: bool) -> Found:
     frames, few = (200_000, 20_000) if quick else (8_000_000, 200_000)
-    timed, checked = (frames, 8 * MIB, 256 << 10), (few, 8 * MIB, 256 << 10, "check")
-    counted = {"frames": few // 4, "is_checked": True}
-    yield _native(_C, "frames", "ingest_kevy", timed, checked, is_ours=True)
-    yield _python(_PYTHON, "frames", "ingest", {"way": "ours", "frames": frames}, counted, is_ours=True)
-    yield _rust("ingest", "frames", quick)
-    yield _python("hiredis + mp.Queue", "frames", "ingest", {"way": "hiredis", "frames": few}, counted, needs="hiredis")
+    sizes, checked = (8 * MIB, 256 << 10), {"frames": few // 4, "is_checked": True}
+    yield native(_C, "frames", "ingest_kevy", (frames, *sizes), (few, *sizes, "check"), is_ours=True)
+    yield python(_PYTHON, "frames", "ingest", {"way": "ours", "frames": frames}, checked, is_ours=True)
+    yield rust("ingest", "frames", quick)
+    yield python("hiredis + mp.Queue", "frames", "ingest", {"way": "hiredis", "frames": few}, checked, needs="hiredis")
 
 
-INGEST = Case(
-    "ingest",
-    "from the wire to a shard",
-    "kevy frames as bytes in memory (SET, 16-byte key, 64-byte value), taken in pieces of 256 KiB, to columns and "
-    "a digest of every byte on the other side",
-    (Metric("rate", "frames/s"), Metric("wire_bytes_per_s", "bytes/s")),
-    (
-        Goal("frames", _C, ratio=12.0, rivals=(RUST,), text=">= 12 x Rust"),
-        Goal("frames", _PYTHON, ratio=12.0, rivals=(RUST,), text=">= 12 x Rust, driven from Python"),
-    ),
-    _ingest,
-)
-
-
-# snapshot
 def _snapshot(quick: bool) -> Found:
     chunks, few = 1024 if quick else 16384, 512
     copied = (_CHUNK_BYTES, chunks, MIB, 64 * MIB, "bytes")
-    # Driven from C the ring has 1 MiB: chunks are read before they leave the cache.
-    yield _native(_C, "64 KiB", "snapshot_kevy", (chunks, MIB), (few, MIB, "check"), is_ours=True)
-    yield _native("memcpy", "64 KiB", "memcpy", copied, is_bound=True, note="one thread, no ring")
-    checked = {"chunks": few, "is_checked": True}
-    yield _python(_PYTHON, "64 KiB", "snapshot", {"chunks": chunks}, checked, is_ours=True)
-    yield _rust("snapshot", "64 KiB", quick)
+    # If C drives, the ring has 1 MiB, so that chunks are read before they leave the cache.
+    yield native(_C, "64 KiB", "snapshot_kevy", (chunks, MIB), (few, MIB, "check"), is_ours=True)
+    yield native("memcpy", "64 KiB", "memcpy", copied, is_bound=True, note="one thread, no ring")
+    yield python(_PYTHON, "64 KiB", "snapshot", {"chunks": chunks}, {"chunks": few, "is_checked": True}, is_ours=True)
+    yield rust("snapshot", "64 KiB", quick)
 
 
-SNAPSHOT = Case(
-    "snapshot",
-    "chunks of a snapshot into a shard's buffer",
-    "chunks of 64 KiB into the buffer of a shard, which holds 64 MiB, was touched before, and is filled anew when "
-    "it is full; beside them memcpy into such a buffer, from a megabyte that lies in the cache",
-    (Metric("rate", "bytes/s"),),
-    (
-        Goal("64 KiB", _C, ratio=2.0, rivals=(RUST,), text=">= 2 x Rust"),
-        Goal("64 KiB", _PYTHON, ratio=2.0, rivals=(RUST,), text=">= 2 x Rust, driven from Python"),
-    ),
-    _snapshot,
-)
-
-# tcp
 _BARE = "recv_into, thrown away"
 _SOURCES = {"prepared": ("prepared bytes", 500_000), "embedded": ("embedded primary", 200_000)}
 _TCP_WAYS = {"ours": _RING, "bare": _BARE, "touching": "recv_into, one byte of 4 KiB"}
@@ -444,34 +188,16 @@ def _tcp(quick: bool) -> Found:
     checked = {"frames": 20_000, "is_checked": True}
     for source, (variant, frames) in _SOURCES.items():
         for way, name in _TCP_WAYS.items():
-            job = {"way": way, "source": source, "frames": 20_000 if quick else frames}
-            ours = way == "ours"
-            yield _python(name, variant, "tcp", job, checked, needs="redis", is_ours=ours, is_bound=not ours)
+            timed, ours = {"way": way, "source": source, "frames": 20_000 if quick else frames}, way == "ours"
+            yield python(name, variant, "tcp", timed, checked, needs="redis", is_ours=ours, is_bound=not ours)
 
 
-TCP = Case(
-    "tcp",
-    "the whole path: upstream, loopback, runner, ring, shard",
-    "live kevy frames over loopback to a null sink that takes a CRC-32 over every byte (three processes), "
-    "beside one process that only receives; the upstream sends prepared bytes, or is the embedded primary, which is "
-    "slower than either",
-    (Metric("rate", "bytes/s"), Metric("frames_per_s", "frames/s")),
-    tuple(
-        Goal(variant, _RING, ratio=0.8, rivals=(_BARE,), text=">= 0.8 x the bare loop")
-        for variant, _ in _SOURCES.values()
-    ),
-    _tcp,
-)
-
-# latency
 _SPIN, _SHORT, _SLEEP = "pure spin", "short spin, then sleep", "sleep"
 _WAITING = {
     _SPIN: ("ours", "cloudtoid", "kickmsg", "membridge", "zeroq", "subetha_frames", "iceoryx2"),
     _SHORT: ("ours", "tachyon"),
-    _SLEEP: (
-        *("ours_asleep", "os_pipe", "socket_pair", "standard_pipe", "cloudtoid", "kickmsg"),
-        *("iceoryx2_events", "zeroq", "fifo", "zmq", "standard_queue"),
-    ),
+    _SLEEP: ("ours_asleep", "os_pipe", "socket_pair", "standard_pipe", "cloudtoid", "kickmsg", "iceoryx2_events",
+             "zeroq", "fifo", "zmq", "standard_queue"),
 }
 
 
@@ -484,106 +210,129 @@ def _latency(quick: bool) -> Found:
             for rival in rivals:
                 yield Latency(rival, spins).contender(quick, before + waiting, hogs)
             if not hogs and waiting != _SHORT:
-                name = "C, spinning (bound)" if spins else "C, futex (bound)"
                 timed = (30 if quick else 300, *(("spin",) if spins else ()))
-                yield _native(name, waiting, "futex_floor", timed, is_bound=True, note="no record at all, one word")
+                name = "C, spinning (bound)" if spins else "C, futex (bound)"
+                yield native(name, waiting, "futex_floor", timed, is_bound=True, note="no record at all, one word")
 
 
-LATENCY = Case(
-    "latency",
-    "how long a record takes, and what waiting for it costs",
-    "half a round trip of 88 bytes, each side on its own core; wake: one way to a receiver that sleeps",
-    (
-        *(Metric(name, "us", "lower") for name in ("p50", "p99", "p99.9", "wake")),
-        *(Metric(name, "%", "lower") for name in ("idle CPU", "trickle CPU")),
-    ),
-    (
-        Goal(_SPIN, _RING, metric="p50", limit=0.6, text="p50 <= 0.6 us"),
-        Goal(_SPIN, _RING, metric="p99.9", ratio=1.0, text="p99.9 <= the best rival's"),
-        Goal(_SHORT, _RING, metric="p50", ratio=1.0, rivals=("tachyon-ipc",), text="p50 <= 1.0 x tachyon's"),
-        Goal(_SHORT, _RING, metric="p99.9", ratio=1.0, text="p99.9 <= the best rival's"),
-        Goal(_SHORT, _RING, metric="idle CPU", limit=0.5, text="idle CPU <= 0.5 %"),
-        Goal(_SHORT, _RING, metric="trickle CPU", limit=0.5, text="CPU with an event every 4 ms <= 0.5 %"),
-        Goal(_SLEEP, _RING, metric="p50", ratio=1 / 1.05, rivals=("os.pipe",), text="p50 <= 1.05 x os.pipe's"),
-        Goal(_SLEEP, _RING, metric="p99.9", ratio=1.0, text="p99.9 <= the best rival's"),
-    ),
-    _latency,
-)
-
-# stall
 _NATIVE, _OBJECTS = "5 million, native", "Python objects"
 _MOST_BYTES = 1.3 * 120  # a record of this frame has 120 bytes: header, ends of the arguments, arguments, padding
 
 
 def _stall(quick: bool) -> Found:
     events = 100_000 if quick else 5_000_000
-    objects, queued = events // 10, min(events // 10, 100_000)
-    yield _native(_C, _NATIVE, "stall_kevy", (events, 8 * MIB), is_ours=True)
-    yield _rust("stall", _NATIVE, quick)
-    ours, queue = {"way": "ours", "events": objects}, {"way": "queue", "events": queued}
-    yield _python(_PYTHON, _OBJECTS, "stall", ours, {"events": 20_000}, is_ours=True)
-    yield _python("mp.Queue", _OBJECTS, "stall", queue, {"events": 10_000}, note="fewer frames")
-
-
-STALL = Case(
-    "stall",
-    "a receiver that stands still while everything is sent",
-    "the receiver stands still while all frames are sent, each send timed by itself; then it takes them all",
-    (
-        *(Metric(name, "us", "lower") for name in ("p50_us", "p99_9_us", "max_us")),
-        Metric("bytes_per_event", "bytes", "lower"),
-        Metric("drained_per_s", "frames/s"),
-        Metric("rate", "frames/s"),
-    ),
-    tuple(
-        Goal(variant, ours, metric=metric, limit=limit, text=text)
-        for variant, ours, by in ((_NATIVE, _C, ""), (_OBJECTS, _PYTHON, ", from Python"))
-        for metric, limit, text in (
-            ("p50_us", 2.0, f"send p50 <= 2 us{by}"),
-            ("p99_9_us", 200.0, f"send p99.9 <= 200 us{by}"),
-            ("bytes_per_event", _MOST_BYTES, "memory <= 1.3 x the encoded records"),
-        )
-    ),
-    _stall,
-)
-
-
-# scale
-def _rings(count: int) -> str:
-    return f"{count} ring{'s' if count > 1 else ''}"
+    ours, queue = {"way": "ours", "events": events // 10}, {"way": "queue", "events": min(events // 10, 100_000)}
+    yield native(_C, _NATIVE, "stall_kevy", (events, 8 * MIB), is_ours=True)
+    yield rust("stall", _NATIVE, quick)
+    yield python(_PYTHON, _OBJECTS, "stall", ours, {"events": 20_000}, is_ours=True)
+    yield python("mp.Queue", _OBJECTS, "stall", queue, {"events": 10_000}, note="fewer frames")
 
 
 def _scale(quick: bool) -> Found:
     """The same records through 1 to 256 rings; it is its own rival."""
-    records = 400_000 if quick else 6_000_000
     for rings in (1, 2, 8, 64, 256):
-        yield _native(_rings(rings), "all", "scale_kevy", (rings, records, 256 << 10), is_ours=rings > 2)
+        timed = (rings, 400_000 if quick else 6_000_000, 256 << 10)
+        yield native(f"{rings} ring{'s' if rings > 1 else ''}", "all", "scale_kevy", timed, is_ours=rings > 2)
 
-
-SCALE = Case(
-    "scale",
-    "many rings between one pair of processes",
-    "1 to 256 rings of 256 KiB in one pair of processes, 88-byte records to each in turn: all rings together",
-    (
-        Metric("rate", "records/s"),
-        Metric("beyond_capacity_bytes_per_ring", "bytes", "lower"),
-        Metric("wakes_per_million", "wakes", "lower"),
-        Metric("idle_cpu_percent", "%", "lower"),
-        *(Metric(name, "us", "lower") for name in ("create_us", "attach_us")),
-    ),
-    (
-        Goal("all", _rings(64), ratio=0.85, rivals=(_rings(2),), text="64 rings within 15 % of 2"),
-        Goal("all", _rings(8), ratio=0.85, rivals=(_rings(2),), text="8 rings within 15 % of 2"),
-        Goal(
-            "all", _rings(256), metric="idle_cpu_percent", limit=0.5, text="idle cost flat: under 0.5 % with 256 rings"
-        ),
-    ),
-    _scale,
-)
 
 # As in the documentation: from the core outwards.
 _IN_ORDER = (
-    *(CORE, BYTES_SINGLE, BYTES_EACH, BYTES_BATCH, CHUNKS, EVENTS),
-    *(INGEST, SNAPSHOT, TCP, LATENCY, STALL, SCALE),
+    Case("core", "the ring alone, C on both sides, beside C and C++ rings",
+         "records from one process to another, C on both sides: each rival holds byte arrays of that size; "
+         "the consumer adds up every 8-byte word, or (touched) the first and the last of each record",
+         (RECORDS, Metric("payload_bytes_per_s", "bytes/s")),
+         (*(Goal(variant, _RING, 1.0, _CORE_NAMES, text=">= 1.0 x the best ring") for variant in _CORE_VARIANTS),
+          Goal("64 KiB, touched", _RING, 0.7, ("memcpy",), text=">= 0.7 x memcpy of the same bytes")),
+         _core),
+    Case("bytes-single", "one bytes object for each call of the sender; the receiver takes batches",
+         "one bytes object for each call of the sender. The receiver takes all records that are there with one call, "
+         "if the contender has such a call: kevy-ring (`read_many`), tachyon, faster-fifo and subetha have one. "
+         "With one record for each call on both sides, see `bytes-each`",
+         (RECORDS,),
+         tuple(Goal(f"{size} B", _TAKEN, 1.0, text=">= 1.0 x the best") for size in (16, 88, 1024)),
+         _bytes_single),
+    Case("bytes-each", "one bytes object for each call on both sides",
+         "one bytes object for each call of the sender and one for each call of the receiver: nobody takes batches",
+         (RECORDS,),
+         (Goal("64 B", _EACH, 1.0, text=">= 1.0 x the best"),),
+         lambda quick: (row.contender(quick, "64 B", 64) for row in _EACHES)),
+    Case("bytes-batch", "many records for each call",
+         "512 records for each call of the sender: a list of bytes, or one buffer and the lengths; 1024 for the "
+         "receiver's",
+         (RECORDS,),
+         (Goal("16 B", _LIST, 2.0, _VARIABLE, text=">= 2 x the best of variable length"),
+          Goal("88 B", _LIST, 2.0, _VARIABLE, text=">= 2 x the best of variable length"),
+          Goal("16 B", _PACKED, 1.0, (_SUBETHA_PACKED,), text="packed: >= 1.0 x subetha"),
+          Goal("88 B", _PACKED, 5.0, text="packed: >= 5 x the best")),
+         _bytes_batch),
+    Case("chunks", "64 KiB chunks, written and read in place",
+         "64 KiB copied once into the place that the receiver reads; it reads one byte a page, or copies all of it out",
+         (BYTES,),
+         tuple(Goal(variant, _RESERVED, 1.1, text=">= 1.1 x the best") for variant in _CHUNK_LOOKS),
+         _chunks),
+    Case("events", "frames as objects on both sides",
+         "Frame(offset, [SET, 16-byte key, 64-byte value]): made, sent, taken and its arguments looked at",
+         (FRAMES,),
+         (Goal(_FRAME, _OWNED, 0.8, (RUST,), text="send_many: >= 0.8 x Rust"),
+          Goal(_FRAME, _VIEWED, 0.8, (RUST,), text="send_many, views into the ring: >= 0.8 x Rust"),
+          Goal(_FRAME, _SENT, 5.0, (_QUEUE,), text="one by one: >= 5 x multiprocessing.Queue"),
+          Goal(_FRAME, _ONE_BY_ONE, 5.0, (_QUEUE,), text="one by one on both sides: >= 5 x multiprocessing.Queue")),
+         _events),
+    Case("ingest", "from the wire to a shard",
+         "kevy frames as bytes in memory (SET, 16-byte key, 64-byte value), taken in pieces of 256 KiB, to columns and "
+         "a digest of every byte on the other side",
+         (FRAMES, Metric("wire_bytes_per_s", "bytes/s")),
+         (Goal("frames", _C, 12.0, (RUST,), text=">= 12 x Rust"),
+          Goal("frames", _PYTHON, 12.0, (RUST,), text=">= 12 x Rust, driven from Python")),
+         _ingest),
+    Case("snapshot", "chunks of a snapshot into a shard's buffer",
+         "chunks of 64 KiB into the buffer of a shard, which holds 64 MiB, was touched before, and is filled anew when "
+         "it is full; beside them memcpy into such a buffer, from a megabyte that lies in the cache",
+         (BYTES,),
+         (Goal("64 KiB", _C, 2.0, (RUST,), text=">= 2 x Rust"),
+          Goal("64 KiB", _PYTHON, 2.0, (RUST,), text=">= 2 x Rust, driven from Python")),
+         _snapshot),
+    Case("tcp", "the whole path: upstream, loopback, runner, ring, shard",
+         "live kevy frames over loopback to a null sink that takes a CRC-32 over every byte (three processes), "
+         "beside one process that only receives; the upstream sends prepared bytes, or is the embedded primary, which "
+         "is slower than either",
+         (BYTES, Metric("frames_per_s", "frames/s")),
+         tuple(Goal(variant, _RING, 0.8, (_BARE,), text=">= 0.8 x the bare loop") for variant, _ in _SOURCES.values()),
+         _tcp),
+    Case("latency", "how long a record takes, and what waiting for it costs",
+         "half a round trip of 88 bytes, each side on its own core; wake: one way to a receiver that sleeps",
+         (*(Metric(name, "us", "lower") for name in ("p50", "p99", "p99.9", "wake")),
+          *(Metric(name, "%", "lower") for name in ("idle CPU", "trickle CPU"))),
+         (Goal(_SPIN, _RING, metric="p50", limit=0.6, text="p50 <= 0.6 us"),
+          Goal(_SPIN, _RING, 1.0, metric="p99.9", text="p99.9 <= the best rival's"),
+          Goal(_SHORT, _RING, 1.0, ("tachyon-ipc",), "p50", text="p50 <= 1.0 x tachyon's"),
+          Goal(_SHORT, _RING, 1.0, metric="p99.9", text="p99.9 <= the best rival's"),
+          Goal(_SHORT, _RING, metric="idle CPU", limit=0.5, text="idle CPU <= 0.5 %"),
+          Goal(_SHORT, _RING, metric="trickle CPU", limit=0.5, text="CPU with an event every 4 ms <= 0.5 %"),
+          Goal(_SLEEP, _RING, 1 / 1.05, ("os.pipe",), "p50", text="p50 <= 1.05 x os.pipe's"),
+          Goal(_SLEEP, _RING, 1.0, metric="p99.9", text="p99.9 <= the best rival's")),
+         _latency),
+    Case("stall", "a receiver that stands still while everything is sent",
+         "the receiver stands still while all frames are sent, each send timed by itself; then it takes them all",
+         (*(Metric(name, "us", "lower") for name in ("p50_us", "p99_9_us", "max_us")),
+          Metric("bytes_per_event", "bytes", "lower"), Metric("drained_per_s", "frames/s"), FRAMES),
+         tuple(
+             Goal(variant, ours, metric=metric, limit=limit, text=text)
+             for variant, ours, by in ((_NATIVE, _C, ""), (_OBJECTS, _PYTHON, ", from Python"))
+             for metric, limit, text in (
+                 ("p50_us", 2.0, f"send p50 <= 2 us{by}"),
+                 ("p99_9_us", 200.0, f"send p99.9 <= 200 us{by}"),
+                 ("bytes_per_event", _MOST_BYTES, "memory <= 1.3 x the encoded records"))),
+         _stall),
+    Case("scale", "many rings between one pair of processes",
+         "1 to 256 rings of 256 KiB in one pair of processes, 88-byte records to each in turn: all rings together",
+         (RECORDS, Metric("beyond_capacity_bytes_per_ring", "bytes", "lower"),
+          Metric("wakes_per_million", "wakes", "lower"), Metric("idle_cpu_percent", "%", "lower"),
+          Metric("create_us", "us", "lower"), Metric("attach_us", "us", "lower")),
+         (Goal("all", "64 rings", 0.85, ("2 rings",), text="64 rings within 15 % of 2"),
+          Goal("all", "8 rings", 0.85, ("2 rings",), text="8 rings within 15 % of 2"),
+          Goal("all", "256 rings", metric="idle_cpu_percent", limit=0.5,
+               text="idle cost flat: under 0.5 % with 256 rings")),
+         _scale),
 )
 CASES = {case.name: case for case in _IN_ORDER}

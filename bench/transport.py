@@ -182,6 +182,11 @@ class Transport:
         self._folder: Path | None = None
 
     @property
+    def library(self) -> Any:
+        """The rival's module. Imported late, so that a rival that is not installed here can still be named."""
+        return importlib.import_module(self.modules[0])
+
+    @property
     def folder(self) -> Path:
         """A folder of this transport's own, removed with it."""
         if self._folder is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bench import table
+from bench import contenders
 from bench.chart import chart_of
 from bench.machine import Machine
 from bench.measure import Contender, Goal, Measured, Metric, RoundFailed, WrongAnswer
@@ -128,7 +128,7 @@ def test_the_page_of_the_documentation_shows_the_results_beside_it():
 
 
 def test_every_goal_is_of_a_contender_and_a_metric_of_its_case(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(table, "native_program", Path)  # named, not built
+    monkeypatch.setattr(contenders, "native_program", Path)  # named, not built
     for case in CASES.values():
         assert {goal.metric for goal in case.goals} <= {metric.name for metric in case.metrics}
         named = {(goal.variant, goal.ours) for goal in case.goals}

@@ -1,8 +1,8 @@
 /* One path of the core, alone, by one thread that is producer and consumer in turn. bench/gate.py counts its instructions.
  *
- *   paths write|drain ROUNDS BYTES               records of that size, 256 for each write_many
- *   paths scan|scan-mixed|ingest-drain ROUNDS    kevy frames: SET, a 16-byte key, a 64-byte value
- *   paths append|move ROUNDS                     frames into the overflow; the overflow into the ring */
+ *   paths write ROUNDS BYTES         records of that size, 256 for each write_many, and their drain
+ *   paths scan|scan-mixed ROUNDS     kevy frames into the ring, and their drain: SET, a 16-byte key, a 64-byte value
+ *   paths overflow ROUNDS            frames into the overflow, and the overflow into the ring */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,7 +13,7 @@
 #define PIECE_BYTES 262144 /* of the wire, as the runner receives it */
 
 static struct ring ring;
-static uint64_t timed_ns, timed_records;
+static uint64_t records_in_all;
 
 static void open_both(uint64_t ring_bytes)
 {
@@ -34,9 +34,7 @@ static uint64_t drain_all(void)
     return total;
 }
 
-static void add_time(uint64_t begin_ns, uint64_t end_ns, int is_wanted) { timed_ns += is_wanted ? end_ns - begin_ns : 0; }
-
-static void write_and_drain(int timing_write, uint64_t rounds, uint64_t size)
+static void write_and_drain(uint64_t rounds, uint64_t size)
 {
     uint32_t lengths[BATCH];
     uint64_t batch = size * BATCH < RING_BYTES / 2 ? BATCH : RING_BYTES / 2 / (size + 16);
@@ -46,19 +44,16 @@ static void write_and_drain(int timing_write, uint64_t rounds, uint64_t size)
         lengths[i] = (uint32_t)size;
     open_both(RING_BYTES);
     for (uint64_t i = 0; i < rounds; i++) {
-        uint64_t begin_ns = clock_ns();
         int64_t taken = kr_producer_write_many(ring.producer, joined, batch * size, lengths, batch);
-        uint64_t middle_ns = clock_ns(), seen = drain_all();
-        add_time(begin_ns, middle_ns, timing_write);
-        add_time(middle_ns, clock_ns(), !timing_write);
-        timed_records += batch;
+        uint64_t seen = drain_all();
+        records_in_all += batch;
         if (taken != (int64_t)batch || seen != batch)
             fail("a batch did not fit");
     }
     free(joined);
 }
 
-static void scan_and_drain(int timing_scan, int mixed, uint64_t rounds)
+static void scan_and_drain(int mixed, uint64_t rounds)
 {
     struct wire wire;
     kr_scanner *scanner = kr_scanner_new();
@@ -67,12 +62,10 @@ static void scan_and_drain(int timing_scan, int mixed, uint64_t rounds)
     for (uint64_t round = 0; round < rounds; round++) {
         for (uint64_t at = 0, next = wire.first; at < wire.length;) {
             kr_scan out;
-            uint64_t piece = wire.length - at < PIECE_BYTES ? wire.length - at : PIECE_BYTES, begin_ns = clock_ns();
+            uint64_t piece = wire.length - at < PIECE_BYTES ? wire.length - at : PIECE_BYTES;
             int code = kr_scan_kevy(ring.producer, scanner, wire.bytes + at, piece, next, &out);
-            uint64_t middle_ns = clock_ns(), frames = drain_all();
-            add_time(begin_ns, middle_ns, timing_scan);
-            add_time(middle_ns, clock_ns(), !timing_scan);
-            timed_records += frames;
+            uint64_t frames = drain_all();
+            records_in_all += frames;
             if (code != KR_SEND_RING || frames != out.frames || !frames)
                 fail("a piece did not fit");
             at += out.consumed;
@@ -83,7 +76,7 @@ static void scan_and_drain(int timing_scan, int mixed, uint64_t rounds)
     free(wire.bytes);
 }
 
-static void overflow(int timing_append, uint64_t rounds)
+static void overflow(uint64_t rounds)
 {
     enum { FRAMES = 8192, FRAME_BYTES = 83 };
     const char *joined = "SETkey:000000123456the value of it, of sixty-four bytes, as in the other cases of.";
@@ -100,18 +93,15 @@ static void overflow(int timing_append, uint64_t rounds)
     }
     open_both(131072); /* it holds a seventh of the frames; the others overflow */
     for (uint64_t round = 0; round < rounds; round++) {
-        uint64_t accepted, begin_ns = clock_ns();
+        uint64_t accepted;
         int code = kr_send_many(ring.producer, FRAMES, kinds, offsets, argcs, all, FRAME_BYTES * FRAMES, lengths, 3 * FRAMES, &accepted);
-        add_time(begin_ns, clock_ns(), timing_append);
-        timed_records += FRAMES;
+        records_in_all += FRAMES;
         if (code < 0 || accepted != FRAMES)
             fail("kr_send_many");
         for (uint64_t seen = 0; seen < FRAMES;) {
             seen += drain_all();
-            begin_ns = clock_ns();
             if (kr_pump(ring.producer, 0) < 0)
                 fail("kr_pump");
-            add_time(begin_ns, clock_ns(), !timing_append);
         }
     }
     free(all);
@@ -121,17 +111,15 @@ int main(int argc, char **argv)
 {
     const char *path = argc > 1 ? argv[1] : "";
     uint64_t rounds = argument(argc, argv, 2);
-    if (!strcmp(path, "write") || !strcmp(path, "drain"))
-        write_and_drain(path[0] == 'w', rounds, argument(argc, argv, 3));
-    else if (!strncmp(path, "scan", 4))
-        scan_and_drain(1, !strcmp(path, "scan-mixed"), rounds);
-    else if (!strcmp(path, "ingest-drain"))
-        scan_and_drain(0, 0, rounds);
-    else if (!strcmp(path, "append") || !strcmp(path, "move"))
-        overflow(path[0] == 'a', rounds);
+    if (!strcmp(path, "write"))
+        write_and_drain(rounds, argument(argc, argv, 3));
+    else if (!strcmp(path, "scan") || !strcmp(path, "scan-mixed"))
+        scan_and_drain(!strcmp(path, "scan-mixed"), rounds);
+    else if (!strcmp(path, "overflow"))
+        overflow(rounds);
     else
         argument(argc, argv, 0); /* says that an argument is wrong */
     ring_remove(&ring);
-    print_result((double)timed_ns / 1e9, timed_records, "");
+    print_result(0, records_in_all, "");
     return 0;
 }

@@ -2,7 +2,7 @@
 //!
 //! rust_mpsc events|ingest|snapshot|stall COUNT [check]: one round, one line of JSON.
 
-use std::sync::mpsc::{channel, Receiver};
+use std::sync::mpsc::{channel, Receiver, Sender};
 use std::time::Instant;
 use std::{env, fs, process, thread};
 
@@ -13,7 +13,7 @@ enum Event {
 }
 
 const CHUNK_BYTES: usize = 65536;
-const SNAPSHOT_CHUNKS: usize = 1024; // then the shard's buffer is filled anew
+const SNAPSHOT_CHUNKS: usize = 1024; // then the shard's buffer is used again from its start
 const WIRE_FRAMES: u64 = 20000; // read again and again, like a receive buffer
 
 fn mix(mut x: u64) -> u64 {
@@ -106,78 +106,75 @@ fn resident_bytes() -> f64 {
     statm.split(' ').nth(1).unwrap().parse::<f64>().unwrap() * 4096.0
 }
 
-fn events(count: u64, check: bool) -> (f64, f64, String) {
-    let made: Vec<_> = (0..1024).map(key_and_value).collect();
+/// Seconds from the first send to the end of the receiver, which must have taken `count` events with that digest.
+fn timed(what: &str, send: impl FnOnce(Sender<Event>), every_byte: bool, in_order: bool, count: u64, expected: u64) -> f64 {
     let (tx, rx) = channel();
+    let buffer = if in_order { Vec::new() } else { shard_buffer() };
     let begin = Instant::now();
-    let shard = thread::spawn(move || receive(rx, Vec::new(), check, true));
-    for i in 0..count {
-        let (key, value) = &made[(i % 1024) as usize];
-        tx.send(Event::Frame(i, vec![b"SET".to_vec(), key.clone(), value.clone()])).unwrap();
-    }
-    drop(tx);
-    let (got, sum) = shard.join().unwrap();
+    let shard = thread::spawn(move || receive(rx, buffer, every_byte, in_order));
+    send(tx);
+    let got = shard.join().unwrap();
     let seconds = begin.elapsed().as_secs_f64();
-    let one = |i: u64| digest(b"SET").wrapping_add(digest(&made[i as usize].0)).wrapping_add(digest(&made[i as usize].1));
-    let expected = if check { (0..count).fold(0u64, |s, i| s.wrapping_add(one(i % 1024))) } else { count * 83 };
-    if got != count || sum != expected {
-        wrong("events: count or digest");
+    if got != (count, expected) {
+        wrong(&format!("{what}: count or digest"));
     }
-    (seconds, count as f64, String::new())
+    seconds
 }
 
-fn ingest(count: u64, check: bool) -> (f64, f64, String) {
+/// The sum of `one(i)` over `count` events that repeat after `period`, or the lengths if not every byte is looked at.
+fn expected(check: bool, count: u64, period: u64, length: u64, one: impl Fn(u64) -> u64) -> u64 {
+    if check { (0..count).fold(0u64, |sum, i| sum.wrapping_add(one(i % period))) } else { count * length }
+}
+
+fn argv_of((key, value): &(Vec<u8>, Vec<u8>)) -> Argv {
+    vec![b"SET".to_vec(), key.clone(), value.clone()]
+}
+
+fn digest_of((key, value): &(Vec<u8>, Vec<u8>)) -> u64 {
+    digest(b"SET").wrapping_add(digest(key)).wrapping_add(digest(value))
+}
+
+fn events(count: u64, check: bool) -> (f64, f64, String) {
+    let made: Vec<_> = (0..1024).map(key_and_value).collect();
+    let send = |tx: Sender<Event>| (0..count).for_each(|i| tx.send(Event::Frame(i, argv_of(&made[(i % 1024) as usize]))).unwrap());
+    let sum = expected(check, count, 1024, 83, |i| digest_of(&made[i as usize]));
+    (timed("events", send, check, true, count, sum), count as f64, String::new())
+}
+
+fn ingest(count: u64, _check: bool) -> (f64, f64, String) {
     let (mut wire, mut one_pass) = (Vec::new(), 0u64);
     for i in 0..WIRE_FRAMES {
-        let (key, value) = key_and_value(i);
+        let made = key_and_value(i);
         wire.extend(format!("*2\r\n:{}\r\n*3\r\n$3\r\nSET\r\n$16\r\n", 1_000_000 + i).bytes());
-        wire.extend(&key);
+        wire.extend(&made.0);
         wire.extend(b"\r\n$64\r\n");
-        wire.extend(&value);
+        wire.extend(&made.1);
         wire.extend(b"\r\n");
-        one_pass = one_pass.wrapping_add(digest(b"SET")).wrapping_add(digest(&key)).wrapping_add(digest(&value));
+        one_pass = one_pass.wrapping_add(digest_of(&made));
     }
     let passes = count.div_ceil(WIRE_FRAMES);
-    let (tx, rx) = channel();
-    let begin = Instant::now();
-    let shard = thread::spawn(move || receive(rx, Vec::new(), true, check));
-    for pass in 0..passes {
-        let mut at = 0;
-        while at < wire.len() {
-            let (offset, argv) = frame(&wire, &mut at);
-            tx.send(Event::Frame(offset - 1_000_000 + pass * WIRE_FRAMES, argv)).unwrap();
+    let send = |tx: Sender<Event>| {
+        for pass in 0..passes {
+            let mut at = 0;
+            while at < wire.len() {
+                let (offset, argv) = frame(&wire, &mut at);
+                tx.send(Event::Frame(offset - 1_000_000 + pass * WIRE_FRAMES, argv)).unwrap();
+            }
         }
-    }
-    drop(tx);
-    let (got, sum) = shard.join().unwrap();
-    let seconds = begin.elapsed().as_secs_f64();
-    if got != passes * WIRE_FRAMES || sum != one_pass.wrapping_mul(passes) {
-        wrong("ingest: count or digest");
-    }
-    (seconds, got as f64, format!("\"wire_bytes_per_s\": {:.0}", (wire.len() as u64 * passes) as f64 / seconds))
+    };
+    let frames = passes * WIRE_FRAMES;
+    let seconds = timed("ingest", send, true, true, frames, one_pass.wrapping_mul(passes));
+    (seconds, frames as f64, format!("\"wire_bytes_per_s\": {:.0}", (wire.len() as u64 * passes) as f64 / seconds))
 }
 
 fn snapshot(count: u64, check: bool) -> (f64, f64, String) {
     let chunks: Vec<Vec<u8>> = (0..16).map(|n| (0..CHUNK_BYTES as u64).map(|b| mix(n << 32 | b) as u8).collect()).collect();
-    let (tx, rx) = channel();
-    let buffer = shard_buffer();
-    let begin = Instant::now();
-    let shard = thread::spawn(move || receive(rx, buffer, check, false));
-    for i in 0..count {
-        tx.send(Event::Chunk(chunks[(i % 16) as usize].clone())).unwrap();
-    }
-    drop(tx);
-    let (got, sum) = shard.join().unwrap();
-    let seconds = begin.elapsed().as_secs_f64();
-    let bytes = count * CHUNK_BYTES as u64;
-    let expected = if check { (0..count).fold(0u64, |s, i| s.wrapping_add(digest(&chunks[(i % 16) as usize]))) } else { bytes };
-    if got != count || sum != expected {
-        wrong("snapshot: count or digest");
-    }
-    (seconds, bytes as f64, String::new())
+    let send = |tx: Sender<Event>| (0..count).for_each(|i| tx.send(Event::Chunk(chunks[(i % 16) as usize].clone())).unwrap());
+    let sum = expected(check, count, 16, CHUNK_BYTES as u64, |i| digest(&chunks[i as usize]));
+    (timed("snapshot", send, check, false, count, sum), (count * CHUNK_BYTES as u64) as f64, String::new())
 }
 
-/// Nobody receives while all are sent: what a send costs then, and what an event that waits costs in memory.
+/// The receiver stands still while all are sent: what a send costs then, and what an event that waits costs in memory.
 fn stall(count: u64, check: bool) -> (f64, f64, String) {
     let made: Vec<_> = (0..1024).map(key_and_value).collect();
     let mut took = vec![1u32; count as usize]; // touched before the memory is looked at
@@ -185,9 +182,8 @@ fn stall(count: u64, check: bool) -> (f64, f64, String) {
     let before = resident_bytes();
     let begin = Instant::now();
     for i in 0..count {
-        let (key, value) = &made[(i % 1024) as usize];
         let start = Instant::now();
-        tx.send(Event::Frame(i, vec![b"SET".to_vec(), key.clone(), value.clone()])).unwrap();
+        tx.send(Event::Frame(i, argv_of(&made[(i % 1024) as usize]))).unwrap();
         took[i as usize] = start.elapsed().as_nanos().min(u32::MAX as u128) as u32;
     }
     let seconds = begin.elapsed().as_secs_f64();

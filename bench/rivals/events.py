@@ -91,7 +91,6 @@ class OurEvents(Transport):
     note = "send_many / drain"
 
     def create(self) -> None:
-        """Make the inbox; each side takes its role in its own process."""
         from kevy_ring import replica_inbox_pair
 
         self._sender: Any
@@ -99,7 +98,6 @@ class OurEvents(Transport):
         self._sender, self._receiver = replica_inbox_pair(name=self.tag)
 
     def remove(self) -> None:
-        """Unlink the ring."""
         super().remove()
         self._sender._segment.unlink()
 
@@ -136,7 +134,6 @@ class OurEvents(Transport):
         return value
 
     def send_single(self, records: Records, repeats: int) -> None:
-        """One call for each frame."""
         _send_frames(self._sender.send, records, repeats)
 
     take_single = take_owned
@@ -154,11 +151,9 @@ class QueueEvents(StandardQueue):
     note = "put / get of the same Frame objects"
 
     def send_single(self, records: Records, repeats: int) -> None:
-        """One call for each frame."""
         _send_frames(self._queue.put, records, repeats)
 
     def take_single(self, count: int, sink: Sink) -> Any:
-        """One call for each frame."""
         return _take_frames(self._queue.get, count, sink)
 
 
@@ -170,7 +165,6 @@ class CloudtoidEvents(Cloudtoid):
     note = "msgpack Struct; try_send_batch / try_receive"
 
     def create(self) -> None:
-        """Both sides use one type."""
         import msgspec
 
         super().create()

@@ -20,20 +20,17 @@ class Ours(Transport):
     spin_us: float | None = None
 
     def create(self) -> None:
-        """Make the ring; each side takes its role in its own process."""
         from kevy_ring import Ring
 
         self._ring: Any = Ring.create(capacity=self.capacity_bytes, name=self.tag)
 
     def open_sender(self) -> None:
-        """Take the producer role."""
         from kevy_ring import Ring
 
         self._producer: Any = Ring.attach(self._ring.name, timeout=5.0).producer()
         self.put = self._producer.try_write
 
     def open_receiver(self) -> None:
-        """Take the consumer role."""
         from kevy_ring import Ring
 
         options = {} if self.spin_us is None else {"spin_us": self.spin_us}
@@ -42,7 +39,6 @@ class Ours(Transport):
         self.get = self._consumer.read
 
     def remove(self) -> None:
-        """Unlink the ring."""
         super().remove()
         self._ring.close()
 
@@ -63,7 +59,6 @@ class Ours(Transport):
         return poll_each(self.poll, count, sink.take)
 
     def send_batch(self, records: Records, repeats: int) -> None:
-        """One call for a list of records."""
         put_lists(self._producer.write_many, records, repeats)
 
     take_batch = take_single

@@ -22,31 +22,22 @@ class Cloudtoid(Transport):
     note = "try_send / try_receive in a loop"
 
     def create(self) -> None:
-        """Both sides need the same folder."""
         self.folder.mkdir(exist_ok=True)
 
     def open_sender(self) -> None:
-        """Open the publisher."""
-        import cloudtoid_interprocess as cloudtoid
-
-        self._publisher: Any = cloudtoid.Publisher(self.tag, self.capacity_bytes, str(self.folder))
+        self._publisher: Any = self.library.Publisher(self.tag, self.capacity_bytes, str(self.folder))
         self.put = self._publisher.try_send
 
     def open_receiver(self) -> None:
-        """Open the subscriber."""
-        import cloudtoid_interprocess as cloudtoid
-
-        self._subscriber: Any = cloudtoid.Subscriber(self.tag, self.capacity_bytes, str(self.folder))
+        self._subscriber: Any = self.library.Subscriber(self.tag, self.capacity_bytes, str(self.folder))
         self.poll = self._subscriber.try_receive
         self.get = partial(self._subscriber.receive, 60.0)
 
     def remove(self) -> None:
-        """Its semaphore outlives it."""
         super().remove()
         Path(f"/dev/shm/sem.ct3ip.{self.tag}").unlink(missing_ok=True)
 
     def send_batch(self, records: Records, repeats: int) -> None:
-        """One call for a list of records."""
         put_lists(self._publisher.try_send_batch, records, repeats)
 
     take_batch = Transport.take_single  # it has no call for many
@@ -66,36 +57,26 @@ class Membridge(Transport):
     note = "SpscRingBuffer.push / pop in a loop; it has no waiting form"
 
     def create(self) -> None:
-        """Make the segment."""
-        import membridge
-
         bytes_in_all = self.capacity_bytes + _MEMBRIDGE_HEADER_BYTES
-        self._memory: Any = membridge.SharedMemory.create(f"/{self.tag}", bytes_in_all)
+        self._memory: Any = self.library.SharedMemory.create(f"/{self.tag}", bytes_in_all)
         self._ring: Any = self._memory.spsc()
 
     def open_sender(self) -> None:
-        """Attach."""
         self._attach()
         self.put = self._ring.push
 
     def open_receiver(self) -> None:
-        """Attach."""
         self._attach()
         self.poll = self._ring.pop
 
     def _attach(self) -> None:
-        import membridge
-
-        self._memory = membridge.SharedMemory.open(f"/{self.tag}")
+        self._memory = self.library.SharedMemory.open(f"/{self.tag}")
         self._ring = self._memory.spsc()
 
     def remove(self) -> None:
-        """Unlink the segment."""
-        import membridge
-
         super().remove()
         with contextlib.suppress(OSError):
-            membridge.SharedMemory.remove(f"/{self.tag}")
+            self.library.SharedMemory.remove(f"/{self.tag}")
 
 
 class Zeroq(Transport):
@@ -108,29 +89,24 @@ class Zeroq(Transport):
     put_waits = True
 
     def create(self) -> None:
-        """Make the segment."""
-        import zeroq
-
-        self._ring: Any = zeroq.Queue(self.tag, element_size=self.record_bytes, capacity=self.places, create=True)
+        self._ring: Any = self.library.Queue(
+            self.tag, element_size=self.record_bytes, capacity=self.places, create=True
+        )
 
     def open_sender(self) -> None:
-        """Attach."""
         self._attach()
         self.put = self._ring.put
 
     def open_receiver(self) -> None:
-        """Attach."""
         self._attach()
         self.poll = self._poll
         self.get = self._ring.get
 
     def _attach(self) -> None:
-        import zeroq
-
-        self._empty = zeroq.Empty
+        self._empty = self.library.Empty
         for _ in range(200):
             try:
-                self._ring = zeroq.Queue(self.tag, create=False)
+                self._ring = self.library.Queue(self.tag, create=False)
                 return
             except OSError:
                 time.sleep(0.01)
@@ -146,7 +122,6 @@ class Zeroq(Transport):
         return get_each(self.get, count, sink.take)
 
     def remove(self) -> None:
-        """Close, which unlinks."""
         super().remove()
         self._ring.close()
 
@@ -161,22 +136,16 @@ class FasterFifo(Transport):
     put_waits = True
 
     def create(self) -> None:
-        """Both sides inherit it."""
-        import faster_fifo
-
-        self._fifo: Any = faster_fifo.Queue(self.capacity_bytes, dumps=_same, loads=bytes)
+        self._fifo: Any = self.library.Queue(self.capacity_bytes, dumps=_same, loads=bytes)
 
     def open_sender(self) -> None:
-        """Both sides inherited it already."""
         self.put = self._fifo.put
 
     def open_receiver(self) -> None:
-        """A receiving buffer as large as the ring. Otherwise it grows to that size step by step."""
         self._fifo.reallocate_msg_buffer(self.capacity_bytes)
         self.get = self._fifo.get
 
     def send_single(self, records: Records, repeats: int) -> None:
-        """One call for each record."""
         put_each(partial(self._fifo.put, timeout=60.0), records, repeats)
 
     def take_single(self, count: int, sink: Sink) -> Any:
@@ -184,7 +153,6 @@ class FasterFifo(Transport):
         return get_lists(partial(self._fifo.get_many, timeout=60.0), count, sink.extend)
 
     def send_batch(self, records: Records, repeats: int) -> None:
-        """One call for a list of records."""
         put_each(partial(self._fifo.put_many, timeout=60.0), batches_of(records), repeats)  # type: ignore[arg-type]
 
     take_batch = take_single
@@ -204,23 +172,16 @@ class Zmq(Transport):
     put_waits = True
 
     def create(self) -> None:
-        """Where the socket is."""
         self._url = f"ipc://{self.folder}/socket"
 
     def open_sender(self) -> None:
-        """Connect."""
-        import zmq
-
-        self._socket: Any = zmq.Context().socket(zmq.PUSH)
+        self._socket: Any = self.library.Context().socket(self.library.PUSH)
         self._socket.set_hwm(self.places)
         self._socket.connect(self._url)
         self.put = self._socket.send
 
     def open_receiver(self) -> None:
-        """Bind."""
-        import zmq
-
-        self._socket = zmq.Context().socket(zmq.PULL)
+        self._socket = self.library.Context().socket(self.library.PULL)
         self._socket.set_hwm(self.places)
         self._socket.bind(self._url)
         self.get = self._socket.recv

@@ -23,16 +23,13 @@ class StandardQueue(Transport):
     put_waits = True
 
     def create(self) -> None:
-        """Both sides inherit it."""
         self._queue: Any = multiprocessing.get_context("fork").Queue()
 
     def open_sender(self) -> None:
-        """The process leaves without waiting for its feeding thread."""
         self._queue.cancel_join_thread()
         self.put = self._queue.put
 
     def open_receiver(self) -> None:
-        """Both sides inherited it already."""
         self.get = self._queue.get
 
     send_chunks = Transport.send_single
@@ -50,23 +47,19 @@ class StandardPipe(Transport):
     put_waits = True
 
     def create(self) -> None:
-        """Both sides inherit it."""
         self._receiving: Any
         self._sending: Any
         self._receiving, self._sending = multiprocessing.Pipe(duplex=False)
 
     def open_sender(self) -> None:
-        """Close the other end, so that its death is seen."""
         self._receiving.close()
         self.put = self._sending.send_bytes
 
     def open_receiver(self) -> None:
-        """Close the other end, so that its death is seen."""
         self._sending.close()
         self.get = self._receiving.recv_bytes
 
     def settle(self) -> None:
-        """The creator keeps no end."""
         self._receiving.close()
         self._sending.close()
 
@@ -89,21 +82,17 @@ class OsPipe(Transport):
     note = "os.write / os.read; records of one size"
 
     def create(self) -> None:
-        """Both sides inherit it."""
         self._receiving, self._sending = os.pipe()
 
     def open_sender(self) -> None:
-        """Close the other end, so that its death is seen."""
         os.close(self._receiving)
         self.put = partial(os.write, self._sending)
 
     def open_receiver(self) -> None:
-        """Close the other end, so that its death is seen."""
         os.close(self._sending)
         self.get = self._get
 
     def settle(self) -> None:
-        """The creator keeps no end."""
         os.close(self._receiving)
         os.close(self._sending)
 
@@ -122,7 +111,6 @@ class SocketPair(Transport):
     put_waits = True
 
     def create(self) -> None:
-        """Both sides inherit both kinds."""
         self._packets = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._streams = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         for end in (*self._packets, *self._streams):
@@ -130,19 +118,16 @@ class SocketPair(Transport):
                 end.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
 
     def open_sender(self) -> None:
-        """Close the other ends, so that their death is seen."""
         self._packets[1].close()
         self._streams[1].close()
         self.put = self._packets[0].send
 
     def open_receiver(self) -> None:
-        """Close the other ends, so that their death is seen."""
         self._packets[0].close()
         self._streams[0].close()
         self.get = self._get
 
     def settle(self) -> None:
-        """The creator keeps no end."""
         for end in (*self._packets, *self._streams):
             end.close()
 
@@ -153,7 +138,6 @@ class SocketPair(Transport):
         return record
 
     def take_single(self, count: int, sink: Sink) -> Any:
-        """One packet for each record."""
         return get_each(partial(self._packets[1].recv, _READ_BYTES), count, sink.take)
 
     def send_batch(self, records: Records, repeats: int) -> None:

@@ -22,30 +22,23 @@ class Subetha(Transport):
     kind = "SpscRing"
 
     def create(self) -> None:
-        """Make the ring's file. Its places have 64 bytes whatever is in them."""
-        import subetha
-
         self.places = power_of_two(self.capacity_bytes // _PLACE_BYTES)
         self._path = str(self.folder / "ring")
-        self._owner: Any = getattr(subetha, self.kind)(self._path, self.places)
+        self._owner: Any = getattr(self.library, self.kind)(self._path, self.places)
 
     def _attach(self) -> None:
-        import subetha
-
         for _ in range(200):
             try:
-                self._ring: Any = getattr(subetha, self.kind).open(self._path, self.places)
+                self._ring: Any = getattr(self.library, self.kind).open(self._path, self.places)
                 return
             except OSError:
                 time.sleep(0.01)
 
     def open_sender(self) -> None:
-        """Attach."""
         self._attach()
         self.put = self._ring.push
 
     def open_receiver(self) -> None:
-        """Attach."""
         self._attach()
         self.poll = self._ring.pop
 
@@ -59,7 +52,6 @@ class Subetha(Transport):
     take_each = Transport.take_single  # one record for each call
 
     def send_batch(self, records: Records, repeats: int) -> None:
-        """One call for a list of records."""
         put_lists(self._ring.push_many, records, repeats)
 
     take_batch = take_single
@@ -97,11 +89,9 @@ class SubethaFrames(Subetha):
     take_single = Transport.take_single
 
     def open_sender(self) -> None:
-        """Attach and register."""
         self._attach()
         self.put = partial(self._ring.send_frame, self._ring.register_producer())
 
     def open_receiver(self) -> None:
-        """Attach and register."""
         self._attach()
         self.poll = partial(self._ring.recv_frame, self._ring.register_consumer())

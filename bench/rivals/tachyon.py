@@ -20,28 +20,21 @@ class Tachyon(Transport):
     put_waits = True
 
     def create(self) -> None:
-        """Where the socket is that hands the memory over."""
         self._path = str(self.folder / "socket")
 
     def open_sender(self) -> None:
-        """Connect once the receiver listens."""
-        import tachyon
-
-        self._full = tachyon.TachyonError
-        self._bus: Any = tachyon.TachyonBus()
+        self._full = self.library.TachyonError
+        self._bus: Any = self.library.TachyonBus()
         for _ in range(500):
             try:
                 self._bus.connect(self._path)
                 break
-            except (ConnectionError, FileNotFoundError, tachyon.TachyonError):
+            except (ConnectionError, FileNotFoundError, self.library.TachyonError):
                 time.sleep(0.01)
         self.put = self._put
 
     def open_receiver(self) -> None:
-        """Listen until the sender connects."""
-        import tachyon
-
-        self._bus = tachyon.TachyonBus()
+        self._bus = self.library.TachyonBus()
         self._bus.listen(self._path, self.capacity_bytes)
         self.get = self._get
 
@@ -58,7 +51,6 @@ class Tachyon(Transport):
             return bytes(view)
 
     def send_single(self, records: Records, repeats: int) -> None:
-        """Each record in place, flushed."""
         acquire_tx, flush, full, length = self._bus.acquire_tx, self._bus.flush, self._full, self.record_bytes
         for _ in range(repeats):
             for record in records:

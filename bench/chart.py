@@ -30,8 +30,11 @@ def chart_of(case: CaseResult, title: str) -> str:
     for variant in case.variants():
         rows = [(c, spread) for c in case.ordered(variant) if (spread := c.spread(main.name))]
         if rows:
-            parts.append(f'<text class="head" x="12" y="{y + 16}">{escape(variant)}</text>')
-            parts += _bars(rows, main.unit, y + 24)
+            medians = [spread.median for _, spread in rows]
+            is_log = 0 < min(medians) * _LOG_ABOVE < max(medians)
+            said = f"{variant} (logarithmic)" if is_log else variant
+            parts.append(f'<text class="head" x="12" y="{y + 16}">{escape(said)}</text>')
+            parts += _bars(rows, main.unit, y + 24, is_log)
             y += 36 + _ROW * len(rows)
     if len(parts) == 1:
         return ""
@@ -43,9 +46,8 @@ def chart_of(case: CaseResult, title: str) -> str:
     return head + "\n".join(parts) + "\n</svg>\n"
 
 
-def _bars(rows: list[tuple[ContenderResult, Spread]], unit: str, top: int) -> list[str]:
+def _bars(rows: list[tuple[ContenderResult, Spread]], unit: str, top: int, is_log: bool) -> list[str]:
     low, high = min(spread.median for _, spread in rows), max(spread.p90 for _, spread in rows)
-    is_log = low > 0 and high / low > _LOG_ABOVE
 
     def x(value: float) -> float:
         share = math.log(max(value, low / 2) / (low / 2)) / math.log(2 * high / low) if is_log else value / high
@@ -57,11 +59,10 @@ def _bars(rows: list[tuple[ContenderResult, Spread]], unit: str, top: int) -> li
         y = top + _ROW * i
         kind = "ours" if contender.is_ours else "bound" if contender.is_bound else "rival"
         edge = x(max(spread.p90, spread.median))
-        label = in_unit(spread.median, unit) + (" (axis: log)" if is_log and i == 0 else "")
         parts += [
             f'<text class="name" x="{_NAMES - 8}" y="{y + 14}">{escape(contender.name)}</text>',
             f'<rect class="{kind}" x="{_NAMES}" y="{y + 3}" width="{x(spread.median) - _NAMES:.1f}" height="14"/>'
             f'<path d="M{x(spread.p10)} {y + 10}H{x(spread.p90)}"/>',
-            f'<text x="{edge + 8:.1f}" y="{y + 14}">{label}</text>',
+            f'<text x="{edge + 8:.1f}" y="{y + 14}">{in_unit(spread.median, unit)}</text>',
         ]
     return parts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -81,6 +81,21 @@ class Contender:
     version: str = ""
     missing: str = ""
     note: str = ""
+
+
+Found = Iterator[Contender]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case: ``contenders(quick)`` yields its contenders, variant by variant."""
+
+    name: str
+    title: str
+    what: str
+    metrics: tuple[Metric, ...]
+    goals: tuple[Goal, ...]
+    contenders: Callable[[bool], Found]
 
 
 def quantile(ordered: Sequence[float], q: float) -> float:

@@ -35,6 +35,7 @@ _WRONG_ANSWER_EXIT = 3  # a program that found its own answer wrong exits with i
 Report = dict[str, Any]
 Role = Callable[[Connection], Report]
 
+now_ns = time.monotonic_ns  # the clock of all rounds
 _forked: dict[Connection, int] = {}
 
 
@@ -207,8 +208,3 @@ def main(kind: str, arguments: str, tag: str) -> int:
         os.waitpid(pid, 0)
     print(json.dumps(found), flush=True)
     return 0
-
-
-def now_ns() -> int:
-    """The clock of all rounds."""
-    return time.monotonic_ns()

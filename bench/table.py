@@ -3,26 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-
 from bench.contenders import MIB, RUST, Latency, Pair, native, python, rust
-from bench.measure import Contender, Goal, Metric
-
-Found = Iterator[Contender]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One case: ``contenders(quick)`` yields its contenders, variant by variant."""
-
-    name: str
-    title: str
-    what: str
-    metrics: tuple[Metric, ...]
-    goals: tuple[Goal, ...]
-    contenders: Callable[[bool], Found]
-
+from bench.measure import Case, Found, Goal, Metric
 
 RECORDS = Metric("rate", "records/s")
 FRAMES = Metric("rate", "frames/s")
@@ -286,8 +268,8 @@ _IN_ORDER = (
           Goal("frames", _PYTHON, 12.0, (RUST,), text=">= 12 x Rust, driven from Python")),
          _ingest),
     Case("snapshot", "chunks of a snapshot into a shard's buffer",
-         "chunks of 64 KiB into the buffer of a shard, which holds 64 MiB, was touched before, and is filled anew when "
-         "it is full; beside them memcpy into such a buffer, from a megabyte that lies in the cache",
+         "chunks of 64 KiB into the buffer of a shard, which holds 64 MiB, was touched before, and is used again from "
+         "its start when it is full; beside them memcpy into such a buffer, from a megabyte that lies in the cache",
          (BYTES,),
          (Goal("64 KiB", _C, 2.0, (RUST,), text=">= 2 x Rust"),
           Goal("64 KiB", _PYTHON, 2.0, (RUST,), text=">= 2 x Rust, driven from Python")),

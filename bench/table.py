@@ -236,7 +236,8 @@ _IN_ORDER = (
     Case("bytes-each", "one bytes object for each call on both sides",
          "one bytes object for each call of the sender and one for each call of the receiver: nobody takes batches",
          (RECORDS,),
-         (Goal("64 B", _EACH, 1.0, text=">= 1.0 x the best"),),
+         (Goal("64 B", _EACH, 1.0, ("cloudtoid-interprocess",), text=">= 1.0 x cloudtoid-interprocess"),
+          Goal("64 B", _EACH, 1.0, text=">= 1.0 x the best")),
          lambda quick: (row.contender(quick, "64 B", 64) for row in _EACHES)),
     Case("bytes-batch", "many records for each call",
          "512 records for each call of the sender: a list of bytes, or one buffer and the lengths; 1024 for the "

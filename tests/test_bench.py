@@ -119,7 +119,7 @@ def test_a_chart_has_a_bar_for_each_contender_and_a_dark_side():
 def test_the_page_of_the_documentation_shows_the_results_beside_it():
     page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     cases = [case for run in load(ROOT / "docs" / "benchmarks" / "results.json") for case in run.cases]
-    assert {case.name for case in cases} <= set(CASES)
+    assert {case.name for case in cases} == set(CASES)
     for case in cases:
         assert f"(benchmarks/{case.name}.svg)" in page
         assert chart_of(case, CASES[case.name].title) == (ROOT / f"docs/benchmarks/{case.name}.svg").read_text("utf-8")

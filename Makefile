@@ -43,7 +43,7 @@ bench: $(BIN)/python
 	@.venv-bench/bin/python -m bench $(BENCH)
 
 clean:
-	@rm -rf $(VENV) .venv-bench site bench/build bench/native/build build dist csrc/build csrc/fuzz/build src/*.egg-info src/kevy_ring/_core.*.so
+	@rm -rf $(VENV) .venv-bench site bench/native/build build dist csrc/build csrc/fuzz/build src/*.egg-info src/kevy_ring/_core.*.so
 	@rm -rf .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find src tests bench csrc docs -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,117 +1,68 @@
-"""Charts of a run: one per case, light and dark, SVG and PNG."""
+"""The chart of a case: one SVG with a bar for each contender, in the colours that the reader's system prefers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import math
+from html import escape
 
-from bench.figure import in_unit
-from bench.result import CaseResult, ContenderResult, RunResult
+from bench.measure import in_unit
+from bench.result import CaseResult, ContenderResult, Spread
 
-_BAR_INCHES = 0.27
-_WIDTH_INCHES = 8.6
-_LOG_ABOVE = 50.0  # a case whose slowest is so many times slower than its fastest gets a logarithmic axis
-
-
-@dataclass(frozen=True)
-class _Theme:
-    name: str
-    paper: str
-    ink: str
-    faint: str
-    ours: str
-    rival: str
-    bound: str
+_LOG_ABOVE = 50.0  # if the slowest is so many times slower than the fastest, the axis is logarithmic
+_WIDTH, _NAMES, _BARS, _ROW = 860, 270, 480, 20
+_STYLE = """
+  svg { --paper: #ffffff; --ink: #1f2328; --faint: #d0d7de; --ours: #0969da; --rival: #9aa4b0; --bound: #d4a72c }
+  @media (prefers-color-scheme: dark) {
+    svg { --paper: #0d1117; --ink: #e6edf3; --faint: #30363d; --ours: #4493f8; --rival: #6e7681; --bound: #bb8009 }
+  }
+  text { font: 13px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: var(--ink) }
+  .head { font-weight: 600 } .name { text-anchor: end } path { stroke: var(--ink) }
+  .paper { fill: var(--paper) } .ours { fill: var(--ours) } .rival { fill: var(--rival) } .bound { fill: var(--bound) }
+  .axis { stroke: var(--faint) }
+"""
 
 
-_THEMES = (
-    _Theme("light", "#ffffff", "#1f2328", "#d0d7de", "#0969da", "#9aa4b0", "#d4a72c"),
-    _Theme("dark", "#0d1117", "#e6edf3", "#30363d", "#4493f8", "#6e7681", "#bb8009"),
-)
-
-
-def write_charts(run: RunResult, folder: Path) -> dict[str, str]:
-    """Draw every case that has figures into ``folder``; returns the base name of each case's files."""
-    written = {}
-    for case in run.cases:
-        variants = [variant for variant in case.variants() if _rows(case, variant)]
-        if variants:
-            for theme in _THEMES:
-                _draw(case, variants, theme, folder)
-            written[case.name] = case.name
-    return written
-
-
-def _rows(case: CaseResult, variant: str) -> list[ContenderResult]:
-    return [c for c in case.ordered(variant) if c.spread(case.metrics[0].name) is not None]
-
-
-def _draw(case: CaseResult, variants: list[str], theme: _Theme, folder: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    counts = [len(_rows(case, variant)) for variant in variants]
-    height = _BAR_INCHES * sum(counts) + 0.75 * len(variants) + 0.4
-    colours = {
-        "text.color": theme.ink,
-        "axes.labelcolor": theme.ink,
-        "xtick.color": theme.ink,
-        "ytick.color": theme.ink,
-    }
-    # Text stays text, and the same run gives the same bytes.
-    fixed = {"svg.fonttype": "none", "svg.hashsalt": case.name, "font.size": 9.0}
-    with plt.rc_context({**colours, **fixed}):
-        figure, axes = plt.subplots(
-            len(variants), 1, figsize=(_WIDTH_INCHES, height), squeeze=False, gridspec_kw={"height_ratios": counts}
-        )
-        figure.patch.set_facecolor(theme.paper)
-        for variant, axis in zip(variants, axes[:, 0], strict=True):
-            _bars(case, variant, axis, theme)
-        better = "longer" if case.metrics[0].better == "higher" else "shorter"
-        figure.suptitle(
-            f"{case.name} ({better} is better)",
-            x=0.01,
-            y=1 - 0.12 / height,
-            va="top",
-            ha="left",
-            fontsize=11,
-            fontweight="bold",
-        )
-        figure.tight_layout(rect=(0, 0, 1, 1 - 0.3 / height))
-        for kind, metadata in (("svg", {"Date": None}), ("png", {})):
-            path = folder / f"{case.name}-{theme.name}.{kind}"
-            figure.savefig(path, dpi=144, facecolor=theme.paper, metadata=metadata)
-        plt.close(figure)
-
-
-def _bars(case: CaseResult, variant: str, axis: Any, theme: _Theme) -> None:
+def chart_of(case: CaseResult, title: str) -> str:
+    """The SVG; empty when the case has no figure."""
     main = case.metrics[0]
-    rows = _rows(case, variant)[::-1]
-    spreads = [spread for row in rows if (spread := row.spread(main.name)) is not None]
-    medians = [spread.median for spread in spreads]
-    colours = [theme.ours if row.is_ours else theme.bound if row.is_bound else theme.rival for row in rows]
-    whiskers = [[s.median - s.p10 for s in spreads], [s.p90 - s.median for s in spreads]]
-    places = range(len(rows))
-    axis.barh(
-        places, medians, color=colours, height=0.72, xerr=whiskers, ecolor=theme.ink, error_kw={"elinewidth": 0.8}
+    better = "longer" if main.better == "higher" else "shorter"
+    parts, y = [f'<text class="head" x="12" y="24">{escape(f"{case.name}: {title} ({better} is better)")}</text>'], 36
+    for variant in case.variants():
+        rows = [(c, spread) for c in case.ordered(variant) if (spread := c.spread(main.name))]
+        if rows:
+            medians = [spread.median for _, spread in rows]
+            is_log = 0 < min(medians) * _LOG_ABOVE < max(medians)
+            said = f"{variant} (logarithmic)" if is_log else variant
+            parts.append(f'<text class="head" x="12" y="{y + 16}">{escape(said)}</text>')
+            parts += _bars(rows, main.unit, y + 24, is_log)
+            y += 36 + _ROW * len(rows)
+    if len(parts) == 1:
+        return ""
+    opening = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {y}" width="{_WIDTH}" height="{y}" role="img">'
     )
-    if min(medians) > 0 and max(medians) / min(medians) > _LOG_ABOVE:
-        axis.set_xscale("log")
-        axis.set_xlim(min(medians) / 2, max(s.p90 for s in spreads) * 4)
-    else:
-        axis.set_xlim(0, max(s.p90 for s in spreads) * 1.22)
-    for place, spread in zip(places, spreads, strict=True):
-        label = f"  {in_unit(spread.median, main.unit)}"
-        axis.text(max(spread.p90, spread.median), place, label, va="center", ha="left", fontsize=8, color=theme.ink)
-    axis.set_yticks(list(places), [row.name for row in rows])
-    axis.set_title(variant, loc="left", fontsize=9)
-    axis.set_facecolor(theme.paper)
-    axis.tick_params(axis="y", length=0)
-    axis.xaxis.set_major_formatter(lambda value, _: in_unit(value, main.unit))
-    axis.grid(axis="x", color=theme.faint, linewidth=0.6)
-    axis.set_axisbelow(True)
-    for spine in axis.spines.values():
-        spine.set_visible(False)
+    paper = f'<rect class="paper" width="{_WIDTH}" height="{y}"/>'
+    head = f"{opening}\n<title>{escape(case.name)}: {escape(title)}</title>\n<style>{_STYLE}</style>\n{paper}\n"
+    return head + "\n".join(parts) + "\n</svg>\n"
+
+
+def _bars(rows: list[tuple[ContenderResult, Spread]], unit: str, top: int, is_log: bool) -> list[str]:
+    low, high = min(spread.median for _, spread in rows), max(spread.p90 for _, spread in rows)
+
+    def x(value: float) -> float:
+        share = math.log(max(value, low / 2) / (low / 2)) / math.log(2 * high / low) if is_log else value / high
+        return round(_NAMES + _BARS * share, 1)
+
+    bottom = top + _ROW * len(rows)
+    parts = [f'<path class="axis" d="M{_NAMES} {top}V{bottom}"/>']
+    for i, (contender, spread) in enumerate(rows):
+        y = top + _ROW * i
+        kind = "ours" if contender.is_ours else "bound" if contender.is_bound else "rival"
+        edge = x(max(spread.p90, spread.median))
+        parts += [
+            f'<text class="name" x="{_NAMES - 8}" y="{y + 14}">{escape(contender.name)}</text>',
+            f'<rect class="{kind}" x="{_NAMES}" y="{y + 3}" width="{x(spread.median) - _NAMES:.1f}" height="14"/>'
+            f'<path d="M{x(spread.p10)} {y + 10}H{x(spread.p90)}"/>',
+            f'<text x="{edge + 8:.1f}" y="{y + 14}">{in_unit(spread.median, unit)}</text>',
+        ]
+    return parts

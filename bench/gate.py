@@ -40,13 +40,13 @@ PATHS = (
     HotPath("core write, 16 B", ("write", "40", "16"), ("kr_producer_write_many",)),
     HotPath("core write, 88 B", ("write", "40", "88"), ("kr_producer_write_many",)),
     HotPath("core write, 1024 B", ("write", "40", "1024"), ("kr_producer_write_many",)),
-    HotPath("core drain, 88 B", ("drain", "40", "88"), _DRAIN),
+    HotPath("core drain, 88 B", ("write", "40", "88"), _DRAIN),
     HotPath("ingest scan", ("scan", "1"), ("kr_scan_kevy",)),
     HotPath("ingest scan, mixed lengths", ("scan-mixed", "1"), ("kr_scan_kevy",)),
-    HotPath("ingest drain", ("ingest-drain", "1"), _DRAIN),
+    HotPath("ingest drain", ("scan", "1"), _DRAIN),
     HotPath("ingest drain, mixed lengths", ("scan-mixed", "1"), _DRAIN),
-    HotPath("overflow append", ("append", "2"), ("kr_send_many",)),
-    HotPath("overflow move", ("move", "2"), ("kr_pump",)),
+    HotPath("overflow append", ("overflow", "2"), ("kr_send_many",)),
+    HotPath("overflow move", ("overflow", "2"), ("kr_pump",)),
 )
 
 
@@ -77,11 +77,11 @@ def count(path: HotPath) -> float:
         # Bound at the start: else the first call of each library function is counted with its search.
         environment = {**os.environ, "LD_BIND_NOW": "1"}
         done = subprocess.run(command, capture_output=True, text=True, timeout=_DEADLINE_S, check=True, env=environment)
-        records = json.loads(done.stdout.splitlines()[-1])["records"]
+        records = json.loads(done.stdout)["work"]
         found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(encoding="utf-8"), re.MULTILINE)
     if found is None:
         raise RuntimeError(f"callgrind gave no total for {path.name}")
-    return int(found[1]) / int(records)
+    return int(found[1]) / float(records)
 
 
 def verdict(name: str, now: float, kept: dict[str, float]) -> tuple[str, bool]:

@@ -32,18 +32,20 @@ class Machine:
     memory_gib: float
     kernel: str
     python: str
-    commit: str
-    is_dirty: bool
-    load_1min: float
-    busy_cores: float
-    started_unix: float
-    hypervisor: bool
-    huge_pages: str
+    commit: str = ""
+    is_dirty: bool = False
+    load_1min: float = 0.0
+    busy_cores: float = 0.0
+    started_unix: int = 0
+    hypervisor: bool = False
+    huge_pages: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
 
 def look() -> Machine:
     """Look at this machine. Takes half a second, in which other processes' use of the CPU is measured."""
+    foreign = ForeignLoad()
+    time.sleep(0.5)
     cpu = _first_line(Path("/proc/cpuinfo"), "model name") or platform.processor()
     memory = int((_first_line(Path("/proc/meminfo"), "MemTotal") or "0 kB").split()[0]) / (1 << 20)
     huge = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
@@ -56,7 +58,7 @@ def look() -> Machine:
         commit=_git("rev-parse", "--short=12", "HEAD"),
         is_dirty=bool(_git("status", "--porcelain", "--untracked-files=no")),
         load_1min=os.getloadavg()[0],
-        busy_cores=round(_busy_cores(0.5), 3),
+        busy_cores=foreign.cores(),
         started_unix=round(time.time()),
         hypervisor="hypervisor" in (_first_line(Path("/proc/cpuinfo"), "flags") or ""),
         huge_pages=huge.read_text().strip() if huge.exists() else "",
@@ -85,12 +87,6 @@ class ForeignLoad:
         passed = time.monotonic() - self._at
         foreign = (_busy_seconds() - self._busy) - (_own_seconds() - self._own)
         return round(max(0.0, foreign / passed), 3) if passed else 0.0
-
-
-def _busy_cores(seconds: float) -> float:
-    foreign = ForeignLoad()
-    time.sleep(seconds)
-    return foreign.cores()
 
 
 def _busy_seconds() -> float:

@@ -1,141 +1,84 @@
-/* The ring of this project in the `core` case: write_many and drain, one call of the core per batch. */
-#define _GNU_SOURCE
-#include <fcntl.h>
-#include <stdio.h>
+/* This project's ring in the `core` case: one write_many and one drain of the core for each batch. */
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include "kevy_ring.h"
-#include "sides.h"
+#include "ring.h"
 
-#define COLUMN_BYTES 25 /* of one record, see kr_consumer_drain */
-
-struct prepared {
-    char name[64];
-    kr_map *map;
-};
-
-struct producing {
-    kr_producer *producer;
-    uint32_t *lengths;
+struct core_ring {
+    struct ring ring;
     uint64_t size;
-};
-
-struct consuming {
-    kr_consumer *consumer;
-    char *area, *columns;
-    uint64_t size, most, step_bytes;
+    uint32_t *record_bytes; /* the producer's: the size, once for each record of a batch */
 };
 
 static void *prepare(const struct core_plan *plan)
 {
-    struct prepared *ring = calloc(1, sizeof *ring);
-    kr_failure why = {0};
-    snprintf(ring->name, sizeof ring->name, "kr-bench-%d", (int)getpid());
-    int fd = shm_open(ring->name, O_RDWR | O_CREAT | O_EXCL, 0600);
-    if (fd < 0)
-        fail("shm_open");
-    close(fd);
-    ring->map = kr_map_create(ring->name, plan->ring_bytes, &why);
-    if (!ring->map)
-        fail("kr_map_create");
-    return ring;
-}
-
-static void done(void *prepared)
-{
-    struct prepared *ring = prepared;
-    kr_unlink_doorbells(ring->name);
-    shm_unlink(ring->name);
-    kr_map_close(ring->map);
-    free(ring);
+    struct core_ring *core = calloc(1, sizeof *core);
+    ring_create(&core->ring, 0, plan->ring_bytes);
+    core->size = plan->size;
+    core->record_bytes = malloc(plan->batch * sizeof *core->record_bytes);
+    for (uint64_t i = 0; i < plan->batch; i++)
+        core->record_bytes[i] = (uint32_t)plan->size;
+    return core;
 }
 
 static void *produce_on(void *prepared, const struct core_plan *plan)
 {
-    struct prepared *ring = prepared;
-    struct producing *side = calloc(1, sizeof *side);
-    kr_failure why = {0};
-    side->size = plan->size;
-    side->lengths = malloc(plan->batch * sizeof *side->lengths);
-    for (uint64_t i = 0; i < plan->batch; i++)
-        side->lengths[i] = (uint32_t)plan->size;
-    side->producer = kr_producer_open(ring->map, kr_area_map(ring->map, &why), &why);
-    if (!side->producer)
-        fail("kr_producer_open");
-    return side;
+    (void)plan;
+    ring_produce(&((struct core_ring *)prepared)->ring);
+    return prepared;
 }
 
 static void *consume_on(void *prepared, const struct core_plan *plan)
 {
-    struct prepared *ring = prepared;
-    struct consuming *side = calloc(1, sizeof *side);
-    kr_failure why = {0};
-    side->size = plan->size;
-    side->most = plan->batch;
-    side->step_bytes = plan->ring_bytes / 8;
-    side->columns = malloc(COLUMN_BYTES * plan->batch);
-    side->area = kr_area_map(ring->map, &why);
-    side->consumer = kr_consumer_open(ring->map, side->area, &why);
-    if (!side->consumer)
-        fail("kr_consumer_open");
-    return side;
+    ring_consume(&((struct core_ring *)prepared)->ring, plan->batch);
+    return prepared;
 }
 
 static uint64_t write_records(void *end, const char *joined, uint64_t count)
 {
-    struct producing *side = end;
-    int64_t taken = kr_producer_write_many(side->producer, joined, count * side->size, side->lengths, count);
+    struct core_ring *core = end;
+    int64_t taken = kr_producer_write_many(core->ring.producer, joined, count * core->size, core->record_bytes, count);
     if (taken < 0)
         fail("kr_producer_write_many");
     return (uint64_t)taken;
 }
 
-/* Like the rivals, whose records have a type: the consumer knows the size when it is compiled, and checks it. */
-#define SHOW(SIZE)                                                          \
-    case SIZE:                                                              \
-        for (int64_t i = 0; i < count; i++) {                               \
-            if (lengths[i] != SIZE)                                         \
-                fail("a record of another length");                         \
-            payload_seen(sum, records + starts[i], SIZE);                   \
-        }                                                                   \
+/* The rivals' records have a type, so their consumers know the size at compile time. This one does too, and checks it. */
+#define SHOW(SIZE)                                        \
+    case SIZE:                                            \
+        for (uint64_t i = 0; i < count; i++) {            \
+            if (lengths[i] != SIZE)                       \
+                fail("a record of another length");       \
+            payload_seen(sum, records + starts[i], SIZE); \
+        }                                                 \
         break;
 
-static void show_records(const char *records, const uint64_t *starts, const uint32_t *lengths, int64_t count, uint64_t size, struct payload_sum *sum)
+static uint64_t read_records(void *end, uint64_t most, struct payload_sum *sum)
 {
-    switch (size) {
+    struct core_ring *core = end;
+    kr_batch batch;
+    uint64_t count = ring_drain(&core->ring, most, core->ring.bytes / 8, &batch);
+    if (!count)
+        return 0;
+    const char *records = core->ring.area + batch.index;
+    const uint64_t *starts = core->ring.starts;
+    const uint32_t *lengths = core->ring.lengths;
+    switch (core->size) {
         SHOW(16)
         SHOW(88)
         SHOW(1024)
         SHOW(65536)
     default:
-        for (int64_t i = 0; i < count; i++)
+        for (uint64_t i = 0; i < count; i++)
             payload_seen(sum, records + starts[i], lengths[i]);
     }
+    ring_release(&core->ring, &batch, count);
+    return count;
 }
 
-static uint64_t read_records(void *end, uint64_t most, struct payload_sum *sum)
-{
-    struct consuming *side = end;
-    kr_batch batch;
-    int64_t count = kr_consumer_drain(side->consumer, most, side->step_bytes, side->columns, &batch);
-    if (count < 0)
-        fail("kr_consumer_drain");
-    if (!count)
-        return 0;
-    const uint64_t *starts = (const uint64_t *)(const void *)(side->columns + 8 * most);
-    const uint32_t *lengths = (const uint32_t *)(const void *)(side->columns + 16 * most);
-    show_records(side->area + batch.index, starts, lengths, count, side->size, sum);
-    if (kr_consumer_release(side->consumer, batch.position + batch.span, (uint64_t)count, 1) < 0)
-        fail("kr_consumer_release");
-    return (uint64_t)count;
-}
+static void done(void *prepared) { ring_remove(&((struct core_ring *)prepared)->ring); }
 
 int main(int argc, char **argv)
 {
-    static const struct core_contender contender = {
-        "kevy-ring", 0, "write_many, drain in place", prepare, produce_on, consume_on, write_records, read_records, done,
-    };
+    static const struct core_contender contender = {0, prepare, produce_on, consume_on, write_records, read_records, done};
     return core_main(argc, argv, &contender);
 }

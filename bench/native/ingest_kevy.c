@@ -1,68 +1,44 @@
-/* The `ingest` case, driven from C: kevy frames in memory -> kr_scan_kevy -> ring -> columns and a digest of every byte
- * in another process.
+/* The `ingest` case, driven from C: kevy frames in memory go through kr_scan_kevy() into the ring. Another process takes
+ * them as columns, with a digest of every byte. The wire is used again and again, as a receive buffer is.
  *
- *   ingest_kevy FRAMES RING_BYTES PIECE_BYTES [check]
- *
- * The wire is a run of frames that is read again and again, as a receive buffer is. `check` decodes every argument in
- * the consumer and compares it with what the producer's frames must hold. */
-#define _GNU_SOURCE
-#include <stdio.h>
+ *   ingest_kevy FRAMES RING_BYTES PIECE_BYTES [check]    check compares every argument with the wire */
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include "halves.h"
-#include "wire.h"
+#include "ring.h"
 
 #define WIRE_FRAMES 20000
 #define FIRST_OFFSET 1000000
 #define MOST 4096
 
-struct job {
-    struct halves ring;
-    struct wire wire;
-    uint64_t passes, piece;
-    int check;
-};
+static struct ring ring;
+static struct wire wire;
+static struct meeting *meeting;
+static uint64_t passes, piece_bytes;
 
-struct result {
-    uint64_t frames, sum, wrong;
-};
-
-static void produce(void *argument)
+static void produce(void *nothing)
 {
-    struct job *job = argument;
-    kr_producer *producer = halves_producer(&job->ring);
+    (void)nothing;
+    ring_produce(&ring);
     kr_scanner *scanner = kr_scanner_new();
-    halves_meet(&job->ring);
-    for (uint64_t pass = 0; pass < job->passes; pass++) {
-        uint64_t at = 0, next = FIRST_OFFSET;
-        while (at < job->wire.length) {
+    meet(meeting);
+    for (uint64_t pass = 0; pass < passes; pass++) {
+        for (uint64_t at = 0, next = FIRST_OFFSET; at < wire.length;) {
             kr_scan out;
-            uint64_t left = job->wire.length - at, piece = left < job->piece ? left : job->piece;
-            int code = kr_scan_kevy(producer, scanner, job->wire.bytes + at, piece, next, &out);
+            uint64_t left = wire.length - at, piece = left < piece_bytes ? left : piece_bytes;
+            int code = kr_scan_kevy(ring.producer, scanner, wire.bytes + at, piece, next, &out);
             if (code < 0 || out.why != KR_SCAN_NEED)
                 fail("kr_scan_kevy");
-            if (code & KR_SEND_OVERFLOW) /* the one who sends is also the pump: a third thread would have no core */
-                while (kr_pump(producer, 1000000) == KR_PUMP_AGAIN)
+            if (code & KR_SEND_OVERFLOW) /* the sender is also the pump: a third thread would have no core */
+                while (kr_pump(ring.producer, 1000000) == KR_PUMP_AGAIN)
                     ;
             at += out.consumed;
             next += out.frames;
         }
     }
-    kr_producer_close(producer);
+    kr_producer_close(ring.producer);
 }
 
-static uint64_t words(const char *at, uint64_t bytes)
-{
-    uint64_t sum = 0;
-    for (uint64_t i = 0; i < bytes; i += 8)
-        sum += word_at(at + i);
-    return sum;
-}
-
-/* The number behind the character at `at`, and past its CRLF. */
+/* The number behind the character at `at`. Returns the place after its CRLF. */
 static const char *number_at(const char *at, uint64_t *out)
 {
     char *end;
@@ -70,110 +46,87 @@ static const char *number_at(const char *at, uint64_t *out)
     return end + 2;
 }
 
-/* Compares the arguments of a frame with the bytes of the wire, frame by frame. */
-static int differs(const struct job *job, const char **wire, uint64_t offset, const char *payload, uint32_t argc)
+/* Compares the arguments of a frame with those at `at` on the wire. Returns the next frame's place, NULL if they differ. */
+static const char *same_frame(const char *at, uint64_t offset, const char *payload, uint32_t argc)
 {
-    const char *at = *wire, *ends = payload + 4, *argument = payload + 4 + 4 * (uint64_t)argc;
-    uint64_t said;
-    uint32_t begin = 0, end;
-    if (at == job->wire.bytes + job->wire.length)
-        at = job->wire.bytes;
-    at = number_at(at + 4, &said);
-    if (said != offset)
-        return 1;
-    at = number_at(at, &said);
-    if (said != argc)
-        return 1;
-    for (uint32_t i = 0; i < argc; i++, begin = end) {
+    const char *ends = payload + 4, *joined = payload + 4 + 4 * (uint64_t)argc;
+    uint64_t said_offset, said_argc, said;
+    at = number_at(at + 4, &said_offset);
+    at = number_at(at, &said_argc);
+    if (said_offset != offset || said_argc != argc)
+        return NULL;
+    for (uint32_t i = 0, begin = 0, end; i < argc; i++, begin = end) {
         memcpy(&end, ends + 4 * (uint64_t)i, 4);
         at = number_at(at, &said);
-        if (said != end - begin || memcmp(at, argument + begin, said))
-            return 1;
+        if (said != end - begin || memcmp(at, joined + begin, said))
+            return NULL;
         at += said + 2;
     }
-    *wire = at;
-    return 0;
+    return at;
 }
 
-static void consume(struct job *job, struct result *to)
+static uint64_t consume(int check, uint64_t *sum)
 {
-    struct kr_batch_columns { uint64_t *offsets, *starts; uint32_t *lengths, *argcs; } at;
-    char *columns = malloc(25 * MOST), *area;
-    kr_consumer *consumer = halves_consumer(&job->ring, &area);
-    uint64_t frames = job->passes * WIRE_FRAMES;
-    const char *wire = job->wire.bytes;
-    at.offsets = (uint64_t *)(void *)columns;
-    at.starts = at.offsets + MOST;
-    at.lengths = (uint32_t *)(void *)(at.starts + MOST);
-    at.argcs = at.lengths + MOST;
-    halves_meet(&job->ring);
-    while (to->frames < frames) {
+    const char *at = wire.bytes;
+    uint64_t seen = 0, wrong = 0;
+    ring_consume(&ring, MOST);
+    meet(meeting);
+    while (seen < passes * WIRE_FRAMES) {
         kr_batch batch;
-        int64_t count = kr_consumer_drain(consumer, MOST, job->ring.ring_bytes / 8, columns, &batch);
-        if (count < 0)
-            fail("kr_consumer_drain");
+        uint64_t count = ring_drain(&ring, MOST, ring.bytes / 8, &batch);
         if (!count) {
-            if (kr_consumer_wait(consumer, 1000000000, 50000) < 0)
-                fail("kr_consumer_wait");
+            ring_wait(&ring);
             continue;
         }
-        to->sum += words(area + batch.index, batch.span);
-        for (int64_t i = 0; job->check && i < count; i++)
-            to->wrong += differs(job, &wire, at.offsets[i], area + batch.index + at.starts[i], at.argcs[i]);
-        if (kr_consumer_release(consumer, batch.position + batch.span, (uint64_t)count, 1) < 0)
-            fail("kr_consumer_release");
-        to->frames += (uint64_t)count;
+        *sum += sum_words(ring.area + batch.index, batch.span);
+        for (uint64_t i = 0; check && !wrong && i < count; i++) {
+            at = same_frame(at == wire.bytes + wire.length ? wire.bytes : at, ring.offsets[i], ring.area + batch.index + ring.starts[i], ring.argcs[i]);
+            wrong += !at;
+        }
+        ring_release(&ring, &batch, count);
+        seen += count;
     }
-    halves_finish(&job->ring);
-    kr_consumer_close(consumer);
+    meeting->end_ns = clock_ns();
+    return wrong;
 }
 
-/* The same digest of one pass, from records that kr_encode_frame makes. */
-static uint64_t expected_sum(const struct wire *wire)
+/* The same digest of one pass, from records that kr_encode_frame() makes. */
+static uint64_t expected_sum(void)
 {
-    const char *at = wire->bytes;
+    const char *at = wire.bytes;
     static char record[4096];
     uint64_t sum = 0;
-    for (uint64_t i = 0; i < wire->frames; i++) {
+    for (uint64_t i = 0; i < wire.frames; i++) {
         char joined[1024];
         uint64_t offset, argc, length;
         uint32_t lengths[3], total = 0;
         at = number_at(at + 4, &offset);
         at = number_at(at, &argc);
-        for (int a = 0; a < 3; a++) {
+        for (int a = 0; a < 3; a++, at += length + 2) {
             at = number_at(at, &length);
             memcpy(joined + total, at, length);
-            at += length + 2;
             total += lengths[a] = (uint32_t)length;
         }
-        int64_t span = kr_encode_frame(record, sizeof record, offset, joined, total, lengths, 3);
-        sum += words(record, (uint64_t)span);
+        sum += sum_words(record, (uint64_t)kr_encode_frame(record, sizeof record, offset, joined, total, lengths, 3));
     }
     return sum;
 }
 
 int main(int argc, char **argv)
 {
-    struct job job = {0};
-    struct result result = {0};
-    if (argc < 4) {
-        fprintf(stderr, "usage: %s FRAMES RING_BYTES PIECE_BYTES [check]\n", argv[0]);
-        return 2;
-    }
-    job.passes = (strtoull(argv[1], NULL, 10) + WIRE_FRAMES - 1) / WIRE_FRAMES;
-    job.piece = strtoull(argv[3], NULL, 10);
-    job.check = argc > 4;
-    wire_make(&job.wire, WIRE_FRAMES, FIRST_OFFSET, 64, 0);
-    halves_open(&job.ring, strtoull(argv[2], NULL, 10));
-    halves_part(&job.ring, produce, &job);
-    consume(&job, &result);
-    double seconds = halves_join(&job.ring);
-    uint64_t frames = job.passes * WIRE_FRAMES;
-    if (result.frames != frames || result.wrong || result.sum != expected_sum(&job.wire) * job.passes) {
-        fprintf(stderr, "ingest: %llu frames, %llu of them wrong\n", (unsigned long long)result.frames, (unsigned long long)result.wrong);
-        return 3;
-    }
-    printf("{\"seconds\": %.6f, \"work\": %llu, \"figures\": {\"wire_bytes_per_s\": %.0f}, \"records_per_s\": %.0f}\n", seconds,
-           (unsigned long long)frames, (double)job.wire.length * (double)job.passes / seconds, (double)frames / seconds);
+    uint64_t frames = passes = (argument(argc, argv, 1) + WIRE_FRAMES - 1) / WIRE_FRAMES, sum = 0;
+    frames *= WIRE_FRAMES;
+    piece_bytes = argument(argc, argv, 3);
+    wire_make(&wire, WIRE_FRAMES, FIRST_OFFSET, 64, 0);
+    ring_create(&ring, 0, argument(argc, argv, 2));
+    meeting = shared_pages(sizeof *meeting);
+    pid_t child = part(produce, NULL);
+    uint64_t wrong = consume(argc > 4, &sum);
+    join(child);
+    ring_remove(&ring);
+    if (wrong || sum != expected_sum() * passes)
+        return wrong_answer("ingest: the frames that arrived are not those of the wire");
+    double seconds = met_seconds(meeting);
+    print_result(seconds, frames, "\"wire_bytes_per_s\": %.0f", (double)wire.length * (double)passes / seconds);
     return 0;
 }

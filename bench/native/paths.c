@@ -1,146 +1,125 @@
-/* One path of the core, alone, by one thread: counted under callgrind by bench/gate.py, or timed.
+/* One path of the core, alone, by one thread that is producer and consumer in turn. bench/gate.py counts its instructions.
  *
- *   paths write BYTES | drain BYTES     records of that size, 256 per write_many
- *   paths scan | scan-mixed | ingest-drain   kevy frames of 3 arguments (SET, 16-byte key, 64-byte value)
- *   paths append | move                 frames into the overflow; the overflow into the ring */
-#define _GNU_SOURCE
+ *   paths write ROUNDS BYTES         records of that size, 256 for each write_many, and their drain
+ *   paths scan|scan-mixed ROUNDS     kevy frames into the ring, and their drain: SET, a 16-byte key, a 64-byte value
+ *   paths overflow ROUNDS            frames into the overflow, and the overflow into the ring */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "one_side.h"
-#include "wire.h"
+#include "ring.h"
 
 #define RING_BYTES ((uint64_t)1 << 20)
 #define BATCH 256
 #define PIECE_BYTES 262144 /* of the wire, as the runner receives it */
 
-static uint64_t timed_ns, timed_records;
+static struct ring ring;
+static uint64_t records_in_all;
 
-#define TIMED(RECORDS, CALL)                  \
-    do {                                      \
-        uint64_t begin_ns = clock_ns();       \
-        CALL;                                 \
-        timed_ns += clock_ns() - begin_ns;    \
-        timed_records += (uint64_t)(RECORDS); \
-    } while (0)
-
-static void write_and_drain(int timing_write, uint64_t size, uint64_t rounds)
+static void open_both(uint64_t ring_bytes)
 {
-    struct one_side both;
+    ring_create(&ring, 0, ring_bytes);
+    ring_produce(&ring);
+    ring_consume(&ring, BATCH);
+}
+
+/* Drains and releases everything. Returns the number of records. */
+static uint64_t drain_all(void)
+{
+    kr_batch batch;
+    uint64_t total = 0, count;
+    while ((count = ring_drain(&ring, BATCH, UINT64_MAX, &batch))) {
+        ring_release(&ring, &batch, count);
+        total += count;
+    }
+    return total;
+}
+
+static void write_and_drain(uint64_t rounds, uint64_t size)
+{
     uint32_t lengths[BATCH];
     uint64_t batch = size * BATCH < RING_BYTES / 2 ? BATCH : RING_BYTES / 2 / (size + 16);
     char *joined = malloc(size * batch);
-    int64_t taken = 0;
     memset(joined, 'x', size * batch);
     for (uint64_t i = 0; i < batch; i++)
         lengths[i] = (uint32_t)size;
-    one_side_open(&both, RING_BYTES, BATCH);
+    open_both(RING_BYTES);
     for (uint64_t i = 0; i < rounds; i++) {
-        if (timing_write) {
-            TIMED(batch, taken = kr_producer_write_many(both.producer, joined, batch * size, lengths, batch));
-            one_side_drain(&both, NULL);
-        } else {
-            taken = kr_producer_write_many(both.producer, joined, batch * size, lengths, batch);
-            TIMED(batch, one_side_drain(&both, NULL));
-        }
-        if (taken != (int64_t)batch)
+        int64_t taken = kr_producer_write_many(ring.producer, joined, batch * size, lengths, batch);
+        uint64_t seen = drain_all();
+        records_in_all += batch;
+        if (taken != (int64_t)batch || seen != batch)
             fail("a batch did not fit");
     }
-    one_side_close(&both);
     free(joined);
 }
 
-static void scan_and_drain(int timing_scan, int mixed, uint64_t rounds)
+static void scan_and_drain(int mixed, uint64_t rounds)
 {
-    struct one_side both;
     struct wire wire;
     kr_scanner *scanner = kr_scanner_new();
     wire_make(&wire, 20000, 1000000, 64, mixed);
-    one_side_open(&both, RING_BYTES, BATCH);
+    open_both(RING_BYTES);
     for (uint64_t round = 0; round < rounds; round++) {
-        uint64_t at = 0, next = wire.first;
-        while (at < wire.length) {
+        for (uint64_t at = 0, next = wire.first; at < wire.length;) {
             kr_scan out;
-            uint64_t piece = wire.length - at < PIECE_BYTES ? wire.length - at : PIECE_BYTES, frames = 0;
-            int code;
-            uint64_t begin_ns = clock_ns();
-            code = kr_scan_kevy(both.producer, scanner, wire.bytes + at, piece, next, &out);
-            uint64_t middle_ns = clock_ns();
-            frames = one_side_drain(&both, NULL);
-            uint64_t end_ns = clock_ns();
-            timed_ns += timing_scan ? middle_ns - begin_ns : end_ns - middle_ns;
-            timed_records += frames;
+            uint64_t piece = wire.length - at < PIECE_BYTES ? wire.length - at : PIECE_BYTES;
+            int code = kr_scan_kevy(ring.producer, scanner, wire.bytes + at, piece, next, &out);
+            uint64_t frames = drain_all();
+            records_in_all += frames;
             if (code != KR_SEND_RING || frames != out.frames || !frames)
                 fail("a piece did not fit");
             at += out.consumed;
             next += out.frames;
         }
     }
-    one_side_close(&both);
     kr_scanner_free(scanner);
     free(wire.bytes);
 }
 
-static void overflow(int timing_append, uint64_t rounds)
+static void overflow(uint64_t rounds)
 {
-    enum { FRAMES = 8192 };
-    struct one_side both;
+    enum { FRAMES = 8192, FRAME_BYTES = 83 };
     const char *joined = "SETkey:000000123456the value of it, of sixty-four bytes, as in the other cases of.";
     static uint32_t lengths[3 * FRAMES], argcs[FRAMES];
     static uint64_t offsets[FRAMES];
     static uint8_t kinds[FRAMES];
-    char *all = malloc(83 * FRAMES);
-    uint64_t accepted;
+    char *all = malloc(FRAME_BYTES * FRAMES);
     for (int i = 0; i < FRAMES; i++) {
-        memcpy(all + 83 * i, joined, strlen(joined));
+        memcpy(all + FRAME_BYTES * i, joined, strlen(joined));
         memcpy(lengths + 3 * i, (uint32_t[]){3, 16, 64}, 12);
         argcs[i] = 3;
         offsets[i] = (uint64_t)i;
         kinds[i] = 4;
     }
-    one_side_open(&both, 131072, BATCH); /* it holds a seventh of the frames; the others overflow */
+    open_both(131072); /* it holds a seventh of the frames; the others overflow */
     for (uint64_t round = 0; round < rounds; round++) {
-        int code;
-        uint64_t begin_ns = clock_ns();
-        code = kr_send_many(both.producer, FRAMES, kinds, offsets, argcs, all, 83 * FRAMES, lengths, 3 * FRAMES, &accepted);
-        if (timing_append)
-            timed_ns += clock_ns() - begin_ns;
-        timed_records += FRAMES;
+        uint64_t accepted;
+        int code = kr_send_many(ring.producer, FRAMES, kinds, offsets, argcs, all, FRAME_BYTES * FRAMES, lengths, 3 * FRAMES, &accepted);
+        records_in_all += FRAMES;
         if (code < 0 || accepted != FRAMES)
             fail("kr_send_many");
-        uint64_t got = 0;
-        while (got < FRAMES) {
-            got += one_side_drain(&both, NULL);
-            begin_ns = clock_ns();
-            code = kr_pump(both.producer, 0);
-            if (!timing_append)
-                timed_ns += clock_ns() - begin_ns;
-            if (code < 0)
+        for (uint64_t seen = 0; seen < FRAMES;) {
+            seen += drain_all();
+            if (kr_pump(ring.producer, 0) < 0)
                 fail("kr_pump");
         }
     }
-    one_side_close(&both);
     free(all);
 }
 
 int main(int argc, char **argv)
 {
     const char *path = argc > 1 ? argv[1] : "";
-    uint64_t rounds = argc > 2 ? strtoull(argv[2], NULL, 10) : 0, size = argc > 3 ? strtoull(argv[3], NULL, 10) : 0;
-    if (rounds && size && (!strcmp(path, "write") || !strcmp(path, "drain")))
-        write_and_drain(path[0] == 'w', size, rounds);
-    else if (rounds && !strncmp(path, "scan", 4))
-        scan_and_drain(1, !strcmp(path, "scan-mixed"), rounds);
-    else if (rounds && !strcmp(path, "ingest-drain"))
-        scan_and_drain(0, 0, rounds);
-    else if (rounds && (!strcmp(path, "append") || !strcmp(path, "move")))
-        overflow(path[0] == 'a', rounds);
-    else {
-        fprintf(stderr, "usage: %s write|drain|scan|scan-mixed|ingest-drain|append|move ROUNDS [RECORD_BYTES]\n", argv[0]);
-        return 2;
-    }
-    printf("{\"path\": \"%s\", \"records\": %llu, \"ns_per_record\": %.2f}\n", path, (unsigned long long)timed_records,
-           (double)timed_ns / (double)timed_records);
+    uint64_t rounds = argument(argc, argv, 2);
+    if (!strcmp(path, "write"))
+        write_and_drain(rounds, argument(argc, argv, 3));
+    else if (!strcmp(path, "scan") || !strcmp(path, "scan-mixed"))
+        scan_and_drain(!strcmp(path, "scan-mixed"), rounds);
+    else if (!strcmp(path, "overflow"))
+        overflow(rounds);
+    else
+        argument(argc, argv, 0); /* says that an argument is wrong */
+    ring_remove(&ring);
+    print_result(0, records_in_all, "");
     return 0;
 }

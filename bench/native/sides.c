@@ -1,30 +1,23 @@
-/* The two sides of a `core` run: fork or thread, start together, verify, time, print. */
 #define _GNU_SOURCE
 #include "sides.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define POOL_BYTES ((uint64_t)1 << 20) /* the producer's prepared payloads, written from again and again */
+#define POOL_BYTES ((uint64_t)1 << 20) /* the producer's prepared payloads, which it sends again and again */
 #define DEADLINE_S 60                  /* a run that hangs ends itself */
 #define SPINS_BEFORE_YIELD 2000
-#define WRONG_ANSWER 3 /* the exit code that tells the harness so */
-
-struct meeting {
-    _Atomic uint32_t ready, go;
-    _Atomic uint64_t begin_ns, end_ns;
-    struct payload_sum sum;
-};
+#define WRONG_ANSWER 3
 
 struct side {
     const struct core_contender *contender;
@@ -37,6 +30,33 @@ void fail(const char *what)
 {
     perror(what);
     _exit(1);
+}
+
+int wrong_answer(const char *what)
+{
+    fprintf(stderr, "%s\n", what);
+    return WRONG_ANSWER;
+}
+
+void print_result(double seconds, uint64_t work, const char *figures, ...)
+{
+    va_list values;
+    va_start(values, figures);
+    printf("{\"seconds\": %.6f, \"work\": %llu, \"figures\": {", seconds, (unsigned long long)work);
+    vprintf(figures, values);
+    printf("}}\n");
+    va_end(values);
+}
+
+uint64_t argument(int argc, char **argv, int place)
+{
+    char *end = "?";
+    uint64_t value = place < argc ? strtoull(argv[place], &end, 10) : 0;
+    if (*end || !value) {
+        fprintf(stderr, "%s: argument %d must be a positive number; its source says which\n", argv[0], place);
+        _exit(2);
+    }
+    return value;
 }
 
 uint64_t clock_ns(void)
@@ -58,7 +78,7 @@ void wait_more(struct waiting *waiting)
 {
     if (++waiting->rounds > SPINS_BEFORE_YIELD) {
         waiting->rounds = 0;
-        sched_yield(); /* two sides on one core: let the other one run */
+        sched_yield(); /* if both sides are on one core, the other one can run */
     }
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -81,12 +101,42 @@ void keep_to_core(unsigned nth)
     }
 }
 
-static void meet(struct meeting *meeting)
+void meet(struct meeting *meeting)
 {
     struct waiting waiting = {0};
-    atomic_fetch_add(&meeting->ready, 1);
-    while (!atomic_load(&meeting->go))
+    if (atomic_fetch_add(&meeting->here, 1) == 1)
+        atomic_store(&meeting->begin_ns, clock_ns());
+    while (!atomic_load(&meeting->begin_ns))
         wait_more(&waiting);
+}
+
+double met_seconds(const struct meeting *meeting) { return (double)(meeting->end_ns - meeting->begin_ns) / 1e9; }
+
+pid_t part(void (*produce)(void *job), void *job)
+{
+    alarm(DEADLINE_S);
+    pid_t child = fork();
+    if (child < 0)
+        fail("fork");
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        alarm(DEADLINE_S);
+        keep_to_core(0);
+        produce(job);
+        _exit(0);
+    }
+    keep_to_core(1);
+    return child;
+}
+
+void join(pid_t child)
+{
+    int status = 0;
+    waitpid(child, &status, 0);
+    if (status) {
+        fprintf(stderr, "the producer ended with status %d\n", status);
+        _exit(1);
+    }
 }
 
 static uint64_t pool_records(const struct core_plan *plan)
@@ -95,52 +145,51 @@ static uint64_t pool_records(const struct core_plan *plan)
     return records ? records : plan->batch;
 }
 
-static uint64_t produce_some(struct side *side, void *end, const char *from, uint64_t count)
-{
-    struct waiting waiting = {0};
-    uint64_t taken = 0;
-    while (taken < count) {
-        uint64_t now = side->contender->write(end, from + taken * side->plan->size, count - taken);
-        taken += now;
-        if (!now)
-            wait_more(&waiting);
-    }
-    return taken;
-}
-
-static void *produce(void *argument)
+static void produce(void *argument)
 {
     struct side *side = argument;
     const struct core_plan *plan = side->plan;
-    keep_to_core(0);
-    void *end = side->contender->produce_on(side->prepared, plan);
-    uint64_t pool = pool_records(plan), size = plan->size, sent = 0, next = 0;
+    const struct core_contender *contender = side->contender;
+    void *end = contender->produce_on ? contender->produce_on(side->prepared, plan) : side->prepared;
+    uint64_t pool = pool_records(plan), size = plan->size, next = 0;
     char *payloads = aligned_alloc(4096, (pool * size + 4095) & ~4095ull);
     for (uint64_t i = 0; i < pool; i++)
         payload_fill(payloads + i * size, size, i);
     meet(side->meeting);
-    while (sent < plan->records) {
-        uint64_t count = plan->records - sent < plan->batch ? plan->records - sent : plan->batch;
-        if (plan->look == LOOK_VERIFY)
-            for (uint64_t i = 0; i < count; i++)
-                payload_fill(payloads + (next + i) * size, size, sent + i);
-        sent += produce_some(side, end, payloads + next * size, count);
+    for (uint64_t sent = 0; sent < plan->records;) {
+        uint64_t count = plan->records - sent < plan->batch ? plan->records - sent : plan->batch, taken = 0;
+        struct waiting waiting = {0};
+        for (uint64_t i = 0; plan->look == LOOK_VERIFY && i < count; i++)
+            payload_fill(payloads + (next + i) * size, size, sent + i);
+        while (taken < count) {
+            uint64_t now = contender->write(end, payloads + (next + taken) * size, count - taken);
+            taken += now;
+            if (!now)
+                wait_more(&waiting);
+        }
+        sent += count;
         next = next + plan->batch >= pool ? 0 : next + plan->batch;
     }
     free(payloads);
+}
+
+static void *produce_in_thread(void *side)
+{
+    keep_to_core(0);
+    produce(side);
     return NULL;
 }
 
 static void consume(struct side *side)
 {
     const struct core_plan *plan = side->plan;
-    keep_to_core(1);
-    void *end = side->contender->consume_on(side->prepared, plan);
+    const struct core_contender *contender = side->contender;
+    void *end = contender->consume_on ? contender->consume_on(side->prepared, plan) : side->prepared;
     struct payload_sum sum = {.look = plan->look, .size = plan->size};
     struct waiting waiting = {0};
     meet(side->meeting);
     while (sum.seen < plan->records) {
-        if (!side->contender->read(end, plan->batch, &sum))
+        if (!contender->read(end, plan->batch, &sum))
             wait_more(&waiting);
     }
     atomic_store(&side->meeting->end_ns, clock_ns());
@@ -154,107 +203,40 @@ static uint64_t expected_sum(const struct core_plan *plan)
     for (uint64_t i = 0; i < pool; i++) {
         uint64_t times = plan->records / pool + (i < plan->records % pool);
         payload_fill(record, size, i);
-        uint64_t one = plan->look == LOOK_READ ? sum_words(record, size) : word_at(record) + word_at(record + size - 8);
-        total += one * times;
+        total += times * (plan->look == LOOK_READ ? sum_words(record, size) : word_at(record) + word_at(record + size - 8));
     }
     free(record);
     return total;
 }
 
-static void start(struct meeting *meeting)
+int core_main(int argc, char **argv, const struct core_contender *contender)
 {
-    struct waiting waiting = {0};
-    while (atomic_load(&meeting->ready) < 2)
-        wait_more(&waiting);
-    atomic_store(&meeting->begin_ns, clock_ns());
-    atomic_store(&meeting->go, 1);
-}
-
-static void *start_thread(void *meeting)
-{
-    start(meeting);
-    return NULL;
-}
-
-/* Seconds from the start signal to the last record; negative when a payload was wrong. */
-static double run(const struct core_contender *contender, const struct core_plan *plan)
-{
+    struct core_plan plan = {argument(argc, argv, 1), argument(argc, argv, 2), argument(argc, argv, 3), argument(argc, argv, 4), LOOK_READ};
+    const char *look = argc > 5 ? argv[5] : "read";
+    plan.look = !strcmp(look, "verify") ? LOOK_VERIFY : !strcmp(look, "touch") ? LOOK_TOUCH : LOOK_READ;
     struct meeting *meeting = shared_pages(sizeof *meeting);
-    struct side side = {contender, plan, meeting, contender->prepare(plan)};
-    pthread_t producer, starter;
+    struct side side = {contender, &plan, meeting, plan.size % 8 ? NULL : contender->prepare(&plan)};
+    pthread_t producer;
     pid_t child = 0;
     if (!side.prepared)
         fail("this contender does not take records of that size");
-    if (contender->threads) {
-        if (pthread_create(&producer, NULL, produce, &side))
-            fail("pthread_create");
-    } else if ((child = fork()) == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        alarm(DEADLINE_S);
-        produce(&side);
-        _exit(0);
-    }
-    if (pthread_create(&starter, NULL, start_thread, meeting))
+    if (!contender->threads)
+        child = part(produce, &side);
+    else if (pthread_create(&producer, NULL, produce_in_thread, &side))
         fail("pthread_create");
+    else
+        keep_to_core(1);
     consume(&side);
-    pthread_join(starter, NULL);
     if (child)
-        waitpid(child, NULL, 0);
+        join(child);
     else
         pthread_join(producer, NULL);
-    contender->done(side.prepared);
-    double seconds = (double)(meeting->end_ns - meeting->begin_ns) / 1e9;
+    if (contender->done)
+        contender->done(side.prepared);
     struct payload_sum sum = meeting->sum;
-    munmap(meeting, sizeof *meeting);
-    if (sum.wrong || sum.seen != plan->records || (plan->look != LOOK_VERIFY && sum.sum != expected_sum(plan)))
-        return -1;
-    return seconds;
-}
-
-static uint64_t number_of(const char *text)
-{
-    char *end;
-    uint64_t value = strtoull(text, &end, 10);
-    if (*end || !value) {
-        fprintf(stderr, "not a positive number: %s\n", text);
-        _exit(2);
-    }
-    return value;
-}
-
-void core_print(const char *name, const char *how, const struct core_plan *plan, const char *look, double seconds)
-{
-    printf("{\"contender\": \"%s\", \"how\": \"%s\", \"record_bytes\": %llu, \"ring_bytes\": %llu, \"batch\": %llu, "
-           "\"look\": \"%s\", \"records_per_s\": %.0f, \"seconds\": %.6f, \"work\": %llu, "
-           "\"figures\": {\"payload_bytes_per_s\": %.0f}}\n",
-           name, how, (unsigned long long)plan->size, (unsigned long long)plan->ring_bytes, (unsigned long long)plan->batch,
-           look, (double)plan->records / seconds, seconds, (unsigned long long)plan->records,
-           (double)plan->records * (double)plan->size / seconds);
-}
-
-int core_main(int argc, char **argv, const struct core_contender *contender)
-{
-    struct core_plan plan = {.look = LOOK_READ};
-    double seconds;
-    if (argc < 6) {
-        fprintf(stderr, "usage: %s RECORD_BYTES RECORDS RING_BYTES BATCH verify|read|touch\n", argv[0]);
-        return 2;
-    }
-    alarm(DEADLINE_S);
-    plan.size = number_of(argv[1]);
-    plan.records = number_of(argv[2]);
-    plan.ring_bytes = number_of(argv[3]);
-    plan.batch = number_of(argv[4]);
-    if (plan.size % 8) {
-        fprintf(stderr, "a record is a multiple of 8 bytes\n");
-        return 2;
-    }
-    plan.look = !strcmp(argv[5], "verify") ? LOOK_VERIFY : !strcmp(argv[5], "touch") ? LOOK_TOUCH : LOOK_READ;
-    seconds = run(contender, &plan);
-    if (seconds < 0) {
-        fprintf(stderr, "%s: a record was lost, torn or out of order\n", contender->name);
-        return WRONG_ANSWER;
-    }
-    core_print(contender->name, contender->how, &plan, argv[5], seconds);
+    if (sum.wrong || sum.seen != plan.records || (plan.look != LOOK_VERIFY && sum.sum != expected_sum(&plan)))
+        return wrong_answer("a record was lost, torn or out of order");
+    double seconds = met_seconds(meeting);
+    print_result(seconds, plan.records, "\"payload_bytes_per_s\": %.0f", (double)plan.records * (double)plan.size / seconds);
     return 0;
 }

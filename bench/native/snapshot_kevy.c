@@ -1,103 +1,87 @@
-/* The `snapshot` case, driven from C: 64 KiB chunks written into the ring where they will lie, and appended to the shard's
- * buffer from there.
+/* The `snapshot` case, driven from C: 64 KiB chunks are written into the ring in place, and appended to the shard's buffer
+ * from there. The buffer is used again from its start when it is full.
  *
- *   snapshot_kevy CHUNKS RING_BYTES [check] */
-#define _GNU_SOURCE
-#include <stdio.h>
+ *   snapshot_kevy CHUNKS RING_BYTES [check]    check compares every chunk in the buffer with its source */
 #include <stdlib.h>
-#include <string.h>
 
-#include "halves.h"
+#include "ring.h"
 
-#define CHUNK_BYTES 65536
+#define CHUNK_BYTES ((uint64_t)65536)
 #define SOURCES 16
-#define SNAPSHOT_CHUNKS 1024 /* then the shard's buffer is filled anew */
+#define SNAPSHOT_CHUNKS 1024
 #define MOST 64
 #define FULL -100 /* see kr_producer_reserve */
 
-struct job {
-    struct halves ring;
-    char *sources;
-    uint64_t chunks;
-};
+static struct ring ring;
+static struct meeting *meeting;
+static char *sources;
+static uint64_t chunks;
 
-static void produce(void *argument)
+static const char *source_of(uint64_t chunk) { return sources + chunk % SOURCES * CHUNK_BYTES; }
+
+static void produce(void *nothing)
 {
-    struct job *job = argument;
-    kr_failure why = {0};
-    char *area = kr_area_map(job->ring.map, &why);
-    kr_producer *producer = kr_producer_open(job->ring.map, area, &why);
-    if (!producer)
-        fail("kr_producer_open");
-    halves_meet(&job->ring);
-    for (uint64_t i = 0; i < job->chunks; i++) {
+    (void)nothing;
+    ring_produce(&ring);
+    meet(meeting);
+    for (uint64_t i = 0; i < chunks; i++) {
         struct waiting waiting = {0};
         int64_t index;
-        while ((index = kr_producer_reserve(producer, CHUNK_BYTES)) == FULL)
+        while ((index = kr_producer_reserve(ring.producer, CHUNK_BYTES)) == FULL)
             wait_more(&waiting);
         if (index < 0)
             fail("kr_producer_reserve");
-        memcpy(area + index, job->sources + i % SOURCES * CHUNK_BYTES, CHUNK_BYTES);
-        if (kr_commit_chunk(producer, CHUNK_BYTES) != KR_SEND_RING)
+        memcpy(ring.area + index, source_of(i), CHUNK_BYTES);
+        if (kr_commit_chunk(ring.producer, CHUNK_BYTES) != KR_SEND_RING)
             fail("kr_commit_chunk");
     }
-    kr_producer_close(producer);
+    kr_producer_close(ring.producer);
 }
 
-static uint64_t consume(struct job *job, char *shard, int check)
+static uint64_t consume(char *shard, int check)
 {
-    char columns[25 * MOST], *area;
-    const uint64_t *starts = (const uint64_t *)(const void *)(columns + 8 * MOST);
-    const uint32_t *lengths = (const uint32_t *)(const void *)(columns + 16 * MOST);
-    kr_consumer *consumer = halves_consumer(&job->ring, &area);
-    uint64_t seen = 0, wrong = 0, used = 0;
+    uint64_t seen = 0, wrong = 0;
     struct waiting waiting = {0};
-    halves_meet(&job->ring);
-    while (seen < job->chunks) {
+    ring_consume(&ring, MOST);
+    meet(meeting);
+    while (seen < chunks) {
         kr_batch batch;
-        int64_t count = kr_consumer_drain(consumer, MOST, job->ring.ring_bytes / 8, columns, &batch);
-        if (count < 0)
-            fail("kr_consumer_drain");
-        if (!count)
+        uint64_t count = ring_drain(&ring, MOST, ring.bytes / 8, &batch);
+        if (!count) {
             wait_more(&waiting);
-        for (int64_t i = 0; i < count; i++, seen++) {
-            if (used == SNAPSHOT_CHUNKS * (uint64_t)CHUNK_BYTES)
-                used = 0;
-            memcpy(shard + used, area + batch.index + starts[i], lengths[i]);
-            if (check)
-                wrong += lengths[i] != CHUNK_BYTES || memcmp(shard + used, job->sources + seen % SOURCES * CHUNK_BYTES, CHUNK_BYTES);
-            used += lengths[i];
+            continue;
         }
-        if (count && kr_consumer_release(consumer, batch.position + batch.span, (uint64_t)count, 1) < 0)
-            fail("kr_consumer_release");
+        for (uint64_t i = 0; i < count; i++, seen++) {
+            char *to = shard + seen % SNAPSHOT_CHUNKS * CHUNK_BYTES;
+            if (ring.lengths[i] != CHUNK_BYTES)
+                fail("a chunk of another length");
+            memcpy(to, ring.area + batch.index + ring.starts[i], ring.lengths[i]);
+            if (check)
+                wrong += memcmp(to, source_of(seen), CHUNK_BYTES) != 0;
+        }
+        ring_release(&ring, &batch, count);
     }
-    halves_finish(&job->ring);
-    kr_consumer_close(consumer);
-    return wrong;
+    meeting->end_ns = clock_ns();
+    return wrong + (memcmp(shard + (chunks - 1) % SNAPSHOT_CHUNKS * CHUNK_BYTES, source_of(chunks - 1), CHUNK_BYTES) != 0);
 }
 
 int main(int argc, char **argv)
 {
-    struct job job = {0};
-    if (argc < 3) {
-        fprintf(stderr, "usage: %s CHUNKS RING_BYTES [check]\n", argv[0]);
-        return 2;
-    }
-    job.chunks = strtoull(argv[1], NULL, 10);
-    job.sources = malloc(SOURCES * CHUNK_BYTES);
+    chunks = argument(argc, argv, 1);
+    sources = malloc(SOURCES * CHUNK_BYTES);
     for (uint64_t i = 0; i < SOURCES; i++)
-        payload_fill(job.sources + i * CHUNK_BYTES, CHUNK_BYTES, i);
-    halves_open(&job.ring, strtoull(argv[2], NULL, 10));
-    halves_part(&job.ring, produce, &job);
-    /* Every page is touched before the time begins (and after the fork, which would share them), as in the others. */
-    char *shard = malloc((uint64_t)SNAPSHOT_CHUNKS * CHUNK_BYTES);
-    memset(shard, 1, (uint64_t)SNAPSHOT_CHUNKS * CHUNK_BYTES);
-    uint64_t wrong = consume(&job, shard, argc > 3);
-    double seconds = halves_join(&job.ring);
-    if (wrong) {
-        fprintf(stderr, "snapshot: %llu chunks are wrong\n", (unsigned long long)wrong);
-        return 3;
-    }
-    printf("{\"seconds\": %.6f, \"work\": %llu, \"figures\": {}}\n", seconds, (unsigned long long)(job.chunks * CHUNK_BYTES));
+        payload_fill(sources + i * CHUNK_BYTES, CHUNK_BYTES, i);
+    ring_create(&ring, 0, argument(argc, argv, 2));
+    meeting = shared_pages(sizeof *meeting);
+    pid_t child = part(produce, NULL);
+    /* Every page is touched before the time begins, and after the fork, which would share the pages. */
+    char *shard = malloc(SNAPSHOT_CHUNKS * CHUNK_BYTES);
+    memset(shard, 1, SNAPSHOT_CHUNKS * CHUNK_BYTES);
+    uint64_t wrong = consume(shard, argc > 3);
+    join(child);
+    ring_remove(&ring);
+    if (wrong)
+        return wrong_answer("snapshot: a chunk is not as it was sent");
+    print_result(met_seconds(meeting), chunks * CHUNK_BYTES, "");
     return 0;
 }

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.sink import Sink
-from bench.transport import Transport
+from bench.transport import Records, Sink, Transport
 
 
 class Iceoryx2(Transport):
@@ -22,32 +21,25 @@ class Iceoryx2(Transport):
     note = "loan_slice_uninit, send / receive, in place; retries until delivered"
 
     def _service(self) -> Any:
-        import iceoryx2 as iox2
-
-        iox2.set_log_level(iox2.LogLevel.Fatal)
-        config = iox2.config.default()
-        config.global_cfg.prefix = iox2.FileName.new(f"{self.tag}_")
-        config.global_cfg.root_path = iox2.Path.new(f"{self.folder}/")
-        self._node: Any = iox2.NodeBuilder.new().config(config).create(iox2.ServiceType.Ipc)
-        builder = self._node.service_builder(iox2.ServiceName.new(self.tag))
-        builder = builder.publish_subscribe(iox2.Slice[ctypes.c_uint8])
+        self.library.set_log_level(self.library.LogLevel.Fatal)
+        config = self.library.config.default()
+        config.global_cfg.prefix = self.library.FileName.new(f"{self.tag}_")
+        config.global_cfg.root_path = self.library.Path.new(f"{self.folder}/")
+        self._node: Any = self.library.NodeBuilder.new().config(config).create(self.library.ServiceType.Ipc)
+        builder = self._node.service_builder(self.library.ServiceName.new(self.tag))
+        builder = builder.publish_subscribe(self.library.Slice[ctypes.c_uint8])
         builder = builder.max_publishers(1).max_subscribers(1).history_size(0).enable_safe_overflow(False)
         return builder.subscriber_max_buffer_size(min(self.places, 8192)).open_or_create()
 
     def create(self) -> None:
-        """Both sides need the same folder."""
         self.folder.mkdir(exist_ok=True)
 
     def remove(self) -> None:
-        """What a process leaves behind that ends without taking its ports down."""
         super().remove()
         for path in Path("/dev/shm").glob(f"{self.tag}_*"):
             path.unlink(missing_ok=True)
 
     def open_sender(self) -> None:
-        """Open the publisher once the subscriber is there."""
-        import iceoryx2 as iox2
-
         service = self._opened()
         for _ in range(500):
             if service.dynamic_config.number_of_subscribers:
@@ -56,12 +48,11 @@ class Iceoryx2(Transport):
         else:
             raise TimeoutError("no subscriber came")
         factory = service.publisher_builder().initial_max_slice_len(self.record_bytes)
-        factory = factory.backpressure_strategy(iox2.BackpressureStrategy.RetryUntilDelivered)
+        factory = factory.backpressure_strategy(self.library.BackpressureStrategy.RetryUntilDelivered)
         self._publisher: Any = factory.create()
         self.put = self._put
 
     def open_receiver(self) -> None:
-        """Open the subscriber."""
         self._subscriber: Any = self._opened().subscriber_builder().create()
         self.poll = self._poll
 
@@ -90,7 +81,7 @@ class Iceoryx2(Transport):
         sample.delete()
         return record
 
-    def send_single(self, records: Sequence[bytes], repeats: int) -> None:
+    def send_single(self, records: Records, repeats: int) -> None:
         """Each record into a loaned sample."""
         loan, memmove, length = self._publisher.loan_slice_uninit, ctypes.memmove, self.record_bytes
         for _ in range(repeats):
@@ -132,4 +123,31 @@ class Iceoryx2(Transport):
         return last
 
 
-TRANSPORT = Iceoryx2
+class Iceoryx2Events(Iceoryx2):
+    """With its events: a notifier beside the publisher, a listener beside the subscriber, which sleeps."""
+
+    note = "send and notify / blocking_wait and receive"
+
+    def _events(self) -> Any:
+        return self._node.service_builder(self.library.ServiceName.new(f"{self.tag}e")).event().open_or_create()
+
+    def open_sender(self) -> None:
+        super().open_sender()
+        self._notifier: Any = self._retried(lambda: self._events().notifier_builder().create())
+        self.put = self._put_and_notify
+
+    def open_receiver(self) -> None:
+        self._service_kept: Any = self._opened()
+        self._listener: Any = self._retried(lambda: self._events().listener_builder().create())
+        self._subscriber = self._service_kept.subscriber_builder().create()
+        self.get = self._get
+
+    def _put_and_notify(self, record: bytes) -> bool:
+        self._put(record)
+        self._notifier.notify()
+        return True
+
+    def _get(self) -> Any:
+        while not (record := self._poll()):
+            self._listener.blocking_wait()
+        return record

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from bench.rivals.batches import batches_of
-from bench.sink import Sink
-from bench.transport import Transport
+from bench.transport import Records, Sink, Transport, batches_of
 
 _CREDITS = 4  # parts of the ring that are acknowledged as a whole
 
@@ -26,48 +23,38 @@ class Kickmsg(Transport):
     note = "send / try_receive in a loop; credit sent back for each quarter ring, else it drops the oldest"
 
     def create(self) -> None:
-        """Make both regions; a subscriber must be there before the first send."""
         self._there: Any = self._region(self.tag, self.places, self.record_bytes)
         self._back: Any = self._region(f"{self.tag}c", 16, 8)
 
     def _region(self, tag: str, places: int, record_bytes: int) -> Any:
-        import kickmsg
-
-        config = kickmsg.Config()
+        config = self.library.Config()
         config.max_subscribers = 1
         config.sub_ring_capacity = places
         config.pool_size = 2 * places  # a place is free again only when the ring has gone over it
         config.max_payload_size = record_bytes
-        return kickmsg.SharedRegion.create(f"/{tag}", kickmsg.ChannelType.PubSub, config)
+        return self.library.SharedRegion.create(f"/{tag}", self.library.ChannelType.PubSub, config)
 
     def open_sender(self) -> None:
-        """Open the publisher once the subscriber is there."""
-        import kickmsg
-
-        self._there = kickmsg.SharedRegion.open(f"/{self.tag}")
-        self._back = kickmsg.SharedRegion.open(f"/{self.tag}c")
-        self._credits: Any = kickmsg.Subscriber(self._back)
-        self._publisher: Any = _publisher_of(self._there)
+        self._there = self.library.SharedRegion.open(f"/{self.tag}")
+        self._back = self.library.SharedRegion.open(f"/{self.tag}c")
+        self._credits: Any = self.library.Subscriber(self._back)
+        self._publisher: Any = self._publisher_of(self._there)
         self.put = self._publisher.send
 
     def open_receiver(self) -> None:
-        """Open the subscriber."""
-        import kickmsg
-
-        self._there = kickmsg.SharedRegion.open(f"/{self.tag}")
-        self._back = kickmsg.SharedRegion.open(f"/{self.tag}c")
-        self._subscriber: Any = kickmsg.Subscriber(self._there)
-        self._creditor: Any = _publisher_of(self._back)
+        self._there = self.library.SharedRegion.open(f"/{self.tag}")
+        self._back = self.library.SharedRegion.open(f"/{self.tag}c")
+        self._subscriber: Any = self.library.Subscriber(self._there)
+        self._creditor: Any = self._publisher_of(self._back)
         self.poll = self._subscriber.try_receive
         self.get = partial(self._subscriber.receive, 60.0)
 
     def remove(self) -> None:
-        """Unlink the regions."""
         super().remove()
         self._there.unlink()
         self._back.unlink()
 
-    def _blocks(self, records: Sequence[bytes]) -> list[list[bytes]]:
+    def _blocks(self, records: Records) -> list[list[bytes]]:
         return batches_of(records, self.places // _CREDITS - 1)  # and one empty record that asks for credit
 
     def _borrow(self, outstanding: int) -> int:
@@ -78,8 +65,7 @@ class Kickmsg(Transport):
                 outstanding -= 1
         return outstanding + 1
 
-    def send_single(self, records: Sequence[bytes], repeats: int) -> None:
-        """One call for each record."""
+    def send_single(self, records: Records, repeats: int) -> None:
         send, outstanding = self._publisher.send, 0
         blocks = self._blocks(records)
         for _ in range(repeats):
@@ -90,7 +76,6 @@ class Kickmsg(Transport):
                 send(b"")
 
     def take_single(self, count: int, sink: Sink) -> bytes:
-        """One call for each record."""
         try_receive, take, credit = self._subscriber.try_receive, sink.take, self._creditor.send
         record = b""
         while count:
@@ -105,7 +90,7 @@ class Kickmsg(Transport):
             count -= 1
         return record
 
-    def send_chunks(self, records: Sequence[bytes], repeats: int) -> None:
+    def send_chunks(self, records: Records, repeats: int) -> None:
         """Fill a place of the pool itself."""
         allocate, length, outstanding = self._publisher.allocate, self.record_bytes, 0
         blocks = self._blocks(records)
@@ -139,16 +124,10 @@ class Kickmsg(Transport):
             place.release()
         return last
 
-
-def _publisher_of(region: Any) -> Any:
-    """A publisher, once the region has its subscriber: what is sent before is lost."""
-    import kickmsg
-
-    for _ in range(500):
-        if region.stats().live_rings:
-            break
-        time.sleep(0.01)
-    return kickmsg.Publisher(region)
-
-
-TRANSPORT = Kickmsg
+    def _publisher_of(self, region: Any) -> Any:
+        """A publisher, once the region has its subscriber: what is sent before is lost."""
+        for _ in range(500):
+            if region.stats().live_rings:
+                break
+            time.sleep(0.01)
+        return self.library.Publisher(region)

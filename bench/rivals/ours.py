@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from bench.rivals.batches import batches_of
-from bench.sink import Sink
-from bench.transport import Transport
+from bench.transport import Records, Sink, Transport, batches_of, get_each, get_lists, poll_each, put_lists
 
 _DRAIN_RECORDS = 1024
 
@@ -19,24 +17,20 @@ class Ours(Transport):
     distribution = "kevy-ring"
     modules = ("kevy_ring", "numpy")
     note = "try_write / read_many; one by one: try_write / read"
-
     spin_us: float | None = None
 
     def create(self) -> None:
-        """Make the ring; each side takes its role in its own process."""
         from kevy_ring import Ring
 
         self._ring: Any = Ring.create(capacity=self.capacity_bytes, name=self.tag)
 
     def open_sender(self) -> None:
-        """Take the producer role."""
         from kevy_ring import Ring
 
         self._producer: Any = Ring.attach(self._ring.name, timeout=5.0).producer()
         self.put = self._producer.try_write
 
     def open_receiver(self) -> None:
-        """Take the consumer role."""
         from kevy_ring import Ring
 
         options = {} if self.spin_us is None else {"spin_us": self.spin_us}
@@ -45,65 +39,44 @@ class Ours(Transport):
         self.get = self._consumer.read
 
     def remove(self) -> None:
-        """Unlink the ring."""
         super().remove()
         self._ring.close()
 
-    def send_single(self, records: Sequence[bytes], repeats: int) -> None:
-        """One call for each record."""
-        try_write = self._producer.try_write
-        for _ in range(repeats):
-            for record in records:
-                while not try_write(record):
-                    pass
+    def take_single(self, count: int, sink: Sink) -> Any:
+        """Lists of bytes: a call takes all records that are there."""
+        return get_lists(partial(self._consumer.read_many, _DRAIN_RECORDS), count, sink.extend)
 
-    def take_single(self, count: int, sink: Sink) -> bytes:
-        """Lists of bytes."""
-        read_many, extend = self._consumer.read_many, sink.extend
-        records: list[bytes] = []
-        while count:
-            found = read_many(_DRAIN_RECORDS)
-            if found:
-                records = found
-                extend(records)
-                count -= len(records)
-        return records[-1]
+    send_each = Transport.send_single
 
-    def send_batch(self, records: Sequence[bytes], repeats: int) -> None:
-        """One call for a list of records."""
-        write_many = self._producer.write_many
-        batches = batches_of(records)
-        for _ in range(repeats):
-            for batch in batches:
-                done = write_many(batch)
-                while done < len(batch):
-                    done += write_many(batch[done:])
+    def take_each(self, count: int, sink: Sink) -> Any:
+        """One record for each call of ``read``, which waits."""
+        return get_each(self.get, count, sink.take)
+
+    send_polled = Transport.send_single
+
+    def take_polled(self, count: int, sink: Sink) -> Any:
+        """One record for each call of ``try_read``."""
+        return poll_each(self.poll, count, sink.take)
+
+    def send_batch(self, records: Records, repeats: int) -> None:
+        put_lists(self._producer.write_many, records, repeats)
 
     take_batch = take_single
     send_views = send_batch
 
     def take_views(self, count: int, sink: Sink) -> bytes:
         """Batches, each record as a view into the ring."""
-        drain, extend = self._consumer.drain, sink.extend
-        last = b""
-        while count:
-            with drain(_DRAIN_RECORDS) as batch:
-                found = len(batch)
-                if found:
-                    extend(batch)
-                    count -= found
-                    if not count:
-                        last = bytes(batch[found - 1])
-        return last
+        return self._drained(count, sink.extend)
 
-    def send_packed(self, records: Sequence[bytes], repeats: int) -> None:
+    def send_packed(self, records: Records, repeats: int) -> None:
         """One call for records back to back and the array of their lengths."""
         import numpy as np
 
         write_packed = self._producer.write_packed
-        batches = []
-        for batch in batches_of(records):
-            batches.append((memoryview(b"".join(batch)), np.array([len(r) for r in batch], np.uint32)))
+        batches = [
+            (memoryview(b"".join(batch)), np.array([len(record) for record in batch], np.uint32))
+            for batch in batches_of(records)
+        ]
         for _ in range(repeats):
             for packed, lengths in batches:
                 done = write_packed(packed, lengths)
@@ -112,19 +85,22 @@ class Ours(Transport):
 
     def take_packed(self, count: int, sink: Sink) -> bytes:
         """The columns of a batch, over one buffer."""
-        drain, columns = self._consumer.drain, sink.columns
-        last = b""
+        columns = sink.columns
+        return self._drained(count, lambda batch: columns(batch.buffer, batch.starts, batch.lengths))
+
+    def _drained(self, count: int, look: Any) -> bytes:
+        drain, last = self._consumer.drain, b""
         while count:
             with drain(_DRAIN_RECORDS) as batch:
                 found = len(batch)
                 if found:
-                    columns(batch.buffer, batch.starts, batch.lengths)
+                    look(batch)
                     count -= found
                     if not count:
                         last = bytes(batch[found - 1])
         return last
 
-    def send_chunks(self, records: Sequence[bytes], repeats: int) -> None:
+    def send_chunks(self, records: Records, repeats: int) -> None:
         """Each chunk in a grant, in place."""
         try_reserve, publish, length = self._producer.try_reserve, self._producer.publish, self.record_bytes
         for _ in range(repeats):
@@ -137,8 +113,7 @@ class Ours(Transport):
 
     def take_chunks(self, count: int, sink: Sink) -> bytes:
         """Each chunk where it lies."""
-        drain, see = self._consumer.drain, sink.chunk
-        last = b""
+        drain, see, last = self._consumer.drain, sink.chunk, b""
         while count:
             with drain(4) as batch:
                 for i in range(len(batch)):
@@ -149,8 +124,12 @@ class Ours(Transport):
                             last = bytes(view)
         return last
 
-    send_written_chunks = send_single
+    send_written_chunks = Transport.send_single
     take_written_chunks = take_chunks
 
 
-TRANSPORT = Ours
+class OursAsleep(Ours):
+    """``spin_us=0``: straight to the doorbell."""
+
+    note = "try_write / read; spin_us=0"
+    spin_us = 0.0

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
-from bench.rivals.batches import batches_of
-from bench.sink import Sink
-from bench.transport import Transport
+from bench.transport import Records, Sink, Transport, batches_of
 
 _SPIN = 10_000  # its own default: looks at the ring this often before it sleeps
 
@@ -20,48 +17,40 @@ class Tachyon(Transport):
     distribution = "tachyon-ipc"
     modules = ("tachyon",)
     note = "acquire_tx, flush / drain_batch, in place"
+    put_waits = True
 
     def create(self) -> None:
-        """Where the socket is that hands the memory over."""
         self._path = str(self.folder / "socket")
 
     def open_sender(self) -> None:
-        """Connect once the receiver listens."""
-        import tachyon
-
-        self._full = tachyon.TachyonError
-        self._bus: Any = tachyon.TachyonBus()
+        self._full = self.library.TachyonError
+        self._bus: Any = self.library.TachyonBus()
         for _ in range(500):
             try:
                 self._bus.connect(self._path)
                 break
-            except (ConnectionError, FileNotFoundError, tachyon.TachyonError):
+            except (ConnectionError, FileNotFoundError, self.library.TachyonError):
                 time.sleep(0.01)
         self.put = self._put
 
     def open_receiver(self) -> None:
-        """Listen until the sender connects."""
-        import tachyon
-
-        self._bus = tachyon.TachyonBus()
+        self._bus = self.library.TachyonBus()
         self._bus.listen(self._path, self.capacity_bytes)
         self.get = self._get
 
-    def _put(self, record: bytes) -> bool:
+    def _put(self, record: bytes) -> None:
         bus = self._bus
         with bus.acquire_tx(len(record)) as place:
             with memoryview(place) as view:
                 view[: len(record)] = record
             place.actual_size = len(record)
         bus.flush()
-        return True
 
     def _get(self) -> bytes:
         with self._bus.acquire_rx(_SPIN) as place, memoryview(place) as view:
             return bytes(view)
 
-    def send_single(self, records: Sequence[bytes], repeats: int) -> None:
-        """Each record in place, flushed."""
+    def send_single(self, records: Records, repeats: int) -> None:
         acquire_tx, flush, full, length = self._bus.acquire_tx, self._bus.flush, self._full, self.record_bytes
         for _ in range(repeats):
             for record in records:
@@ -94,14 +83,13 @@ class Tachyon(Transport):
                 del place
         return last
 
-    def send_batch(self, records: Sequence[bytes], repeats: int) -> None:
+    def send_batch(self, records: Records, repeats: int) -> None:
         """Each record in place, one flush for many."""
-        acquire_tx, flush, full = self._bus.acquire_tx, self._bus.flush, self._full
+        acquire_tx, flush, full, length = self._bus.acquire_tx, self._bus.flush, self._full, self.record_bytes
         batches = batches_of(records)
         for _ in range(repeats):
             for batch in batches:
                 for record in batch:
-                    length = len(record)
                     while True:
                         try:
                             place = acquire_tx(length)
@@ -128,6 +116,3 @@ class Tachyon(Transport):
                 if not count:
                     last = bytes(view)
         return last
-
-
-TRANSPORT = Tachyon

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import threading
@@ -14,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from fleet_life import CAPACITY, Life, everything_once
-from kevy_ring import RoleTaken, SegmentError, replica_inbox_pair
+from kevy_ring import ReplicaInboxSender, RoleTaken, SegmentError, replica_inbox_pair
 from kevy_ring.replica.child_process import ChildProcess
 from kevy_ring.replica.fleet import Fleet, FleetEventKind, Role
 from kevy_ring.replica.fleet_child import EXIT_TRUNCATED
 from kevy_ring.replica.kept_ring import kept_ring
+from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.replica.primary import EmbeddedPrimary
 from kevy_ring.replica.runner import Runner
 from kevy_ring.replica.stop import StopSignal
@@ -116,6 +118,31 @@ def test_kept_rings_are_found_again_by_the_next_fleet(primary: EmbeddedPrimary, 
     everything_once(primary, tmp_path / "log")
     Ring.attach(f"{prefix}-0").remove()
     assert f"{prefix}-0" not in ring_names()
+
+
+def test_the_last_word_of_an_earlier_runner_is_not_taken_for_the_link_of_now(
+    primary: EmbeddedPrimary, tmp_path: Path
+) -> None:
+    prefix = f"kept{secrets.token_hex(4)}"
+    with Ring.create(CAPACITY, f"{prefix}-0", keep=True) as ring, ReplicaInboxSender.attach(ring.name) as sender:
+        sender.set_word(LinkWord.STATE, LinkState.STREAMING)  # as a runner leaves it that is killed
+    life = Life(primary.url, f"jsonl:{tmp_path / 'log'}", resumable=True, keep_rings=True, name_prefix=prefix)
+    try:
+        life.fleet.make_rings()
+        (status,) = life.fleet.status()
+        assert status.ring is not None
+        assert status.ring.producer_words[LinkWord.STATE] == LinkState.STREAMING
+        assert status.link_state is LinkState.NONE
+        with life.fleet:
+            life.wait_for(lambda: life.fleet.status()[0].link_state is LinkState.STREAMING)
+            runner = life.fleet.status()[0].runner_pid
+            assert runner is not None
+            os.kill(runner, signal.SIGKILL)
+            life.wait_for(lambda: life.fleet.status()[0].runner_pid != runner)
+            # Its successor, should it be there already, is heard of by the next step at the earliest.
+            assert life.fleet.status()[0].link_state is LinkState.NONE
+    finally:
+        Ring.attach(f"{prefix}-0").remove()
 
 
 def test_rings_that_are_kept_need_a_name() -> None:

@@ -23,7 +23,7 @@ from kevy_ring.ring import inspect_ring, ring_names
 from kevy_wire import asked_from, frames, snapshot, take_request
 from scripted_peer import PeerConnection, ScriptedPeer
 
-DEADLINE_S = 40.0
+DEADLINE_S = 120.0
 SECRET = "open-sesame"
 TESTS = Path(__file__).parent
 

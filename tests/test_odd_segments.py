@@ -81,7 +81,7 @@ def write(name: str, at: int, value: int) -> None:
 def make_and_end(name: str, *, kept: bool = False, version: int | None = None) -> None:
     """A ring whose process has ended, with another layout version in its header if one is given."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    subprocess.run([sys.executable, "-c", MAKE, name], env=environment, check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", MAKE, name], env=environment, check=True, timeout=120)
     if not kept:
         write(name, FLAGS_AT, 0)
     if version is not None:

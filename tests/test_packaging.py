@@ -49,7 +49,7 @@ def command_without(packages: Sequence[str], *arguments: str) -> subprocess.Comp
         [sys.executable, "-c", BLOCKED.format(blocked=set(packages), arguments=arguments)],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         check=False,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )

@@ -47,7 +47,7 @@ def ended() -> Iterator[Callable[[BaseProcess], BaseProcess]]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGCONT)
                 os.kill(child.pid, signal.SIGKILL)
-            child.join(10)
+            child.join(60)
 
 
 @pytest.fixture

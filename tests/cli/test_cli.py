@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from command_in_process import invoke, listed
 from kevy_ring import Frame, replica_inbox_pair
 from kevy_ring.cli.command import command, run
+from kevy_ring.cli.ingest.goal import ForDuration
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.ring import Ring, inspect_ring, ring_names
 from kevy_ring.shard.sinks.redis.target_mark import is_mark
@@ -192,7 +193,8 @@ def test_a_replica_changed_by_another_hand_is_found_out(
     try:
         with ThreadPoolExecutor() as beside:
             changed = beside.submit(change)
-            code = run(["ingest", redis_server.url, "--sink", target.url, "--duration", "2", "--verify", "--json"])
+            monkeypatch.setattr(ForDuration, "reached", lambda *_: changed.done())  # however long the change takes
+            code = run(["ingest", redis_server.url, "--sink", target.url, "--duration", "60", "--verify", "--json"])
             changed.result()
     finally:
         target.stop()
@@ -269,7 +271,7 @@ def test_a_wrong_password_is_told_without_any_and_never_synced_is_exit_code_1(re
     redis_server.client().config_set("requirepass", "the right one")
     url = f"redis://:{SECRET}@127.0.0.1:{redis_server.port}"
     for sink in (["--sink", "null"], ["--sink", f"redis://:{SECRET}@127.0.0.1:{redis_server.port}"]):
-        done = run_command("ingest", url, "--duration", "4", "--json", *sink)
+        done = run_command("ingest", url, "--duration", "60", "--json", *sink)
         assert done.code == 1
         assert f"redis://:***@127.0.0.1:{redis_server.port}" in done.err
         assert SECRET not in done.out + done.err
@@ -390,7 +392,7 @@ os.kill(resource_tracker._resource_tracker._pid, signal.SIGKILL)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    subprocess.run([sys.executable, "-c", script], env=environment, check=False, timeout=30)
+    subprocess.run([sys.executable, "-c", script], env=environment, check=False, timeout=120)
     name = f"kr-cli-dead-{os.getpid()}"
     yield name
     for suffix in ("", ".data", ".space"):
@@ -487,7 +489,7 @@ def test_without_rich_or_click_the_extra_to_install_is_named() -> None:
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
@@ -499,7 +501,7 @@ def test_a_reader_that_has_enough_is_no_error() -> None:
     where = os.pathsep.join(filter(None, sys.path))
     done = subprocess.run(
         f"'{sys.executable}' -m kevy_ring ingest --help | head -1; echo ${{PIPESTATUS[0]}}",
-        shell=True, executable="/bin/bash", capture_output=True, text=True, timeout=30, check=False,
+        shell=True, executable="/bin/bash", capture_output=True, text=True, timeout=120, check=False,
         env=os.environ | {"PYTHONPATH": where},
     )  # fmt: skip
     assert done.stdout.splitlines() == ["Usage: kevy-ring ingest [OPTIONS] [URL]...", "0"]

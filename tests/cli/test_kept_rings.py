@@ -50,7 +50,7 @@ def prefix() -> Iterator[str]:
 def kept(prefix: str) -> str:
     """A kept ring whose process has ended."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    subprocess.run([sys.executable, "-c", MAKE, f"{prefix}-0"], env=environment, check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", MAKE, f"{prefix}-0"], env=environment, check=True, timeout=120)
     return f"{prefix}-0"
 
 

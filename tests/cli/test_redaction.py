@@ -106,7 +106,7 @@ def test_passwords_of_upstream_and_sink_are_shown_nowhere_while_it_runs_reconnec
     client.set("k", "v")
     urls = [f"redis://default:{TYPED}@127.0.0.1:{server.port}" for server in locked_servers]
     options = ["--json"] if as_json else []
-    with RunningCommand("ingest", urls[0], "--sink", urls[1], "--duration", "20", *options) as running:
+    with RunningCommand("ingest", urls[0], "--sink", urls[1], "--duration", "600", *options) as running:
         arrived = target.client(password=PASSWORD)
         wait_until(lambda: arrived.get("k") == b"v")
         children = descendants(running.pid)

@@ -125,7 +125,10 @@ def test_never_synced_names_the_upstream_its_state_and_since_when(state: LinkSta
 def test_the_name_of_the_protocol_is_never_the_reason_of_a_missing_link() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
-        done = run_command("ingest", url, "--duration", "2")
+        with RunningCommand("ingest", url, "--sink", "null", "--json") as running:
+            running.read_until(lambda line: line["type"] == "progress" and line["shards"][0]["link"] == "handshake")
+            running.signal(signal.SIGTERM)
+            done = running.finish()
     assert done.code == 1
     assert f"{url} never synced: no link since " in done.err
     assert "last state: connected, waiting for an answer to the handshake" in done.err

@@ -24,7 +24,7 @@ from kevy_ring import Frame, Ring, replica_inbox_pair
 from kevy_ring.cli.command import command
 from kevy_ring.ring import inspect_ring
 
-DEADLINE_S = 40.0
+DEADLINE_S = 120.0
 PREFIX = f"kr-top-{os.getpid()}"
 
 

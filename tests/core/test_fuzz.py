@@ -70,7 +70,11 @@ def test_a_harness_that_reads_what_is_not_published_is_ended(tmp_path: Path) -> 
     ]
     subprocess.run(command, check=True, timeout=60, capture_output=True)
     done = subprocess.run(
-        [str(program), str(CSRC / "fuzz" / "corpus" / "drain")], capture_output=True, text=True, timeout=30, check=False
+        [str(program), str(CSRC / "fuzz" / "corpus" / "drain")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode != 0
     assert "use-after-poison" in done.stderr

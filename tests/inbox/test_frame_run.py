@@ -133,7 +133,7 @@ def test_a_run_that_does_not_fit_goes_on_in_the_overflow_in_order() -> None:
         assert (run.frames, run.consumed, run.last_offset) == (2000, len(stream), 1999)
         assert sender.overflow.events > 0
         for i in range(2000):
-            assert receiver.recv(timeout=10) == Frame(i, [b"SET", b"k%d" % i, b"v" * (i % 300)])
+            assert receiver.recv(timeout=60) == Frame(i, [b"SET", b"k%d" % i, b"v" * (i % 300)])
 
 
 def test_a_frame_of_many_arguments_is_read_once_however_it_arrives(pair: Pair) -> None:

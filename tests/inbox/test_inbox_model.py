@@ -90,7 +90,7 @@ class InboxModel(RuleBasedStateMachine):
     def receive_one(self) -> None:
         # Not a precondition: how much of the overflow a drain found depends on the pump, a rule's choice may not.
         if self.model:
-            assert self.receiver.recv(timeout=10) == self.model.popleft()
+            assert self.receiver.recv(timeout=60) == self.model.popleft()
 
     @invariant()
     def nothing_is_in_the_overflow_while_the_model_is_empty(self) -> None:
@@ -98,10 +98,10 @@ class InboxModel(RuleBasedStateMachine):
             assert self.sender.overflow.events == 0
 
     def teardown(self) -> None:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while self.model:
             assert time.monotonic() < until
-            assert self.receiver.recv(timeout=10) == self.model.popleft()
+            assert self.receiver.recv(timeout=60) == self.model.popleft()
         assert self.receiver.try_recv() is None
         self.receiver.close()
         with warnings.catch_warnings():

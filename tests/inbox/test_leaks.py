@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from kevy_ring.cli.command import command
 
 SHM = Path("/dev/shm")
 ROUNDS = 50
-DEADLINE_S = 50
+DEADLINE_S = 120
 PAIRS = int(os.environ.get("KEVY_RING_LEAK_PAIRS") or (10_000 if os.environ.get("CI") else 2_000))
 PREFIX = "kr-leak"
 PARTS = ("", ".data", ".space")
@@ -48,11 +49,11 @@ def sends_until_killed(name: str, ready: int) -> None:
 
 
 def receives_until_killed(name: str, ready: int) -> None:
-    receiver = ReplicaInboxReceiver.attach(name, timeout=30)
+    receiver = ReplicaInboxReceiver.attach(name, timeout=60)
     os.write(ready, b".")
     with contextlib.suppress(RecvError):
         while True:
-            receiver.recv(timeout=30)
+            receiver.recv(timeout=60)
     signal.pause()
 
 
@@ -119,7 +120,7 @@ def test_gc_removes_every_ring_of_which_both_sides_were_killed_and_no_live_one()
             removed = json.loads(invoke("gc", "--json", sender.name, *names))
             assert sorted(removed["removed"]) == sorted(names)
             assert removed["failed"] == []
-            assert receiver.recv(timeout=5) == Frame(1, [b"x"])
+            assert receiver.recv(timeout=60) == Frame(1, [b"x"])
         left = [entry for entry in os.listdir(SHM) if entry.startswith(f"{PREFIX}-{os.getpid()}-")]
         assert left == []
     finally:
@@ -138,7 +139,17 @@ def held() -> dict[str, int]:
     }
 
 
-@pytest.mark.timeout(60 + PAIRS // 100)
+def held_at_rest() -> dict[str, int]:
+    """The kernel lists a thread that was joined for a moment longer."""
+    found, same = held(), 0
+    while same < 10:
+        time.sleep(0.02)
+        before, found = found, held()
+        same = same + 1 if found == before else 0
+    return found
+
+
+@pytest.mark.timeout(240 + PAIRS // 100)
 def test_pairs_that_come_and_go_leave_no_descriptor_no_mapping_no_thread_and_no_file() -> None:
     def come_and_go(pairs: int) -> None:
         for number in range(pairs):
@@ -155,10 +166,10 @@ def test_pairs_that_come_and_go_leave_no_descriptor_no_mapping_no_thread_and_no_
     names: set[str] = set()
     come_and_go(200)  # what the first ones bring for good: pools, stacks that are kept, the tracker
     gc.collect()
-    before = held()
+    before = held_at_rest()
     come_and_go(PAIRS)
     gc.collect()
-    after = held()
+    after = held_at_rest()
     # An allocator may split or join its own memory; what a leak of one mapping in a hundred pairs is would be seen.
     assert abs(after.pop("mappings") - before.pop("mappings")) < max(10, PAIRS // 100)
     assert after == before

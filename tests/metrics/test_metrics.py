@@ -23,6 +23,7 @@ from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender, Ring, rep
 from kevy_ring.metrics import RingCollector, collector
 from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.ring import TIME_BOUNDS_S
+from kevy_ring.testing import EmbeddedPrimary
 from kevy_ring_command import RunningCommand, run_command, wait_until
 
 PREFIX = f"kr-met-{os.getpid()}"
@@ -166,7 +167,7 @@ def test_promtool_has_nothing_to_say(rings: RingCollector, inbox: Inbox) -> None
     fill_words(inbox)
     inbox[1].drain().release()
     done = subprocess.run(
-        ["promtool", "check", "metrics"], input=exposed(rings), capture_output=True, text=True, timeout=30, check=False
+        ["promtool", "check", "metrics"], input=exposed(rings), capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -193,13 +194,16 @@ def test_names_and_texts_follow_the_rules_that_promtool_checks(rings: RingCollec
 
 
 def read(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    with urllib.request.urlopen(url, timeout=120) as answer:
         return str(answer.read().decode())
 
 
 def test_ingest_serves_the_metrics_of_its_own_rings_while_it_runs() -> None:
-    arguments = ("--keys", "50", "--ops", "100", "--shards", "1", "--duration", "30", "--json", "--metrics-port", "0")
-    with Ring.create(4096, f"{PREFIX}-other") as other, RunningCommand("ingest", *arguments) as running:
+    with (
+        Ring.create(4096, f"{PREFIX}-other") as other,
+        EmbeddedPrimary.start(1, 50, 100, big_values=0, protocol=2) as primary,
+        RunningCommand("ingest", primary.url, "--sink", "null", "--json", "--metrics-port", "0") as running,
+    ):
         note = running.read_until(lambda found: found["type"] == "note" and "metrics" in found["text"])
         url = note["text"].split()[-1]
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", url)
@@ -225,4 +229,4 @@ def test_without_the_client_it_says_what_to_install(tmp_path: Path) -> None:
 def test_neither_the_library_nor_the_command_needs_it_before_it_is_asked_for() -> None:
     program = "import sys, kevy_ring.cli.command, kevy_ring.inbox; sys.exit('prometheus_client' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    assert subprocess.run([sys.executable, "-c", program], env=environment, timeout=40, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], env=environment, timeout=120, check=False).returncode == 0

@@ -74,6 +74,6 @@ def test_promtool_takes_the_rules_and_every_expression(tmp_path: Path) -> None:
     )
     rules.write_text(f"{ALERTS}  - name: dashboard\n    rules:\n{records}")
     done = subprocess.run(
-        ["promtool", "check", "rules", str(rules)], capture_output=True, text=True, timeout=30, check=False
+        ["promtool", "check", "rules", str(rules)], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -30,7 +30,7 @@ NOT_RUN = [block for block in BLOCKS if block.why_not_run]
 LANGUAGES = {"python", "shell", "text", "yaml", "ini", "json", "sql", "promql"}
 #: Runs, or says why it does not.
 CODE = {"python", "shell", "yaml", "ini"}
-DEADLINE_S = 50
+DEADLINE_S = 120
 #: Whatever port a page names is replaced by one that is free here.
 SHOWN_PORT = "17654"
 

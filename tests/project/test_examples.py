@@ -26,7 +26,7 @@ NEEDS = {
     "two_processes": [],
     "web_service": ["starlette", "httpx", "anyio"],
 }
-DEADLINE_S = 40.0
+DEADLINE_S = 120.0
 
 
 def start(example: str, *arguments: str) -> subprocess.Popen[str]:

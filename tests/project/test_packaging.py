@@ -58,7 +58,7 @@ def command_without(
         [sys.executable, "-c", BLOCKED.format(blocked=set(packages), arguments=arguments)],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         check=False,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([*map(str, path), *filter(None, sys.path)])},
     )

@@ -18,7 +18,7 @@ from kevy_ring.replica.stop import StopSignal
 from kevy_ring.replica.upstream_url import parse_upstream
 from scripted_peer import PeerConnection, ScriptedPeer
 
-LONG_S = 30.0
+LONG_S = 60.0
 SECRET = "open-sesame"
 
 

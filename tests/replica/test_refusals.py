@@ -25,7 +25,7 @@ from scripted_peer import PeerConnection, Script, ScriptedPeer
 
 __all__ = ["redis_version", "start_redis"]  # fixtures
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 StartRedis = Callable[..., RedisServer]
 newest = pytest.mark.parametrize("redis_version", ["7.0"], indirect=True)
 

@@ -20,7 +20,7 @@ from kevy_wire import asked_from, frame, frames, snapshot, snapshot_start, take_
 from recording_sender import RecordingSender
 from scripted_peer import PeerConnection, Script, ScriptedPeer
 
-DEADLINE_S = 20.0
+DEADLINE_S = 120.0
 PASSWORD = "open-sesame"
 
 

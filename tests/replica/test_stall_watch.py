@@ -48,7 +48,7 @@ def stopped_shard() -> Iterator[tuple[ReplicaInboxSender, int]]:
         yield sender, child.pid
     finally:
         child.kill()
-        child.wait(10)
+        child.wait(60)
         sender.close(timeout=0)
         ring.close()
 
@@ -73,7 +73,7 @@ def test_a_stopped_shard_is_named_once_and_once_more_when_it_goes_on(
         assert stall.memory_left_bytes
         assert stall.memory_ends_in_s == stall.memory_left_bytes / stall.growth_bytes_per_s
         os.kill(pid, signal.SIGCONT)
-        assert sender.flush(20)
+        assert sender.flush(60)
         (ended,) = watch.look([inspect_ring(sender.name)], 31)
         assert (ended.ended_after_s, watch.stalls, told) == (31, [], [stall, ended])
     first, last = (record.getMessage() for record in caplog.records)

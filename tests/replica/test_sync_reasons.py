@@ -177,11 +177,17 @@ def test_a_ring_that_has_synced_in_an_earlier_run_is_not_said_to_have_never_sync
         (shard,) = again.summary["runs"][0]["shards"]
         assert [shard["full_syncs"], shard["partial_syncs"]] == [0, 1]  # of this run, not of the ring
         server.stop()
-        missed = run_command(*arguments, "--duration", "1")
+        with RunningCommand(*arguments) as command:
+            command.read_until(lambda found: found["type"] == "note" and "no link: connect: " in found["text"])
+            command.signal(signal.SIGTERM)
+            missed = command.finish()
+        # It may well be over before a runner has tried to connect.
+        at_once = run_command(*arguments, "--duration", "0.05")
     finally:
         Ring.attach(f"{arguments[3]}-0").remove()
-    assert missed.code == 1
+    assert [missed.code, at_once.code] == [1, 1]
     assert f"{server.url}: the link was down at the end: connect: " in missed.err
+    assert f"{server.url}: the link was down at the end: " in at_once.err
 
 
 def test_a_counter_that_is_full_stays_and_spoils_no_other() -> None:

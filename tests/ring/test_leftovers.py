@@ -40,10 +40,10 @@ def made() -> Iterator[tuple[str, Callable[[], None]]]:
     )
     assert maker.stdout is not None
     assert maker.stdout.readline() == b"made\n"
-    yield name, lambda: maker.communicate(timeout=30) and None  # type: ignore[func-returns-value]
+    yield name, lambda: maker.communicate(timeout=120) and None  # type: ignore[func-returns-value]
     if maker.poll() is None:
         maker.kill()
-    maker.communicate(timeout=30)
+    maker.communicate(timeout=120)
     for suffix in ("", ".data", ".space"):
         Path(f"/dev/shm/{name}{suffix}").unlink(missing_ok=True)
 

@@ -154,7 +154,7 @@ def test_a_chunk_without_room_is_ordinary_memory_and_is_counted_once(inbox: Inbo
         grant.view[:] = b"y" * 40_000
         grant.commit(40_000)
     put_chunk(sender, b"behind it")
-    events = [receiver.recv(5) for _ in range(3)]
+    events = [receiver.recv(60) for _ in range(3)]
     assert events == [SnapshotChunk(data) for data in (b"x" * 40_000, b"y" * 40_000, b"behind it")]
 
 
@@ -177,7 +177,7 @@ def test_what_others_send_while_a_chunk_is_written_comes_first(inbox: Inbox) -> 
         sender.send(Frame(1, [b"SET"]))
         grant.view[:] = b"a chunk."
         grant.commit(8)
-    assert [receiver.recv(5), receiver.recv(5)] == [Frame(1, [b"SET"]), SnapshotChunk(b"a chunk.")]
+    assert [receiver.recv(60), receiver.recv(60)] == [Frame(1, [b"SET"]), SnapshotChunk(b"a chunk.")]
 
 
 def test_a_grant_of_a_closed_clone_is_committed_through_the_role_that_is_left(inbox: Inbox) -> None:
@@ -369,7 +369,7 @@ def test_an_event_larger_than_the_ring_comes_whole_between_others(inbox: Inbox) 
         sender.send_many([SnapshotChunk(b"before"), SnapshotChunk(large), SnapshotChunk(b"after")])
         seen.clear()
         while len(seen) < 3:
-            receiver.wait(5)
+            receiver.wait(60)
             with receiver.drain(8) as batch:
                 for event in batch:
                     assert isinstance(event, SnapshotChunk)

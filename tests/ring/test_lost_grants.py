@@ -85,10 +85,10 @@ def test_what_waited_for_a_dropped_grant_is_moved_into_the_ring(inbox: Inbox) ->
     sender.send(Frame(1, [b"PING"]))
     assert receiver.stats().overflow_events == 1
     del grant
-    assert receiver.recv(30) == Frame(1, [b"PING"])
+    assert receiver.recv(60) == Frame(1, [b"PING"])
 
 
-@pytest.mark.timeout(60, method="thread")
+@pytest.mark.timeout(240, method="thread")
 def test_an_alarm_at_any_moment_of_a_reservation_leaves_no_grant_open(ends: Ends) -> None:
     producer, consumer = ends
     hits = committed = 0
@@ -111,7 +111,7 @@ def test_an_alarm_at_any_moment_of_a_reservation_leaves_no_grant_open(ends: Ends
     assert committed
 
 
-@pytest.mark.timeout(60, method="thread")
+@pytest.mark.timeout(240, method="thread")
 def test_an_alarm_at_any_moment_of_a_chunk_leaves_no_grant_open(inbox: Inbox) -> None:
     sender, receiver = inbox
     hits = 0

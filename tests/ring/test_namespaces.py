@@ -36,7 +36,7 @@ import os, select, sys
 from kevy_ring import Frame, ReplicaInboxReceiver, RecvError
 name, how = sys.argv[1:]
 with ReplicaInboxReceiver.attach(name) as receiver:
-    assert receiver.recv(30) == Frame(1, [b"PING"])
+    assert receiver.recv(60) == Frame(1, [b"PING"])
     assert os.getpid() == 1
     watched = select.epoll()
     if how == "epoll":
@@ -44,10 +44,10 @@ with ReplicaInboxReceiver.attach(name) as receiver:
     print("waiting", flush=True)
     while not receiver.sender_gone:
         if how == "epoll":
-            assert watched.poll(30)
+            assert watched.poll(60)
             receiver.fileno()
         else:
-            receiver.wait(30)
+            receiver.wait(60)
     try:
         receiver.recv()
     except RecvError as error:
@@ -59,7 +59,7 @@ with ReplicaInboxReceiver.attach(name) as receiver:
 def namespaces() -> None:
     if shutil.which("unshare") is None:
         absent("no program `unshare` (Debian: apt install util-linux)")
-    done = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True, timeout=120, check=False)
     if done.returncode:
         absent(f"no pid namespace can be made here: {done.stderr.strip()}")
 
@@ -93,7 +93,7 @@ class Elsewhere:
 
     def __exit__(self, *exc: object) -> None:
         self._outer.kill()
-        self._outer.wait(20)
+        self._outer.wait(60)
         if self.says is not None:
             self.says.close()
 
@@ -101,12 +101,12 @@ class Elsewhere:
 def test_an_event_loop_is_woken_by_a_death_in_another_pid_namespace(ring: Ring) -> None:
     with Elsewhere(HOLD, ring.name, "sender") as holder, ReplicaInboxReceiver.attach(ring.name) as receiver:
         assert holder.line() == "1"
-        assert receiver.recv(30) is not None
+        assert receiver.recv(60) is not None
         with select.epoll() as watched:
             watched.register(receiver.fileno(), select.EPOLLIN)
             holder.kill()
             while not receiver.sender_gone:
-                assert watched.poll(30)
+                assert watched.poll(60)
                 receiver.fileno()
         with pytest.raises(RecvError) as gone:
             receiver.recv()
@@ -122,7 +122,7 @@ def test_a_producer_is_woken_by_a_death_in_another_pid_namespace(ring: Ring) -> 
             watched.register(producer.fileno(1000), select.EPOLLIN)
             holder.kill()
             while not producer.receiver_gone:
-                assert watched.poll(30)
+                assert watched.poll(60)
                 producer.fileno(1000)
 
 

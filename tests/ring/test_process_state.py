@@ -22,7 +22,7 @@ def test_a_process_is_told_stopped_then_a_zombie_then_gone() -> None:
         wait_until(lambda: process_state(child.pid) is ProcessState.ZOMBIE)
     finally:
         child.kill()
-        child.wait(10)
+        child.wait(60)
     assert process_state(child.pid) is ProcessState.GONE
 
 

@@ -257,13 +257,13 @@ def test_a_parked_consumer_is_woken_by_a_record_and_by_its_own_close(ends: tuple
     producer, consumer = ends
     timer = threading.Timer(0.05, producer.try_write, [b"x"])
     timer.start()
-    assert consumer.wait(30)
+    assert consumer.wait(60)
     timer.join()
     consumer.read_many()
     timer = threading.Timer(0.05, consumer.close)
     timer.start()
     with pytest.raises(ClosedError):
-        consumer.wait(30)
+        consumer.wait(60)
     timer.join()
 
 
@@ -354,7 +354,7 @@ def test_attach_waits_for_a_ring_that_is_made_later() -> None:
     timer = threading.Timer(0.05, lambda: made.append(Ring.create(4096, name)))
     timer.start()
     try:
-        with Ring.attach(name, timeout=30) as ring:
+        with Ring.attach(name, timeout=60) as ring:
             assert ring.capacity == 4096
     finally:
         timer.join()

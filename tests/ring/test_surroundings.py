@@ -33,7 +33,7 @@ from kevy_ring.ring.outside.leftovers import remove_abandoned
 
 SHM = Path("/dev/shm")
 NOBODY = 65534
-CHILD_S = 50
+CHILD_S = 120
 MIB = 1 << 20
 
 
@@ -95,7 +95,7 @@ def short_memory() -> dict[str, Any]:
         found["full"] = refusal(lambda: Ring.create(4 * MIB))
         for number in range(2, 500):  # three times round the ring, whose memory is its own already
             sender.send(Frame(number, [b"x" * 100_000]))
-            receiver.recv(timeout=5)
+            receiver.recv(timeout=60)
         os.unlink(SHM / "somebody-else")
         with Ring.create(4 * MIB):
             found["names"] = len(os.listdir(SHM))
@@ -160,7 +160,7 @@ def inbox(name: str) -> None:
     sender, receiver = replica_inbox_pair(MIB)
     with receiver, sender:
         sender.send(Frame(1, [b"x"]))
-        assert receiver.recv(timeout=5) == Frame(1, [b"x"])
+        assert receiver.recv(timeout=60) == Frame(1, [b"x"])
 
 
 ACTIONS: dict[str, Callable[[str], None]] = {"create": create, "attach": attach, "inbox": inbox}
@@ -284,7 +284,7 @@ def without_doorbells() -> dict[str, Any]:
     ring = Ring.create(4096)
     producer, consumer = ring.producer(), ring.consumer()
     taken: list[bytes | None] = []
-    reader = threading.Thread(target=lambda: [taken.append(consumer.read(timeout=30)) for _ in range(2)])
+    reader = threading.Thread(target=lambda: [taken.append(consumer.read(timeout=120)) for _ in range(2)])
     for number in map(int, os.listdir("/proc/self/fd")):
         with contextlib.suppress(OSError):
             if ring.name in os.readlink(f"/proc/self/fd/{number}") or "pidfd" in os.readlink(f"/proc/self/fd/{number}"):

@@ -32,7 +32,7 @@ from shard_life import live
 ROUNDS = 20
 FRAMES = 30_000
 AT_ONCE = 150
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 def command(number: int) -> list[bytes]:
@@ -107,15 +107,15 @@ def send_until_killed(ring: Ring, process: BaseProcess, delay_s: float) -> bool:
     """Send on behind what was published, until the shard is killed (True) or all is sent and taken."""
     killer = threading.Timer(delay_s, os.kill, (process.pid, signal.SIGKILL))
     killer.start()
-    sender = ReplicaInboxSender.attach(ring.name, timeout=5.0)
+    sender = ReplicaInboxSender.attach(ring.name, timeout=60)
     last = published_in(ring).offset
     try:
         for first in range(0 if last is None else last + 1, FRAMES, AT_ONCE):
             sender.send_many([Frame(at, command(at)) for at in range(first, min(first + AT_ONCE, FRAMES))])
             if sender.overflow.events > 20 * AT_ONCE:
-                sender.flush(5.0)
+                sender.flush(60)
         while sender.overflow.events and not sender.receiver_gone:
-            sender.flush(5.0)
+            sender.flush(60)
         return sender.receiver_gone
     except SendError:
         return True
@@ -142,7 +142,7 @@ def test_every_frame_is_there_once_and_in_order_however_often_the_shard_is_kille
                 break
             kills += 1
         process, ours = lives.begin()
-        with ReplicaInboxSender.attach(ring.name, timeout=5.0) as sender:
+        with ReplicaInboxSender.attach(ring.name, timeout=60) as sender:
             last = published_in(ring).offset
             for first in range(0 if last is None else last + 1, FRAMES, AT_ONCE):
                 sender.send_many([Frame(at, command(at)) for at in range(first, min(first + AT_ONCE, FRAMES))])

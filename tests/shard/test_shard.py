@@ -151,7 +151,7 @@ def test_what_waits_for_a_flush_is_marked_while_nothing_more_comes(pair: Pair) -
     sender, receiver = pair
     sink = RecordingSink(durable=True)
     shard = Shard(receiver, sink, flush_interval_s=0.05)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     sender.send_many(frames(0, 3))
     shard.run(lambda: sender.applied_offset == 2 or time.monotonic() > deadline)
     assert sender.applied_offset == 2

@@ -350,7 +350,7 @@ def test_a_refused_command_is_shown_and_fails_the_run_and_its_verification(
     server = start("7.0")
     client = server.client()
     client.set("a", "1")
-    with RunningCommand("ingest", server.url, "--sink", sink.format(tmp=tmp_path), "--verify", "--duration", "4",
+    with RunningCommand("ingest", server.url, "--sink", sink.format(tmp=tmp_path), "--verify", "--duration", "10",
                         "--allow-skipped", "--json") as running:  # fmt: skip
         running.read_until(lambda line: line["type"] == "progress" and line["shards"][0]["link"] == "streaming")
         client.xadd("made", {"a": "1"})

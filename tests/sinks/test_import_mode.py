@@ -150,7 +150,7 @@ def test_the_command_switches_import_mode_on_for_its_run_and_back(start: Start) 
     for number in range(20):
         upstream.client().set(f"k{number}", 1, px=700 if number % 2 else 10_000_000)
     seen: set[str] = set()
-    options = ("--sink", target.url, "--target-import-mode", "--duration", "3", "--verify", "--json")
+    options = ("--sink", target.url, "--target-import-mode", "--duration", "10", "--verify", "--json")
     with ThreadPoolExecutor() as beside:
         run = beside.submit(run_command, "ingest", upstream.url, *options)
         wait_until(lambda: seen.add(mode(target)) or run.done() or "yes" in seen)

@@ -51,7 +51,7 @@ def test_a_frame_larger_than_the_ring_is_digested_alike(pair: Pair) -> None:
     sender.send_many(sent)
     shard = Shard(receiver, sink)
     while sink.frames < 4:
-        receiver.wait(10)
+        receiver.wait(60)
         drain(shard)
     assert sink.digest == digest_frames(sent)[1]
 

@@ -100,7 +100,7 @@ def test_the_upstream_is_refused_as_its_own_target_over_tls(start_redis: Start, 
         "--tls-cert-file", str(made.certificate), "--tls-key-file", str(made.key), "--unixsocket", str(tmp_path / "s"),
         "--tls-ca-cert-file", str(made.authority), "--tls-auth-clients", "no", "--requirepass", "sesame", tls=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 20  # the port listens before the socket is there
+    deadline = time.monotonic() + 60  # the port listens before the socket is there
     while not (tmp_path / "s").exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)

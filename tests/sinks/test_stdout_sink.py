@@ -38,7 +38,7 @@ def shell(command: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.run(
         ["bash", "-c", f"{command}; echo ${{PIPESTATUS[@]}}"],
-        check=False, env=environment, capture_output=True, text=True, timeout=50,
+        check=False, env=environment, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 
 

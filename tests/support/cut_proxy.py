@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 
 
 class CutProxy:

@@ -14,7 +14,7 @@ from kevy_ring.shard.shard_process import ShardProcess
 from kevy_ring.testing import EmbeddedPrimary
 from torture_ledger import changes_of
 
-DEADLINE_S = 40.0
+DEADLINE_S = 120.0
 CAPACITY = 1 << 16
 
 

@@ -30,7 +30,7 @@ def recording_shard(
     summary: dict[str, object] = {"snapshot": "", "offsets": [], "pid": os.getpid()}
     offsets: list[int] = []
     with (
-        ReplicaInboxReceiver.attach(ring_name, timeout=10) as receiver,
+        ReplicaInboxReceiver.attach(ring_name, timeout=60) as receiver,
         open(directory / f"{index}-{os.getpid()}", "w", buffering=1) as file,
     ):
         while not stop.is_set():
@@ -66,7 +66,7 @@ def raising_shard(ring_name: str, index: int, stop: StopSignal) -> None:
 
 def deaf_shard(ring_name: str, index: int, stop: StopSignal) -> None:
     """Hear nothing: neither a stop nor a sender that is gone."""
-    with ReplicaInboxReceiver.attach(ring_name, timeout=10):
+    with ReplicaInboxReceiver.attach(ring_name, timeout=60):
         while True:
             time.sleep(1)
 

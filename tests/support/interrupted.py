@@ -32,7 +32,7 @@ from kevy_ring.ring import Consumer, Producer, Ring
 from kevy_ring.ring.segment import Segment
 
 CAPACITY = 1 << 14
-SILENCE_S = 10.0  # an inbox out of which nothing more comes for so long is stuck
+SILENCE_S = 30.0  # an inbox out of which nothing more comes for so long is stuck
 USE_S = 0.01
 
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-_POLITE_S = 10
-DEADLINE_S = 40.0
+_POLITE_S = 30
+DEADLINE_S = 120.0
 
 
 class Finished:

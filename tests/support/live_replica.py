@@ -18,7 +18,7 @@ from kevy_ring.shard import Shard
 from kevy_ring.shard.sinks.memory import MemorySink
 from redis_server import Comparable
 
-DEADLINE_S = 50.0
+DEADLINE_S = 120.0
 
 
 class LiveReplica:

@@ -9,7 +9,7 @@ from kevy_ring.events import Frame
 from kevy_ring.replica.snapshots.kevysnap import SnapshotReader
 from kevy_ring.testing.keyspace import Keyspace
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class PlainReplica:

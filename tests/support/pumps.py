@@ -18,7 +18,7 @@ def running_pumps() -> int:
     return count
 
 
-def wait_for_pumps(count: int, timeout_s: float = 10.0) -> None:
+def wait_for_pumps(count: int, timeout_s: float = 60.0) -> None:
     """Return when ``count`` pumps run; fail when there are more or fewer for ``timeout_s``."""
     until = time.monotonic() + timeout_s
     while (running := running_pumps()) != count:

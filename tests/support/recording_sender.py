@@ -12,7 +12,7 @@ from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, 
 from kevy_ring.inbox import FrameRun, FrameScanner, Overflow
 from kevy_ring.replica.link_words import LinkWord
 
-DEADLINE_S = 20.0
+DEADLINE_S = 120.0
 
 
 class RecordedGrant:

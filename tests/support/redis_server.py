@@ -19,7 +19,7 @@ import redis
 
 from absent import absent
 
-DEADLINE_S = 20.0
+DEADLINE_S = 120.0
 VERSIONS = ("6.2", "7.0")
 _READ_AT_ONCE = 2000
 

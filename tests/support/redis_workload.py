@@ -139,7 +139,7 @@ class Writes:
 
     def close(self) -> None:
         self._ending.set()
-        self._thread.join(30)
+        self._thread.join(60)
         for number in range(_BRIEF_KEYS if self.expiries else 0):
             self._client.persist(f"brief {number}")
         assert not self._thread.is_alive()

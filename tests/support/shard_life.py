@@ -18,7 +18,7 @@ usable_shortcuts()
 def live(ring_name: str, sink_url: str, max_events: int, ready: Connection) -> None:
     """Apply the ring to the sink until the other end of ``ready`` says or closes; then say how many were skipped."""
     sink = sink_from_url(sink_url)
-    with ReplicaInboxReceiver.attach(ring_name, timeout=10.0) as receiver:
+    with ReplicaInboxReceiver.attach(ring_name, timeout=60) as receiver:
         shard = Shard(receiver, sink, max_events=max_events, flush_interval_s=0.03)
         ready.send(shard.applied_offset)
         shard.run(ready.poll, outlives_sender=True)

@@ -25,7 +25,7 @@ def drain_until_gone(receiver: ReplicaInboxReceiver, results: Connection) -> Non
     """Drain, check and count frames until the sender is gone, then report the number of the next one."""
     number = 0
     while not receiver.sender_gone:
-        receiver.wait(10)
+        receiver.wait(60)
         with receiver.drain() as batch:
             for event in batch:
                 check(event, number)
@@ -38,7 +38,7 @@ def send_frames(sender: ReplicaInboxSender, first: int, count: int, results: Con
     """Send frames and close in order."""
     for number in range(first, first + count):
         sender.send(frame(number))
-    results.send(sender.close(timeout=30))
+    results.send(sender.close(timeout=60))
 
 
 def hold_receiver(receiver: ReplicaInboxReceiver, results: Connection) -> None:

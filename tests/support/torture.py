@@ -31,8 +31,9 @@ from torture_ledger import Ledger
 from torture_upstream import UPSTREAMS, TorturedUpstream
 
 MEAN_S = 0.05
-RECOVERY_S = 30.0  # longer than this to recover is a finding of its own
+RECOVERY_S = 60.0  # longer than this to recover is a finding of its own
 STANDSTILL_S = 60.0
+KILLS_S = 60.0  # how much longer a run may last on a slow machine until it has its kills
 CAPACITY_BYTES = 1 << 16  # small: it wraps, fills and overflows all the time
 RATE = 2_000.0
 MISFORTUNES = {"runner": 35, "shard": 25, "both": 20, "link": 10, "stop": 10}
@@ -79,10 +80,14 @@ class Torture:
             resumable=True,
         )
 
-    def run(self, seconds: float) -> None:
-        """Strike until the time is over, then let it recover."""
-        ends = time.monotonic() + seconds
-        while time.monotonic() < ends and not self.report.problems:
+    def run(self, seconds: float, kills: int = 0) -> None:
+        """Strike until the time is over and the kills are done, one of them resumed from; then let it recover."""
+        began = time.monotonic()
+        while not self.report.problems:
+            elapsed = time.monotonic() - began
+            is_enough = self.report.kills >= kills and self.report.partial >= min(kills, 1)
+            if elapsed >= seconds and (is_enough or elapsed >= seconds + KILLS_S):
+                break
             # What strikes in a recovery may come before the first process is there.
             if self._random.random() > IN_RECOVERY:
                 self._recover()
@@ -183,8 +188,10 @@ class Torture:
                 self._struck_at = None
 
 
-def torture(upstream_kind: str, sink: str, seconds: float, seed: int, directory: Path) -> tuple[Report, Ledger, float]:
-    """One run; returns what was done, what the sink holds, and the seconds that it took."""
+def torture(
+    upstream_kind: str, sink: str, seconds: float, seed: int, directory: Path, *, kills: int = 0
+) -> tuple[Report, Ledger, float]:
+    """One run, of at least so many ``kills``; returns what was done, what the sink holds, and the seconds it took."""
     began = time.monotonic()
     report = Report()
     upstream = UPSTREAMS[upstream_kind](seconds, RATE, seed, directory)
@@ -192,7 +199,7 @@ def torture(upstream_kind: str, sink: str, seconds: float, seed: int, directory:
     try:
         run = Torture(upstream, f"{sink}:{path}", seed, report)
         with run.fleet:
-            run.run(seconds)
+            run.run(seconds, kills)
             upstream.finish()
             if not report.problems:
                 run.follow_until(upstream.final_offset())

@@ -11,7 +11,7 @@ from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.ingest.catch_up import CatchUp
 from kevy_ring.cli.ingest.progress import ShardProgress
 from kevy_ring.errors import PrimaryGone
-from kevy_ring.replica.link_words import LinkState
+from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.testing import EmbeddedPrimary
 
 _TROUBLE = (LinkState.NONE, LinkState.CONNECTING, LinkState.WAITING, LinkState.REFUSED)
@@ -164,7 +164,9 @@ def _trouble(shard: ShardProgress) -> str | None:
     where = f"shard {shard.index}: {shard.upstream}"
     if not shard.full_syncs + shard.partial_syncs:
         return f"{where} never synced: {link_words(shard)}"
-    if shard.link_state in _TROUBLE:
+    # The link of an earlier run on the same ring is none of this run.
+    has_synced = shard.of_run(LinkWord.FULL_SYNCS) + shard.of_run(LinkWord.PARTIAL_SYNCS) > 0
+    if shard.link_state in _TROUBLE or not has_synced:
         return f"{where}: the link was down at the end: {link_words(shard)}"
     if shard.link_state is LinkState.SNAPSHOT or shard.awaits_snapshot:
         return f"{where} was still in its snapshot at the end"

@@ -13,7 +13,7 @@ from kevy_ring.cli.rings.ls import Found, look_at_all
 from kevy_ring.cli.rings.words import odd_words, users_words
 from kevy_ring.errors import SegmentError
 from kevy_ring.ring import RingStats
-from kevy_ring.ring.outside.leftovers import OddSegment, is_unused, remove_abandoned
+from kevy_ring.ring.outside.leftovers import OddSegment, is_unused, remove_abandoned, settled_odd_segment
 
 
 @dataclass(slots=True)
@@ -85,6 +85,8 @@ def _collect(stats: RingStats, outcome: _Outcome, *, named: bool, kept: bool, dr
 
 
 def _collect_odd(odd: OddSegment, outcome: _Outcome, *, named: bool, kept: bool, dry_run: bool) -> None:
+    if odd.users and named:
+        odd = settled_odd_segment(odd.name) or odd
     if odd.users:
         outcome.left += 1
         if named:

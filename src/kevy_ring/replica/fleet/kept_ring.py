@@ -44,9 +44,9 @@ def kept_ring(
 
 
 def _remove_odd(name: str, error: SegmentError, tell: Callable[[str], None]) -> None:
-    from kevy_ring.ring.outside.leftovers import odd_segment
+    from kevy_ring.ring.outside.leftovers import settled_odd_segment
 
-    odd = odd_segment(name)
+    odd = settled_odd_segment(name)
     if odd is None:
         raise error
     if odd.users:

@@ -84,6 +84,8 @@ class ReplicaPair:
         self._resume: ResumePoint | None = None  # of a new ring, before anything is published on it
         self._kill_at: float | None = None
         self._link_text = ""
+        # The ring keeps the last word of a runner that has ended. It counts once the runner of now has said its first.
+        self._runner_has_spoken = False
         self._refusal: Refusal | None = None
         self._full_reason = FullSyncReason.FIRST  # of a new ring without a resume point
         self._follows = False
@@ -94,7 +96,9 @@ class ReplicaPair:
         """How the pair stands now."""
         pids = {role: child.pid for role, child in self._children.items()}
         ring = self.ring.stats() if self.ring is not None else None
-        state = LinkState(ring.producer_words[LinkWord.STATE]) if ring is not None else LinkState.NONE
+        state = LinkState.NONE
+        if ring is not None and self._runner_has_spoken:
+            state = LinkState(ring.producer_words[LinkWord.STATE])
         if state.is_following is not self._follows:
             self._follows, self._link_since = state.is_following, time.monotonic()
         return ShardStatus(
@@ -278,6 +282,7 @@ class ReplicaPair:
             event = FleetEvent(FleetEventKind.SYNCED, self.plan.index, child.role, child.pid, synced=how, text=text)
             self._report(replace(event, full_reason=reason))
         elif topic == "link":
+            self._runner_has_spoken = True
             state, text, refusal = LinkState(words[0]), words[1], words[2]
             if state is not LinkState.HANDSHAKE:  # its text is only the protocol's name
                 self._link_text = text or self._link_text
@@ -287,6 +292,8 @@ class ReplicaPair:
 
     def _died(self, child: ChildProcess) -> None:
         del self._children[child.role]
+        if child.role is Role.RUNNER:
+            self._runner_has_spoken = False
         code = child.exit_code or 0
         delay = None if self.stopping else self._plan_restart(child, code)
         event = FleetEvent(

@@ -26,6 +26,9 @@ from kevy_ring.ring.stats import (
 _PROC = Path("/proc")
 # A segment that is being made is empty for some microseconds before its maker maps it.
 _EMPTY_S = 1.0
+# Commands such as ls and top map every segment for a moment, to look at it. A process that uses one stays for longer.
+LOOK_S = 2.0
+_LOOK_AGAIN_S = 0.02
 # The names that kevy-ring itself gives: to a ring for which the user chose none, and to a segment that is being made.
 _OWN_NAME = re.compile(r"kevy-[0-9a-f]{20}")
 _MAKING = re.compile(rf"{_OWN_NAME.pattern}\.new")
@@ -120,6 +123,20 @@ def odd_segments(names: tuple[str, ...] = ()) -> list[OddSegment]:
 def odd_segment(name: str) -> OddSegment | None:
     """The one of this name; None: there is none, or it is a whole ring, or not ours to judge."""
     return next(iter(odd_segments((name,))), None)
+
+
+def settled_odd_segment(name: str) -> OddSegment | None:
+    """As :func:`odd_segment`, for a caller that wants to remove it, and whom a process that only looks must not hinder.
+
+    While processes have it mapped and its creator is dead, this waits up to ``LOOK_S`` seconds for them to unmap it.
+    Those that are left then use it.
+    """
+    deadline = time.monotonic() + LOOK_S
+    while True:
+        odd = odd_segment(name)
+        if odd is None or odd.creator_alive or not odd.users or time.monotonic() >= deadline:
+            return odd
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def _oddity(name: str, info: os.stat_result, first: bytes) -> Oddity | None:

@@ -78,7 +78,7 @@ def _put_for_ever(transport: Transport, pipe: Connection) -> None:
                 continue
             pipe.send((time.monotonic(), f"raises {type(error).__name__}"))
             return
-    pipe.send((0.0, "says full, and nothing else" if refused else "goes on taking records"))
+    pipe.send((0.0, "says full, and nothing else" if refused else "keeps taking records"))
 
 
 def _take_one_and_wait(transport: Transport, pipe: Connection) -> None:
@@ -119,7 +119,7 @@ def _get_twice(transport: Transport, pipe: Connection) -> None:
     except Exception as error:
         pipe.send((time.monotonic(), f"raises {type(error).__name__}"))
     else:
-        pipe.send((time.monotonic(), "is told" if ended in (b"", None, False) else f"returns {ended!r:.20}"))
+        pipe.send((time.monotonic(), "wakes" if ended in (b"", None, False) else f"returns {ended!r:.20}"))
 
 
 def _polled(transport: Transport) -> object:
@@ -174,7 +174,7 @@ def _kill(process: BaseProcess) -> float:
 
 def _told(answer: object, killed: float) -> str:
     if answer is None:
-        return "waits for ever"
+        return "waits without end"
     if not isinstance(answer, tuple):
         return str(answer)
     when, what = answer

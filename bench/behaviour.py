@@ -60,7 +60,7 @@ def _put_until_an_error(transport: Transport, pipe: Connection) -> None:
                 return
             refused += 1
         time.sleep(0.0005)
-    pipe.send((0.0, "says full, and nothing else" if refused else "goes on taking records"))
+    pipe.send((0.0, "says full, and nothing else" if refused else "keeps taking records"))
 
 
 def _put_one(transport: Transport, pipe: Connection) -> None:
@@ -89,7 +89,7 @@ def _take_two(transport: Transport, pipe: Connection) -> None:
     except Exception as error:
         pipe.send((time.monotonic(), f"raises {type(error).__name__}"))
     else:
-        pipe.send((time.monotonic(), "is told" if ended in (b"", None, False) else f"returns {ended!r:.20}"))
+        pipe.send((time.monotonic(), "wakes" if ended in (b"", None, False) else f"returns {ended!r:.20}"))
 
 
 def _start(transport: Transport, side: Side, is_sender: bool) -> tuple[BaseProcess, Connection]:
@@ -122,7 +122,7 @@ def _kill(process: BaseProcess) -> float:
 
 def _told(answer: object, killed: float) -> str:
     if answer is None:
-        return "waits for ever"
+        return "waits without end"
     if not isinstance(answer, tuple):
         return str(answer)
     when, what = answer

@@ -16,7 +16,7 @@ def overview() -> Drawing:
         262,
         "From an upstream into a shard",
         "A runner process follows an upstream over TCP and sends into a ring in shared memory, with an overflow of its "
-        "own behind it; a shard process drains the ring and applies to its store.",
+        "own. A shard process drains the ring and applies the events to its store.",
     )
     d.box(4, 66, 112, 76)
     d.words(60, 99, "upstream", kind="middle head")
@@ -52,7 +52,7 @@ def overview() -> Drawing:
 
 
 def segment() -> Drawing:
-    """The file, and how it is mapped: the data area twice, so that nothing ever wraps."""
+    """The file, and how it is mapped: the data area twice, so that no record wraps."""
     d = Drawing(
         420,
         "The segment and its mapping",
@@ -66,7 +66,7 @@ def segment() -> Drawing:
     d.box(124, 34, 60, 48, "sent", round_by=0)
     d.box(304, 34, 60, 48, "sent", round_by=0)
     d.words(244, 64, "data area", kind="middle")
-    d.words(384, 54, "the waiting records wrap", "here: they end at its front", kind="soft")
+    d.words(384, 54, "here the records wrap:", "they end at the front", kind="soft")
     d.words(4, 142, "the mapping", kind="head")
     d.box(4, 156, 120, 60)
     d.words(64, 192, "header page", kind="middle")
@@ -117,18 +117,18 @@ def record() -> Drawing:
             d.words((x + to) / 2, y + 26, name, kind="middle")
 
     y = 4.0
-    _strip(d, y, 1, "reserve", "The producer gets space behind the tail, and writes in place.")
+    _strip(d, y, 1, "reserve", "The producer gets space after the tail, and writes in place.")
     records(y, (a, b, "sent", "A"), (b, 500, "grant", "space for B"))
     d.mark(a, y + 42, "head")
     d.mark(b, y + 42, "tail")
     y += step
-    _strip(d, y, 2, "commit", "B has its length. Only the producer knows; dying now leaves nothing behind.")
+    _strip(d, y, 2, "commit", "B is staged. If the producer dies now, B was never there.")
     records(y, (a, b, "sent", "A"), (b, end, "waits", "B"))
     d.mark(a, y + 42, "head")
     d.mark(b, y + 42, "tail")
     d.mark(end, y + 42, "staged")
     y += step
-    _strip(d, y, 3, "publish", "One store of the tail reveals all that is staged, and rings if asked to.")
+    _strip(d, y, 3, "publish", "One store of the tail reveals what is staged. Then the bell, if requested.")
     records(y, (a, b, "sent", "A"), (b, end, "sent", "B"))
     d.mark(a, y + 42, "head")
     d.mark(end, y + 42, "tail")
@@ -139,7 +139,7 @@ def record() -> Drawing:
     d.mark(a, y + 42, "head")
     d.mark(end, y + 42, "tail")
     y += step
-    _strip(d, y, 5, "release", "One store of the head gives the space back. A view kept is found out first.")
+    _strip(d, y, 5, "release", "One store of the head gives the space back, if no view is left.")
     d.mark(end, y + 42, "head = tail")
     return d
 
@@ -152,7 +152,7 @@ def overflow() -> Drawing:
         "While the ring has room an event is written in place. When it is full, events go in order to the overflow in "
         "the sender's process, and a pump moves them into the ring as space appears.",
     )
-    d.words(4, 20, "the ring has room, and nothing waits behind it", kind="head")
+    d.words(4, 20, "the ring has room, and the overflow is empty", kind="head")
     d.words(4, 62, "send 8")
     d.arrow((64, 56), (112, 56))
     d.box(112, 32, 408, 48, "space", round_by=0)
@@ -168,7 +168,7 @@ def overflow() -> Drawing:
     d.arrow((84, 242), (118, 242))
     d.box(118, 222, 200, 40, "space", round_by=0)
     d.cells(122, 224, ["17", "16", "15", "14"], "waits", width=48)
-    d.words(118, 286, "the overflow: blocks", "of 1 MiB, as it takes", kind="soft")
+    d.words(118, 286, "the overflow: blocks", "of 1 MiB, as needed", kind="soft")
     d.box(118, 328, 200, 48)
     d.words(218, 358, "pump, a thread", kind="middle")
     d.arrow((306, 262), (306, 328))
@@ -178,19 +178,19 @@ def overflow() -> Drawing:
     d.cells(384, 224, ["13", "12", "11", "10"], "sent", width=48)
     d.arrow((580, 242), (624, 242))
     d.words(480, 290, "full", kind="middle soft")
-    d.words(370, 332, "as the shard drains, the", "pump follows: no further", "send is needed", kind="soft")
-    d.words(4, 424, "Nothing overtakes: while anything waits in the overflow, all that is")
-    d.words(4, 446, "sent goes behind it. The overflow is seen, and can be watched.")
+    d.words(370, 332, "the pump moves them as", "the shard drains. It needs", "no further send", kind="soft")
+    d.words(4, 424, "The order holds: while the overflow is not empty, each new event")
+    d.words(4, 446, "goes to its end. You can see its size, and watch it.")
     return d
 
 
 def takeover() -> Drawing:
-    """Two deaths, and where the successor goes on."""
+    """Two deaths, and where the successor resumes."""
     d = Drawing(
         656,
         "Takeover",
-        "A runner that was killed is followed by one that reads the resume point from the header and asks the upstream "
-        "for what comes behind it. A shard that was killed is followed by one that sees again what was not released.",
+        "When a runner is killed, its successor reads the resume point from the header and asks the upstream for what "
+        "comes next. When a shard is killed, its successor sees again what was not released.",
     )
     width = 44.0
     d.words(4, 20, "the runner is killed", kind="head")
@@ -208,7 +208,7 @@ def takeover() -> Drawing:
     d.words(4, 246, "successor")
     d.cells(110, 222, range(5, 9), "sent", width=width)
     d.cells(end + 30, 222, range(9, 14), "sent", width=width)
-    d.words(110, 282, "asks the upstream for what comes behind 8:", "each event once, in order", kind="soft")
+    d.words(110, 282, "asks the upstream for what comes after 8:", "each event once, in order", kind="soft")
     d.line((4, 326), (WIDTH - 4, 326), kind="dashed")
     d.words(4, 360, "the shard is killed", kind="head")
     d.words(4, 402, "before")
@@ -220,7 +220,7 @@ def takeover() -> Drawing:
     d.words(4, 486, "what is left")
     d.cells(110, 462, range(5, 12), "sent", width=width)
     d.mark(110, 500, "head")
-    d.words(150, 538, "all of it is still in the ring", kind="soft")
+    d.words(150, 538, "everything is still in the ring", kind="soft")
     d.words(4, 586, "successor")
     d.cells(110, 562, range(5, 7), "grant", width=width)
     d.cells(110 + 2 * width, 562, range(7, 12), "taken", width=width)

@@ -1,4 +1,4 @@
-"""A cache in the application's memory that forgets a key as soon as the server behind it has changed it.
+"""A cache in the application's memory. It forgets a key when the server has changed it.
 
 python cache_invalidation.py redis://127.0.0.1:6379
 """
@@ -32,13 +32,13 @@ class Cache:
         before, value = self._changes, self._server.get(key)
         self.asked += 1
         self._kept[key] = value
-        if before != self._changes:  # the value may be older than a change that was seen meanwhile
+        if before != self._changes:  # a change arrived meanwhile: the value may be older than it
             self._kept.pop(key, None)
         return value
 
     def __call__(self, _offset: int, argv: Sequence[BytesLike]) -> None:
         self._changes += 1
-        for argument in argv[1:]:  # whatever may be a key: to forget too much does no harm
+        for argument in argv[1:]:  # any of them may be a key: forgetting too much does no harm
             self._kept.pop(bytes(argument), None)
         if bytes(argv[0]).upper().startswith(b"FLUSH"):
             self._kept = {}

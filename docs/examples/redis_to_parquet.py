@@ -1,4 +1,4 @@
-"""Change data capture: the keys of a Redis or Valkey server, then each change, as Parquet files. Ctrl-C ends it.
+"""Change data capture: the keys of a Redis or Valkey server and then each change, as Parquet files. Ctrl-C ends it.
 
 python redis_to_parquet.py redis://127.0.0.1:6379 changes
 """
@@ -22,7 +22,7 @@ from kevy_ring.shard import Shard, Snapshot
 
 
 class ParquetSink:
-    durable = True  # the server is told of an offset when its file is there
+    durable = True  # acknowledge an offset only after its file is written
 
     def __init__(self, directory: str) -> None:
         self._directory = Path(directory)
@@ -45,14 +45,14 @@ class ParquetSink:
 
     def _write(self, name: str, rows: list[dict[str, Any]]) -> None:
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), self._directory / f".{name}")
-        os.replace(self._directory / f".{name}", self._directory / f"{name}.parquet")  # never half a file
+        os.replace(self._directory / f".{name}", self._directory / f"{name}.parquet")  # readers never see half a file
 
 
 @dataclass(frozen=True)
 class Capture:
     directory: str
 
-    def __call__(self, ring_name: str, _index: int, stop: StopSignal) -> int:  # in a process of its own
+    def __call__(self, ring_name: str, _index: int, stop: StopSignal) -> int:  # runs in the shard's process
         with (
             ReplicaInboxReceiver.attach(ring_name, timeout=10) as receiver,
             closing(ParquetSink(self.directory)) as sink,

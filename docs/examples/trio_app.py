@@ -1,4 +1,4 @@
-"""A trio application: one task feeds, one applies batch by batch, one reports, in one loop.
+"""A trio application with three tasks: one feeds, one applies batch by batch, one reports.
 
 python trio_app.py
 """
@@ -15,12 +15,12 @@ async def feed(sender: ReplicaInboxSender) -> None:
         sender.send_many(
             [Frame(offset, [b"INCR", b"visits:%d" % (offset % 10)]) for offset in range(start, start + 200)]
         )
-        await sender.flush_async()  # produce no faster than it is applied
+        await sender.flush_async()  # produce no faster than the shard applies
     sender.close()
 
 
 async def apply(receiver: ReplicaInboxReceiver, visits: dict[bytes, int]) -> None:
-    async for batch in receiver:  # open while the body runs, released behind it; the loop ends with the sender
+    async for batch in receiver:  # open while the body runs, then released; the loop ends when the sender is gone
         for event in batch:
             if isinstance(event, Frame):
                 key = bytes(event.argv[1])
@@ -40,7 +40,7 @@ async def main() -> None:
         nursery.start_soon(report, visits)
         nursery.start_soon(feed, sender)
         await apply(receiver, visits)
-        nursery.cancel_scope.cancel()  # a task that waits for a ring is cancelled as any other, and loses nothing
+        nursery.cancel_scope.cancel()  # a cancelled wait takes nothing from the ring
     print(f"{sum(visits.values())} of {FRAMES} over {len(visits)} keys")
 
 

@@ -1,4 +1,4 @@
-"""Two processes: one produces changes and never waits, the other applies them and learns when the first is gone.
+"""Two processes: one sends changes and never waits. The other applies them and learns when the first one is gone.
 
 python two_processes.py
 """
@@ -10,13 +10,13 @@ from kevy_ring import Frame, ReplicaApply, ReplicaInboxReceiver, SendError, repl
 
 def apply(store: dict[bytes, bytes], event: ReplicaApply) -> None:
     if isinstance(event, Frame):
-        _command, key, value = event.argv  # views of the ring, which end with the batch: copy what is kept
+        _command, key, value = event.argv  # views that end with the batch: copy what you keep
         store[bytes(key)] = bytes(value)
 
 
 def shard(receiver: ReplicaInboxReceiver) -> None:
     store: dict[bytes, bytes] = {}
-    while not receiver.sender_gone:  # when all that was sent has been drained; after a kill -9 too
+    while not receiver.sender_gone:  # True once everything is drained and the sender closed or died
         receiver.wait()
         with receiver.drain(max_events=1024) as batch:
             for event in batch:

@@ -1,6 +1,6 @@
-"""A web service that answers from a read model, which a ring feeds while the service runs.
+"""A web service that answers from a read model. A ring feeds the model while the service runs.
 
-RING=name uvicorn --factory web_service:serve; python web_service.py shows it, with a client in the same process.
+Serve: RING=name uvicorn --factory web_service:serve. Try it with a client in the same process: python web_service.py
 """
 
 import os
@@ -27,7 +27,7 @@ def create_app(receiver: ReplicaInboxReceiver) -> Starlette:
     def apply(_offset: int, argv: Sequence[BytesLike]) -> None:
         views[bytes(argv[1]).decode()] += 1
 
-    shard = Shard(receiver, PythonSink(apply), max_events=256)  # requests wait for one batch at most
+    shard = Shard(receiver, PythonSink(apply), max_events=256)  # a request waits for at most one batch
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from absent import absent
+from kevy_ring import Batch, Frame, replica_inbox_pair
 from places import DOCS
 from redis_server import RedisServer, find_redis
 
@@ -82,6 +84,24 @@ def test_a_trio_app() -> None:
 
 def test_a_shard_that_aggregates_columns() -> None:
     assert output(start("shard_aggregation")) == "DEL: 10000 frames, 60000 bytes\nSET: 20000 frames, 210000 bytes\n"
+
+
+def test_a_shard_that_aggregates_columns_makes_no_object_per_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    if find_spec("polars") is None:
+        absent("not installed: polars (pip install 'kevy-ring[examples]')")
+    example = runpy.run_path(str(EXAMPLES / "shard_aggregation.py"))
+    traffic = example["Traffic"]()
+    sender, receiver = replica_inbox_pair()
+    longest = b"a name of 24 bytes, full"
+    sender.send_many([Frame(n, argv) for n, argv in enumerate([[b"SET", b"key", b"v"], [longest, b"k"], [b"PING"]])])
+    with receiver.drain() as batch:
+        for way_to_a_frame in ("__iter__", "__getitem__", "argv", "payload", "owned"):
+            monkeypatch.delattr(Batch, way_to_a_frame)
+        monkeypatch.delattr(Batch, "_event")
+        traffic.apply_batch(batch)
+    assert sorted(traffic.totals.rows()) == [(b"PING", 1, 4), (b"SET", 1, 7), (longest, 1, 25)]
+    sender.close()
+    receiver.close()
 
 
 def test_a_cache_that_forgets_what_was_changed(server: RedisServer) -> None:

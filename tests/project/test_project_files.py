@@ -211,3 +211,11 @@ def test_the_source_distribution_has_what_its_tests_read() -> None:
     for name in ("SECURITY.md", "CITATION.cff", "CHANGELOG.md", "README.md", "mkdocs.yml"):
         assert any(fnmatch(name, each) for each in included), name
     assert {".github", ".ci", "tests", "docs", "csrc"} <= set(grafted)
+
+
+def test_the_nine_files_that_a_new_reader_is_sent_to_are_there() -> None:
+    text = (TREE / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    steps = re.findall(r"^(\d+)\. `([^`]+)`: \S", text, re.M)
+    assert [int(number) for number, _ in steps] == list(range(1, 10))
+    for _, path in steps:
+        assert (TREE / path).is_file(), path

@@ -70,9 +70,10 @@ struct hostile_ring *hostile_ring(void)
     MUST(ring.map);
     remove_object();
     ring.area = guarded_area(ring.map);
-    ring.sender = kr_sender_open(ring.map, ring.area, &why);
+    ring.sender = kr_sender_open(ring.map, kr_area_map(ring.map, &why), &why);
     MUST(ring.sender);
     ring.producer = kr_sender_producer(ring.sender);
+    ring.producer->data = ring.area; /* in front of which there is no page that counts its holders */
     ring.consumer = kr_consumer_open(ring.map, ring.area, &why);
     MUST(ring.consumer);
     return &ring;

@@ -402,6 +402,7 @@ static int kill_a_consumer(unsigned number, unsigned which)
         CHECK(child_listen(&child) == 'r' || life == 0);
         produce(&ring, 0);
         kr_sender_free(ring.sender);
+        ring.sender = NULL;
         ring.producer = NULL;
         if (was_killed(&child)) {
             killed = 1;

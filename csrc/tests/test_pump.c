@@ -253,6 +253,7 @@ static void all_inboxes_are_flushed_within_one_deadline(void)
         overflow(&rings[i], 0, 10u + (unsigned)i);
     }
     kr_sender_free(rings[1].sender); /* dropped ones count too */
+    rings[1].sender = NULL;
     rings[1].producer = NULL;
     uint64_t before = kr_now_ns();
     CHECK_EQ(kr_inboxes_flush(30000000), 3);
@@ -460,6 +461,7 @@ static void a_handle_takes_its_role_once_and_gives_it_up_once(void)
     kr_producer_free(other);
     kr_producer_free(ring.producer);
     CHECK_EQ(threads(), idle);
+    ring.sender = NULL;
     ring.producer = NULL;
     ring.consumer = kr_consumer_new(ring.map, ring.area);
     CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), KR_E_CLOSED);

@@ -253,8 +253,7 @@ static inline void kr_record_pad(char *at, uint64_t length)
         *(uint64_t *)(void *)(at + span - 8) = 0;
 }
 
-/* note.c, under the producer's lock; kr_note_look() without it, by anybody */
-void kr_note_write(struct kr_note *note, struct kr_header *header, uint64_t tail);
+/* note.c: the first under the producer's lock, the second by anybody */
 void kr_note_find(struct kr_note *note, const struct kr_header *header, uint64_t tail);
 void kr_note_look(const struct kr_header *header, struct kr_note *out);
 

@@ -220,7 +220,7 @@ static inline const char *plain_frame(struct kr_sender *sender, const char *fram
     *offset = head ? head->offset : *offset + (uint64_t)(from - frame);
     kr_record_header(at, length, KR_KIND_FRAME, 0, *offset);
     kr_clear_padding(at, length);
-    kr_resume_frame(&producer->note, *offset);
+    kr_resume_note(&producer->note, at, 0);
     producer->staged += span;
     producer->staged_events++;
     KR_POINT(3);
@@ -241,7 +241,8 @@ static int write_frame(struct kr_sender *sender, const struct kr_scanner *scanne
     struct kr_frame_writer to = kr_frame_open(at, scanner->argc);
     for (uint32_t i = 0; i < scanner->argc; i++)
         kr_frame_put(&to, i, frame + scanner->starts[i], scanner->lengths[i]);
-    kr_placed(sender, length, in_ring);
+    if (in_ring)
+        kr_resume_note(&producer->note, at, 1);
     return 0;
 }
 

@@ -115,23 +115,26 @@ int kr_send_plain(kr_sender *sender, uint32_t kind, uint64_t offset, const char 
     return kr_finish(sender);
 }
 
+/* Whether a drain would take none of the events for a fault. */
+static int are_events(uint64_t count, const uint8_t *kinds, const uint32_t *argcs, uint64_t length_count)
+{
+    uint64_t used = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        if (!kinds[i] || kinds[i] > KR_KIND_LAST || (kinds[i] == KR_KIND_FRAME && !argcs[i]))
+            return 0;
+        used += argcs[i];
+    }
+    return used == length_count;
+}
+
 /* `argcs[i]` lengths belong to event i (one for a chunk, none for the two markers). One publish. `*accepted` is
  * `count`, or less when there was no memory (or an event is too large) for the next one. */
 int kr_send_many(kr_sender *sender, uint64_t count, const uint8_t *kinds, const uint64_t *offsets, const uint32_t *argcs,
                  const char *joined, uint64_t total, const uint32_t *lengths, uint64_t length_count, uint64_t *accepted)
 {
     struct kr_producer *producer = &sender->producer;
-    uint64_t used = 0;
     *accepted = 0;
-    if (!sums_to(lengths, length_count, total))
-        return KR_E_ARGUMENT;
-    /* Whatever a drain would take for a fault, before anything is written. */
-    for (uint64_t i = 0; i < count; i++) {
-        if (!kinds[i] || kinds[i] > KR_KIND_FRAME || (kinds[i] == KR_KIND_FRAME && !argcs[i]))
-            return KR_E_ARGUMENT;
-        used += argcs[i];
-    }
-    if (used != length_count)
+    if (!sums_to(lengths, length_count, total) || !are_events(count, kinds, argcs, length_count))
         return KR_E_ARGUMENT;
     int refused = kr_producer_enter(producer);
     if (refused)

@@ -131,7 +131,6 @@ static inline struct kr_columns kr_split_columns(char *columns, uint64_t records
 }
 
 /* segment.c */
-int kr_name_is_plain(const char *name);
 void kr_map_hold(struct kr_map *map);
 void kr_area_hold(char *area);
 
@@ -211,6 +210,11 @@ int kr_producer_arm(struct kr_producer *producer, uint64_t wanted);
 
 /* producer_wait.c, after the lock, by who was counted among the sleepers under it */
 int kr_producer_sleep(struct kr_producer *producer, struct kr_watch watch, int64_t timeout_ns);
+
+#define KR_NOT_IDLE UINT64_MAX /* of kr_consumer.idle_at: no position of a record, for those are multiples of 8 */
+
+/* As kr_producer_is_foreign(). */
+static inline int kr_consumer_is_foreign(const struct kr_consumer *consumer) { return consumer->generation != kr_generation; }
 
 /* consumer.c */
 int kr_consumer_enter(struct kr_consumer *consumer);

@@ -132,7 +132,7 @@ mutant look_before_the_request ring/consumer_wait.c '/^            kr_consumer_a
 mutant look_before_the_clearing ring/consumer_wait.c 's/^            found = look(consumer);$/& kr_bell_clear(consumer->data_bell);/'
 mutant empties_without_asking_anew ring/consumer_wait.c \
     's/^    kr_bell_clear(consumer->data_bell);$/& if (load_acquire(\&consumer->header->data_reply) != consumer->data_request) return;/'
-mutant the_successor_trusts_the_doorbell ring/consumer.c '/^    kr_consumer_arm(consumer);$/d'
+mutant the_successor_trusts_the_doorbell ring/consumer_role.c '/^    kr_consumer_arm(consumer);$/d'
 mutant reply_before_the_byte ring/producer.c \
     '/^    kr_bell_ring(producer->data_bell);$/{h;d};/store_release(&producer->header->data_reply, request);/G'
 mutant space_looked_at_before_the_request ring/producer_wait.c \

@@ -246,6 +246,13 @@ static int write_frame(struct kr_sender *sender, const struct kr_scanner *scanne
     return 0;
 }
 
+static int why_it_stopped(int read, int at_end, int kevy)
+{
+    if (read == NEED || at_end)
+        return KR_SCAN_NEED;
+    return read == OK && kevy ? KR_SCAN_GAP : KR_SCAN_OTHER;
+}
+
 static inline int scan(kr_sender *sender, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t offset, int kevy, kr_scan *out)
 {
     struct kr_producer *producer = &sender->producer;
@@ -258,12 +265,12 @@ static inline int scan(kr_sender *sender, kr_scanner *scanner, const char *bytes
     kr_head_make(&head, offset);
     while (at < end) {
         uint64_t own = kevy ? offset : offset + (uint64_t)(at - bytes);
+        read = OK;
         if (!scanner->stage && (behind = plain_frame(sender, at, end, kevy ? &head : NULL, &own))) {
-            read = OK;
             stopped = behind;
+        } else if ((read = read_frame(scanner, at, end, kevy, &stopped)) != OK) {
+            break;
         } else {
-            if ((read = read_frame(scanner, at, end, kevy, &stopped)) != OK)
-                break;
             scanner->stage = 0;
             if (kevy ? scanner->offset != offset : is_control(at + scanner->starts[0], scanner->lengths[0]))
                 break;
@@ -282,13 +289,10 @@ static inline int scan(kr_sender *sender, kr_scanner *scanner, const char *bytes
     }
     out->consumed = (uint64_t)(at - bytes);
     out->stopped_at = (uint64_t)(stopped - bytes);
-    out->why = read == NEED || at == end ? KR_SCAN_NEED : read == OK && kevy ? KR_SCAN_GAP : KR_SCAN_OTHER;
-    if (out->why != KR_SCAN_NEED)
-        scanner->stage = 0;
-    if (!failed && read != NOMEM)
-        return kr_finish(sender);
-    kr_finish(sender); /* what was taken before goes its way */
-    return failed ? failed : KR_E_NOMEM;
+    out->why = why_it_stopped(read, at == end, kevy);
+    scanner->stage &= out->why == KR_SCAN_NEED; /* the protocol reads an unfinished frame that is not plain */
+    int sent = kr_finish(sender); /* also after a failure: what was taken before it goes its way */
+    return failed ? failed : read == NOMEM ? KR_E_NOMEM : sent;
 }
 
 int kr_scan_kevy(kr_sender *sender, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t next_offset, kr_scan *out)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "ring.h"
+#include "tests/encode_frame.h"
 
 #define WIRE_FRAMES 20000
 #define FIRST_OFFSET 1000000
@@ -18,24 +19,24 @@ static uint64_t passes, piece_bytes;
 static void produce(void *nothing)
 {
     (void)nothing;
-    ring_produce(&ring);
+    ring_send(&ring);
     kr_scanner *scanner = kr_scanner_new();
     meet(meeting);
     for (uint64_t pass = 0; pass < passes; pass++) {
         for (uint64_t at = 0, next = FIRST_OFFSET; at < wire.length;) {
             kr_scan out;
             uint64_t left = wire.length - at, piece = left < piece_bytes ? left : piece_bytes;
-            int code = kr_scan_kevy(ring.producer, scanner, wire.bytes + at, piece, next, &out);
+            int code = kr_scan_kevy(ring.sender, scanner, wire.bytes + at, piece, next, &out);
             if (code < 0 || out.why != KR_SCAN_NEED)
                 fail("kr_scan_kevy");
             if (code & KR_SEND_OVERFLOW) /* the sender is also the pump: a third thread would have no core */
-                while (kr_pump(ring.producer, 1000000) == KR_PUMP_AGAIN)
+                while (kr_pump(ring.sender, 1000000) == KR_PUMP_AGAIN)
                     ;
             at += out.consumed;
             next += out.frames;
         }
     }
-    kr_producer_close(ring.producer);
+    kr_sender_close(ring.sender);
 }
 
 /* The number behind the character at `at`. Returns the place after its CRLF. */
@@ -90,7 +91,7 @@ static uint64_t consume(int check, uint64_t *sum)
     return wrong;
 }
 
-/* The same digest of one pass, from records that kr_encode_frame() makes. */
+/* The same digest of one pass, from records that encode_frame() makes. */
 static uint64_t expected_sum(void)
 {
     const char *at = wire.bytes;
@@ -107,7 +108,7 @@ static uint64_t expected_sum(void)
             memcpy(joined + total, at, length);
             total += lengths[a] = (uint32_t)length;
         }
-        sum += sum_words(record, (uint64_t)kr_encode_frame(record, sizeof record, offset, joined, total, lengths, 3));
+        sum += sum_words(record, (uint64_t)encode_frame(record, offset, joined, lengths, 3));
     }
     return sum;
 }

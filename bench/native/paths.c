@@ -18,7 +18,7 @@ static uint64_t records_in_all;
 static void open_both(uint64_t ring_bytes)
 {
     ring_create(&ring, 0, ring_bytes);
-    ring_produce(&ring);
+    ring_send(&ring);
     ring_consume(&ring, BATCH);
 }
 
@@ -63,7 +63,7 @@ static void scan_and_drain(int mixed, uint64_t rounds)
         for (uint64_t at = 0, next = wire.first; at < wire.length;) {
             kr_scan out;
             uint64_t piece = wire.length - at < PIECE_BYTES ? wire.length - at : PIECE_BYTES;
-            int code = kr_scan_kevy(ring.producer, scanner, wire.bytes + at, piece, next, &out);
+            int code = kr_scan_kevy(ring.sender, scanner, wire.bytes + at, piece, next, &out);
             uint64_t frames = drain_all();
             records_in_all += frames;
             if (code != KR_SEND_RING || frames != out.frames || !frames)
@@ -80,27 +80,27 @@ static void overflow(uint64_t rounds)
 {
     enum { FRAMES = 8192, FRAME_BYTES = 83 };
     const char *joined = "SETkey:000000123456the value of it, of sixty-four bytes, as in the other cases of.";
-    static uint32_t lengths[3 * FRAMES], argcs[FRAMES];
+    static kr_piece pieces[3 * FRAMES];
+    static uint32_t argcs[FRAMES];
     static uint64_t offsets[FRAMES];
-    static uint8_t kinds[FRAMES];
     char *all = malloc(FRAME_BYTES * FRAMES);
     for (int i = 0; i < FRAMES; i++) {
         memcpy(all + FRAME_BYTES * i, joined, strlen(joined));
-        memcpy(lengths + 3 * i, (uint32_t[]){3, 16, 64}, 12);
+        char *at = all + FRAME_BYTES * i;
+        memcpy(pieces + 3 * i, (kr_piece[]){{at, 3}, {at + 3, 16}, {at + 19, 64}}, 3 * sizeof *pieces);
         argcs[i] = 3;
         offsets[i] = (uint64_t)i;
-        kinds[i] = 4;
     }
     open_both(131072); /* it holds a seventh of the frames; the others overflow */
     for (uint64_t round = 0; round < rounds; round++) {
         uint64_t accepted;
-        int code = kr_send_many(ring.producer, FRAMES, kinds, offsets, argcs, all, FRAME_BYTES * FRAMES, lengths, 3 * FRAMES, &accepted);
+        int code = kr_send_pieces(ring.sender, FRAMES, NULL, offsets, argcs, pieces, &accepted);
         records_in_all += FRAMES;
         if (code < 0 || accepted != FRAMES)
-            fail("kr_send_many");
+            fail("kr_send_pieces");
         for (uint64_t seen = 0; seen < FRAMES;) {
             seen += drain_all();
-            if (kr_pump(ring.producer, 0) < 0)
+            if (kr_pump(ring.sender, 0) < 0)
                 fail("kr_pump");
         }
     }

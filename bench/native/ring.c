@@ -35,6 +35,16 @@ void ring_produce(struct ring *ring)
         fail("kr_producer_open");
 }
 
+void ring_send(struct ring *ring)
+{
+    kr_failure why = {0};
+    ring->area = ring->area ? ring->area : kr_area_map(ring->map, &why);
+    ring->sender = kr_sender_open(ring->map, ring->area, &why);
+    if (!ring->sender)
+        fail("kr_sender_open");
+    ring->producer = kr_sender_producer(ring->sender);
+}
+
 void ring_consume(struct ring *ring, uint64_t most)
 {
     kr_failure why = {0};
@@ -72,7 +82,9 @@ void ring_wait(struct ring *ring)
 
 void ring_remove(struct ring *ring)
 {
-    if (ring->producer)
+    if (ring->sender)
+        kr_sender_free(ring->sender);
+    else if (ring->producer)
         kr_producer_free(ring->producer);
     if (ring->consumer)
         kr_consumer_free(ring->consumer);

@@ -2,8 +2,9 @@
 #ifndef BENCH_RING_H
 #define BENCH_RING_H
 
-#include "kevy_ring.h"
 #include "sides.h"
+#include "tests/open_ring.h"
+#include "tests/open_sender.h"
 
 /* Both ends. A process uses the end that it opened. The columns are those of kr_consumer_drain(). */
 struct ring {
@@ -12,12 +13,15 @@ struct ring {
     uint32_t *lengths, *argcs;
     kr_map *map;
     kr_producer *producer;
+    kr_sender *sender; /* around the producer, of a ring that carries events */
     kr_consumer *consumer;
 };
 
 /* `number` tells the rings of one process apart. */
 void ring_create(struct ring *ring, uint64_t number, uint64_t bytes);
 void ring_produce(struct ring *ring);
+/* The same for events. The caller moves the overflow with kr_pump(). */
+void ring_send(struct ring *ring);
 /* A batch holds at most `most` records. */
 void ring_consume(struct ring *ring, uint64_t most);
 /* Takes a batch of at most `bytes`, and gives it back. Both end the program on an error. */

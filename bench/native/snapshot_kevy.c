@@ -10,7 +10,6 @@
 #define SOURCES 16
 #define SNAPSHOT_CHUNKS 1024
 #define MOST 64
-#define FULL -100 /* see kr_producer_reserve */
 
 static struct ring ring;
 static struct meeting *meeting;
@@ -22,20 +21,20 @@ static const char *source_of(uint64_t chunk) { return sources + chunk % SOURCES 
 static void produce(void *nothing)
 {
     (void)nothing;
-    ring_produce(&ring);
+    ring_send(&ring);
     meet(meeting);
     for (uint64_t i = 0; i < chunks; i++) {
         struct waiting waiting = {0};
         int64_t index;
-        while ((index = kr_producer_reserve(ring.producer, CHUNK_BYTES)) == FULL)
+        while ((index = kr_chunk_reserve(ring.sender, CHUNK_BYTES)) == KR_RESERVE_FULL)
             wait_more(&waiting);
         if (index < 0)
-            fail("kr_producer_reserve");
+            fail("kr_chunk_reserve");
         memcpy(ring.area + index, source_of(i), CHUNK_BYTES);
-        if (kr_commit_chunk(ring.producer, CHUNK_BYTES) != KR_SEND_RING)
-            fail("kr_commit_chunk");
+        if (kr_chunk_commit(ring.sender, CHUNK_BYTES) != KR_SEND_RING)
+            fail("kr_chunk_commit");
     }
-    kr_producer_close(ring.producer);
+    kr_sender_close(ring.sender);
 }
 
 static uint64_t consume(char *shard, int check)

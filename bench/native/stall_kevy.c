@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "ring.h"
+#include "tests/send_joined.h"
 
 #define MOST 4096
 #define ARGUMENT_BYTES 83
@@ -36,9 +37,9 @@ static int by_size(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-static void *pump(void *producer)
+static void *pump(void *sender)
 {
-    while (kr_pump(producer, 1000000000) > KR_PUMP_DONE)
+    while (kr_pump(sender, 1000000000) > KR_PUMP_DONE)
         ;
     return NULL;
 }
@@ -50,11 +51,11 @@ static void send_all(uint32_t *took)
     memset(joined, 'x', sizeof joined);
     for (uint64_t i = 0; i < events; i++) {
         uint64_t start = clock_ns();
-        int code = kr_send_frame(ring.producer, i, joined, ARGUMENT_BYTES, lengths, 3);
+        int code = send_frame(ring.sender, i, joined, lengths, 3);
         uint64_t ns = clock_ns() - start;
         took[i] = ns < UINT32_MAX ? (uint32_t)ns : UINT32_MAX;
         if (code < 0)
-            fail("kr_send_frame");
+            fail("send_frame");
     }
 }
 
@@ -64,13 +65,13 @@ static void produce(void *nothing)
     uint32_t *took = malloc(events * sizeof *took);
     kr_overflow_info info;
     pthread_t thread;
-    ring_produce(&ring);
+    ring_send(&ring);
     memset(took, 1, events * sizeof *took); /* touched before the memory is looked at */
     double before = resident_bytes();
     uint64_t begin = clock_ns();
     send_all(took);
     report->seconds = (double)(clock_ns() - begin) / 1e9;
-    kr_overflow_read(ring.producer, &info);
+    kr_overflow_read(ring.sender, &info);
     report->bytes_per_event = (resident_bytes() - before) / (double)events;
     report->encoded_per_event = info.events ? (double)info.bytes / (double)info.events : 0;
     qsort(took, events, sizeof *took, by_size);
@@ -80,10 +81,10 @@ static void produce(void *nothing)
     report->max_us = took[events - 1] / 1e3;
     report->sent = 1;
     meet(meeting);
-    if (pthread_create(&thread, NULL, pump, ring.producer))
+    if (pthread_create(&thread, NULL, pump, ring.sender))
         fail("pthread_create");
     pthread_join(thread, NULL);
-    kr_producer_close(ring.producer);
+    kr_sender_close(ring.sender);
 }
 
 static uint64_t consume(void)

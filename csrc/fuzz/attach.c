@@ -9,12 +9,15 @@
 #include <unistd.h>
 
 #include "hostile_ring.h"
+#include "../tests/open_ring.h"
+#include "../tests/open_sender.h"
+#include "../tests/send_joined.h"
 
 #define WORDS 8
 #define ROWS 64
 #define WAIT_NS 1000
 
-enum { TAKE_CONSUMER = 1, TAKE_PRODUCER = 2, BLANK_HEADER = 4, SLEEP = 8, DUPLICATE = 16, SEND_LARGE = 32 };
+enum { TAKE_CONSUMER = 1, TAKE_PRODUCER = 2, BLANK_HEADER = 4, SLEEP = 8, SEND_LARGE = 32 };
 
 struct object {
     char name[32];
@@ -96,20 +99,20 @@ static void produce(kr_map *map, char *area, unsigned doing)
     static const char bytes[40960];
     kr_failure why = {0};
     kr_role_info info;
-    kr_producer *producer = kr_producer_open(map, area, &why);
-    if (!producer)
+    kr_sender *sender = kr_sender_open(map, area, &why);
+    if (!sender)
         return;
     for (uint32_t length = 1; length < 3000; length *= 3)
-        kr_send_frame(producer, length, bytes, length, &length, 1);
+        send_frame(sender, length, bytes, &length, 1);
     if (doing & SEND_LARGE)
-        kr_send_plain(producer, 2, 0, bytes, sizeof bytes);
-    kr_pump(producer, 0);
+        send_plain(sender, 2, 0, bytes, sizeof bytes);
+    kr_pump(sender, 0);
     if (doing & SLEEP) {
-        kr_producer_wait(producer, 100, WAIT_NS);
-        kr_producer_wait_fd(producer, 100);
+        kr_producer_wait(kr_sender_producer(sender), 100, WAIT_NS);
+        kr_producer_wait_fd(kr_sender_producer(sender), 100);
     }
-    kr_producer_peer(producer, &info);
-    kr_producer_free(producer);
+    kr_producer_peer(kr_sender_producer(sender), &info);
+    kr_sender_free(sender);
 }
 
 static void look(kr_map *map)
@@ -137,12 +140,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         return 0;
     MUST(kr_map_capacity(map) + lying->page == lying->size);
     look(map);
-    if (doing & DUPLICATE) {
-        kr_map *copy = kr_map_duplicate(map, &why);
-        MUST(copy);
-        kr_map_close(map);
-        map = copy;
-    }
     char *area = kr_area_map(map, &why);
     MUST(area);
     if (doing & TAKE_PRODUCER)

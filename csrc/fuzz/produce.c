@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "hostile_ring.h"
+#include "../tests/send_joined.h"
 
 #define CALLS_MAX 200
 #define RECORD_MAX 9000 /* larger than the ring */
@@ -21,7 +22,7 @@ static void send_pieces(struct hostile_ring *ring, struct input *input)
         for (uint32_t a = 0; a < argcs[i]; a++)
             pieces[used++] = (kr_piece){source, input_number(input, 2) % RECORD_MAX};
     }
-    kr_send_pieces(ring->producer, frames, offsets, argcs, pieces, &accepted);
+    kr_send_pieces(ring->sender, frames, NULL, offsets, argcs, pieces, &accepted);
     MUST(accepted <= frames);
 }
 
@@ -43,25 +44,27 @@ static void write_pieces(struct hostile_ring *ring, struct input *input)
     MUST(kr_producer_write_pieces(ring->producer, pieces, count) <= (int64_t)count);
 }
 
-static void send_many(struct hostile_ring *ring, struct input *input)
+static void send_some(struct hostile_ring *ring, struct input *input)
 {
     uint8_t kinds[4];
-    uint64_t offsets[4] = {0, 1, 2, 3}, accepted = 0, total = 0, used = 0, count = input_number(input, 1) % 5;
+    uint64_t offsets[4] = {0, 1, 2, 3}, accepted = 0, used = 0, count = input_number(input, 1) % 5;
     uint32_t argcs[4], lengths[12];
     for (uint64_t i = 0; i < count; i++) {
-        kinds[i] = (uint8_t)input_number(input, 1) % 6;
-        argcs[i] = (uint32_t)input_number(input, 1) % 4;
+        kinds[i] = 1 + (uint8_t)input_number(input, 1) % KR_KIND_LAST;
+        argcs[i] = (uint32_t)input_number(input, 1) % 3 + 1;
+        if (kinds[i] != KR_KIND_FRAME)
+            argcs[i] = kinds[i] == KR_KIND_SNAPSHOT_CHUNK;
         for (uint32_t a = 0; a < argcs[i]; a++)
-            total += lengths[used++] = (uint32_t)input_number(input, 2) % (RECORD_MAX / 2);
+            lengths[used++] = (uint32_t)input_number(input, 2) % (RECORD_MAX / 2);
     }
-    kr_send_many(ring->producer, count, kinds, offsets, argcs, source, total, lengths, used, &accepted);
+    send_many(ring->sender, count, kinds, offsets, argcs, source, lengths, used, &accepted);
     MUST(accepted <= count);
 }
 
 static void reserve(struct hostile_ring *ring, struct input *input)
 {
     uint64_t length = input_number(input, 2) % RECORD_MAX;
-    int64_t index = kr_producer_reserve(ring->producer, length);
+    int64_t index = kr_chunk_reserve(ring->sender, length);
     MUST(index < 0 || hostile_allowed(ring->area + index, length));
     if (index >= 0)
         memset(ring->area + index, 0x77, length);
@@ -105,17 +108,17 @@ static void call(struct hostile_ring *ring, struct input *input)
     case 2: write_pieces(ring, input); break;
     case 3: reserve(ring, input); break;
     case 4: kr_producer_commit(producer, input_number(input, 2)); break;
-    case 5: kr_commit_chunk(producer, input_number(input, 2)); break;
-    case 6: kr_producer_abort(producer); break;
+    case 5: kr_chunk_commit(ring->sender, input_number(input, 2)); break;
+    case 6: kr_chunk_abort(ring->sender); break;
     case 7: kr_producer_publish(producer); break;
     case 8:
         length = (uint32_t)input_number(input, 2) % RECORD_MAX;
-        kr_send_frame(producer, input_number(input, 2), source, length, &length, 1);
+        send_frame(ring->sender, input_number(input, 2), source, &length, 1);
         break;
-    case 9: kr_send_plain(producer, (uint32_t)input_number(input, 1) % 5, 1, source, input_number(input, 2) % RECORD_MAX); break;
-    case 10: send_many(ring, input); break;
+    case 9: send_plain(ring->sender, 1 + (uint32_t)input_number(input, 1) % 3, 1, source, input_number(input, 2) % RECORD_MAX); break;
+    case 10: send_some(ring, input); break;
     case 11: send_pieces(ring, input); break;
-    case 12: kr_pump(producer, 0); break;
+    case 12: kr_pump(ring->sender, 0); break;
     case 13: kr_producer_wait(producer, input_number(input, 2), 0); break;
     default: other_side(ring, input); break;
     }

@@ -4,7 +4,6 @@
 
 #include "python/calls.h"
 
-#define KIND_END 3
 
 typedef struct {
     PyObject_HEAD
@@ -245,7 +244,7 @@ static uint64_t snapshots_ended(const BatchCalls *batch, const ConsumerCalls *ca
         return 0;
     const uint8_t *kinds = columns_at((ColumnsCalls *)batch->columns).kinds;
     for (Py_ssize_t i = first; i < last; i++)
-        ended += kinds[i] == KIND_END;
+        ended += kinds[i] == KR_KIND_SNAPSHOT_END;
     return ended;
 }
 

@@ -11,8 +11,6 @@
 
 #define ON_STACK 64               /* pieces for which no memory is asked */
 #define KEPT_RECORDS 1024u        /* columns that a consumer keeps */
-#define KIND_CHUNK 2u
-#define KIND_FRAME 4u
 #define NANO 1000000000.0
 
 static PyObject *frame_type, *chunk_type, *name_offset, *name_argv, *name_data;
@@ -48,6 +46,17 @@ static PyObject *producer_bind(PyObject *self, PyObject *arguments)
     calls->producer = (kr_producer *)(uintptr_t)address;
     Py_XDECREF(before);
     Py_RETURN_NONE;
+}
+
+static PyObject *sender_bind(PyObject *self, PyObject *arguments)
+{
+    ProducerCalls *calls = (ProducerCalls *)self;
+    PyObject *bound = producer_bind(self, arguments);
+    if (bound) {
+        calls->sender = (kr_sender *)calls->producer;
+        calls->producer = calls->sender ? kr_sender_producer(calls->sender) : NULL;
+    }
+    return bound;
 }
 
 static void producer_dealloc(PyObject *self)
@@ -149,11 +158,11 @@ static PyObject *after_send(PyObject *self, int code, PyObject *event, uint64_t 
 
 static PyObject *send_one(PyObject *self, PyObject *event)
 {
-    kr_producer *producer = ((ProducerCalls *)self)->producer;
+    kr_sender *sender = ((ProducerCalls *)self)->sender;
     kr_piece pieces[ON_STACK];
     uint64_t offset, accepted = 0, total = 0;
-    uint32_t argc = producer ? take_frame(event, &offset, pieces, ON_STACK, &total) : 0;
-    int code = argc ? kr_send_pieces(producer, 1, &offset, &argc, pieces, &accepted) : -1;
+    uint32_t argc = sender ? take_frame(event, &offset, pieces, ON_STACK, &total) : 0;
+    int code = argc ? kr_send_pieces(sender, 1, NULL, &offset, &argc, pieces, &accepted) : -1;
     return code < 0 ? kr_leave_to(self, "_send", event) : after_send(self, code, event, 1, accepted);
 }
 
@@ -201,15 +210,15 @@ static int take_frames(PyObject *events, Py_ssize_t count, struct list_of_frames
 
 static PyObject *send_many(PyObject *self, PyObject *events)
 {
-    kr_producer *producer = ((ProducerCalls *)self)->producer;
+    kr_sender *sender = ((ProducerCalls *)self)->sender;
     struct list_of_frames frames = {NULL, NULL, NULL, 0};
-    if (!producer || !PyList_CheckExact(events) || PyList_Size(events) == 0)
+    if (!sender || !PyList_CheckExact(events) || PyList_Size(events) == 0)
         return kr_leave_to(self, "_send_many", events);
     Py_ssize_t count = PyList_Size(events);
     uint64_t accepted = 0;
     int plain = take_frames(events, count, &frames), code = -1;
     if (plain > 0)
-        code = kr_send_pieces(producer, (uint64_t)count, frames.offsets, frames.argcs, frames.pieces, &accepted);
+        code = kr_send_pieces(sender, (uint64_t)count, NULL, frames.offsets, frames.argcs, frames.pieces, &accepted);
     forget(&frames);
     if (plain < 0) /* nor for the core to be asked: none was taken */
         return after_send(self, 0, events, (uint64_t)count, 0);
@@ -424,7 +433,7 @@ static PyObject *new_event(PyObject *type, PyObject *name, PyObject *value)
 
 static PyObject *made_event(const ConsumerCalls *calls, const kr_batch *batch, const struct kr_columns *columns, uint64_t i)
 {
-    if (columns->kinds[i] == KIND_CHUNK)
+    if (columns->kinds[i] == KR_KIND_SNAPSHOT_CHUNK)
         return new_event(chunk_type, name_data, record_at(calls, batch, columns, i));
     const char *payload = calls->consumer->data + batch->index + columns->starts[i];
     PyObject *event = new_event(frame_type, name_argv, argv_of(payload, columns->lengths[i], columns->argcs[i]));
@@ -448,7 +457,7 @@ static PyObject *event_at(const ConsumerCalls *calls, const kr_batch *batch, con
 static uint64_t plain_events(const struct kr_columns *columns, uint64_t count)
 {
     uint64_t plain = 0;
-    while (plain < count && (columns->kinds[plain] == KIND_FRAME || columns->kinds[plain] == KIND_CHUNK))
+    while (plain < count && (columns->kinds[plain] == KR_KIND_FRAME || columns->kinds[plain] == KR_KIND_SNAPSHOT_CHUNK))
         plain++;
     return plain;
 }
@@ -631,7 +640,7 @@ static PyMethodDef producer_methods[] = {
     {NULL, NULL, 0, NULL}};
 
 static PyMethodDef sender_methods[] = {
-    {"_bind", producer_bind, METH_VARARGS, NULL},
+    {"_bind", sender_bind, METH_VARARGS, NULL},
     {"send", send_one, METH_O,
      "send($self, event, /)\n--\n\n"
      "Hand one event over: into the ring when it fits, else into the overflow. Never waits for the shard.\n\n"

@@ -13,8 +13,9 @@
 
 typedef struct {
     PyObject_HEAD
-    PyObject *handle; /* the cdata that owns `producer` */
+    PyObject *handle; /* the cdata that owns `producer`, or the sender that it is a part of */
     kr_producer *producer;
+    kr_sender *sender; /* NULL: a producer of a ring */
     PyObject *lender;
 } ProducerCalls;
 

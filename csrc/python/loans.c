@@ -2,7 +2,6 @@
  * bytes. What is not plain, every error included, is left to the method in Python that is named beside each. */
 #include "python/calls.h"
 
-#define CHUNK_MAX (1u << 30)
 
 typedef struct {
     PyObject_HEAD
@@ -16,6 +15,7 @@ typedef struct {
     PyObject *lender, *view;
     PyObject *end; /* of a chunk, for the long way; NULL: a record of a ring */
     PyObject *handle; /* the cdata that owns `producer` */
+    kr_sender *sender; /* of a chunk; NULL: of a record of a ring */
     kr_producer *producer; /* in which `open` and `in_ring` together mean a reservation, and nothing else does */
     unsigned long long index, length;
     char open, in_ring, committed;
@@ -121,17 +121,18 @@ static void grant_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
-static void bind(GrantCalls *grant, PyObject *handle, kr_producer *producer)
+static void bind(GrantCalls *grant, PyObject *handle, kr_producer *producer, kr_sender *sender)
 {
     PyObject *before = grant->handle;
     Py_INCREF(handle);
     grant->handle = handle;
     grant->producer = producer;
+    grant->sender = sender;
     Py_XDECREF(before);
 }
 
 /* Of the class that the owner names, without the call of its __init__. */
-static PyObject *new_grant(PyObject *owner, PyObject *handle, kr_producer *producer, uint64_t index, uint64_t length, int is_chunk)
+static PyObject *new_grant(PyObject *owner, PyObject *handle, kr_producer *producer, kr_sender *sender, uint64_t index, uint64_t length)
 {
     PyObject *type = PyObject_GetAttr(owner, name_grant_type), *lender = ((ProducerCalls *)owner)->lender;
     if (!type)
@@ -148,11 +149,11 @@ static PyObject *new_grant(PyObject *owner, PyObject *handle, kr_producer *produ
     grant->lender = lender;
     grant->index = index;
     grant->length = length;
-    bind(grant, handle, producer);
+    bind(grant, handle, producer, sender);
     grant->open = grant->in_ring = 1;
     grant->view = kr_lend(lender, index, length);
-    grant->end = is_chunk ? PyObject_GetAttr(owner, name_end) : NULL;
-    if (!grant->view || (is_chunk && !grant->end)) {
+    grant->end = sender ? PyObject_GetAttr(owner, name_end) : NULL;
+    if (!grant->view || (sender && !grant->end)) {
         grant->open = 0; /* the caller gives the space back, once */
         Py_CLEAR(grant);
     }
@@ -183,18 +184,27 @@ static int refuse(PyObject *self, int code)
     return -1;
 }
 
+static void give_back(kr_producer *producer, kr_sender *sender)
+{
+    if (sender)
+        kr_chunk_abort(sender);
+    else
+        kr_producer_abort(producer);
+}
+
 /* No garbage is collected between the core's word and the grant: a finalizer might close this very producer. */
-static PyObject *granted(PyObject *self, int64_t index, int64_t length, int is_chunk)
+static PyObject *granted(PyObject *self, int64_t index, int64_t length)
 {
     PyObject *handle = ((ProducerCalls *)self)->handle;
     kr_producer *producer = ((ProducerCalls *)self)->producer;
+    kr_sender *sender = ((ProducerCalls *)self)->sender;
     int collects = PyGC_Disable();
     Py_INCREF(handle);
-    PyObject *grant = new_grant(self, handle, producer, (uint64_t)index, (uint64_t)length, is_chunk);
+    PyObject *grant = new_grant(self, handle, producer, sender, (uint64_t)index, (uint64_t)length);
     if (collects)
         PyGC_Enable();
     if (!grant)
-        kr_producer_abort(producer);
+        give_back(producer, sender);
     Py_DECREF(handle);
     return grant;
 }
@@ -209,7 +219,7 @@ PyObject *kr_try_reserve(PyObject *self, PyObject *const *arguments, Py_ssize_t 
     if (bytes >= 0 && can_lend(calls)) {
         int64_t index = kr_producer_reserve(calls->producer, (uint64_t)bytes);
         if (index >= 0)
-            return granted(self, index, bytes, 0);
+            return granted(self, index, bytes);
         if (index == KR_RESERVE_FULL)
             Py_RETURN_NONE;
     }
@@ -228,7 +238,7 @@ PyObject *kr_reserve(PyObject *self, PyObject *number)
         return NULL;
     int64_t index = can_lend(calls) ? kr_producer_reserve(calls->producer, bytes) : KR_E_CLOSED;
     if (index >= 0)
-        return granted(self, index, (int64_t)bytes, 0);
+        return granted(self, index, (int64_t)bytes);
     if (index == KR_RESERVE_FULL)
         Py_RETURN_NONE;
     refuse(self, (int)index);
@@ -239,11 +249,11 @@ PyObject *kr_reserve_chunk(PyObject *self, PyObject *const *arguments, Py_ssize_
 {
     ProducerCalls *calls = (ProducerCalls *)self;
     PyObject *length;
-    int64_t bytes = plain_length(arguments, count, names, CHUNK_MAX, &length);
+    int64_t bytes = plain_length(arguments, count, names, KR_CHUNK_MAX, &length);
     if (bytes > 0 && can_lend(calls)) {
-        int64_t index = kr_producer_reserve(calls->producer, (uint64_t)bytes);
+        int64_t index = kr_chunk_reserve(calls->sender, (uint64_t)bytes);
         if (index >= 0)
-            return granted(self, index, bytes, 1);
+            return granted(self, index, bytes);
         return PyObject_CallMethod(self, "_reserve_chunk", "OL", length, (long long)index);
     }
     return length ? kr_leave_to(self, "_reserve_chunk", length) : NULL;
@@ -273,17 +283,17 @@ static int let_go(GrantCalls *grant)
 /* The grant has let go of its space. It counts as committed whatever the core answers. */
 static int commit(GrantCalls *grant, uint64_t bytes)
 {
-    kr_producer *producer = grant->producer;
     int code;
     grant->committed = 1;
-    if (!grant->end)
-        return kr_producer_commit(producer, bytes);
+    if (!grant->sender)
+        return kr_producer_commit(grant->producer, bytes);
     if (bytes < LARGE_BYTES)
-        return kr_commit_chunk(producer, bytes);
-    PyObject *handle = grant->handle; /* which keeps the producer */
+        return kr_chunk_commit(grant->sender, bytes);
+    PyObject *handle = grant->handle; /* which keeps the sender */
+    kr_sender *sender = grant->sender;
     Py_INCREF(handle);
     Py_BEGIN_ALLOW_THREADS /* it may have to be copied */
-    code = kr_commit_chunk(producer, bytes);
+    code = kr_chunk_commit(sender, bytes);
     Py_END_ALLOW_THREADS
     Py_DECREF(handle);
     return code;
@@ -327,7 +337,7 @@ static void give_up(GrantCalls *grant)
     if (!grant->in_ring)
         return;
     int strays = kr_is_lender(grant->lender) && kr_escaped(grant->lender);
-    kr_producer_abort(grant->producer);
+    give_back(grant->producer, grant->sender);
     if (strays) {
         PyObject *nothing = kr_leave_to(grant->lender, "disown", NULL);
         Py_XDECREF(nothing);
@@ -355,7 +365,7 @@ static void grant_finalize(PyObject *self)
     PyErr_Restore(kind, value, trace);
 }
 
-/* The core's word to `length` bytes, for a grant that is made the long way, of a handle of cffi and its address. */
+/* The core's word to `length` bytes, for a chunk that is made the long way, of a sender's handle of cffi and its address. */
 static PyObject *grant_reserve(PyObject *self, PyObject *arguments)
 {
     GrantCalls *grant = (GrantCalls *)self;
@@ -363,8 +373,9 @@ static PyObject *grant_reserve(PyObject *self, PyObject *arguments)
     unsigned long long address, length;
     if (!PyArg_ParseTuple(arguments, "OKK", &handle, &address, &length))
         return NULL;
-    bind(grant, handle, (kr_producer *)(uintptr_t)address);
-    int64_t index = kr_producer_reserve(grant->producer, length);
+    kr_sender *sender = (kr_sender *)(uintptr_t)address;
+    bind(grant, handle, kr_sender_producer(sender), sender);
+    int64_t index = kr_chunk_reserve(sender, length);
     if (index >= 0) {
         grant->index = (uint64_t)index;
         grant->open = grant->in_ring = 1;

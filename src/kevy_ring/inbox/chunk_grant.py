@@ -42,7 +42,7 @@ class ChunkGrant(GrantCalls):
         self.length = length
         self.view = _NO_VIEW
         if index is None:
-            index = self._reserve(end.producer, address_of(end.producer), checked_length(length))
+            index = self._reserve(end.sender, address_of(end.sender), checked_length(length))
         if index >= 0:
             self.view = end.lender.writable(index, length)
         elif index in _OWN_MEMORY:

@@ -197,7 +197,7 @@ class ReplicaInboxSender(SenderCalls):
         """
         if callback is not None and not 0 <= low < high:
             raise ValueError(f"marks of the overflow: 0 <= low < high, not low={low}, high={high}")
-        code = self._role().watch(high, low, callback)
+        code = self._role().overflow_watch.start(high, low, callback)
         if code < 0:
             raise self._failed(code)
 

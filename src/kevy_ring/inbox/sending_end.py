@@ -12,13 +12,12 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.inbox.exit_flush import flush_at_exit
-from kevy_ring.inbox.overflow import Overflow, read_overflow
-from kevy_ring.inbox.overflow_watch import start_watch
+from kevy_ring.inbox.overflow import read_overflow
+from kevy_ring.inbox.overflow_watch import OverflowWatch
 from kevy_ring.ring.fault import handle_fault
 from kevy_ring.ring.lender import Lender
 from kevy_ring.ring.producer import new_producer, take_producer
@@ -48,7 +47,7 @@ class SendingEnd:
         self.producer: CData = new_producer(segment, self.area, of_inbox=True)
         self.pid = os.getpid()
         self.closed = False
-        self.watched: tuple[int, Callable[[Overflow], None] | None] = (0, None)  # the number of the watch, its callback
+        self.overflow_watch = OverflowWatch(self.producer, segment.name)
         self._handles: dict[int, weakref.ref[object]] = {}  # of this process, by id; changed by one step each
         segment.enter(self)
 
@@ -84,18 +83,6 @@ class SendingEnd:
                 "in the overflow moves when a later send can start one, or by flush()",
                 self.segment.name,
             )
-
-    def watch(self, high: int, low: int, callback: Callable[[Overflow], None] | None) -> int:
-        """Call ``callback`` at each crossing of a mark, in a thread; None ends that. Below 0: the core's code."""
-        number: int = lib.kr_overflow_marks(self.producer, high if callback is not None else 0, low)
-        if number >= 0 and callback is not None:
-            self.watched = (number, callback)
-            try:
-                start_watch(self, number)
-            except RuntimeError:
-                self.watch(0, 0, None)
-                raise
-        return number
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until the overflow is empty. False: the time is up, or the receiver is gone."""

@@ -18,13 +18,13 @@ from kevy_ring.ring.batch_stream import BatchStream
 from kevy_ring.ring.calls import ReceiverCalls, know_events
 from kevy_ring.ring.consumer import DEFAULT_SPIN_US, Consumer
 from kevy_ring.ring.deadline import deadline_after, seconds_left
+from kevy_ring.ring.record import PAYLOAD_MAX_BYTES, RecordFlag, packed_record
 from kevy_ring.ring.segment import Segment
 from kevy_ring.ring.stats import RingStats, read_stats
 from kevy_ring.ring.time_in_ring import TimeInRing, read_time_in_ring
 
-_FIRST, _LAST = 2, 4  # flags of a fragment
-_EVENT_MAX = 0xFFFFFFE0  # no sender takes a larger one; without an end, parts would fill all memory
-_HEADER = struct.Struct("<IBBHQ")
+# As plain integers: flags are looked at for every fragment.
+_FIRST, _LAST = int(RecordFlag.FIRST), int(RecordFlag.LAST)
 _WORD_APPLIED, _WORD_HAS_APPLIED = 0, 1
 WORD_LOST = 3  # the offset + 1 of an event of which only the end came; 0: none
 FIRST_APPLICATION_WORD = 8
@@ -126,7 +126,8 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
                 self._lose(batch)
             batch._pass()
             return False
-        if len(assembly) + length > _EVENT_MAX:
+        # No sender takes a larger event. Without this limit, fragments without an end would fill all memory.
+        if len(assembly) + length > PAYLOAD_MAX_BYTES:
             raise CorruptRing(self.name, position=position, field="record length")
         if position == self._part_at:
             del assembly[self._part_from :]
@@ -148,7 +149,7 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
     def _complete(self, batch: Batch, payload: bytes) -> None:
         """Make the batch of the last fragment that of the whole event, which was larger than the ring."""
         kind, offset = batch._column("kinds")[0], batch._column("offsets")[0]
-        record = _HEADER.pack(len(payload), kind, 0, 0, offset) + payload + bytes(-len(payload) % 8)
+        record = packed_record(kind, offset, payload)
         argc = int.from_bytes(payload[:4], "little") if kind == Kind.FRAME else 0
         if (kind == Kind.FRAME and not argc) or 4 + 4 * argc > len(payload):
             raise CorruptRing(self.name, position=self._out.position, field="number of arguments")

@@ -1,0 +1,61 @@
+"""Python and the C core have the same kinds, flags, limits and record header."""
+
+from __future__ import annotations
+
+import re
+import struct
+
+import pytest
+
+from kevy_ring.events import Kind
+from kevy_ring.inbox.chunk_grant import CHUNK_MAX
+from kevy_ring.replica.protocols import resp
+from kevy_ring.ring.record import FLAGS_KNOWN, PAYLOAD_MAX_BYTES, RECORD_HEADER, RecordFlag, packed_record, record_span
+from places import CSRC
+
+CORE = "\n".join(path.read_text(encoding="utf-8") for path in [*CSRC.glob("*.h"), *CSRC.glob("[!tf]*/*.[ch]")])
+LAYOUT = (CSRC / "ring" / "layout.h").read_text(encoding="utf-8")
+# The name in C, without its prefix, as a pattern; and what Python says.
+CONSTANTS = {
+    "KIND_(?:SNAPSHOT_)?BEGIN": Kind.SNAPSHOT_BEGIN,
+    "KIND_(?:SNAPSHOT_)?CHUNK": Kind.SNAPSHOT_CHUNK,
+    "KIND_(?:SNAPSHOT_)?END": Kind.SNAPSHOT_END,
+    "KIND_FRAME": Kind.FRAME,
+    "KIND_LAST": max(Kind),
+    "FLAG_FRAGMENT": RecordFlag.FRAGMENT,
+    "FLAG_FIRST": RecordFlag.FIRST,
+    "FLAG_LAST": RecordFlag.LAST,
+    "FLAGS_KNOWN": FLAGS_KNOWN,
+    "LENGTH_MAX": PAYLOAD_MAX_BYTES,
+    "CHUNK_MAX": CHUNK_MAX,
+    "ARGS_MAX": resp.MAX_ARGUMENTS,
+    "BULK_MAX": resp.MAX_BULK_BYTES,
+    "COMMAND_MAX": resp.MAX_COMMAND_BYTES,
+}
+
+
+def values_in_c(name: str) -> list[int]:
+    """The value of each definition of a constant; ``(uint64_t)1 << 30`` and ``4u`` are numbers too."""
+    found = re.findall(rf"#define (?:KR_)?{name} +([^/\n]+)", CORE)
+    return [eval(re.sub(r"\(u?int\d+_t\)|(?<=\w)[uUlL]+\b", "", value)) for value in found]
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_a_constant_has_one_value_in_c_and_in_python(name: str) -> None:
+    assert set(values_in_c(name)) == {CONSTANTS[name]}
+
+
+def test_the_header_of_a_record_has_its_fields_where_c_has_them() -> None:
+    for field, before in {"kind": "<I", "flags": "<IB", "offset": "<IBBH"}.items():
+        assert f"offsetof(struct kr_record, {field}) == {struct.calcsize(before)}," in LAYOUT
+        assert RECORD_HEADER.format.startswith(before)
+    assert f"sizeof(struct kr_record) == {RECORD_HEADER.size}," in LAYOUT
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 9, PAYLOAD_MAX_BYTES])
+def test_a_record_is_padded_to_eight_bytes(length: int) -> None:
+    span = record_span(length)
+    assert span % 8 == 0
+    assert RECORD_HEADER.size + length <= span < 1 << 32
+    if length < 10:
+        assert len(packed_record(Kind.BYTES, 0, bytes(length))) == span

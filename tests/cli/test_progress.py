@@ -11,8 +11,8 @@ from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
 from kevy_ring.cli.ingest.progress import ProgressMeter, Rates, ShardProgress
 from kevy_ring.cli.views.progress_table import progress_table
 from kevy_ring.cli.views.summary_table import summary_table
+from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.fleet.event import ShardStatus
-from kevy_ring.replica.link_words import LinkState
 from kevy_ring.ring import RingStats
 from kevy_ring.shard.shard_process import ShardFacts
 from progress_of import progress_of

@@ -15,7 +15,7 @@ from kevy_ring.cli.command import run
 from kevy_ring.cli.ingest.cluster_look import cluster_words
 from kevy_ring.cli.ingest.goal import UntilStopped
 from kevy_ring.cli.repeated import RepeatedFailures
-from kevy_ring.replica.link_words import LinkState
+from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.upstream_url import parse_upstream
 from kevy_ring.shard.sinks.redis.target_mark import is_mark
 from kevy_ring_command import RunningCommand, run_command, wait_until

@@ -16,20 +16,19 @@ from typing import TYPE_CHECKING
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.inbox.exit_flush import flush_at_exit
+from kevy_ring.inbox.header_words import is_snapshot_pending
 from kevy_ring.inbox.overflow import read_overflow
 from kevy_ring.inbox.overflow_watch import OverflowWatch
 from kevy_ring.ring.fault import handle_fault
 from kevy_ring.ring.lender import Lender
 from kevy_ring.ring.producer import new_producer, take_producer
 from kevy_ring.ring.segment import Segment
+from kevy_ring.ring.stats import read_stats
 
 if TYPE_CHECKING:
     from kevy_ring._core import CData
 
 _log = logging.getLogger(__name__)
-# Words of the header that the core writes for a sending end; 0 to 3 are the overflow's gauges, 8 to 15 are free.
-WORD_SNAPSHOTS_BEGUN = 4
-WORD_SNAPSHOTS_ENDED = 5
 _FLUSH_TICK_S = 0.05  # a signal that came just before a sleep waits so long for its handler
 
 
@@ -114,11 +113,12 @@ class SendingEnd:
         code: int = lib.kr_producer_peer(self.producer, ffi.new("kr_role_info *"))
         return code
 
-    def is_loading(self, snapshots_applied: int) -> bool:
-        """Whether a snapshot was begun that is not among those that the shard has applied."""
+    @property
+    def is_snapshot_pending(self) -> bool:
+        """Whether a snapshot was begun that the shard has not marked as applied."""
         sent = ffi.new("kr_snapshots_sent *")
         lib.kr_producer_snapshots(self.producer, sent)
-        return bool(sent.is_open) or sent.ended > snapshots_applied
+        return is_snapshot_pending(read_stats(self.segment), sent.ended, is_open=bool(sent.is_open))
 
     def shut(self) -> int:
         """Give the role up now. Returns the number of events that are left in the overflow and lost."""

@@ -11,7 +11,7 @@ from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.ingest.catch_up import CatchUp
 from kevy_ring.cli.ingest.progress import ShardProgress
 from kevy_ring.errors import PrimaryGone
-from kevy_ring.replica.link_words import LinkState
+from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.testing import EmbeddedPrimary
 
 _TROUBLE = (LinkState.NONE, LinkState.CONNECTING, LinkState.WAITING, LinkState.REFUSED)

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kevy_ring.cli import figures
-from kevy_ring.inbox.resume_point import WORD_SNAPSHOTS_APPLIED
-from kevy_ring.inbox.sending_end import WORD_SNAPSHOTS_ENDED
+from kevy_ring.inbox import header_words
+from kevy_ring.inbox.header_words import ConsumerWord, LinkState, ProducerWord
 from kevy_ring.replica.fleet.event import ShardStatus
-from kevy_ring.replica.link_words import LinkState, LinkWord, full_syncs_by_reason
+from kevy_ring.replica.link_words import full_syncs_by_reason
 from kevy_ring.replica.protocol import FullSyncReason
 from kevy_ring.ring import RingStats
-from kevy_ring.shard.shard import ENTRIES_WORD, FRAMES_WORD, REFUSALS_WORD, SKIPPED_WORD, SNAPSHOTS_WORD
 
 #: Rates are means over about this long: steady enough to be read, fresh enough to be true.
 RATE_WINDOW_S = 1.0
@@ -66,7 +65,7 @@ class ShardProgress:
 
     @property
     def received_offset(self) -> int | None:
-        return _minus_one(self._link_word(LinkWord.RECEIVED_OFFSET))
+        return header_words.received_offset(self.ring) if self.ring else None
 
     @property
     def received_at_least(self) -> int | None:
@@ -78,7 +77,7 @@ class ShardProgress:
 
     @property
     def upstream_offset(self) -> int | None:
-        return _minus_one(self._link_word(LinkWord.UPSTREAM_OFFSET))
+        return header_words.upstream_offset(self.ring) if self.ring else None
 
     @property
     def applied_offset(self) -> int | None:
@@ -86,15 +85,15 @@ class ShardProgress:
 
     @property
     def snapshot_bytes(self) -> int:
-        return self._link_word(LinkWord.SNAPSHOT_BYTES)
+        return self._link_word(ProducerWord.SNAPSHOT_BYTES)
 
     @property
     def snapshot_total(self) -> int:
-        return self._link_word(LinkWord.SNAPSHOT_TOTAL)
+        return self._link_word(ProducerWord.SNAPSHOT_TOTAL)
 
     @property
     def full_syncs(self) -> int:
-        return self._link_word(LinkWord.FULL_SYNCS)
+        return self._link_word(ProducerWord.FULL_SYNCS)
 
     @property
     def full_syncs_by_reason_of_run(self) -> dict[FullSyncReason, int]:
@@ -105,38 +104,38 @@ class ShardProgress:
 
     @property
     def partial_syncs(self) -> int:
-        return self._link_word(LinkWord.PARTIAL_SYNCS)
+        return self._link_word(ProducerWord.PARTIAL_SYNCS)
 
-    def of_run(self, counter: LinkWord) -> int:
+    def of_run(self, counter: ProducerWord) -> int:
         """What a counter of the link has counted since this run began, also where its ring is older."""
         return self._link_word(counter) - (self.words_before[counter] if self.words_before else 0)
 
     @property
     def frames(self) -> int:
-        return self._shard_word(FRAMES_WORD)
+        return self._shard_word(ConsumerWord.FRAMES)
 
     @property
     def entries(self) -> int:
-        return self._shard_word(ENTRIES_WORD)
+        return self._shard_word(ConsumerWord.ENTRIES)
 
     @property
     def snapshots(self) -> int:
-        return self._shard_word(SNAPSHOTS_WORD)
+        return self._shard_word(ConsumerWord.SNAPSHOTS)
 
     @property
     def refusals(self) -> int:
         """Commands that the sink refused, since the ring was made."""
-        return self._shard_word(REFUSALS_WORD)
+        return self._shard_word(ConsumerWord.REFUSALS)
 
     @property
     def skipped(self) -> int:
         """Keys of the last snapshot that were skipped."""
-        return self._shard_word(SKIPPED_WORD)
+        return self._shard_word(ConsumerWord.SKIPPED_KEYS)
 
     @property
     def snapshots_sent(self) -> int:
         """Whole snapshots that the runner has sent into the inbox."""
-        return self.ring.producer_words[WORD_SNAPSHOTS_ENDED] if self.ring else 0
+        return self._link_word(ProducerWord.SNAPSHOTS_ENDED)
 
     @property
     def awaits_snapshot(self) -> bool:
@@ -145,21 +144,18 @@ class ShardProgress:
 
     @property
     def is_loading(self) -> bool:
-        """True while a snapshot that was sent whole is not marked as applied.
-
-        A snapshot of offset 0 is never marked, so this may stay true until the first frame; see ``is_drained``.
-        """
-        return self.snapshots_sent > self._shard_word(WORD_SNAPSHOTS_APPLIED)
+        """True while a snapshot that was sent whole is not marked as applied."""
+        return self.ring is not None and header_words.is_snapshot_pending(self.ring)
 
     @property
     def is_drained(self) -> bool:
         """True when nothing waits in the ring or in the overflow: all that was sent has been applied."""
         return self.ring is not None and not self.ring.used_bytes and not self.ring.overflow_events
 
-    def _shard_word(self, word: int) -> int:
+    def _shard_word(self, word: ConsumerWord) -> int:
         return self.ring.consumer_words[word] if self.ring else 0
 
-    def _link_word(self, word: LinkWord) -> int:
+    def _link_word(self, word: ProducerWord) -> int:
         return self.ring.producer_words[word] if self.ring else 0
 
 
@@ -215,7 +211,3 @@ def _rates(before: ShardProgress, now: ShardProgress, elapsed: float) -> Rates:
         max(0.0, (now.applied_events - before.applied_events) / elapsed),
         max(0.0, (now.applied_bytes - before.applied_bytes) / elapsed),
     )
-
-
-def _minus_one(word: int) -> int | None:
-    return word - 1 if word else None

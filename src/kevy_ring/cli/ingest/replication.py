@@ -20,8 +20,8 @@ from kevy_ring.cli.redaction import shown_url, without_secrets
 from kevy_ring.cli.repeated import SAME_MAX, RepeatedFailures
 from kevy_ring.cli.views.view import View
 from kevy_ring.errors import RoleTaken, SegmentError
+from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.fleet.fleet import Fleet, FleetEnd, FleetEvent, FleetEventKind, Role
-from kevy_ring.replica.link_words import LinkState
 from kevy_ring.replica.protocol import FullSyncReason
 from kevy_ring.replica.stall_watch import STALL_AFTER_S
 from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream

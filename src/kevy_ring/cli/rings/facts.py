@@ -9,19 +9,25 @@ from math import isinf
 from rich.text import Text
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.rings.replica_words import replica_words
 from kevy_ring.cli.rings.words import kept_words, overflow_words, role_text
 from kevy_ring.cli.views.progress_table import link_word
 from kevy_ring.inbox import Published
-from kevy_ring.inbox.receiver import WORD_LOST
-from kevy_ring.replica.link_words import LinkState, LinkWord
+from kevy_ring.inbox.header_words import (
+    ConsumerWord,
+    LinkState,
+    ProducerWord,
+    how_far_behind,
+    link_state,
+    lost_offset,
+    received_offset,
+    upstream_offset,
+)
 from kevy_ring.replica.stall_watch import STALL_AFTER_S, is_full
 from kevy_ring.ring import RingStats, RoleState, RoleStats, TimeInRing
 from kevy_ring.ring.outside.leftovers import is_abandoned, is_unused
 from kevy_ring.ring.outside.peek import Peek
 from kevy_ring.ring.outside.process_state import ProcessState, process_state
 from kevy_ring.ring.stats import header_fault
-from kevy_ring.shard.shard import ENTRIES_WORD, FRAMES_WORD, SNAPSHOTS_WORD
 
 Fact = tuple[str, "Text | str"]
 
@@ -72,10 +78,12 @@ def ring_faults(stats: RingStats, peek: Peek | None = None) -> list[str]:
     late = stats.last_drain_age_s is not None and stats.last_drain_age_s >= STALL_AFTER_S
     if is_full(stats) and late and not waits:
         faults.append(f"it is full and was not drained for {figures.seconds(stats.last_drain_age_s)}")
-    if stats.consumer_words[WORD_LOST]:
-        lost = figures.count(stats.consumer_words[WORD_LOST] - 1)
-        faults.append(f"the beginning of the frame at offset {lost} went with a dead shard: it needs a snapshot")
-    if not waits and replica_words(stats).link_state in (LinkState.WAITING, LinkState.REFUSED):
+    lost = lost_offset(stats)
+    if lost is not None:
+        faults.append(
+            f"the beginning of the frame at offset {figures.count(lost)} went with a dead shard: it needs a snapshot"
+        )
+    if not waits and link_state(stats) in (LinkState.WAITING, LinkState.REFUSED):
         faults.append("the runner has no link to its upstream")
     return faults
 
@@ -142,25 +150,29 @@ def _resume_point(published: Published | None) -> list[Fact]:
 
 
 def _replica_facts(stats: RingStats) -> list[Fact]:
-    """What a runner and a shard publish in the words that are the application's; nothing of it where they do not."""
+    """What a runner and a shard publish in the application words; nothing if they do not."""
     producer, consumer = stats.producer_words, stats.consumer_words
-    said = replica_words(stats)
+    state, received, upstream = link_state(stats), received_offset(stats), upstream_offset(stats)
+    behind = how_far_behind(stats)
     facts: list[Fact] = []
-    if said.link_state is not None:
+    if state is not LinkState.NONE:
+        syncs = figures.plural(producer[ProducerWord.FULL_SYNCS], "full sync")
         words = [
-            link_word(said.link_state),
-            f"{figures.plural(producer[LinkWord.FULL_SYNCS], 'full sync')}, {producer[LinkWord.PARTIAL_SYNCS]} partial",
-            figures.plural(producer[LinkWord.RECONNECTS], "reconnect"),
+            link_word(state),
+            f"{syncs}, {producer[ProducerWord.PARTIAL_SYNCS]} partial",
+            figures.plural(producer[ProducerWord.RECONNECTS], "reconnect"),
         ]
-        if said.received_offset is not None:
-            words.append(f"received up to offset {figures.count(said.received_offset)}")
-        if said.behind is not None:
-            words.append(f"applied: {figures.count(said.behind)} behind" if said.behind else "all of it applied")
-        if said.upstream_offset is not None:
-            words.append(f"the upstream is at {figures.count(said.upstream_offset)}")
+        if received is not None:
+            words.append(f"received up to offset {figures.count(received)}")
+        if behind is not None:
+            words.append(f"applied: {figures.count(behind)} behind" if behind else "all of it applied")
+        if upstream is not None:
+            words.append(f"the upstream is at {figures.count(upstream)}")
         facts.append(("runner", ", ".join(words)))
-    if consumer[FRAMES_WORD] or consumer[SNAPSHOTS_WORD]:
-        snapshots = figures.plural(consumer[SNAPSHOTS_WORD], "snapshot")
-        keys = figures.plural(consumer[ENTRIES_WORD], "key")
-        facts.append(("shard", f"{figures.plural(consumer[FRAMES_WORD], 'frame')} and {snapshots} ({keys}) applied"))
+    if consumer[ConsumerWord.FRAMES] or consumer[ConsumerWord.SNAPSHOTS]:
+        snapshots = figures.plural(consumer[ConsumerWord.SNAPSHOTS], "snapshot")
+        keys = figures.plural(consumer[ConsumerWord.ENTRIES], "key")
+        facts.append(
+            ("shard", f"{figures.plural(consumer[ConsumerWord.FRAMES], 'frame')} and {snapshots} ({keys}) applied")
+        )
     return facts

@@ -12,8 +12,8 @@ from rich.segment import Segment
 from rich.style import Style
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.rings.replica_words import how_far_behind
 from kevy_ring.cli.top.meter import SPARK_LOOKS, TopRing
+from kevy_ring.inbox.header_words import how_far_behind
 from kevy_ring.ring import RoleState, RoleStats
 from kevy_ring.ring.outside.process_state import ProcessState, process_state
 

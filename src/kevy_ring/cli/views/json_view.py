@@ -11,7 +11,7 @@ from kevy_ring.cli.compare.digest import DigestComparison
 from kevy_ring.cli.compare.verify import Verification
 from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
 from kevy_ring.cli.ingest.progress import ShardProgress
-from kevy_ring.replica.link_words import LinkWord
+from kevy_ring.inbox.header_words import ProducerWord
 
 INTERVAL_S = 1.0
 
@@ -111,10 +111,10 @@ def _shard_outcome(shard: ShardOutcome) -> dict[str, Any]:
     return {
         "shard": shard.last.index,
         "upstream": shard.last.upstream,
-        "full_syncs": shard.last.of_run(LinkWord.FULL_SYNCS),
+        "full_syncs": shard.last.of_run(ProducerWord.FULL_SYNCS),
         "full_syncs_by_reason": {why.value: n for why, n in shard.last.full_syncs_by_reason_of_run.items() if n},
-        "partial_syncs": shard.last.of_run(LinkWord.PARTIAL_SYNCS),
-        "reconnects": shard.last.of_run(LinkWord.RECONNECTS),
+        "partial_syncs": shard.last.of_run(ProducerWord.PARTIAL_SYNCS),
+        "reconnects": shard.last.of_run(ProducerWord.RECONNECTS),
         "restarts": shard.restarts,
         "snapshot_keys": shard.entries,
         "skipped_keys": facts.skipped if facts else None,

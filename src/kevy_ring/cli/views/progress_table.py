@@ -10,7 +10,7 @@ from rich.text import Text
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.ingest.progress import ShardProgress
-from kevy_ring.replica.link_words import LinkState
+from kevy_ring.inbox.header_words import LinkState
 
 #: From this width on everything of a shard stands in one line, its upstream too.
 WIDE = 140
@@ -130,7 +130,7 @@ def _snapshot(shard: ShardProgress) -> Text | str:
             return Text(f"{figures.percent(shard.snapshot_bytes, shard.snapshot_total)} of "
                         f"{figures.size(shard.snapshot_total)}", style="cyan")  # fmt: skip
         return Text(figures.size(shard.snapshot_bytes), style="cyan")
-    if shard.snapshots_sent > shard.snapshots and not shard.is_drained:
+    if shard.is_loading and not shard.is_drained:
         return Text("loading", style="cyan")
     if not shard.snapshots:
         return figures.NOTHING

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
-from kevy_ring.cli.ingest.progress import ProgressMeter, Rates, ShardProgress
+from kevy_ring.cli.ingest.progress import ProgressMeter, ShardProgress
+from kevy_ring.cli.rates import Rates
 from kevy_ring.cli.views.progress_table import progress_table
 from kevy_ring.cli.views.summary_table import summary_table
 from kevy_ring.inbox.header_words import LinkState
@@ -33,11 +34,11 @@ def test_rates_are_means_over_the_last_second_and_count_what_went_to_the_overflo
     for tick in range(31):
         at = tick / 10
         (now,) = meter.sample([status(ring(events_in=tick * 5, overflow_events=tick * 5, bytes_out=tick * 100))], at)
-    assert now.rates.received_events == pytest.approx(100)
-    assert now.rates.applied_bytes == pytest.approx(1000)
+    assert now.rates.in_events == pytest.approx(100)
+    assert now.rates.out_bytes == pytest.approx(1000)
     for tick in range(31, 45):
         (now,) = meter.sample([status(ring(events_in=150, overflow_events=150))], tick / 10)
-    assert now.rates.received_events == 0
+    assert now.rates.in_events == 0
 
 
 def test_rates_begin_anew_with_a_new_ring_and_there_are_none_without_one() -> None:
@@ -46,7 +47,7 @@ def test_rates_begin_anew_with_a_new_ring_and_there_are_none_without_one() -> No
     (now,) = meter.sample([status(ring(events_out=10, created_unix_s=2))], 0.5)
     assert now.rates == Rates()
     (now,) = meter.sample([status(ring(events_out=20, created_unix_s=2))], 1.0)
-    assert now.rates.applied_events == 20
+    assert now.rates.out_events == 20
     (now,) = meter.sample([status(None)], 1.5)
     assert (now.frames, now.applied_offset, now.is_drained) == (0, None, False)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from kevy_ring.cli.ingest.progress import Rates, ShardProgress
+from kevy_ring.cli.ingest.progress import ShardProgress
+from kevy_ring.cli.rates import Rates
 from kevy_ring.inbox.header_words import ConsumerWord, LinkState, ProducerWord, word_of_offset
 from kevy_ring.ring import Ring, RingStats
 

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kevy_ring.cli import figures
+from kevy_ring.cli.rates import RateMeter, Rates
 from kevy_ring.inbox import header_words
 from kevy_ring.inbox.header_words import ConsumerWord, LinkState, ProducerWord
 from kevy_ring.replica.fleet.event import ShardStatus
 from kevy_ring.replica.link_words import full_syncs_by_reason
 from kevy_ring.replica.protocol import FullSyncReason
 from kevy_ring.ring import RingStats
-
-#: Rates are means over about this long: steady enough to be read, fresh enough to be true.
-RATE_WINDOW_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Events and bytes (as records of the ring) per second, into the inbox and out of it."""
-
-    received_events: float = 0.0
-    received_bytes: float = 0.0
-    applied_events: float = 0.0
-    applied_bytes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +33,6 @@ class ShardProgress:
     shard_restarts: int = 0
     link_age_s: float = 0.0
     words_before: tuple[int, ...] = ()
-
-    @property
-    def received_events(self) -> int:
-        return self.ring.events_in + self.ring.overflow_events if self.ring else 0
-
-    @property
-    def received_bytes(self) -> int:
-        return self.ring.bytes_in + self.ring.overflow_bytes if self.ring else 0
-
-    @property
-    def applied_events(self) -> int:
-        return self.ring.events_out if self.ring else 0
-
-    @property
-    def applied_bytes(self) -> int:
-        return self.ring.bytes_out if self.ring else 0
 
     @property
     def received_offset(self) -> int | None:
@@ -171,43 +142,27 @@ class ProgressMeter:
     """Turns statuses into progress, with rates over the last second."""
 
     def __init__(self) -> None:
-        self._past: dict[int, deque[tuple[float, ShardProgress]]] = {}
+        self._meters: dict[int, RateMeter] = {}
 
     def sample(self, statuses: Sequence[ShardStatus], now: float) -> list[ShardProgress]:
         """``now``: of any clock that goes on evenly, in seconds."""
         return [self._sample(status, now) for status in statuses]
 
     def _sample(self, status: ShardStatus, now: float) -> ShardProgress:
-        past = self._past.setdefault(status.index, deque())
-        bare = _progress(status, Rates())
-        if past and past[-1][1].ring and bare.ring and past[-1][1].ring.created_unix_s != bare.ring.created_unix_s:
-            past.clear()  # another ring: its counters begin anew
-        past.append((now, bare))
-        while len(past) > 2 and now - past[1][0] >= RATE_WINDOW_S:
-            past.popleft()
-        then, before = past[0]
-        return _progress(status, _rates(before, bare, now - then)) if now > then else bare
-
-
-def _progress(status: ShardStatus, rates: Rates) -> ShardProgress:
-    return ShardProgress(
-        status.index,
-        status.upstream,
-        status.link_state,
-        status.link_text,
-        status.ring,
-        rates,
-        status.runner_restarts,
-        status.shard_restarts,
-        status.link_age_s,
-        status.words_before,
-    )
-
-
-def _rates(before: ShardProgress, now: ShardProgress, elapsed: float) -> Rates:
-    return Rates(
-        max(0.0, (now.received_events - before.received_events) / elapsed),
-        max(0.0, (now.received_bytes - before.received_bytes) / elapsed),
-        max(0.0, (now.applied_events - before.applied_events) / elapsed),
-        max(0.0, (now.applied_bytes - before.applied_bytes) / elapsed),
-    )
+        meter = self._meters.setdefault(status.index, RateMeter())
+        if status.ring is None:
+            meter.forget()
+        else:
+            meter.take(status.ring, now)
+        return ShardProgress(
+            status.index,
+            status.upstream,
+            status.link_state,
+            status.link_text,
+            status.ring,
+            meter.rates,
+            status.runner_restarts,
+            status.shard_restarts,
+            status.link_age_s,
+            status.words_before,
+        )

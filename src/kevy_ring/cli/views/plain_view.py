@@ -67,8 +67,8 @@ def _line(shards: Sequence[ShardProgress]) -> str:
     if not sum(shard.frames for shard in shards) and snapshot:
         parts.append(f"snapshot {figures.size(snapshot)}")
     parts += [
-        f"received {_rate(sum(r.received_events for r in rates), sum(r.received_bytes for r in rates))}",
-        f"applied {_rate(sum(r.applied_events for r in rates), sum(r.applied_bytes for r in rates))}",
+        f"received {_rate(sum(r.in_events for r in rates), sum(r.in_bytes for r in rates))}",
+        f"applied {_rate(sum(r.out_events for r in rates), sum(r.out_bytes for r in rates))}",
         f"{figures.plural(sum(shard.frames for shard in shards), 'frame')} applied",
         f"fullest ring {figures.percent(fill, 1)}",
         f"overflow {figures.size(sum(ring.overflow_bytes for ring in rings))}",

@@ -65,8 +65,8 @@ def _fill_wide(table: Table, shards: Sequence[ShardProgress]) -> None:
         table.add_row(
             *_first_cells(shard),
             shard.upstream,
-            _rate(rates.received_events, rates.received_bytes),
-            _rate(rates.applied_events, rates.applied_bytes),
+            _rate(rates.in_events, rates.in_bytes),
+            _rate(rates.out_events, rates.out_bytes),
             _fill(shard, with_bar=True),
             _overflow(shard),
             figures.count(shard.received_at_least),
@@ -84,8 +84,8 @@ def _fill_tall(table: Table, shards: Sequence[ShardProgress], words: tuple[str, 
         table.add_row(
             *_first_cells(shard),
             Text("\n".join(words), style="dim"),
-            f"{figures.short(rates.received_events)}\n{figures.short(rates.applied_events)}",
-            f"{figures.size(rates.received_bytes)}\n{figures.size(rates.applied_bytes)}",
+            f"{figures.short(rates.in_events)}\n{figures.short(rates.out_events)}",
+            f"{figures.size(rates.in_bytes)}\n{figures.size(rates.out_bytes)}",
             f"{figures.count(shard.received_at_least)}\n{figures.count(shard.applied_offset)}",
             _fill(shard, with_bar=False),
             _overflow(shard),
@@ -98,8 +98,8 @@ def _fill_flat(table: Table, shards: Sequence[ShardProgress]) -> None:
     for shard in shards:
         table.add_row(
             *_first_cells(shard),
-            figures.short(shard.rates.received_events),
-            figures.short(shard.rates.applied_events),
+            figures.short(shard.rates.in_events),
+            figures.short(shard.rates.out_events),
             figures.count(shard.received_at_least),
             figures.count(shard.applied_offset),
             _fill(shard, with_bar=False),

@@ -36,7 +36,9 @@ FOLDERS = {
 ALIASES = {"replica/primary.py"}
 # A protocol knows no socket, no ring and no clock.
 PROTOCOLS = ["replica/protocol", "testing/downlink"]
-PROTOCOLS += [f"replica/protocols/{name}" for name in ("resp", "conversation", "kevy", "redis", "rdb_body", "request")]
+PROTOCOLS += [
+    f"replica/protocols/{name}" for name in ("resp", "conversation", "kevy", "redis", "rdb_transfer", "request")
+]
 PROTOCOLS += [f"replica/snapshots/{name}" for name in ("kevysnap", "entry")]
 NOT_FOR_A_PROTOCOL = {
     "socket",
@@ -124,6 +126,16 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     circles = {frozenset(other for other in reached[name] if name in reached[other]) for name in reached}
     known = [{f"kevy_ring.{name}" for name in circle} for circle in KNOWN_CIRCLES]
     assert not [sorted(circle) for circle in circles if circle and not any(circle <= each for each in known)]
+
+
+def test_a_name_of_a_class_is_that_of_one_class() -> None:
+    classes = [
+        node.name
+        for path in modules()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    assert {name for name in classes if classes.count(name) > 1} == set()
 
 
 def folder(module: str) -> str:

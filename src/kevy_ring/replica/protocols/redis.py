@@ -12,8 +12,8 @@ from kevy_ring.errors import RemoteProtocolError, UpstreamRefused
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.replica.protocol import ResumePoint
 from kevy_ring.replica.protocols.conversation import Conversation, Transitions
-from kevy_ring.replica.protocols.rdb_body import RdbBody, take_rdb_header
 from kevy_ring.replica.protocols.rdb_position import rdb_position
+from kevy_ring.replica.protocols.rdb_transfer import RdbTransfer, take_rdb_header
 from kevy_ring.replica.protocols.resp import MAX_OFFSET, encode_command, parse_decimal, printable
 from kevy_ring.replica.refusal import (
     checked_command,
@@ -132,7 +132,7 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
         self._before_stream = 0  # an offset of the stream is this much more than the position on this link
         self._sync_offset = 0  # what the RDB stands for
         self._getack_offset: int | None = None
-        self._rdb: RdbBody | None = None
+        self._rdb: RdbTransfer | None = None
         self._user = username or ""
         self._psync = checked_command(psync_command)
         self._unplaced: list[ReplicaApply] | None = None  # events of an RDB whose position is not known yet

@@ -10,7 +10,7 @@ import click
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.rings.ls import Found, look_at_all
-from kevy_ring.cli.rings.words import odd_words, users_words
+from kevy_ring.cli.rings.ring_text import odd_words, users_words
 from kevy_ring.errors import SegmentError
 from kevy_ring.ring import RingStats
 from kevy_ring.ring.outside.leftovers import OddSegment, is_unused, remove_abandoned

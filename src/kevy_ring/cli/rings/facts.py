@@ -9,7 +9,7 @@ from math import isinf
 from rich.text import Text
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.rings.words import kept_words, overflow_words, role_text
+from kevy_ring.cli.rings.ring_text import kept_words, overflow_words, role_text
 from kevy_ring.cli.views.progress_table import link_word
 from kevy_ring.inbox import Published
 from kevy_ring.inbox.header_words import (

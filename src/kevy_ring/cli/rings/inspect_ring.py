@@ -16,7 +16,7 @@ from rich.text import Text
 from kevy_ring.cli import figures
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.rings.facts import ring_facts, ring_faults
-from kevy_ring.cli.rings.words import odd_words, ring_object
+from kevy_ring.cli.rings.ring_text import odd_words, ring_object
 from kevy_ring.cli.tables import print_table, tables_console
 from kevy_ring.errors import SegmentError
 from kevy_ring.events import Kind

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.rings.words import kept_words, odd_object, odd_words, ring_object, role_text
+from kevy_ring.cli.rings.ring_text import kept_words, odd_object, odd_words, ring_object, role_text
 from kevy_ring.cli.tables import print_table, tables_console
 from kevy_ring.errors import SegmentError
 from kevy_ring.ring import RingStats, inspect_ring, ring_names

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.segment import Segment
 
 from kevy_ring.cli.rings.facts import ring_faults
-from kevy_ring.cli.rings.words import ring_object
+from kevy_ring.cli.rings.ring_text import ring_object
 from kevy_ring.cli.tables import tables_console
 from kevy_ring.cli.top.keys import TopKeys
 from kevy_ring.cli.top.meter import TopMeter, TopRing

@@ -10,7 +10,7 @@ from kevy_ring.cli import figures
 from kevy_ring.cli.ingest.outcome import Outcome
 from kevy_ring.cli.ingest.progress import ShardProgress, trouble_words
 from kevy_ring.cli.tables import tables_console
-from kevy_ring.cli.views.outcome_words import print_outcome
+from kevy_ring.cli.views.outcome_text import print_outcome
 from kevy_ring.cli.views.progress_table import link_word
 
 INTERVAL_S = 2.0

@@ -140,14 +140,14 @@ class _Lines:
     def __call__(self, statuses: list[UpstreamStatus]) -> None:
         if not self._said:
             print(_where(statuses, self._shards).plain, flush=True)
-        words = ", ".join(
+        text = ", ".join(
             f"shard {number}: {figures.plural(status.links, 'replica')}, "
             f"{figures.count(status.published)} of {figures.count(status.frames)} live frames"
             for number, status in enumerate(statuses)
         )
-        if words != self._said:
-            self._said = words
-            print(words, flush=True)
+        if text != self._said:
+            self._said = text
+            print(text, flush=True)
 
 
 def _say_json(statuses: list[UpstreamStatus]) -> None:

@@ -130,12 +130,12 @@ class ShardProgress:
         return self.ring.producer_words[word] if self.ring else 0
 
 
-def trouble_words(shards: Sequence[ShardProgress]) -> str:
-    """What was refused or skipped so far, in words; empty where nothing was."""
+def trouble_text(shards: Sequence[ShardProgress]) -> str:
+    """What was refused or skipped so far, as text; empty where nothing was."""
     refused, skipped = sum(shard.refusals for shard in shards), sum(shard.skipped for shard in shards)
-    words = [f"{figures.plural(refused, 'command')} refused"] if refused else []
-    words += [f"{figures.plural(skipped, 'key')} skipped"] if skipped else []
-    return ", ".join(words)
+    parts = [f"{figures.plural(refused, 'command')} refused"] if refused else []
+    parts += [f"{figures.plural(skipped, 'key')} skipped"] if skipped else []
+    return ", ".join(parts)
 
 
 class ProgressMeter:

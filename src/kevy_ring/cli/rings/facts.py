@@ -9,8 +9,8 @@ from math import isinf
 from rich.text import Text
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.rings.ring_text import kept_words, overflow_words, role_text
-from kevy_ring.cli.views.progress_table import link_word
+from kevy_ring.cli.rings.ring_text import kept_text, overflow_text, role_text
+from kevy_ring.cli.views.progress_table import link_label
 from kevy_ring.inbox import Published
 from kevy_ring.inbox.header_words import (
     ConsumerWord,
@@ -33,7 +33,7 @@ Fact = tuple[str, "Text | str"]
 
 
 def ring_facts(stats: RingStats, published: Published | None, times: TimeInRing | None) -> list[Fact]:
-    """A label and words for each thing that the header tells. The last two: None where that could not be read."""
+    """A label and a text for each thing that the header tells. The last two: None where that could not be read."""
     drained = "never" if stats.last_drain_age_s is None else f"{figures.seconds(stats.last_drain_age_s)} ago"
     facts: list[Fact] = [
         ("created", _created(stats)),
@@ -51,7 +51,7 @@ def ring_facts(stats: RingStats, published: Published | None, times: TimeInRing 
                  f"{figures.plural(stats.space_wakes, 'time')}; last drained {drained}"),
         ("overflow", _overflow(stats)),
     ]  # fmt: skip
-    kept = kept_words(stats)
+    kept = kept_text(stats)
     if kept:
         facts.insert(0, ("purpose", kept))
     facts += _times(times)
@@ -118,19 +118,19 @@ def _role(role: RoleStats) -> Text:
 
 def _overflow(stats: RingStats) -> str:
     age = f", the oldest for {figures.seconds(stats.overflow_age_s)}" if stats.overflow_events else ""
-    return f"{overflow_words(stats)} now{age}, {figures.size(stats.overflow_peak_bytes)} at the most"
+    return f"{overflow_text(stats)} now{age}, {figures.size(stats.overflow_peak_bytes)} at the most"
 
 
 def _times(times: TimeInRing | None) -> list[Fact]:
     """From publish to release; a ring that gave nothing back yet, and holds nothing measured, has none."""
-    words = []
+    parts = []
     if times is not None and times.measured:
         median, most = (_bound(times.quantile(q)) for q in (0.5, 0.99))
         measured = figures.plural(times.measured, "measured record")
-        words.append(f"half within {median}, 99 % within {most}, of {measured}")
+        parts.append(f"half within {median}, 99 % within {most}, of {measured}")
     if times is not None and times.oldest_age_s is not None:
-        words.append(f"the oldest measured one waits for {figures.seconds(times.oldest_age_s)}")
-    return [("in ring", "; ".join(words))] if words else []
+        parts.append(f"the oldest measured one waits for {figures.seconds(times.oldest_age_s)}")
+    return [("in ring", "; ".join(parts))] if parts else []
 
 
 def _bound(seconds: float | None) -> str:
@@ -157,18 +157,18 @@ def _replica_facts(stats: RingStats) -> list[Fact]:
     facts: list[Fact] = []
     if state is not LinkState.NONE:
         syncs = figures.plural(producer[ProducerWord.FULL_SYNCS], "full sync")
-        words = [
-            link_word(state),
+        parts = [
+            link_label(state),
             f"{syncs}, {producer[ProducerWord.PARTIAL_SYNCS]} partial",
             figures.plural(producer[ProducerWord.RECONNECTS], "reconnect"),
         ]
         if received is not None:
-            words.append(f"received up to offset {figures.count(received)}")
+            parts.append(f"received up to offset {figures.count(received)}")
         if behind is not None:
-            words.append(f"applied: {figures.count(behind)} behind" if behind else "all of it applied")
+            parts.append(f"applied: {figures.count(behind)} behind" if behind else "all of it applied")
         if upstream is not None:
-            words.append(f"the upstream is at {figures.count(upstream)}")
-        facts.append(("runner", ", ".join(words)))
+            parts.append(f"the upstream is at {figures.count(upstream)}")
+        facts.append(("runner", ", ".join(parts)))
     if consumer[ConsumerWord.FRAMES] or consumer[ConsumerWord.SNAPSHOTS]:
         snapshots = figures.plural(consumer[ConsumerWord.SNAPSHOTS], "snapshot")
         keys = figures.plural(consumer[ConsumerWord.ENTRIES], "key")

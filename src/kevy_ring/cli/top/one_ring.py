@@ -49,7 +49,7 @@ def _figures(ring: TopRing, width: int) -> list[Line]:
         ("out", f"{figures.short(rates.out_events)}/s  {figures.size(rates.out_bytes)}/s", PLAIN),
         ("wakes", f"{figures.short(rates.wakes)}/s", PLAIN),
     )
-    return [_line(width, (f" {label:<{_LABEL}}", DIM), (words, look)) for label, words, look in told]
+    return [_line(width, (f" {label:<{_LABEL}}", DIM), (text, look)) for label, text, look in told]
 
 
 def _facts(ring: TopRing, width: int) -> list[Line]:
@@ -61,9 +61,9 @@ def _facts(ring: TopRing, width: int) -> list[Line]:
     except (SegmentError, ValueError):
         pass  # gone, or corrupt by now
     lines = []
-    for label, words in ring_facts(ring.stats, published, times):
+    for label, fact in ring_facts(ring.stats, published, times):
         parts = [(f" {label:<{_LABEL}}", DIM)]
-        text = words if isinstance(words, Text) else Text(words)
+        text = fact if isinstance(fact, Text) else Text(fact)
         parts += [(each.text, each.style or PLAIN) for each in text.render(_PLAIN_CONSOLE) if each.text]
         lines.append(_line(width, *parts))
     return lines

@@ -79,12 +79,12 @@ def _first_shown(names: list[str], marked: str | None, room: int) -> int:
 def _summary(rings: Sequence[TopRing], state: TopState, width: int) -> Line:
     rates = [ring.rates for ring in rings]
     overflow = sum(ring.stats.overflow_bytes for ring in rings if ring.stats)
-    words = (
+    text = (
         f" {figures.plural(len(rings), 'ring')} · in {figures.short(sum(r.in_events for r in rates))}/s "
         f"{figures.size(sum(r.in_bytes for r in rates))}/s · out {figures.short(sum(r.out_events for r in rates))}/s "
         f"{figures.size(sum(r.out_bytes for r in rates))}/s · overflow {figures.size(overflow)} · by {state.order}"
     )
-    return [Segment(fit(words, width), BOLD)]
+    return [Segment(fit(text, width), BOLD)]
 
 
 def _titles(layout: Layout) -> Line:
@@ -97,11 +97,11 @@ def _row(number: int, ring: TopRing, layout: Layout, now: float, *, is_marked: b
     drawn = (number, layout.columns, layout.width, layout.name_cells, is_marked, ring.gone_at, ring.fault)
     if drawn == ring.drawn and _is_fresh(ring, layout, now):
         return ring.row
-    words, look = _instead(ring, now)
+    text, look = _instead(ring, now)
     line = [Segment(f"{number:>3} "[:4], DIM), Segment(fit(figures.name(ring.name), layout.name_cells), look)]
     used = 4 + layout.name_cells
-    if words:
-        line.append(Segment(fit(f" {words}", max(0, layout.width - used)), look))
+    if text:
+        line.append(Segment(fit(f" {text}", max(0, layout.width - used)), look))
     else:
         line += pieces(ring, layout.columns)
         used += layout.cells

@@ -12,7 +12,7 @@ _ORDERS: dict[str, tuple[str, Callable[[TopRing], float] | None]] = {
     "f": ("fill", lambda ring: ring.fill),
     "o": ("overflow", lambda ring: ring.stats.overflow_bytes if ring.stats else 0),
 }
-ORDERS = tuple(word for word, _ in _ORDERS.values())
+ORDERS = tuple(name for name, _ in _ORDERS.values())
 _STEPS = {"up": -1, "k": -1, "down": 1, "j": 1}
 
 
@@ -28,8 +28,8 @@ class TopState:
 
     def sorted(self, rings: Sequence[TopRing]) -> list[TopRing]:
         """``rings``, which come by name, in the chosen order: by name, or the greatest first."""
-        for word, key in _ORDERS.values():
-            if word == self.order and key is not None:
+        for name, key in _ORDERS.values():
+            if name == self.order and key is not None:
                 return sorted(rings, key=key, reverse=True)
         return list(rings)
 

@@ -38,7 +38,7 @@ class JsonView:
     def outcome(self, outcome: Outcome) -> None:
         self._write("outcome", **outcome_object(outcome))
 
-    def close(self, outcomes: Sequence[Outcome], words: Sequence[str], problem: str | None) -> None:
+    def close(self, outcomes: Sequence[Outcome], remarks: Sequence[str], problem: str | None) -> None:
         self._write(
             "summary",
             ok=problem is None,

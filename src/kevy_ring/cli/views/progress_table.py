@@ -14,7 +14,7 @@ from kevy_ring.inbox.header_words import LinkState
 
 #: From this width on everything of a shard stands in one line, its upstream too.
 WIDE = 140
-#: From this width on words are written out, and stand further apart.
+#: From this width on names are written out, and columns are further apart.
 _ROOMY = 92
 #: Lines of a terminal that are not rows of the table.
 _OTHER_LINES = 10
@@ -33,8 +33,8 @@ _LOOKS = {
 }
 
 
-def link_word(state: LinkState) -> str:
-    """The state of a link in a word or two."""
+def link_label(state: LinkState) -> str:
+    """The state of a link as a label."""
     return _LOOKS[state][0]
 
 
@@ -74,16 +74,16 @@ def _fill_wide(table: Table, shards: Sequence[ShardProgress]) -> None:
         )
 
 
-def _fill_tall(table: Table, shards: Sequence[ShardProgress], words: tuple[str, str]) -> None:
+def _fill_tall(table: Table, shards: Sequence[ShardProgress], sides: tuple[str, str]) -> None:
     _add_first_columns(table, "#")
     table.add_column("", no_wrap=True)
-    _add_numbers(table, {"events/s": 8, "bytes/s": 8, "up to offset" if words[0] != "in" else "offset": 9})
+    _add_numbers(table, {"events/s": 8, "bytes/s": 8, "up to offset" if sides[0] != "in" else "offset": 9})
     _add_numbers(table, {"ring": 5, "overflow": 8})
     for shard in shards:
         rates = shard.rates
         table.add_row(
             *_first_cells(shard),
-            Text("\n".join(words), style="dim"),
+            Text("\n".join(sides), style="dim"),
             f"{figures.short(rates.in_events)}\n{figures.short(rates.out_events)}",
             f"{figures.size(rates.in_bytes)}\n{figures.size(rates.out_bytes)}",
             f"{figures.count(shard.received_at_least)}\n{figures.count(shard.applied_offset)}",
@@ -120,8 +120,8 @@ def _add_numbers(table: Table, names: dict[str, int]) -> None:
 
 
 def _first_cells(shard: ShardProgress) -> list[Text | str]:
-    word, look = _LOOKS[LinkState.SNAPSHOT if shard.awaits_snapshot else shard.link_state]
-    return [str(shard.index), Text(word, style=look), _snapshot(shard)]
+    label, look = _LOOKS[LinkState.SNAPSHOT if shard.awaits_snapshot else shard.link_state]
+    return [str(shard.index), Text(label, style=look), _snapshot(shard)]
 
 
 def _snapshot(shard: ShardProgress) -> Text | str:
@@ -147,12 +147,12 @@ def _fill(shard: ShardProgress, *, with_bar: bool) -> Text:
     if shard.ring is None:
         return Text(figures.NOTHING, style="dim")
     share = shard.ring.used_bytes / shard.ring.capacity
-    words = f"{figures.percent(shard.ring.used_bytes, shard.ring.capacity):>5}"
+    text = f"{figures.percent(shard.ring.used_bytes, shard.ring.capacity):>5}"
     look = "red" if share > 0.95 else "yellow" if share > 0.6 else "green"
     if not with_bar:
-        return Text(words, style=look if share > 0.6 else "")
+        return Text(text, style=look if share > 0.6 else "")
     cells = round(share * _BAR_CELLS)
-    return Text.assemble(("█" * cells, look), ("·" * (_BAR_CELLS - cells), "dim"), words)
+    return Text.assemble(("█" * cells, look), ("·" * (_BAR_CELLS - cells), "dim"), text)
 
 
 def _overflow(shard: ShardProgress) -> Text:

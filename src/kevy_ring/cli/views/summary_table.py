@@ -45,9 +45,9 @@ def summary_table(outcome: Outcome) -> Table:
 
 def _syncs(shard: ShardOutcome) -> str:
     full, partial = shard.last.of_run(ProducerWord.FULL_SYNCS), shard.last.of_run(ProducerWord.PARTIAL_SYNCS)
-    words = [f"{full} full"] if full else []
-    words += [f"{partial} partial"] if partial else []
-    return ", ".join(words) or "none"
+    parts = [f"{full} full"] if full else []
+    parts += [f"{partial} partial"] if partial else []
+    return ", ".join(parts) or "none"
 
 
 def rate_lines(outcome: Outcome) -> list[str]:

@@ -9,7 +9,8 @@ import pytest
 from rich.cells import cell_len
 
 from kevy_ring.cli.rates import Rates
-from kevy_ring.cli.top.columns import bar, fit, spark
+from kevy_ring.cli.ring_columns import bar
+from kevy_ring.cli.top.columns import fit, spark
 from kevy_ring.cli.top.meter import TopRing
 from kevy_ring.cli.top.one_ring import ring_lines
 from kevy_ring.cli.top.screen import Line, list_lines

@@ -148,6 +148,17 @@ def how_far_behind(stats: RingStats) -> int | None:
     return None if received is None or applied is None else max(0, received - applied)
 
 
+def received_at_least(stats: RingStats) -> int | None:
+    """The received offset for display. While the stream is followed, what is applied was received.
+
+    A runner publishes what it received ten times a second, and the shard may be ahead of that.
+    """
+    received, applied = received_offset(stats), stats.applied_offset
+    if received is None or applied is None or link_state(stats) is not LinkState.STREAMING:
+        return received
+    return received if is_snapshot_pending(stats) else max(received, applied)
+
+
 def packed_counts(counts: Sequence[int]) -> list[int]:
     """Counts as words: three in a word, the first in the lowest 21 bits.
 

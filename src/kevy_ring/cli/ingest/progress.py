@@ -40,11 +40,8 @@ class ShardProgress:
 
     @property
     def received_at_least(self) -> int | None:
-        """The received offset for display: a runner tells it ten times a second, and what is applied was received."""
-        told, applied = self.received_offset, self.applied_offset
-        if self.link_state is LinkState.STREAMING and not self.is_loading and told is not None and applied is not None:
-            return max(told, applied)
-        return told
+        """The received offset for display."""
+        return header_words.received_at_least(self.ring) if self.ring else None
 
     @property
     def upstream_offset(self) -> int | None:

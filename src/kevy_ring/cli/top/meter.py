@@ -41,11 +41,6 @@ class TopRing:
     row: list[Segment] = field(default_factory=list)
     is_quiet: bool = False
 
-    @property
-    def fill(self) -> float:
-        """The part of the ring that is in use, 0 to 1."""
-        return min(1.0, self.stats.used_bytes / self.stats.capacity) if self.stats else 0.0
-
 
 class TopMeter:
     """Turns looks into rings with rates."""

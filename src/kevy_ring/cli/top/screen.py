@@ -9,7 +9,8 @@ from rich.segment import Segment
 from rich.style import Style
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.top.columns import BOLD, CYAN, DIM, PLAIN, RED, YELLOW, Column, choose_columns, fit, pieces
+from kevy_ring.cli.ring_columns import BOLD, CYAN, DIM, PLAIN, RED, YELLOW, Column
+from kevy_ring.cli.top.columns import choose_columns, fit, pieces
 from kevy_ring.cli.top.meter import TopRing
 from kevy_ring.cli.top.state import TopState
 from kevy_ring.ring.outside.leftovers import is_abandoned

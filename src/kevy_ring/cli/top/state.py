@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from kevy_ring.cli.ring_columns import fill_share
 from kevy_ring.cli.top.meter import TopRing
 
 _ORDERS: dict[str, tuple[str, Callable[[TopRing], float] | None]] = {
     "n": ("name", None),
     "r": ("rate", lambda ring: ring.rates.in_events + ring.rates.out_events),
-    "f": ("fill", lambda ring: ring.fill),
+    "f": ("fill", lambda ring: fill_share(ring.stats)),
     "o": ("overflow", lambda ring: ring.stats.overflow_bytes if ring.stats else 0),
 }
 ORDERS = tuple(name for name, _ in _ORDERS.values())

@@ -9,6 +9,7 @@ import pytest
 
 from kevy_ring.events import Kind
 from kevy_ring.inbox.chunk_grant import CHUNK_MAX
+from kevy_ring.inbox.header_words import FREE_PRODUCER_WORDS
 from kevy_ring.replica.protocols import resp
 from kevy_ring.ring.record import FLAGS_KNOWN, PAYLOAD_MAX_BYTES, RECORD_HEADER, RecordFlag, packed_record, record_span
 from places import CSRC
@@ -28,6 +29,7 @@ CONSTANTS = {
     "FLAGS_KNOWN": FLAGS_KNOWN,
     "LENGTH_MAX": PAYLOAD_MAX_BYTES,
     "CHUNK_MAX": CHUNK_MAX,
+    "WORDS": FREE_PRODUCER_WORDS.stop,
     "ARGS_MAX": resp.MAX_ARGUMENTS,
     "BULK_MAX": resp.MAX_BULK_BYTES,
     "COMMAND_MAX": resp.MAX_COMMAND_BYTES,

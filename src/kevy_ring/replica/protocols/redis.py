@@ -94,7 +94,7 @@ _TOLERATED_ERRORS: dict[RedisState, tuple[bytes, ...]] = {
     _S.PORT: (b"-ERR",),
     _S.CAPA: (b"-ERR",),
 }
-_REPLY_WORDS = {b"+FULLRESYNC": _T.FULL_RESYNC, b"+CONTINUE": _T.CONTINUE}
+_REPLY_TOKENS = {b"+FULLRESYNC": _T.FULL_RESYNC, b"+CONTINUE": _T.CONTINUE}
 _LINK_COMMANDS = frozenset((b"PING", b"REPLCONF", b"SELECT"))  # they speak of the link, not of the keyspace
 _LONGEST_LINK_COMMAND = max(map(len, _LINK_COMMANDS))
 
@@ -231,8 +231,8 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
         line = self._intake.take_line()
         if line is None:
             return False
-        word, *fields = line.split(b" ")
-        token = _REPLY_WORDS.get(word, _T.REFUSAL if word.startswith(b"-") else _T.REPLY)
+        name, *fields = line.split(b" ")
+        token = _REPLY_TOKENS.get(name, _T.REFUSAL if name.startswith(b"-") else _T.REPLY)
         self._allow(token, f"{printable(line)!r}")
         if token is _T.REFUSAL:
             self._take_error(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -12,7 +13,7 @@ from kevy_ring.cli.ingest.progress import ProgressMeter, ShardProgress
 from kevy_ring.cli.rates import Rates
 from kevy_ring.cli.views.progress_table import progress_table
 from kevy_ring.cli.views.summary_table import summary_table
-from kevy_ring.inbox.header_words import LinkState
+from kevy_ring.inbox.header_words import ConsumerWord, LinkState
 from kevy_ring.replica.fleet.event import ShardStatus
 from kevy_ring.ring import RingStats
 from kevy_ring.shard.shard_process import ShardFacts
@@ -85,6 +86,17 @@ def test_the_live_table_fits_its_terminal_and_cuts_nothing(width: int, height: i
     assert "…" not in "\n".join(shown)
     assert len([line for line in shown if line.strip()]) == 2 + lines
     assert "999,999,999" in "\n".join(shown)
+
+
+def test_a_shard_that_was_restarted_after_its_snapshot_is_not_shown_as_loading() -> None:
+    shard = progress_of(waiting_bytes=4096)
+    assert shard.ring is not None
+    words = list(shard.ring.consumer_words)
+    words[ConsumerWord.SNAPSHOTS] = 0  # a new process counts again from 0
+    restarted = replace(shard, ring=replace(shard.ring, consumer_words=tuple(words)))
+    assert "loading" not in "\n".join(rendered(progress_table([restarted], 160, 40), 160))
+    pending = progress_of(waiting_bytes=4096, snapshots_applied=0)
+    assert "loading" in "\n".join(rendered(progress_table([pending], 160, 40), 160))
 
 
 def test_every_state_of_a_link_has_a_word() -> None:

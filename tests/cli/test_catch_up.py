@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kevy_ring.cli.ingest.catch_up import CatchUp
 from kevy_ring.cli.ingest.progress import ShardProgress
-from kevy_ring.replica.link_words import LinkState
+from kevy_ring.inbox.header_words import LinkState
 from progress_of import progress_of as shard
 
 

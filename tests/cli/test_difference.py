@@ -32,15 +32,15 @@ STREAM = Stream((5, 0), (0, 0), 1, [(5, 0, [(b"f", b"v")])], [StreamGroup(b"g", 
 def test_the_first_part_that_differs_is_named(kind: str, ours: Any, theirs: Any, words: str) -> None:
     one, other = Entry(b"k", kind, ours), Entry(b"k", kind, theirs)
     assert not is_same(one, other, 0)
-    assert Difference(0, b"k", one, other).words == words
+    assert Difference(0, b"k", one, other).text == words
 
 
 def test_types_and_expiries_are_named() -> None:
     string, number = Entry(b"k", "string", b""), Entry(b"k", "list", [b""])
-    assert Difference(3, b"k\xff", string, number).words == "the upstream has a string, the replica a list"
+    assert Difference(3, b"k\xff", string, number).text == "the upstream has a string, the replica a list"
     assert str(Difference(3, b"k\xff", string, number)).startswith(r"key 'k\xff' in database 3: ")
     for ms, when in ((1_000, "expires 1970-01-01 00:00:01.000 UTC"), (2**63, f"expires at {2**63} ms")):
-        words = Difference(0, b"k", string, Entry(b"k", "string", b"", ms)).words
+        words = Difference(0, b"k", string, Entry(b"k", "string", b"", ms)).text
         assert words == f"the upstream's string does not expire, the replica's {when}"
 
 

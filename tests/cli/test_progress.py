@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
-from kevy_ring.cli.ingest.progress import ProgressMeter, Rates, ShardProgress
+from kevy_ring.cli.ingest.progress import ProgressMeter, ShardProgress
+from kevy_ring.cli.rates import Rates
 from kevy_ring.cli.views.progress_table import progress_table
 from kevy_ring.cli.views.summary_table import summary_table
+from kevy_ring.inbox.header_words import ConsumerWord, LinkState
 from kevy_ring.replica.fleet.event import ShardStatus
-from kevy_ring.replica.link_words import LinkState
 from kevy_ring.ring import RingStats
 from kevy_ring.shard.shard_process import ShardFacts
 from progress_of import progress_of
@@ -33,11 +35,11 @@ def test_rates_are_means_over_the_last_second_and_count_what_went_to_the_overflo
     for tick in range(31):
         at = tick / 10
         (now,) = meter.sample([status(ring(events_in=tick * 5, overflow_events=tick * 5, bytes_out=tick * 100))], at)
-    assert now.rates.received_events == pytest.approx(100)
-    assert now.rates.applied_bytes == pytest.approx(1000)
+    assert now.rates.in_events == pytest.approx(100)
+    assert now.rates.out_bytes == pytest.approx(1000)
     for tick in range(31, 45):
         (now,) = meter.sample([status(ring(events_in=150, overflow_events=150))], tick / 10)
-    assert now.rates.received_events == 0
+    assert now.rates.in_events == 0
 
 
 def test_rates_begin_anew_with_a_new_ring_and_there_are_none_without_one() -> None:
@@ -46,7 +48,7 @@ def test_rates_begin_anew_with_a_new_ring_and_there_are_none_without_one() -> No
     (now,) = meter.sample([status(ring(events_out=10, created_unix_s=2))], 0.5)
     assert now.rates == Rates()
     (now,) = meter.sample([status(ring(events_out=20, created_unix_s=2))], 1.0)
-    assert now.rates.applied_events == 20
+    assert now.rates.out_events == 20
     (now,) = meter.sample([status(None)], 1.5)
     assert (now.frames, now.applied_offset, now.is_drained) == (0, None, False)
 
@@ -84,6 +86,17 @@ def test_the_live_table_fits_its_terminal_and_cuts_nothing(width: int, height: i
     assert "…" not in "\n".join(shown)
     assert len([line for line in shown if line.strip()]) == 2 + lines
     assert "999,999,999" in "\n".join(shown)
+
+
+def test_a_shard_that_was_restarted_after_its_snapshot_is_not_shown_as_loading() -> None:
+    shard = progress_of(waiting_bytes=4096)
+    assert shard.ring is not None
+    words = list(shard.ring.consumer_words)
+    words[ConsumerWord.SNAPSHOTS] = 0  # a new process counts again from 0
+    restarted = replace(shard, ring=replace(shard.ring, consumer_words=tuple(words)))
+    assert "loading" not in "\n".join(rendered(progress_table([restarted], 160, 40), 160))
+    pending = progress_of(waiting_bytes=4096, snapshots_applied=0)
+    assert "loading" in "\n".join(rendered(progress_table([pending], 160, 40), 160))
 
 
 def test_every_state_of_a_link_has_a_word() -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from kevy_ring.cli.command import run
-from kevy_ring.cli.ingest.cluster_look import cluster_words
+from kevy_ring.cli.ingest.cluster_look import cluster_text
 from kevy_ring.cli.ingest.goal import UntilStopped
 from kevy_ring.cli.repeated import RepeatedFailures
-from kevy_ring.replica.link_words import LinkState
+from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.upstream_url import parse_upstream
 from kevy_ring.shard.sinks.redis.target_mark import is_mark
 from kevy_ring_command import RunningCommand, run_command, wait_until
@@ -235,9 +235,9 @@ fff 127.0.0.1:7006@17006 slave ccc 0 1 2 connected
 
 def test_a_replica_in_a_cluster_has_the_slots_of_its_primary_and_empty_nodes_are_not_named() -> None:
     upstream = parse_upstream("redis://h:7002")
-    said = cluster_words(upstream, CLUSTER, set())
+    said = cluster_text(upstream, CLUSTER, set())
     assert said is not None
     assert "its slots (0-5460) are followed" in said
     assert said.endswith("other primaries too: 127.0.0.1:7003, [::1]:7004")
-    assert cluster_words(upstream, CLUSTER, {("127.0.0.1", 7003), ("[::1]", 7004)}) is None
-    assert cluster_words(upstream, CLUSTER.splitlines()[1] + "\n", set()) is None
+    assert cluster_text(upstream, CLUSTER, {("127.0.0.1", 7003), ("[::1]", 7004)}) is None
+    assert cluster_text(upstream, CLUSTER.splitlines()[1] + "\n", set()) is None

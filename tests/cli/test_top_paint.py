@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.style import Style
 
-from kevy_ring.cli.top.columns import CYAN, DIM, PLAIN, RED
+from kevy_ring.cli.ring_columns import CYAN, DIM, PLAIN, RED
 from kevy_ring.cli.top.paint import Paint
 
 LINE = [

@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 
-from kevy_ring.cli.top.columns import bar, fit, spark
-from kevy_ring.cli.top.meter import TopRates, TopRing
+from kevy_ring.cli.rates import Rates
+from kevy_ring.cli.ring_columns import bar
+from kevy_ring.cli.top.columns import fit, spark
+from kevy_ring.cli.top.meter import TopRing
 from kevy_ring.cli.top.one_ring import ring_lines
 from kevy_ring.cli.top.screen import Line, list_lines
 from kevy_ring.cli.top.state import TopState
@@ -28,7 +30,7 @@ def busy(stats: RingStats, name: str) -> TopRing:
         last_drain_age_s=3.0, applied_offset=900, producer_words=tuple(words),
         producer=RoleStats(RoleState.ALIVE, os.getpid(), 1), consumer=RoleStats(RoleState.DEAD, 77, 2),
     )  # fmt: skip
-    ring = TopRing(name, shown, rates=TopRates(1234, 5 << 20, 81_000, 1 << 30, 12))
+    ring = TopRing(name, shown, rates=Rates(1234, 5 << 20, 81_000, 1 << 30, 12))
     ring.recent.extend(range(12))
     ring.history.extend(range(120))
     return ring

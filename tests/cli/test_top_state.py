@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from kevy_ring.cli.top.meter import TopRates, TopRing
+from kevy_ring.cli.rates import Rates
+from kevy_ring.cli.top.meter import TopRing
 from kevy_ring.cli.top.state import TopState
 from kevy_ring.ring import Ring
 
@@ -15,9 +16,9 @@ def rings() -> list[TopRing]:
     with Ring.create(4096) as ring:
         stats = ring.stats()
     return [
-        TopRing("a", replace(stats, used_bytes=8, overflow_bytes=5), rates=TopRates(in_events=1)),
-        TopRing("b", replace(stats, used_bytes=80), rates=TopRates(out_events=9)),
-        TopRing("c", replace(stats, used_bytes=16, overflow_bytes=9), rates=TopRates(in_events=3)),
+        TopRing("a", replace(stats, used_bytes=8, overflow_bytes=5), rates=Rates(in_events=1)),
+        TopRing("b", replace(stats, used_bytes=80), rates=Rates(out_events=9)),
+        TopRing("c", replace(stats, used_bytes=16, overflow_bytes=9), rates=Rates(in_events=3)),
     ]
 
 

@@ -26,7 +26,8 @@ from kevy_ring import (
     replica_inbox_pair,
 )
 from kevy_ring.inbox import FrameScanner, Published, published_in
-from kevy_ring.inbox.receiver import _LAST, WORD_LOST
+from kevy_ring.inbox.header_words import ConsumerWord
+from kevy_ring.inbox.receiver import _LAST
 from kevy_ring.replica.protocol import ResumePoint
 from kevy_ring.replica.protocols.resume import resume_after
 
@@ -315,7 +316,7 @@ def ring_with_a_loss(*, also_passed: bool) -> Iterator[Ring]:
                 while not second._out.flags & _LAST:
                     rest._pass()
                     rest = second._taken(1, None)
-                second._publish_word(WORD_LOST, 8)
+                second._publish_word(ConsumerWord.LOST_OFFSET, 8)
         yield ring
 
 

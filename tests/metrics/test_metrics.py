@@ -20,8 +20,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender, Ring, replica_inbox_pair
+from kevy_ring.inbox.header_words import LinkState, ProducerWord
 from kevy_ring.metrics import RingCollector, collector
-from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.ring import TIME_BOUNDS_S
 from kevy_ring.testing import EmbeddedPrimary
 from kevy_ring_command import RunningCommand, run_command, wait_until
@@ -65,8 +65,8 @@ def samples(rings: RingCollector) -> dict[tuple[str, ...], float]:
 def fill_words(inbox: Inbox) -> None:
     """As a runner and a shard do."""
     sender, receiver = inbox
-    said = {LinkWord.STATE: LinkState.STREAMING, LinkWord.RECEIVED_OFFSET: 31, LinkWord.UPSTREAM_OFFSET: 41}
-    for word, value in {**said, LinkWord.FULL_SYNCS: 1, LinkWord.RECONNECTS: 2}.items():
+    said = {ProducerWord.LINK_STATE: LinkState.STREAMING, ProducerWord.FULL_SYNCS: 1, ProducerWord.RECONNECTS: 2}
+    for word, value in {**said, ProducerWord.RECEIVED_OFFSET: 31, ProducerWord.UPSTREAM_OFFSET: 41}.items():
         sender.set_word(word, value)
     for word, value in ((8, 5), (9, 500), (10, 7), (11, 1)):
         receiver.set_word(word, value)

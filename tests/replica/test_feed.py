@@ -9,7 +9,8 @@ import pytest
 
 from kevy_ring import replica_inbox_pair
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk
-from kevy_ring.replica.link_words import LinkWord, LinkWords
+from kevy_ring.inbox.header_words import ProducerWord
+from kevy_ring.replica.link_words import LinkWords
 from kevy_ring.replica.protocols.kevy import KevyProtocol
 from kevy_ring.replica.runner.feed import EndCause, Feed
 from kevy_ring.replica.stop import StopSignal
@@ -123,7 +124,7 @@ class WatchedSender(RecordingSender):
 
     def send_many(self, events: Sequence[ReplicaApply]) -> None:
         if self.told is None and any(isinstance(event, SnapshotBegin) for event in events):
-            self.told = self.word(LinkWord.FULL_SYNCS)
+            self.told = self.word(ProducerWord.FULL_SYNCS)
         super().send_many(events)
 
 

@@ -16,11 +16,11 @@ import pytest
 
 from fleet_life import CAPACITY, Life, everything_once
 from kevy_ring import ReplicaInboxSender, RoleTaken, SegmentError, replica_inbox_pair
+from kevy_ring.inbox.header_words import LinkState, ProducerWord
 from kevy_ring.replica.fleet import Fleet, FleetEventKind, Role
 from kevy_ring.replica.fleet.child import EXIT_TRUNCATED
 from kevy_ring.replica.fleet.child_process import ChildProcess
 from kevy_ring.replica.fleet.kept_ring import kept_ring
-from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.replica.runner import Runner
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.ring import Ring, ring_names
@@ -125,13 +125,13 @@ def test_the_last_word_of_an_earlier_runner_is_not_taken_for_the_link_of_now(
 ) -> None:
     prefix = f"kept{secrets.token_hex(4)}"
     with Ring.create(CAPACITY, f"{prefix}-0", keep=True) as ring, ReplicaInboxSender.attach(ring.name) as sender:
-        sender.set_word(LinkWord.STATE, LinkState.STREAMING)  # as a runner leaves it that is killed
+        sender.set_word(ProducerWord.LINK_STATE, LinkState.STREAMING)  # as a runner leaves it that is killed
     life = Life(primary.url, f"jsonl:{tmp_path / 'log'}", resumable=True, keep_rings=True, name_prefix=prefix)
     try:
         life.fleet.make_rings()
         (status,) = life.fleet.status()
         assert status.ring is not None
-        assert status.ring.producer_words[LinkWord.STATE] == LinkState.STREAMING
+        assert status.ring.producer_words[ProducerWord.LINK_STATE] == LinkState.STREAMING
         assert status.link_state is LinkState.NONE
         with life.fleet:
             life.wait_for(lambda: life.fleet.status()[0].link_state is LinkState.STREAMING)

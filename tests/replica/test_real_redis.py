@@ -14,7 +14,7 @@ from test_runner import running
 from certificates import make_certificates
 from cut_proxy import CutProxy
 from kevy_ring.events import SnapshotBegin
-from kevy_ring.replica.link_words import LinkState, LinkWord
+from kevy_ring.inbox.header_words import LinkState, ProducerWord
 from live_replica import LiveReplica, differences
 from recording_sender import RecordingSender
 from redis_server import RedisServer, read_keyspace, redis_version, start_redis
@@ -68,9 +68,9 @@ def test_a_full_sync_of_100_000_keys_under_writes_gives_the_same_keys(
         writes.close()
         client.set("last", 1)
         replica.wait_applied(client)
-        assert replica.word(LinkWord.FULL_SYNCS) == 1
-        assert replica.word(LinkWord.SNAPSHOT_BYTES) > 1 << 20
-        assert (replica.word(LinkWord.SNAPSHOT_TOTAL) > 0) == (mode is DISK)
+        assert replica.word(ProducerWord.FULL_SYNCS) == 1
+        assert replica.word(ProducerWord.SNAPSHOT_BYTES) > 1 << 20
+        assert (replica.word(ProducerWord.SNAPSHOT_TOTAL) > 0) == (mode is DISK)
         assert replica.shard.skipped == 0
         assert_equal(replica, server)
         assert len(replica.keyspace()) > MANY_KEYS * 0.9
@@ -94,7 +94,7 @@ def test_a_primary_that_is_restarted_with_other_data_is_followed_again(start_red
         replica.wait_applied(client)
         server.restart(forgets=True)
         fill(client, 300)
-        replica.wait_until(lambda: replica.word(LinkWord.FULL_SYNCS) == 2, "a second full sync")
+        replica.wait_until(lambda: replica.word(ProducerWord.FULL_SYNCS) == 2, "a second full sync")
         replica.wait_applied(client)
         assert_equal(replica, server)
         assert b"key:400" not in replica.keyspace()
@@ -133,7 +133,7 @@ def test_a_cut_link_is_resumed_without_a_second_full_sync(start_redis: StartRedi
             client.set(f"and after {round_}", 1)
             replica.wait_applied(client)
         assert syncs(client) == (1, 3)
-        assert (replica.word(LinkWord.FULL_SYNCS), replica.word(LinkWord.PARTIAL_SYNCS)) == (1, 3)
+        assert (replica.word(ProducerWord.FULL_SYNCS), replica.word(ProducerWord.PARTIAL_SYNCS)) == (1, 3)
         assert_equal(replica, server)
 
 
@@ -167,7 +167,7 @@ def test_a_cut_in_mid_rdb_is_followed_by_a_whole_one(start_redis: StartRedis, mo
         replica.wait_applied(client)
         assert proxy.cuts == 2
         assert replica.shard.snapshots == 1
-        assert replica.word(LinkWord.FULL_SYNCS) >= 2
+        assert replica.word(ProducerWord.FULL_SYNCS) >= 2
         assert_equal(replica, server)
 
 
@@ -183,7 +183,7 @@ def test_client_kill_type_replica_is_a_link_that_is_resumed(start_redis: StartRe
             client.incr("counter")
             replica.wait_applied(client)
         assert syncs(client)[0] == 1
-        assert replica.word(LinkWord.RECONNECTS) >= 3
+        assert replica.word(ProducerWord.RECONNECTS) >= 3
         assert_equal(replica, server)
 
 
@@ -245,7 +245,7 @@ def test_a_transaction_arrives_whole_and_in_order(start_redis: StartRedis) -> No
     client = server.client()
     sender = RecordingSender()
     with running(server.url, sender):
-        sender.wait_until(lambda: sender.word(LinkWord.STATE) == LinkState.STREAMING)
+        sender.wait_until(lambda: sender.word(ProducerWord.LINK_STATE) == LinkState.STREAMING)
         sender.wait_until(lambda: sender.count(SnapshotBegin) == 1 and not sender.loading)
         with client.pipeline(transaction=True) as transaction:
             transaction.set("a", 1).incr("a").rpush("l", "x", "y")
@@ -283,7 +283,7 @@ def test_a_replica_that_loads_for_long_is_not_cut_off(start_redis: StartRedis) -
         sender.wait_until(lambda: client.info("replication")["connected_slaves"] == 1)
         ends = time.monotonic() + 5
         sender.wait_until(lambda: time.monotonic() > ends)
-        assert sender.word(LinkWord.RECONNECTS) == 0
+        assert sender.word(ProducerWord.RECONNECTS) == 0
         assert sender.count(SnapshotBegin) == 1
         client.set("still", "here")
         sender.wait_until(lambda: any(b"still" in frame.argv for frame in sender.frames))
@@ -325,7 +325,7 @@ def test_a_login_that_does_not_do_is_refused_in_the_servers_words_until_it_does(
     fill(client, 100)
     client.execute_command("ACL", "SETUSER", "default", ">open")
     with LiveReplica(f"redis://{login}127.0.0.1:{server.port}") as replica:
-        replica.wait_until(lambda: replica.word(LinkWord.STATE) == LinkState.REFUSED, "refused")
+        replica.wait_until(lambda: replica.word(ProducerWord.LINK_STATE) == LinkState.REFUSED, "refused")
         assert reply in replica.runner.last_problem
         assert replica.sender.applied_offset is None
         client.execute_command("ACL", "SETUSER", "ping", "+psync")

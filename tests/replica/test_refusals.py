@@ -14,8 +14,8 @@ import pytest
 
 from certificates import make_certificates
 from kevy_ring.errors import Refusal, RefusalKind
+from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.backoff import Backoff
-from kevy_ring.replica.link_words import LinkState
 from kevy_ring.replica.patience import Patience
 from kevy_ring.replica.runner import Runner, RunnerExit
 from live_replica import LiveReplica

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from kevy_ring.events import Frame, SnapshotBegin, SnapshotChunk, SnapshotEnd
+from kevy_ring.inbox.header_words import ProducerWord
 from kevy_ring.replica.backoff import Backoff
-from kevy_ring.replica.link_words import LinkWord
 from kevy_ring.replica.patience import Patience
 from kevy_ring.replica.protocol import ResumePoint
 from kevy_ring.replica.runner import LinkState, Runner, RunnerExit
@@ -187,7 +187,7 @@ def test_protocol_1_is_never_sent_anything_after_the_handshake() -> None:
     with ScriptedPeer(primary) as peer:
         with running(kevy(peer), sender, protocol="kevy1"):
             sender.wait_for_frames(3)
-            sender.wait_until(lambda: sender.word(LinkWord.RECEIVED_OFFSET) == 3)
+            sender.wait_until(lambda: sender.word(ProducerWord.RECEIVED_OFFSET) == 3)
         sender.wait_until(lambda: bool(said))
     assert said == [b""]
 
@@ -301,12 +301,12 @@ def test_a_cut_link_is_resumed_from_the_frame_after_the_last_one() -> None:
         running(kevy(peer), sender, protocol="kevy1"),
     ):
         sender.wait_for_frames(20)
-        sender.wait_until(lambda: sender.word(LinkWord.PARTIAL_SYNCS) == 1)
+        sender.wait_until(lambda: sender.word(ProducerWord.PARTIAL_SYNCS) == 1)
     assert asked == [(1, 0), (1, 10)]
     assert sender.offsets == list(range(20))
     assert sender.count(SnapshotBegin) == 1
-    assert sender.word(LinkWord.RECONNECTS) == 1
-    assert sender.word(LinkWord.FULL_SYNCS) == 1
+    assert sender.word(ProducerWord.RECONNECTS) == 1
+    assert sender.word(ProducerWord.FULL_SYNCS) == 1
 
 
 def test_a_link_cut_at_any_byte_of_the_stream_loses_and_doubles_nothing() -> None:
@@ -344,7 +344,7 @@ def test_a_handshake_cut_at_any_byte_is_tried_again() -> None:
     with ScriptedPeer(*cuts, says(snapshot(2, b"x") + frames(2, 2), 2)) as peer, running(kevy(peer), sender):
         sender.wait_for_frames(1)
     assert sender.last_snapshot == b"x"
-    assert sender.word(LinkWord.RECONNECTS) == len(cuts)
+    assert sender.word(ProducerWord.RECONNECTS) == len(cuts)
 
 
 def test_a_link_cut_in_a_snapshot_starts_the_snapshot_again() -> None:
@@ -563,9 +563,9 @@ def test_a_stop_ends_a_runner_that_is_blocked_in_a_read() -> None:
     sender = RecordingSender()
     with ScriptedPeer(says(snapshot(1, b"x"), 2)) as peer:
         runner = RunningRunner(kevy(peer), sender)
-        sender.wait_until(lambda: sender.word(LinkWord.STATE) == LinkState.STREAMING)
+        sender.wait_until(lambda: sender.word(ProducerWord.LINK_STATE) == LinkState.STREAMING)
         assert runner.finish() is RunnerExit.STOPPED
-    assert sender.word(LinkWord.STATE) == LinkState.STOPPED
+    assert sender.word(ProducerWord.LINK_STATE) == LinkState.STOPPED
 
 
 def test_a_stop_ends_a_runner_that_waits_for_its_next_attempt() -> None:
@@ -616,7 +616,7 @@ def test_a_send_that_finds_the_receiver_gone_ends_the_runner() -> None:
         sender.receiver_gone = True
         gone.set()
         assert runner.join() is RunnerExit.RECEIVER_GONE
-    assert sender.word(LinkWord.STATE) == LinkState.RECEIVER_GONE
+    assert sender.word(ProducerWord.LINK_STATE) == LinkState.RECEIVER_GONE
     assert sender.events == []
 
 
@@ -624,7 +624,7 @@ def test_a_receiver_that_goes_while_nothing_comes_ends_the_runner() -> None:
     sender = RecordingSender()
     with ScriptedPeer(says(snapshot(1, b"x"), 2)) as peer:
         runner = RunningRunner(kevy(peer), sender)
-        sender.wait_until(lambda: sender.word(LinkWord.STATE) == LinkState.STREAMING)
+        sender.wait_until(lambda: sender.word(ProducerWord.LINK_STATE) == LinkState.STREAMING)
         sender.receiver_gone = True
         assert runner.join() is RunnerExit.RECEIVER_GONE
 
@@ -652,16 +652,16 @@ def test_the_words_of_the_live_view_follow_the_link() -> None:
     half_seen = threading.Event()
     sender = RecordingSender()
     with ScriptedPeer(primary) as peer, running(kevy(peer), sender):
-        sender.wait_until(lambda: sender.word(LinkWord.STATE) == LinkState.SNAPSHOT)
-        sender.wait_until(lambda: sender.word(LinkWord.SNAPSHOT_BYTES) == 5)
-        assert sender.word(LinkWord.RECEIVED_OFFSET) == 0
+        sender.wait_until(lambda: sender.word(ProducerWord.LINK_STATE) == LinkState.SNAPSHOT)
+        sender.wait_until(lambda: sender.word(ProducerWord.SNAPSHOT_BYTES) == 5)
+        assert sender.word(ProducerWord.RECEIVED_OFFSET) == 0
         half_seen.set()
-        sender.wait_until(lambda: sender.word(LinkWord.STATE) == LinkState.STREAMING)
-        sender.wait_until(lambda: sender.word(LinkWord.RECEIVED_OFFSET) == 13)
-        sender.wait_until(lambda: sender.word(LinkWord.UPSTREAM_OFFSET) == 20)
-        sender.wait_until(lambda: sender.word(LinkWord.SNAPSHOT_BYTES) == 8)
-    assert sender.word(LinkWord.FULL_SYNCS) == 1
-    assert sender.word(LinkWord.PARTIAL_SYNCS) == 0
+        sender.wait_until(lambda: sender.word(ProducerWord.LINK_STATE) == LinkState.STREAMING)
+        sender.wait_until(lambda: sender.word(ProducerWord.RECEIVED_OFFSET) == 13)
+        sender.wait_until(lambda: sender.word(ProducerWord.UPSTREAM_OFFSET) == 20)
+        sender.wait_until(lambda: sender.word(ProducerWord.SNAPSHOT_BYTES) == 8)
+    assert sender.word(ProducerWord.FULL_SYNCS) == 1
+    assert sender.word(ProducerWord.PARTIAL_SYNCS) == 0
 
 
 def test_redis_pings_do_not_keep_received_and_upstream_apart() -> None:
@@ -681,7 +681,7 @@ def test_redis_pings_do_not_keep_received_and_upstream_apart() -> None:
     with ScriptedPeer(primary) as peer, running(f"redis://127.0.0.1:{peer.port}", sender) as running_one:
         sender.wait_for_frames(1)
         assert finished.wait(DEADLINE_S), "all is applied, so the pings after it are acknowledged too"
-        sender.wait_until(lambda: sender.word(LinkWord.UPSTREAM_OFFSET) == 115)
-        assert sender.word(LinkWord.RECEIVED_OFFSET) == 115
-        assert sender.word(LinkWord.SNAPSHOT_TOTAL) == 4
+        sender.wait_until(lambda: sender.word(ProducerWord.UPSTREAM_OFFSET) == 115)
+        assert sender.word(ProducerWord.RECEIVED_OFFSET) == 115
+        assert sender.word(ProducerWord.SNAPSHOT_TOTAL) == 4
     assert running_one.runner.resume_point == ResumePoint("a" * 40, 142)

@@ -13,8 +13,9 @@ from test_runner import kevy, running, says, then_closes
 
 from cut_proxy import CutProxy
 from kevy_ring import Ring
+from kevy_ring.inbox.header_words import LinkState, ProducerWord
 from kevy_ring.replica.fleet import FleetEvent, FleetEventKind, Role
-from kevy_ring.replica.link_words import LinkState, LinkWord, LinkWords, full_syncs_by_reason
+from kevy_ring.replica.link_words import LinkWords, full_syncs_by_reason
 from kevy_ring.replica.protocol import FullSyncReason
 from kevy_ring.ring import inspect_ring
 from kevy_ring.testing import EmbeddedPrimary
@@ -152,7 +153,7 @@ def test_the_counts_of_a_ring_go_on_with_the_next_runner_process(tmp_path: Path)
             ring = life.fleet.status()[0].ring
     assert life.syncs == ["full", "partial"]
     assert ring is not None
-    assert [ring.producer_words[word] for word in (LinkWord.FULL_SYNCS, LinkWord.PARTIAL_SYNCS)] == [1, 1]
+    assert [ring.producer_words[word] for word in (ProducerWord.FULL_SYNCS, ProducerWord.PARTIAL_SYNCS)] == [1, 1]
     assert {why: n for why, n in full_syncs_by_reason(ring.producer_words).items() if n} == {FullSyncReason.FIRST: 1}
 
 

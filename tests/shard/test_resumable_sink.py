@@ -19,7 +19,7 @@ from kevy_ring import (
 )
 from kevy_ring.errors import SinkError
 from kevy_ring.events import SnapshotChunk
-from kevy_ring.inbox.receiver import WORD_LOST
+from kevy_ring.inbox.header_words import ConsumerWord
 from kevy_ring.replica.fleet.child import EXIT_TRUNCATED
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.shard import ResumableSink, Shard
@@ -256,7 +256,7 @@ def test_a_sink_may_be_beyond_a_snapshot_that_waits(pair: Pair, is_whole: bool) 
 
 def test_after_a_frame_that_was_lost_only_a_snapshot_goes_on(pair: Pair) -> None:
     sender, receiver = pair
-    receiver._publish_word(WORD_LOST, 8)
+    receiver._publish_word(ConsumerWord.LOST_OFFSET, 8)
     sink = ResumableRecordingSink()
     sender.send_many(frames(8, 2))
     for _ in range(2):
@@ -269,7 +269,7 @@ def test_after_a_frame_that_was_lost_only_a_snapshot_goes_on(pair: Pair) -> None
 def test_a_shard_process_tells_such_a_loss_by_its_exit_code(tmp_path: Path) -> None:
     with Ring.create(1 << 16) as ring:
         with ReplicaInboxReceiver.attach(ring.name) as receiver:
-            receiver._publish_word(WORD_LOST, 8)
+            receiver._publish_word(ConsumerWord.LOST_OFFSET, 8)
             with ReplicaInboxSender.attach(ring.name) as sender:
                 sender.send_many(frames(8, 2))
         with pytest.raises(SystemExit) as ended:
@@ -279,7 +279,7 @@ def test_a_shard_process_tells_such_a_loss_by_its_exit_code(tmp_path: Path) -> N
 
 def test_a_snapshot_heals_the_loss_of_a_frame(pair: Pair) -> None:
     sender, receiver = pair
-    receiver._publish_word(WORD_LOST, 8)
+    receiver._publish_word(ConsumerWord.LOST_OFFSET, 8)
     sink = ResumableRecordingSink()
     sender.send_many([*snapshot_events(strings(a="1"), 8), *frames(8, 2)])
     drain(Shard(receiver, sink))

@@ -16,9 +16,9 @@ from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
 from kevy_ring.cli.compare.jsonl_keys import replayed
 from kevy_ring.cli.compare.sqlite_keys import SqliteKeys
 from kevy_ring.events import SnapshotBegin, SnapshotChunk, SnapshotEnd
+from kevy_ring.inbox.header_words import ConsumerWord
 from kevy_ring.shard import Shard
 from kevy_ring.shard.rdb_survey import omissions
-from kevy_ring.shard.shard import LEFT_OUT_WORD, REFUSALS_WORD, SKIPPED_WORD
 from kevy_ring.shard.sinks.jsonl import JsonlSink
 from kevy_ring.shard.sinks.memory import MemorySink
 from kevy_ring.shard.sinks.redis import RedisSink
@@ -222,7 +222,8 @@ def test_a_skipped_stream_is_not_begun_anew_in_memory(pair: Pair, rdb: Path) -> 
     assert (sink.refusals.count, sink.refusals.on_skipped) == (4, 4)
     assert sink.skipped_keys == [SkippedKey(3, b"elsewhere", "stream")]
     words = receiver.stats().consumer_words
-    assert (words[SKIPPED_WORD], words[LEFT_OUT_WORD], words[REFUSALS_WORD]) == (2, 1, 4)
+    assert (words[ConsumerWord.SKIPPED_KEYS], words[ConsumerWord.LEFT_OUT]) == (2, 1)
+    assert words[ConsumerWord.REFUSALS] == 4
 
 
 def test_marks_outlive_the_process_that_set_them_in_sqlite(pair: Pair, rdb: Path, tmp_path: Path) -> None:
@@ -241,7 +242,7 @@ def test_marks_outlive_the_process_that_set_them_in_sqlite(pair: Pair, rdb: Path
     assert {key: entry.type for page in keys.pages(0) for key, entry in page.items()} == AFTER
     assert refused == 4
     assert keys.skipped() == [SkippedKey(3, b"elsewhere", "stream")]
-    assert receiver.stats().consumer_words[REFUSALS_WORD] == 4
+    assert receiver.stats().consumer_words[ConsumerWord.REFUSALS] == 4
 
 
 def test_marks_are_in_the_files_of_jsonl_and_are_used_when_they_are_replayed(

@@ -10,8 +10,8 @@ from typing import Any
 import redis
 
 from kevy_ring import replica_inbox_pair
+from kevy_ring.inbox.header_words import LinkState, ProducerWord
 from kevy_ring.replica.backoff import Backoff
-from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.replica.runner import Runner
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard import Shard
@@ -47,7 +47,7 @@ class LiveReplica:
         except BaseException as failure:
             self.failures.append(failure)
 
-    def word(self, word: LinkWord) -> int:
+    def word(self, word: ProducerWord) -> int:
         from kevy_ring.ring import inspect_ring
 
         return inspect_ring(self.sender.name).producer_words[word]

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from kevy_ring.cli.ingest.progress import Rates, ShardProgress
-from kevy_ring.inbox.resume_point import WORD_SNAPSHOTS_APPLIED
-from kevy_ring.inbox.sending_end import WORD_SNAPSHOTS_ENDED
-from kevy_ring.replica.link_words import LinkState, LinkWord
+from kevy_ring.cli.ingest.progress import ShardProgress
+from kevy_ring.cli.rates import Rates
+from kevy_ring.inbox.header_words import ConsumerWord, LinkState, ProducerWord, word_of_offset
 from kevy_ring.ring import Ring, RingStats
-from kevy_ring.shard.shard import ENTRIES_WORD, SNAPSHOTS_WORD
 
 
 def _header() -> RingStats:
@@ -39,12 +37,13 @@ def progress_of(
 ) -> ShardProgress:
     """Offsets as the ring's header would have them; ``header``: other fields of the ring's statistics."""
     producer, consumer = [0] * 16, [0] * 16
-    for word, offset in ((LinkWord.RECEIVED_OFFSET, received), (LinkWord.UPSTREAM_OFFSET, upstream)):
-        producer[word] = 0 if offset is None else offset + 1
-    producer[LinkWord.FULL_SYNCS] = full_syncs
-    producer[WORD_SNAPSHOTS_ENDED] = snapshots_sent
-    consumer[WORD_SNAPSHOTS_APPLIED] = consumer[SNAPSHOTS_WORD] = snapshots_applied
-    consumer[ENTRIES_WORD] = entries
+    for word, offset in ((ProducerWord.RECEIVED_OFFSET, received), (ProducerWord.UPSTREAM_OFFSET, upstream)):
+        producer[word] = word_of_offset(offset)
+    producer[ProducerWord.LINK_STATE] = state
+    producer[ProducerWord.FULL_SYNCS] = full_syncs
+    producer[ProducerWord.SNAPSHOTS_ENDED] = snapshots_sent
+    consumer[ConsumerWord.SNAPSHOTS_APPLIED] = consumer[ConsumerWord.SNAPSHOTS] = snapshots_applied
+    consumer[ConsumerWord.ENTRIES] = entries
     ring = replace(
         HEADER,
         applied_offset=applied,

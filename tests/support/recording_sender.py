@@ -10,7 +10,7 @@ from kevy_ring import ReplicaInboxReceiver, ReplicaInboxSender, replica_inbox_pa
 from kevy_ring.errors import SendError
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.inbox import FrameRun, FrameScanner, Overflow
-from kevy_ring.replica.link_words import LinkWord
+from kevy_ring.inbox.header_words import ProducerWord
 
 DEADLINE_S = 120.0
 
@@ -86,7 +86,7 @@ class RecordingSender:
             self.words[index] = value
             self._changed.notify_all()
 
-    def word(self, word: LinkWord) -> int:
+    def word(self, word: ProducerWord) -> int:
         return self.words.get(word, 0)
 
     def wait_until(self, condition: Callable[[], bool], what: str = "") -> None:

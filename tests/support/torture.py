@@ -22,10 +22,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kevy_ring.inbox.header_words import LinkState, upstream_offset
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.fleet import Fleet, FleetEvent, FleetEventKind, Role
 from kevy_ring.replica.fleet.child import EXIT_RECEIVER_GONE, EXIT_TRUNCATED
-from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.shard.shard_process import ShardProcess
 from torture_ledger import Ledger
 from torture_upstream import UPSTREAMS, TorturedUpstream
@@ -135,7 +135,7 @@ class Torture:
         if (ring.producer.pid, ring.consumer.pid) != (status.runner_pid, status.shard_pid):
             return False  # what the header says is their predecessors'
         # How a link started is told by its first event, and an upstream that is done has none.
-        is_level = self._is_done() and ring.applied_offset + 1 == ring.producer_words[LinkWord.UPSTREAM_OFFSET]
+        is_level = self._is_done() and ring.applied_offset == upstream_offset(ring)
         return status.link_state is LinkState.STREAMING and (self._synced or is_level)
 
     def _strike(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cut_proxy import CutProxy
-from kevy_ring.replica.link_words import LinkState, LinkWord
+from kevy_ring.inbox.header_words import LinkState, ProducerWord
 from kevy_ring.testing import EmbeddedPrimary
 from live_replica import LiveReplica
 
@@ -16,7 +16,7 @@ OPS = 12_000
 def follow_to_the_end(primary: EmbeddedPrimary, replica: LiveReplica) -> None:
     final = primary.final_offset(0)
     replica.wait_until(lambda: replica.sender.applied_offset == final, f"applied {final}")
-    replica.wait_until(lambda: replica.word(LinkWord.RECEIVED_OFFSET) == final + 1, "shown")
+    replica.wait_until(lambda: replica.word(ProducerWord.RECEIVED_OFFSET) == final + 1, "shown")
     replica.stop()
     assert replica.sink.keyspace() == primary.keyspace(0)
 
@@ -33,8 +33,8 @@ def test_a_full_sync_and_all_live_frames_give_the_same_keys(protocol: int) -> No
                 "acknowledged to the last frame",
             )
         follow_to_the_end(primary, replica)
-        assert replica.word(LinkWord.FULL_SYNCS) == 1
-        assert replica.word(LinkWord.SNAPSHOT_BYTES) > 0
+        assert replica.word(ProducerWord.FULL_SYNCS) == 1
+        assert replica.word(ProducerWord.SNAPSHOT_BYTES) > 0
         assert any(text == f"kevy{protocol}" for state, text in replica.notices if state is LinkState.HANDSHAKE)
 
 
@@ -49,8 +49,8 @@ def test_links_that_are_dropped_under_load_are_resumed_and_nothing_is_lost_or_do
             replica.wait_until(lambda mark=first + at * 2000: (replica.sender.applied_offset or 0) > mark, "more")
             assert primary.drop_links() == 1
         follow_to_the_end(primary, replica)
-        assert replica.word(LinkWord.FULL_SYNCS) == 1
-        assert replica.word(LinkWord.PARTIAL_SYNCS) == 4
+        assert replica.word(ProducerWord.FULL_SYNCS) == 1
+        assert replica.word(ProducerWord.PARTIAL_SYNCS) == 4
 
 
 def test_a_backlog_that_no_longer_reaches_gives_a_second_snapshot() -> None:
@@ -66,5 +66,5 @@ def test_a_backlog_that_no_longer_reaches_gives_a_second_snapshot() -> None:
         replica.wait_until(primary.live_done, "all published while nobody listens")
         proxy.refusing = False
         follow_to_the_end(primary, replica)
-        assert replica.word(LinkWord.FULL_SYNCS) == 2
+        assert replica.word(ProducerWord.FULL_SYNCS) == 2
         assert replica.shard.frames == 0

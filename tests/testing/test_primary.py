@@ -17,7 +17,7 @@ import pytest
 
 from kevy_ring.errors import ClosedError, PrimaryGone
 from kevy_ring.replica.snapshots.canonical import digest_frames
-from kevy_ring.testing.primary import EmbeddedPrimary, ShardStatus, serve
+from kevy_ring.testing.primary import EmbeddedPrimary, UpstreamStatus, serve
 from kevy_ring.testing.primary_loop import listen
 from plain_replica import PATIENCE_S, PlainReplica
 
@@ -382,9 +382,9 @@ def test_serving_in_the_foreground_ends_with_a_signal(tmp_path: Path, number: si
 
 def test_serving_restores_the_signal_handlers() -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    seen: list[list[ShardStatus]] = []
+    seen: list[list[UpstreamStatus]] = []
 
-    def report(statuses: list[ShardStatus]) -> None:
+    def report(statuses: list[UpstreamStatus]) -> None:
         seen.append(statuses)
         if len(seen) == 2:
             os.kill(os.getpid(), signal.SIGTERM)

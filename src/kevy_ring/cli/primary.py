@@ -15,7 +15,7 @@ from rich.text import Text
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.byte_size import ByteSize
-from kevy_ring.testing.primary import DEFAULT_BACKLOG_BYTES, ShardStatus, serve
+from kevy_ring.testing.primary import DEFAULT_BACKLOG_BYTES, UpstreamStatus, serve
 
 _TERMINAL_S, _JSON_S, _PIPE_S = 0.5, 1.0, 5.0
 _HELP = """Serve the embedded upstream: kevy protocol 1 and 2 on loopback ports, one per shard, in the foreground.
@@ -90,7 +90,7 @@ def primary(
     return 0
 
 
-def _view(shards: int, *, as_json: bool) -> tuple[Callable[[list[ShardStatus]], None], float, Live | None]:
+def _view(shards: int, *, as_json: bool) -> tuple[Callable[[list[UpstreamStatus]], None], float, Live | None]:
     """What is called with every status, how often, and the live display where there is one."""
     if as_json:
         return _say_json, _JSON_S, None
@@ -98,22 +98,22 @@ def _view(shards: int, *, as_json: bool) -> tuple[Callable[[list[ShardStatus]], 
         return _Lines(shards), _PIPE_S, None
     live = Live(console=Console(highlight=False), auto_refresh=False)
 
-    def draw(statuses: list[ShardStatus]) -> None:
+    def draw(statuses: list[UpstreamStatus]) -> None:
         live.update(Group(_where(statuses, shards), _table(statuses)), refresh=True)
 
     return draw, _TERMINAL_S, live
 
 
-def _url(statuses: list[ShardStatus]) -> str:
+def _url(statuses: list[UpstreamStatus]) -> str:
     return f"kevy://127.0.0.1:{statuses[0].port}"
 
 
-def _where(statuses: list[ShardStatus], shards: int) -> Text:
+def _where(statuses: list[UpstreamStatus], shards: int) -> Text:
     command = f"kevy-ring ingest {_url(statuses)}" + (f" --shards {shards}" if shards > 1 else "")
     return Text.assemble(("serving ", "bold"), (_url(statuses), "bold green"), f"  follow it with: {command}")
 
 
-def _table(statuses: list[ShardStatus]) -> Table:
+def _table(statuses: list[UpstreamStatus]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="bold")
     for name in ("shard", "port", "replicas", "live frames sent", "of", "acknowledged by a replica"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -137,20 +137,20 @@ class _Lines:
         self._shards = shards
         self._said = ""
 
-    def __call__(self, statuses: list[ShardStatus]) -> None:
+    def __call__(self, statuses: list[UpstreamStatus]) -> None:
         if not self._said:
             print(_where(statuses, self._shards).plain, flush=True)
-        words = ", ".join(
+        text = ", ".join(
             f"shard {number}: {figures.plural(status.links, 'replica')}, "
             f"{figures.count(status.published)} of {figures.count(status.frames)} live frames"
             for number, status in enumerate(statuses)
         )
-        if words != self._said:
-            self._said = words
-            print(words, flush=True)
+        if text != self._said:
+            self._said = text
+            print(text, flush=True)
 
 
-def _say_json(statuses: list[ShardStatus]) -> None:
+def _say_json(statuses: list[UpstreamStatus]) -> None:
     shards = [
         {
             "shard": number,

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from kevy_ring._core import lib
 from kevy_ring.errors import ClosedError, ViewsEscaped
-from kevy_ring.events import SnapshotChunk
+from kevy_ring.events import ReplicaApply, SnapshotChunk
 from kevy_ring.ring.calls import GrantCalls, address_of
 from kevy_ring.ring.grant import ended_grant, grant_repr
 from kevy_ring.ring.producer import FULL, checked_length
 
 if TYPE_CHECKING:
-    from kevy_ring.inbox.sender import ReplicaInboxSender
     from kevy_ring.inbox.sending_end import SendingEnd
 
 CHUNK_MAX = 1 << 30
 _NO_VIEW = memoryview(b"")
 _OWN_MEMORY = (FULL, lib.KR_E_TOO_LARGE, lib.KR_E_BUSY)
+
+
+class GrantingSender(Protocol):
+    """The sender, as far as a grant needs it."""
+
+    name: str
+
+    def send(self, event: ReplicaApply, /) -> None:
+        """Send a chunk that could not be received in the ring."""
+
+    def _role(self) -> SendingEnd: ...
+
+    def _failed(self, code: int) -> Exception: ...
 
 
 class ChunkGrant(GrantCalls):
@@ -27,12 +39,12 @@ class ChunkGrant(GrantCalls):
     """
 
     __slots__ = ()
-    _owner: ReplicaInboxSender
+    _owner: GrantingSender
     _end: SendingEnd
     length = GrantCalls._length
     in_ring = GrantCalls._in_ring
 
-    def __init__(self, sender: ReplicaInboxSender, length: int, index: int | None = None) -> None:
+    def __init__(self, sender: GrantingSender, length: int, index: int | None = None) -> None:
         """``index``: what the core said to ``length`` when it was asked already."""
         if not 0 < length <= CHUNK_MAX:
             raise ValueError(f"a chunk has 1 to {CHUNK_MAX} bytes: {length}")

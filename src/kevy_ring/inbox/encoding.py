@@ -12,8 +12,8 @@ from typing import Any
 
 from kevy_ring.events import BytesLike, Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.ring.producer import joined_bytes
+from kevy_ring.ring.record import packed_record
 
-_HEADER = struct.Struct("<IBBHQ")
 OFFSET_LIMIT = 2**64
 
 
@@ -92,5 +92,4 @@ def encode_record(event: ReplicaApply) -> bytes:
         payload = struct.pack(f"<{1 + len(lengths)}I", len(lengths), *accumulate(lengths)) + joined
     else:
         kind, offset, payload = plain_parts(event)
-    record = _HEADER.pack(len(payload), kind, 0, 0, offset) + payload
-    return record + bytes(-len(record) % 8)
+    return packed_record(kind, offset, payload)

@@ -6,44 +6,68 @@ import contextlib
 import logging
 import threading
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kevy_ring._core import lib
-from kevy_ring.inbox.overflow import read_overflow
+from kevy_ring.inbox.overflow import Overflow, read_overflow
 
 if TYPE_CHECKING:
     from kevy_ring._core import CData
-    from kevy_ring.inbox.sending_end import SendingEnd
 
 _log = logging.getLogger(__name__)
-_SLICE_NS = 500_000_000  # a sending end that was dropped is noticed so late
+_SLICE_NS = 500_000_000  # the thread notices so late that its watch was dropped
 
 
-def start_watch(end: SendingEnd, number: int) -> None:
-    """Start the thread of watch ``number``; that of the watch before ends by itself. RuntimeError: there is none."""
-    name = f"kevy-ring-watch-{end.segment.name}"
-    threading.Thread(target=_run, args=(end.sender, number, weakref.ref(end)), name=name, daemon=True).start()
+class OverflowWatch:
+    """The watch of one sender's overflow. Its sending end owns it, and it ends with that."""
+
+    def __init__(self, sender: CData, name: str) -> None:
+        self._sender = sender
+        self._name = name
+        #: The number of the watch, and its callback. Replaced in one step.
+        self._present: tuple[int, Callable[[Overflow], None] | None] = (0, None)
+
+    def start(self, high: int, low: int, callback: Callable[[Overflow], None] | None) -> int:
+        """Call ``callback`` at each crossing of a mark, in a thread; None ends that. Below 0: the core's code.
+
+        The thread of the watch before ends by itself. RuntimeError: no thread can be started, and nothing is watched.
+        """
+        number: int = lib.kr_overflow_marks(self._sender, high if callback is not None else 0, low)
+        if number >= 0 and callback is not None:
+            self._present = (number, callback)
+            name = f"kevy-ring-watch-{self._name}"
+            try:
+                threading.Thread(
+                    target=_run, args=(self._sender, number, weakref.ref(self)), name=name, daemon=True
+                ).start()
+            except RuntimeError:
+                self.start(0, 0, None)
+                raise
+        return number
+
+    def call(self, number: int, *, above_high: bool) -> None:
+        """Call the callback of watch ``number``, if that is still the present one.
+
+        An exception of the callback is logged, SystemExit too. An exception of a handler of the log is ignored.
+        """
+        present, callback = self._present
+        if callback is None or present != number:
+            return
+        try:
+            callback(read_overflow(self._sender, above_high=above_high))
+        except BaseException:
+            with contextlib.suppress(BaseException):
+                _log.exception("the overflow callback of ring %s failed", self._name)
 
 
-def _run(sender: CData, number: int, watched: weakref.ref[SendingEnd]) -> None:
-    """Until another watch begins, or the sending end is closed or dropped: no reference to it is kept in a sleep."""
+def _run(sender: CData, number: int, watched: weakref.ref[OverflowWatch]) -> None:
+    """Run until another watch begins, or the sending end is closed or dropped. The sleep keeps no reference to it."""
     while True:
         mark = lib.kr_overflow_next_mark(sender, number, _SLICE_NS)
-        end = watched()
-        if end is None or mark < 0 or mark == lib.KR_MARK_END:
+        watch = watched()
+        if watch is None or mark < 0 or mark == lib.KR_MARK_END:
             return
         if mark != lib.KR_MARK_NONE:
-            _call(end, number, above_high=mark == lib.KR_MARK_HIGH)
-        del end
-
-
-def _call(end: SendingEnd, number: int, *, above_high: bool) -> None:
-    """Whatever the callback raises, SystemExit too, is logged; whatever a handler of the log raises is left."""
-    present, callback = end.watched
-    if callback is None or present != number:
-        return
-    try:
-        callback(read_overflow(end.sender, above_high=above_high))
-    except BaseException:
-        with contextlib.suppress(BaseException):
-            _log.exception("the overflow callback of ring %s failed", end.segment.name)
+            watch.call(number, above_high=mark == lib.KR_MARK_HIGH)
+        del watch

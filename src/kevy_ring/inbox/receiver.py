@@ -12,22 +12,20 @@ from kevy_ring.errors import ClosedError, CorruptRing, EventTruncated, RecvError
 from kevy_ring.events import Frame, Kind, OwnedApply, SnapshotChunk
 from kevy_ring.inbox.batch import Batch
 from kevy_ring.inbox.encoding import checked_offset
-from kevy_ring.inbox.resume_point import WORD_SNAPSHOTS_APPLIED, Published, read_published, read_upstream_id
+from kevy_ring.inbox.header_words import FREE_CONSUMER_WORDS, ConsumerWord, lost_offset, word_of_offset
+from kevy_ring.inbox.resume_point import Published, read_published, read_upstream_id
 from kevy_ring.ring.batch import Columns
 from kevy_ring.ring.batch_stream import BatchStream
 from kevy_ring.ring.calls import ReceiverCalls, know_events
 from kevy_ring.ring.consumer import DEFAULT_SPIN_US, Consumer
 from kevy_ring.ring.deadline import deadline_after, seconds_left
+from kevy_ring.ring.record import PAYLOAD_MAX_BYTES, RecordFlag, packed_record
 from kevy_ring.ring.segment import Segment
 from kevy_ring.ring.stats import RingStats, read_stats
 from kevy_ring.ring.time_in_ring import TimeInRing, read_time_in_ring
 
-_FIRST, _LAST = 2, 4  # flags of a fragment
-_EVENT_MAX = 0xFFFFFFE0  # no sender takes a larger one; without an end, parts would fill all memory
-_HEADER = struct.Struct("<IBBHQ")
-_WORD_APPLIED, _WORD_HAS_APPLIED = 0, 1
-WORD_LOST = 3  # the offset + 1 of an event of which only the end came; 0: none
-FIRST_APPLICATION_WORD = 8
+# As plain integers: flags are looked at for every fragment.
+_FIRST, _LAST = int(RecordFlag.FIRST), int(RecordFlag.LAST)
 know_events(Frame, SnapshotChunk)
 
 
@@ -61,9 +59,9 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         self._assembly: bytearray | None = None  # payload of an event larger than the ring, as far as it came
         self._part_at: int | None = None  # position of the last fragment that is part of it, and of how many bytes
         self._part_from = 0  # it consisted before: one that is drained again takes its own place
-        self._untold_loss = 0  # as WORD_LOST: what a predecessor left there, until it was raised or asked for
-        self._known_loss = 0  # the same, as it was when somebody asked for it
-        self._lost_before = (0, 0)  # WORD_LOST and the head when the role was taken
+        self._untold_loss: int | None = None  # the lost offset of a predecessor, until it was raised or asked for
+        self._known_loss: int | None = None  # the lost offset when it was asked for
+        self._lost_before: tuple[int | None, int] = (None, 0)  # the lost offset and the head when the role was taken
         self._nothing = Batch()  # of all empty drains: they allocate nothing
 
     @classmethod
@@ -80,19 +78,19 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
 
     def _has_taken_role(self) -> None:
         stats = self.stats()
-        self._snapshots_released = stats.consumer_words[WORD_SNAPSHOTS_APPLIED]
-        word = stats.consumer_words[WORD_LOST]
-        self._lost_before = (word, stats.head)
-        self._untold_loss = 0 if word == self._known_loss else word
-        self._careful = bool(self._untold_loss)
+        self._snapshots_released = stats.consumer_words[ConsumerWord.SNAPSHOTS_APPLIED]
+        lost = lost_offset(stats)
+        self._lost_before = (lost, stats.head)
+        self._untold_loss = None if lost == self._known_loss else lost
+        self._careful = self._untold_loss is not None
 
     def _drain(self, max_events: int = 1024, max_bytes: int | None = None) -> Batch:
         """``drain`` of another number of events than the last time, of what is larger than the ring, or refused."""
         if self._handle is None:
             self._claim()
-        if self._untold_loss:
-            told = EventTruncated(self.name, offset=self._untold_loss - 1)
-            self._untold_loss = 0
+        if self._untold_loss is not None:
+            told = EventTruncated(self.name, offset=self._untold_loss)
+            self._untold_loss = None
             raise told
         batch: Any = None
         try:
@@ -122,11 +120,12 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
             self._careful = True
         assembly = self._assembly
         if assembly is None:
-            if flags & _LAST and (batch._column("offsets")[0] + 1, position) != self._lost_before:
+            if flags & _LAST and (batch._column("offsets")[0], position) != self._lost_before:
                 self._lose(batch)
             batch._pass()
             return False
-        if len(assembly) + length > _EVENT_MAX:
+        # No sender takes a larger event. Without this limit, fragments without an end would fill all memory.
+        if len(assembly) + length > PAYLOAD_MAX_BYTES:
             raise CorruptRing(self.name, position=position, field="record length")
         if position == self._part_at:
             del assembly[self._part_from :]
@@ -141,14 +140,15 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
     def _lose(self, batch: Batch) -> None:
         """Raise that of an event only the end came."""
         offset = batch._column("offsets")[0]
-        self._publish_word(WORD_LOST, offset + 1)  # first, so that a death between the two hides nothing
+        # Published before the space is given back: a death between the two then hides nothing.
+        self._publish_word(ConsumerWord.LOST_OFFSET, word_of_offset(offset))
         batch._pass()
         raise EventTruncated(self.name, offset=offset)
 
     def _complete(self, batch: Batch, payload: bytes) -> None:
         """Make the batch of the last fragment that of the whole event, which was larger than the ring."""
         kind, offset = batch._column("kinds")[0], batch._column("offsets")[0]
-        record = _HEADER.pack(len(payload), kind, 0, 0, offset) + payload + bytes(-len(payload) % 8)
+        record = packed_record(kind, offset, payload)
         argc = int.from_bytes(payload[:4], "little") if kind == Kind.FRAME else 0
         if (kind == Kind.FRAME and not argc) or 4 + 4 * argc > len(payload):
             raise CorruptRing(self.name, position=self._out.position, field="number of arguments")
@@ -215,9 +215,9 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         batch = self._open_batch
         ended = self._snapshots_released + (batch.snapshots_ended() if isinstance(batch, Batch) else 0)
         words = (
-            (_WORD_APPLIED, number),
-            (_WORD_HAS_APPLIED, int(offset is not None)),
-            (WORD_SNAPSHOTS_APPLIED, ended),
+            (ConsumerWord.APPLIED_OFFSET, number),
+            (ConsumerWord.HAS_APPLIED, int(offset is not None)),
+            (ConsumerWord.SNAPSHOTS_APPLIED, ended),
         )
         for which, value in words:
             self._publish_word(which, value)
@@ -243,14 +243,13 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         It stays until :meth:`forget_loss`, because the applied stream has a gap there. If a receiver has not asked, its
         first drain, or another call that takes events, raises that error.
         """
-        word = self.stats().consumer_words[WORD_LOST]
-        self._untold_loss, self._known_loss = 0, word
-        return word - 1 if word else None
+        self._untold_loss, self._known_loss = None, lost_offset(self.stats())
+        return self._known_loss
 
     def forget_loss(self) -> None:
         """The gap is made good, by a snapshot."""
-        self._untold_loss = 0
-        self._publish_word(WORD_LOST, 0)
+        self._untold_loss = None
+        self._publish_word(ConsumerWord.LOST_OFFSET, word_of_offset(None))
 
     def _publish_word(self, which: int, value: int) -> None:
         code = lib.kr_consumer_set_word(self._handle or self._claim(), which, value)
@@ -259,8 +258,8 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
 
     def set_word(self, which: int, value: int) -> None:
         """Publish one of the application's words (8 to 15, unsigned 64 bits) in the ring's header."""
-        if not FIRST_APPLICATION_WORD <= which < 16:
-            raise ValueError(f"the application's words are {FIRST_APPLICATION_WORD} to 15: {which}")
+        if which not in FREE_CONSUMER_WORDS:
+            raise ValueError(f"the application's words are {FREE_CONSUMER_WORDS[0]} to 15: {which}")
         self._publish_word(which, value)
 
     def stats(self) -> RingStats:

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kevy_ring._core import ffi, lib
+from kevy_ring.inbox.header_words import is_snapshot_pending
 from kevy_ring.ring.segment import Segment
 
 if TYPE_CHECKING:
     from kevy_ring.ring import Ring, RingStats
-
-WORD_SNAPSHOTS_APPLIED = 2  # of the consumer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Published:
 
     def has_unapplied_snapshot(self, stats: RingStats) -> bool:
         """Whether a snapshot, or a part of one, was sent that is not marked as applied in this ring's ``stats``."""
-        return self.in_snapshot or self.snapshots > stats.consumer_words[WORD_SNAPSHOTS_APPLIED]
+        return is_snapshot_pending(stats, self.snapshots, is_open=self.in_snapshot)
 
 
 def read_published(segment: Segment) -> Published:

@@ -14,8 +14,9 @@ from kevy_ring.events import BytesLike, Frame, ReplicaApply
 from kevy_ring.inbox.chunk_grant import ChunkGrant
 from kevy_ring.inbox.encoding import checked_offset, joined_argv, plain_parts, send_parts
 from kevy_ring.inbox.frame_scanner import FrameRun, FrameScanner
+from kevy_ring.inbox.header_words import FREE_PRODUCER_WORDS
 from kevy_ring.inbox.overflow import Overflow, read_overflow
-from kevy_ring.inbox.resume_point import WORD_SNAPSHOTS_APPLIED, Published, read_published
+from kevy_ring.inbox.resume_point import Published, read_published
 from kevy_ring.inbox.sending_end import SendingEnd, new_sender, take_sender
 from kevy_ring.ring.calls import SenderCalls, address_of
 from kevy_ring.ring.deadline import checked_timeout
@@ -28,7 +29,6 @@ from kevy_ring.ring.stats import read_stats
 if TYPE_CHECKING:
     from kevy_ring._core import CData
 
-FIRST_APPLICATION_WORD = 6
 _GONE = (lib.KR_E_PEER_CLOSED, lib.KR_E_PEER_DEAD)
 
 
@@ -197,7 +197,7 @@ class ReplicaInboxSender(SenderCalls):
         """
         if callback is not None and not 0 <= low < high:
             raise ValueError(f"marks of the overflow: 0 <= low < high, not low={low}, high={high}")
-        code = self._role().watch(high, low, callback)
+        code = self._role().overflow_watch.start(high, low, callback)
         if code < 0:
             raise self._failed(code)
 
@@ -214,8 +214,7 @@ class ReplicaInboxSender(SenderCalls):
     @property
     def loading(self) -> bool:
         """True from a SnapshotBegin that was sent until the shard has applied its SnapshotEnd."""
-        end = self._role()
-        return end.is_loading(read_stats(self._segment).consumer_words[WORD_SNAPSHOTS_APPLIED])
+        return self._role().is_snapshot_pending
 
     @property
     def published(self) -> Published:
@@ -238,8 +237,8 @@ class ReplicaInboxSender(SenderCalls):
 
     def set_word(self, which: int, value: int) -> None:
         """Publish one of the application's words (6 to 15, unsigned 64 bits) in the ring's header."""
-        if not FIRST_APPLICATION_WORD <= which < 16:
-            raise ValueError(f"the application's words are {FIRST_APPLICATION_WORD} to 15: {which}")
+        if which not in FREE_PRODUCER_WORDS:
+            raise ValueError(f"the application's words are {FREE_PRODUCER_WORDS[0]} to 15: {which}")
         code = lib.kr_producer_set_word(self._role().producer, which, value)
         if code < 0:
             raise self._failed(code)

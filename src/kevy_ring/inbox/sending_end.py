@@ -12,24 +12,23 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError
 from kevy_ring.inbox.exit_flush import flush_at_exit
-from kevy_ring.inbox.overflow import Overflow, read_overflow
-from kevy_ring.inbox.overflow_watch import start_watch
+from kevy_ring.inbox.header_words import is_snapshot_pending
+from kevy_ring.inbox.overflow import read_overflow
+from kevy_ring.inbox.overflow_watch import OverflowWatch
 from kevy_ring.ring.fault import handle_fault, role_failure
 from kevy_ring.ring.lender import Lender
 from kevy_ring.ring.segment import Segment
+from kevy_ring.ring.stats import read_stats
 
 if TYPE_CHECKING:
     from kevy_ring._core import CData
 
 _log = logging.getLogger(__name__)
-# The word of the header that the core writes for a sending end; 0 to 3 are the overflow's gauges, 4 is unused.
-WORD_SNAPSHOTS_ENDED = 5
 _FLUSH_TICK_S = 0.05  # a signal that came just before a sleep waits so long for its handler
 
 
@@ -62,7 +61,7 @@ class SendingEnd:
         self.producer: CData = lib.kr_sender_producer(self.sender)  # a part of the sender, which it must not outlive
         self.pid = os.getpid()
         self.closed = False
-        self.watched: tuple[int, Callable[[Overflow], None] | None] = (0, None)  # the number of the watch, its callback
+        self.overflow_watch = OverflowWatch(self.sender, segment.name)
         self._handles: dict[int, weakref.ref[object]] = {}  # of this process, by id; changed by one step each
         segment.enter(self)
 
@@ -99,18 +98,6 @@ class SendingEnd:
                 self.segment.name,
             )
 
-    def watch(self, high: int, low: int, callback: Callable[[Overflow], None] | None) -> int:
-        """Call ``callback`` at each crossing of a mark, in a thread; None ends that. Below 0: the core's code."""
-        number: int = lib.kr_overflow_marks(self.sender, high if callback is not None else 0, low)
-        if number >= 0 and callback is not None:
-            self.watched = (number, callback)
-            try:
-                start_watch(self, number)
-            except RuntimeError:
-                self.watch(0, 0, None)
-                raise
-        return number
-
     def flush(self, timeout: float | None) -> bool:
         """Wait until the overflow is empty. False: the time is up, or the receiver is gone."""
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -141,11 +128,12 @@ class SendingEnd:
         code: int = lib.kr_producer_peer(self.producer, ffi.new("kr_role_info *"))
         return code
 
-    def is_loading(self, snapshots_applied: int) -> bool:
-        """Whether a snapshot was begun that is not among those that the shard has applied."""
+    @property
+    def is_snapshot_pending(self) -> bool:
+        """Whether a snapshot was begun that the shard has not marked as applied."""
         sent = ffi.new("kr_snapshots_sent *")
         lib.kr_sender_snapshots(self.sender, sent)
-        return bool(sent.is_open) or sent.ended > snapshots_applied
+        return is_snapshot_pending(read_stats(self.segment), sent.ended, is_open=bool(sent.is_open))
 
     def shut(self) -> int:
         """Give the role up now. Returns the number of events that are left in the overflow and lost."""

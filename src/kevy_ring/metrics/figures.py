@@ -7,18 +7,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from kevy_ring.replica.link_words import LinkState, LinkWord, full_syncs_by_reason
+from kevy_ring.inbox.header_words import (
+    ConsumerWord,
+    LinkState,
+    ProducerWord,
+    link_state,
+    received_offset,
+    upstream_offset,
+)
+from kevy_ring.replica.link_words import full_syncs_by_reason
 from kevy_ring.ring import RingStats, RoleState
 from kevy_ring.ring.outside.leftovers import is_unused
-from kevy_ring.shard.shard import (
-    ENTRIES_WORD,
-    FRAME_BYTES_WORD,
-    FRAMES_WORD,
-    LEFT_OUT_WORD,
-    REFUSALS_WORD,
-    SKIPPED_WORD,
-    SNAPSHOTS_WORD,
-)
 
 #: Values of the labels beside ``ring``, and the figure.
 Values = Iterable[tuple[tuple[str, ...], float]]
@@ -76,54 +75,41 @@ def _role_states(stats: RingStats) -> Values:
             yield (role, state.name.lower()), float(held.state is state)
 
 
-def _link_state(stats: RingStats) -> LinkState | None:
-    state = stats.producer_words[LinkWord.STATE]
-    return LinkState(state) if 0 < state <= max(LinkState) else None
-
-
 def _link_states(stats: RingStats) -> Values:
-    now = _link_state(stats)
-    if now is not None:
+    now = link_state(stats)
+    if now is not LinkState.NONE:
         for state in LinkState:
             if state is not LinkState.NONE:
                 yield (state.name.lower(),), float(state is now)
 
 
-def _of_link(name: str, kind: MetricKind, help: str, word: LinkWord) -> Figure:
+def _of_link(name: str, kind: MetricKind, help: str, word: ProducerWord) -> Figure:
     """A word of the runner; nothing where no runner has been."""
 
     def values(stats: RingStats) -> Values:
-        return [] if _link_state(stats) is None else [((), stats.producer_words[word])]
+        return [] if link_state(stats) is LinkState.NONE else [((), stats.producer_words[word])]
 
     return Figure(name, kind, help, (), values)
 
 
 def _syncs(stats: RingStats) -> Values:
-    if _link_state(stats) is not None:
-        yield ("full",), stats.producer_words[LinkWord.FULL_SYNCS]
-        yield ("partial",), stats.producer_words[LinkWord.PARTIAL_SYNCS]
+    if link_state(stats) is not LinkState.NONE:
+        yield ("full",), stats.producer_words[ProducerWord.FULL_SYNCS]
+        yield ("partial",), stats.producer_words[ProducerWord.PARTIAL_SYNCS]
 
 
 def _full_syncs(stats: RingStats) -> Values:
-    if _link_state(stats) is not None:
+    if link_state(stats) is not LinkState.NONE:
         for reason, count in full_syncs_by_reason(stats.producer_words).items():
             yield (reason.value,), count
 
 
-def _offset(word: LinkWord) -> Callable[[RingStats], float | None]:
-    def value(stats: RingStats) -> float | None:
-        told = stats.producer_words[word]
-        return told - 1 if told and _link_state(stats) is not None else None
-
-    return value
-
-
-def _of_shard(name: str, help: str, word: int, kind: MetricKind = MetricKind.COUNTER) -> Figure:
+def _of_shard(name: str, help: str, word: ConsumerWord, kind: MetricKind = MetricKind.COUNTER) -> Figure:
     """A word of the shard; nothing where nothing was applied by one."""
 
     def values(stats: RingStats) -> Values:
         words = stats.consumer_words
-        return [((), words[word])] if words[FRAMES_WORD] or words[SNAPSHOTS_WORD] else []
+        return [((), words[word])] if words[ConsumerWord.FRAMES] or words[ConsumerWord.SNAPSHOTS] else []
 
     return Figure(name, kind, help, (), values)
 
@@ -166,31 +152,30 @@ FIGURES = (
              lambda s: s.producer.epoch, lambda s: s.consumer.epoch),
     _gauge("kevy_ring_applied_offset", "The offset up to which the shard has applied; absent before the first.",
            lambda s: s.applied_offset),
-    _gauge("kevy_ring_received_offset", "The offset up to which the runner has received.",
-           _offset(LinkWord.RECEIVED_OFFSET)),
-    _gauge("kevy_ring_upstream_offset", "The newest offset of the upstream that the runner knows of.",
-           _offset(LinkWord.UPSTREAM_OFFSET)),
+    _gauge("kevy_ring_received_offset", "The offset up to which the runner has received.", received_offset),
+    _gauge("kevy_ring_upstream_offset", "The newest offset of the upstream that the runner knows of.", upstream_offset),
     Figure("kevy_ring_link_state", _GAUGE, "1 for what the runner is doing, 0 for the others; absent without a runner.",
            ("state",), _link_states),
     Figure("kevy_ring_syncs_total", _COUNTER, "How often a link started, by how: in full, or going on (partial).",
            ("how",), _syncs),
     Figure("kevy_ring_full_syncs_total", _COUNTER, "How often a link had to start with a full sync, by the reason.",
            ("reason",), _full_syncs),
-    _of_link("kevy_ring_reconnects_total", _COUNTER, "How often the runner lost its link.", LinkWord.RECONNECTS),
+    _of_link("kevy_ring_reconnects_total", _COUNTER, "How often the runner lost its link.", ProducerWord.RECONNECTS),
     _of_link("kevy_ring_snapshot_received_bytes", _GAUGE, "Bytes received of the snapshot that is on its way.",
-             LinkWord.SNAPSHOT_BYTES),
+             ProducerWord.SNAPSHOT_BYTES),
     _of_link("kevy_ring_snapshot_size_bytes", _GAUGE, "Size of the snapshot that is on its way, 0 where it is unknown.",
-             LinkWord.SNAPSHOT_TOTAL),
-    _of_shard("kevy_ring_frames_applied_total", "Frames that the shard has applied.", FRAMES_WORD),
+             ProducerWord.SNAPSHOT_TOTAL),
+    _of_shard("kevy_ring_frames_applied_total", "Frames that the shard has applied.", ConsumerWord.FRAMES),
     _of_shard("kevy_ring_frame_applied_bytes_total", "Bytes of the frames that the shard has applied.",
-              FRAME_BYTES_WORD),
-    _of_shard("kevy_ring_snapshots_loaded_total", "Snapshots that the shard has loaded.", SNAPSHOTS_WORD),
-    _of_shard("kevy_ring_snapshot_keys_loaded_total", "Keys of the snapshots that the shard has loaded.", ENTRIES_WORD),
+              ConsumerWord.FRAME_BYTES),
+    _of_shard("kevy_ring_snapshots_loaded_total", "Snapshots that the shard has loaded.", ConsumerWord.SNAPSHOTS),
+    _of_shard("kevy_ring_snapshot_keys_loaded_total", "Keys of the snapshots that the shard has loaded.",
+              ConsumerWord.ENTRIES),
     _of_shard("kevy_ring_snapshot_keys_skipped", "Keys of the last snapshot that cannot be read, and are not there.",
-              SKIPPED_WORD, _GAUGE),
+              ConsumerWord.SKIPPED_KEYS, _GAUGE),
     _of_shard("kevy_ring_snapshot_left_out",
               "What else of the last snapshot is not there: hashes without expiries of fields, function libraries.",
-              LEFT_OUT_WORD, _GAUGE),
+              ConsumerWord.LEFT_OUT, _GAUGE),
     _of_shard("kevy_ring_commands_refused_total", "Commands that the sink has refused: the replica may differ.",
-              REFUSALS_WORD),
+              ConsumerWord.REFUSALS),
 )  # fmt: skip

@@ -15,7 +15,7 @@ _COMMAND_NAME = re.compile(r"[!-~]{1,64}")
 _NO_PERMISSION_USER = re.compile(r"NOPERM User (\S+) has no permissions", re.IGNORECASE)
 _MASTER = re.compile(rb"^master\d+:name=([^,]*),status=[^,]*,address=([^,]*)", re.MULTILINE)
 
-# The first word of a reply (lower case), and what it means. The server may be ready a moment later for each of BUSY.
+# The code that a reply begins with (lower case), and what it means. After one of BUSY the server may soon be ready.
 _BUSY = ("loading", "masterdown", "nomasterlink", "busy", "tryagain", "clusterdown", "misconf", "oom", "noreplicas")
 _BUSY_TEXTS = ("max number of clients", "failing over", "not connected with my master", "failover")
 _LOGIN = ("wrongpass", "noauth")
@@ -44,18 +44,18 @@ def refusal_of_reply(reply: str, *, family: str = "redis", user: str = "", comma
     was sent to start the replication.
     """
     text = reply.lower()
-    word = text.partition(" ")[0]
-    if word in _BUSY or any(each in text for each in _BUSY_TEXTS):
+    code = text.partition(" ")[0]
+    if code in _BUSY or any(each in text for each in _BUSY_TEXTS):
         return Refusal(RefusalKind.BUSY)
     if any(each in text for each in _NO_PASSWORD_TEXTS):
         return Refusal(RefusalKind.LOGIN, "the server has no password: take it out of the URL", is_permanent=True)
-    if word in _LOGIN or any(each in text for each in _LOGIN_TEXTS):
+    if code in _LOGIN or any(each in text for each in _LOGIN_TEXTS):
         return Refusal(RefusalKind.LOGIN, _CHECK_LOGIN, is_permanent=True)
-    if word == "noperm":
+    if code == "noperm":
         named = _NO_PERMISSION_USER.match(reply)
         who = named[1] if named else user or "default"
         return Refusal(RefusalKind.PERMISSION, f"run ACL SETUSER {who} {ACL_RULES} there", is_permanent=True)
-    if word == "denied" and "protected mode" in text:
+    if code == "denied" and "protected mode" in text:
         remedy = "it takes links from its own machine only: give it a password, or set protected-mode to no"
         return Refusal(RefusalKind.PROTECTED, remedy, is_permanent=True)
     if "unknown command" in text:

@@ -114,6 +114,8 @@ def read_stats(segment: Segment, *, creator_alive: bool | None = None) -> RingSt
     lib.kr_map_stats(segment.map, raw)
     if creator_alive is None:
         creator_alive = bool(lib.kr_process_alive(raw.creator_pid, raw.creator_start))
+    # The fields for the overflow and the applied offset are the words that kevy_ring.inbox.header_words lists; a test
+    # compares the two.
     p, c = tuple(ffi.unpack(raw.producer_words, 16)), tuple(ffi.unpack(raw.consumer_words, 16))
     producer, consumer = raw.producer, raw.consumer
     stats = RingStats.__new__(RingStats)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kevy_ring.errors import EventTruncated, RemoteProtocolError, SinkError, ViewsEscaped
 from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
+from kevy_ring.inbox.header_words import ConsumerWord
 from kevy_ring.ring.event_loop import running_loop
 from kevy_ring.shard.assembly import SnapshotAssembly, StopAsked
 from kevy_ring.shard.run_result import RunEnd, RunResult
@@ -28,14 +29,6 @@ NEXT_SENDER_S = 0.02
 PATIENCE_S = 0.25
 #: How often a durable sink is flushed while events flow; the runner acknowledges about as often.
 FLUSH_INTERVAL_S = 0.1
-
-#: What the shard publishes in the consumer's words of the ring's header, for other processes to read.
-FRAMES_WORD, FRAME_BYTES_WORD, ENTRIES_WORD, SNAPSHOTS_WORD = 8, 9, 10, 11
-#: Of the last snapshot: keys that were left out, and what else was (expiries of fields of a hash, function libraries).
-SKIPPED_WORD, LEFT_OUT_WORD = 12, 13
-#: Commands that the sink has refused.
-REFUSALS_WORD = 14
-_WORDS = (*(FRAMES_WORD, FRAME_BYTES_WORD, ENTRIES_WORD, SNAPSHOTS_WORD), SKIPPED_WORD, LEFT_OUT_WORD, REFUSALS_WORD)
 
 
 class Shard:
@@ -70,9 +63,9 @@ class Shard:
         self._flushed_at = time.monotonic()
         before = receiver.stats().consumer_words
         # Of earlier shards on this ring, whose snapshot and whose refusals are in the sink as well.
-        self.refused_before = before[REFUSALS_WORD]
-        self._left_out_before = before[LEFT_OUT_WORD]
-        self._published: tuple[int, ...] = tuple(before[word] for word in _WORDS)
+        self.refused_before = before[ConsumerWord.REFUSALS]
+        self._left_out_before = before[ConsumerWord.LEFT_OUT]
+        self._published = list(before)
         self._resumable = sink if isinstance(sink, ResumableSink) else None
         self._had_offset: int | None = None  # frames up to it are in the sink already
         self._kept = (0, 0)  # frames and frame bytes, as of the last commit
@@ -82,7 +75,7 @@ class Shard:
         self.frames = self.frame_bytes = self.entries = self.snapshots = self.frames_skipped = 0
         #: Keys of the last snapshot that its decoder left out, also where an earlier shard of this ring has loaded it;
         #: None where that cannot be told.
-        self.skipped: int | None = before[SKIPPED_WORD]
+        self.skipped: int | None = before[ConsumerWord.SKIPPED_KEYS]
         #: What the last snapshot's decoder left out, by name.
         self.left_out = LeftOut()
         if self._resumable is not None and self._resumable.stored_offset is not None:
@@ -391,13 +384,18 @@ class Shard:
         refusals = getattr(self._sink, "refusals", None)
         refused = self.refused_before + (refusals.count if refusals is not None else 0)
         counts = (
-            *(self.frames, self.frame_bytes, self.entries, self.snapshots),
-            *(self.skipped or 0, self.left_out_besides, refused),
+            (ConsumerWord.FRAMES, self.frames),
+            (ConsumerWord.FRAME_BYTES, self.frame_bytes),
+            (ConsumerWord.ENTRIES, self.entries),
+            (ConsumerWord.SNAPSHOTS, self.snapshots),
+            (ConsumerWord.SKIPPED_KEYS, self.skipped or 0),
+            (ConsumerWord.LEFT_OUT, self.left_out_besides),
+            (ConsumerWord.REFUSALS, refused),
         )
-        for word, new, old in zip(_WORDS, counts, self._published, strict=True):
-            if new != old:
-                self._receiver.set_word(word, new)
-        self._published = counts
+        for word, count in counts:
+            if count != self._published[word]:
+                self._receiver.set_word(word, count)
+                self._published[word] = count
 
 
 def _drop_cycles_with_views(batch: Batch, upto: int) -> None:

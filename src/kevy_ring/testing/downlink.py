@@ -100,16 +100,16 @@ class Downlink:
         self._to(DownlinkState.CLOSING)
 
     def _shake_hands(self, request: list[bytes]) -> None:
-        words = [word.upper() for word in request]
-        if len(words) not in {5, 6} or words[:2] != [b"REPLICATE", b"FROM"] or words[-2] != b"ID":
+        arguments = [argument.upper() for argument in request]
+        if len(arguments) not in {5, 6} or arguments[:2] != [b"REPLICATE", b"FROM"] or arguments[-2] != b"ID":
             self._refuse(b"-ERR unknown command\r\n")
             return
-        protocol = len(words) - 4
+        protocol = len(arguments) - 4
         if protocol not in self._protocols:
             self._refuse(b"")
             return
-        generation = _number(words[2], _MAX_GENERATION) if protocol == 2 else 0
-        offset = _number(words[-3], _MAX_OFFSET)
+        generation = _number(arguments[2], _MAX_GENERATION) if protocol == 2 else 0
+        offset = _number(arguments[-3], _MAX_OFFSET)
         if offset is None or generation is None:
             self._refuse(b"-ERR value is not an integer or out of range\r\n")
             return
@@ -133,7 +133,7 @@ class Downlink:
 
     def _acknowledge(self, request: list[bytes]) -> None:
         position = None
-        if len(request) == 3 and [word.upper() for word in request[:2]] == [b"REPLCONF", b"ACK"]:
+        if len(request) == 3 and [argument.upper() for argument in request[:2]] == [b"REPLCONF", b"ACK"]:
             position = _number(request[2], _MAX_OFFSET)
         if position is None:
             self._refuse(b"")

@@ -17,7 +17,7 @@ from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.testing.primary_loop import LOOPBACK
 from kevy_ring.testing.primary_process import (
     DEFAULT_BACKLOG_BYTES,
-    ShardStatus,
+    UpstreamStatus,
     check_limits,
     new_generation,
     protocols_of,
@@ -27,7 +27,7 @@ from kevy_ring.testing.primary_process import (
 )
 from kevy_ring.testing.workload import Workload
 
-__all__ = ["DEFAULT_BACKLOG_BYTES", "EmbeddedPrimary", "ShardStatus", "serve"]
+__all__ = ["DEFAULT_BACKLOG_BYTES", "EmbeddedPrimary", "UpstreamStatus", "serve"]
 
 #: An answer takes milliseconds (a large keyspace some seconds); a process silent for longer is taken for broken.
 ANSWER_TIMEOUT_S = 30.0

@@ -24,7 +24,7 @@ DEFAULT_BACKLOG_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class ShardStatus:
+class UpstreamStatus:
     """One shard of a running upstream: live frames published, of how many; replicas, and what each acknowledged."""
 
     port: int
@@ -46,7 +46,7 @@ def serve(
     backlog_bytes: int = DEFAULT_BACKLOG_BYTES,
     protocol: int | None = None,
     port: int = 0,
-    on_status: Callable[[list[ShardStatus]], None] | None = None,
+    on_status: Callable[[list[UpstreamStatus]], None] | None = None,
     status_interval_s: float = 1.0,
 ) -> None:
     """Be the embedded upstream in this process until SIGINT or SIGTERM; prints nothing.
@@ -76,9 +76,11 @@ def serve(
     report(at_once=True)
 
 
-def _status(loop: PrimaryLoop, ports: list[int]) -> list[ShardStatus]:
+def _status(loop: PrimaryLoop, ports: list[int]) -> list[UpstreamStatus]:
     return [
-        ShardStatus(ports[index], shard.published, shard.workload.op_count, loop.link_count(index), loop.acked(index))
+        UpstreamStatus(
+            ports[index], shard.published, shard.workload.op_count, loop.link_count(index), loop.acked(index)
+        )
         for index, shard in enumerate(loop.shards)
     ]
 

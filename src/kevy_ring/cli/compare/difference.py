@@ -28,10 +28,10 @@ class Difference:
 
     def __str__(self) -> str:
         where = f"key {figures.text(self.key)}" + (f" in database {self.db}" if self.db else "")
-        return f"{where}: {self.words}"
+        return f"{where}: {self.text}"
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """What is different, without the key's name."""
         if self.replica is None:
             assert self.upstream is not None
@@ -41,7 +41,7 @@ class Difference:
         if self.upstream.type != self.replica.type:
             return f"the upstream has a {self.upstream.type}, the replica a {self.replica.type}"
         if not is_same_value(self.upstream, self.replica):
-            return _value_words(self.upstream, self.replica)
+            return _value_text(self.upstream, self.replica)
         ours, theirs = _expiry(self.upstream), _expiry(self.replica)
         return f"the upstream's {self.upstream.type} {ours}, the replica's {theirs}"
 
@@ -88,7 +88,7 @@ def _expiry(entry: Entry) -> str:
     return f"expires {at:%Y-%m-%d %H:%M:%S}.{entry.expires_at_ms % 1000:03} UTC"
 
 
-def _value_words(upstream: Entry, replica: Entry) -> str:
+def _value_text(upstream: Entry, replica: Entry) -> str:
     ours, theirs = upstream.value, replica.value
     kind = upstream.type
     if isinstance(ours, bytes) and isinstance(theirs, bytes):
@@ -100,14 +100,14 @@ def _value_words(upstream: Entry, replica: Entry) -> str:
             if mine != other:
                 return f"{kind}, {part} {figures.text(name)}: {_sides(mine, other)}"
     if isinstance(ours, set) and isinstance(theirs, set):
-        return f"set, {_set_words(ours, theirs)}"
+        return f"set, {_set_text(ours, theirs)}"
     if isinstance(ours, list) and isinstance(theirs, list):
         at = next((i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), None)
         if at is not None:
             return f"list, element {at}: {_sides(ours[at], theirs[at])}"
         return f"list of {_sides(f'{len(ours)} elements', f'{len(theirs)} elements')}"
     if isinstance(ours, Stream) and isinstance(theirs, Stream):
-        return f"stream of {_sides(_stream_words(ours), _stream_words(theirs))}"
+        return f"stream of {_sides(_stream_text(ours), _stream_text(theirs))}"
     return f"{kind} values that differ"
 
 
@@ -123,14 +123,14 @@ def _sides(ours: Any, theirs: Any) -> str:
     return f"{_part(ours)} in the upstream, {_part(theirs)} in the replica"
 
 
-def _set_words(ours: set[bytes], theirs: set[bytes]) -> str:
+def _set_text(ours: set[bytes], theirs: set[bytes]) -> str:
     missing, extra = sorted(ours - theirs), sorted(theirs - ours)
     if missing:
         return f"{figures.plural(len(missing), 'member')} missing in the replica, as {figures.text(missing[0])}"
     return f"{figures.plural(len(extra), 'member')} too many in the replica, as {figures.text(extra[0])}"
 
 
-def _stream_words(stream: Stream) -> str:
+def _stream_text(stream: Stream) -> str:
     groups = figures.plural(len(stream.groups), "group")
     return f"{len(stream.entries)} entries up to {stream.last_id[0]}-{stream.last_id[1]} and {groups}"
 

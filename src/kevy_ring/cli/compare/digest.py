@@ -46,8 +46,8 @@ def compare_digests(
         counted = end - first + 1 if start is not None else 0
         # Frames from before a second snapshot are counted too, and are in no digest.
         if counted != expected or (fact.snapshots <= 1 and fact.frames != expected):
-            words = f"shard {shard} took {figures.plural(fact.frames, 'frame')} where the upstream sent {expected:,}"
-            result.faults.append(words)
+            fault = f"shard {shard} took {figures.plural(fact.frames, 'frame')} where the upstream sent {expected:,}"
+            result.faults.append(fault)
         elif fact.digest != digest:
             result.faults.append(f"shard {shard}: the CRC-32 over its frames is not the upstream's")
         result.frames += expected

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kevy_ring.cli.ingest.progress import ShardProgress
-from kevy_ring.replica.link_words import LinkState
+from kevy_ring.inbox.header_words import LinkState
 
 #: The state has to last this long: a moment of it is luck.
 HOLD_S = 1.0

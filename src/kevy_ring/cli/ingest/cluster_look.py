@@ -17,10 +17,10 @@ _NAMED = 8
 
 
 class ClusterLook:
-    """Asks one upstream in a thread of its own. ``words``: what to tell; None: nothing is known yet, or to be told."""
+    """Asks one upstream in a thread of its own. ``text``: what to tell; None: nothing is known yet, or to be told."""
 
     def __init__(self, upstream: UpstreamUrl, followed: Sequence[UpstreamUrl]) -> None:
-        self.words: str | None = None
+        self.text: str | None = None
         self.is_bad = False
         self._upstream = upstream
         self._followed = {(each.host, each.port) for each in followed}
@@ -32,11 +32,11 @@ class ClusterLook:
         except Exception as error:
             # A user with just the replication commands is refused here, and may well follow a server of no cluster.
             why = self._upstream.scrub(str(error)) or type(error).__name__
-            self.words = f"{self._upstream}: it cannot be told whether this is one node of a cluster: {why}"
+            self.text = f"{self._upstream}: it cannot be told whether this is one node of a cluster: {why}"
             return
         if nodes is not None:
-            self.words = cluster_words(self._upstream, nodes, self._followed)
-            self.is_bad = self.words is not None
+            self.text = cluster_text(self._upstream, nodes, self._followed)
+            self.is_bad = self.text is not None
 
 
 def _nodes_of(upstream: UpstreamUrl) -> str | None:
@@ -56,7 +56,7 @@ def _nodes_of(upstream: UpstreamUrl) -> str | None:
         connection.disconnect()
 
 
-def cluster_words(upstream: UpstreamUrl, nodes: str, followed: set[tuple[str, int]]) -> str | None:
+def cluster_text(upstream: UpstreamUrl, nodes: str, followed: set[tuple[str, int]]) -> str | None:
     """One line that names the other primaries of a cluster, from what CLUSTER NODES says of it.
 
     None where there are none, or all are ``followed`` (host and port) as well.

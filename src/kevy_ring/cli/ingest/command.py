@@ -265,7 +265,7 @@ def _title(
     view: View, upstreams: list[UpstreamUrl], sink: str, goal: Goal, *, streams: int, capacity: int, verify: bool
 ) -> None:
     shown = [str(upstream) for upstream in upstreams]
-    parts = [f"{streams} shard{'s' if streams > 1 else ''}", goal.words]
+    parts = [f"{streams} shard{'s' if streams > 1 else ''}", goal.text]
     parts += ["then compared key by key"] if verify else []
     view.title(
         f"{', '.join(shown)} → {shown_url(sink)}",
@@ -278,13 +278,13 @@ def _title(
     )
 
 
-def _end(view: View, outcomes: list[Outcome], words: list[str]) -> int:
+def _end(view: View, outcomes: list[Outcome], remarks: list[str]) -> int:
     """Close the view; returns the exit code."""
     problems = [problem for outcome in outcomes for problem in outcome.problems]
     problem = without_secrets(" ".join(problems[0].split())) if problems else None
     if problem and len(problems) > 1:
         problem += f" (and {len(problems) - 1} more)"
-    view.close(outcomes, words if problem is None else [], problem)
+    view.close(outcomes, remarks if problem is None else [], problem)
     return 1 if problem is not None else 0
 
 

@@ -11,7 +11,7 @@ from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.ingest.catch_up import CatchUp
 from kevy_ring.cli.ingest.progress import ShardProgress
 from kevy_ring.errors import PrimaryGone
-from kevy_ring.replica.link_words import LinkState, LinkWord
+from kevy_ring.inbox.header_words import LinkState, ProducerWord
 from kevy_ring.testing import EmbeddedPrimary
 
 _TROUBLE = (LinkState.NONE, LinkState.CONNECTING, LinkState.WAITING, LinkState.REFUSED)
@@ -20,15 +20,15 @@ _ASK_S = 0.3
 
 
 class Goal(Protocol):
-    """``words``: when it ends, for people. ``is_awaited``: somebody waits for the end, so what cannot end must fail.
+    """``text``: when it ends, for people. ``is_awaited``: somebody waits for the end, so what cannot end must fail.
     ``has_end``: it ends by itself, so an upstream that can never be followed ends it at once."""
 
-    words: str
+    text: str
     is_awaited: bool
     has_end: bool
 
     def stage(self, shards: Sequence[ShardProgress]) -> str:
-        """What is going on, in a word or two."""
+        """What is going on, as a label."""
 
     def reached(self, shards: Sequence[ShardProgress], now: float) -> bool:
         """Take a sample at ``now`` (seconds of an even clock). Raises Failure when it can never be reached."""
@@ -40,7 +40,7 @@ class Goal(Protocol):
 class UntilStopped:
     """Until the user says so."""
 
-    words = "until Ctrl-C"
+    text = "until Ctrl-C"
     is_awaited = False
     has_end = False
 
@@ -60,7 +60,7 @@ class ForDuration(UntilStopped):
     has_end = True
 
     def __init__(self, seconds: float) -> None:
-        self.words = f"for {figures.seconds(seconds)}"
+        self.text = f"for {figures.seconds(seconds)}"
         self._seconds = seconds
         self._began: float | None = None
 
@@ -72,7 +72,7 @@ class ForDuration(UntilStopped):
 class UntilCaughtUp(UntilStopped):
     """Until what the upstream has is applied."""
 
-    words = "until it has caught up"
+    text = "until it has caught up"
     is_awaited = True
     has_end = True
 
@@ -93,7 +93,7 @@ class EmbeddedDone:
     that what is then measured is the replica.
     """
 
-    words = "until every frame is applied"
+    text = "until every frame is applied"
     is_awaited = True
     has_end = True
 
@@ -115,7 +115,7 @@ class EmbeddedDone:
         if self._is_live and all(self._has_all(shard) for shard in shards):
             return True
         if self._limit is not None and self._limit.reached(shards, now):
-            raise Failure(f"it had not applied every frame {self._limit.words}")
+            raise Failure(f"it had not applied every frame {self._limit.text}")
         return False
 
     def missed(self, shards: Sequence[ShardProgress]) -> str | None:
@@ -156,24 +156,24 @@ def _stage(shards: Sequence[ShardProgress]) -> str:
 
 
 def link_trouble(shards: Sequence[ShardProgress]) -> str | None:
-    """The first shard that is not following its upstream now, in words; None: all are."""
-    return next((words for shard in shards if (words := _trouble(shard))), None)
+    """The first shard that is not following its upstream now, as text; None: all are."""
+    return next((text for shard in shards if (text := _trouble(shard))), None)
 
 
 def _trouble(shard: ShardProgress) -> str | None:
     where = f"shard {shard.index}: {shard.upstream}"
     if not shard.full_syncs + shard.partial_syncs:
-        return f"{where} never synced: {link_words(shard)}"
-    # The link of an earlier run on the same ring is none of this run.
-    has_synced = shard.of_run(LinkWord.FULL_SYNCS) + shard.of_run(LinkWord.PARTIAL_SYNCS) > 0
+        return f"{where} never synced: {no_link_text(shard)}"
+    # The link of an earlier run on the same ring does not count for this run.
+    has_synced = shard.of_run(ProducerWord.FULL_SYNCS) + shard.of_run(ProducerWord.PARTIAL_SYNCS) > 0
     if shard.link_state in _TROUBLE or not has_synced:
-        return f"{where}: the link was down at the end: {link_words(shard)}"
+        return f"{where}: the link was down at the end: {no_link_text(shard)}"
     if shard.link_state is LinkState.SNAPSHOT or shard.awaits_snapshot:
         return f"{where} was still in its snapshot at the end"
     return None
 
 
-def link_words(shard: ShardProgress) -> str:
+def no_link_text(shard: ShardProgress) -> str:
     """How the link stands that an upstream is not followed by: the reason, the state, and since when."""
     since = time.strftime("%H:%M:%S", time.localtime(time.time() - shard.link_age_s))
     reason = f"{shard.link_text}; " if shard.link_text else ""

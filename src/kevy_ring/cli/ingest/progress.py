@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kevy_ring.cli import figures
-from kevy_ring.inbox.resume_point import WORD_SNAPSHOTS_APPLIED
-from kevy_ring.inbox.sending_end import WORD_SNAPSHOTS_ENDED
+from kevy_ring.cli.rates import RateMeter, Rates
+from kevy_ring.inbox import header_words
+from kevy_ring.inbox.header_words import ConsumerWord, LinkState, ProducerWord
 from kevy_ring.replica.fleet.event import ShardStatus
-from kevy_ring.replica.link_words import LinkState, LinkWord, full_syncs_by_reason
+from kevy_ring.replica.link_words import full_syncs_by_reason
 from kevy_ring.replica.protocol import FullSyncReason
 from kevy_ring.ring import RingStats
-from kevy_ring.shard.shard import ENTRIES_WORD, FRAMES_WORD, REFUSALS_WORD, SKIPPED_WORD, SNAPSHOTS_WORD
-
-#: Rates are means over about this long: steady enough to be read, fresh enough to be true.
-RATE_WINDOW_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Events and bytes (as records of the ring) per second, into the inbox and out of it."""
-
-    received_events: float = 0.0
-    received_bytes: float = 0.0
-    applied_events: float = 0.0
-    applied_bytes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,36 +35,17 @@ class ShardProgress:
     words_before: tuple[int, ...] = ()
 
     @property
-    def received_events(self) -> int:
-        return self.ring.events_in + self.ring.overflow_events if self.ring else 0
-
-    @property
-    def received_bytes(self) -> int:
-        return self.ring.bytes_in + self.ring.overflow_bytes if self.ring else 0
-
-    @property
-    def applied_events(self) -> int:
-        return self.ring.events_out if self.ring else 0
-
-    @property
-    def applied_bytes(self) -> int:
-        return self.ring.bytes_out if self.ring else 0
-
-    @property
     def received_offset(self) -> int | None:
-        return _minus_one(self._link_word(LinkWord.RECEIVED_OFFSET))
+        return header_words.received_offset(self.ring) if self.ring else None
 
     @property
     def received_at_least(self) -> int | None:
-        """The received offset for display: a runner tells it ten times a second, and what is applied was received."""
-        told, applied = self.received_offset, self.applied_offset
-        if self.link_state is LinkState.STREAMING and not self.is_loading and told is not None and applied is not None:
-            return max(told, applied)
-        return told
+        """The received offset for display."""
+        return header_words.received_at_least(self.ring) if self.ring else None
 
     @property
     def upstream_offset(self) -> int | None:
-        return _minus_one(self._link_word(LinkWord.UPSTREAM_OFFSET))
+        return header_words.upstream_offset(self.ring) if self.ring else None
 
     @property
     def applied_offset(self) -> int | None:
@@ -86,15 +53,15 @@ class ShardProgress:
 
     @property
     def snapshot_bytes(self) -> int:
-        return self._link_word(LinkWord.SNAPSHOT_BYTES)
+        return self._link_word(ProducerWord.SNAPSHOT_BYTES)
 
     @property
     def snapshot_total(self) -> int:
-        return self._link_word(LinkWord.SNAPSHOT_TOTAL)
+        return self._link_word(ProducerWord.SNAPSHOT_TOTAL)
 
     @property
     def full_syncs(self) -> int:
-        return self._link_word(LinkWord.FULL_SYNCS)
+        return self._link_word(ProducerWord.FULL_SYNCS)
 
     @property
     def full_syncs_by_reason_of_run(self) -> dict[FullSyncReason, int]:
@@ -105,38 +72,38 @@ class ShardProgress:
 
     @property
     def partial_syncs(self) -> int:
-        return self._link_word(LinkWord.PARTIAL_SYNCS)
+        return self._link_word(ProducerWord.PARTIAL_SYNCS)
 
-    def of_run(self, counter: LinkWord) -> int:
+    def of_run(self, counter: ProducerWord) -> int:
         """What a counter of the link has counted since this run began, also where its ring is older."""
         return self._link_word(counter) - (self.words_before[counter] if self.words_before else 0)
 
     @property
     def frames(self) -> int:
-        return self._shard_word(FRAMES_WORD)
+        return self._shard_word(ConsumerWord.FRAMES)
 
     @property
     def entries(self) -> int:
-        return self._shard_word(ENTRIES_WORD)
+        return self._shard_word(ConsumerWord.ENTRIES)
 
     @property
     def snapshots(self) -> int:
-        return self._shard_word(SNAPSHOTS_WORD)
+        return self._shard_word(ConsumerWord.SNAPSHOTS)
 
     @property
     def refusals(self) -> int:
         """Commands that the sink refused, since the ring was made."""
-        return self._shard_word(REFUSALS_WORD)
+        return self._shard_word(ConsumerWord.REFUSALS)
 
     @property
     def skipped(self) -> int:
         """Keys of the last snapshot that were skipped."""
-        return self._shard_word(SKIPPED_WORD)
+        return self._shard_word(ConsumerWord.SKIPPED_KEYS)
 
     @property
     def snapshots_sent(self) -> int:
         """Whole snapshots that the runner has sent into the inbox."""
-        return self.ring.producer_words[WORD_SNAPSHOTS_ENDED] if self.ring else 0
+        return self._link_word(ProducerWord.SNAPSHOTS_ENDED)
 
     @property
     def awaits_snapshot(self) -> bool:
@@ -145,77 +112,54 @@ class ShardProgress:
 
     @property
     def is_loading(self) -> bool:
-        """True while a snapshot that was sent whole is not marked as applied.
-
-        A snapshot of offset 0 is never marked, so this may stay true until the first frame; see ``is_drained``.
-        """
-        return self.snapshots_sent > self._shard_word(WORD_SNAPSHOTS_APPLIED)
+        """True while a snapshot that was sent whole is not marked as applied."""
+        return self.ring is not None and header_words.is_snapshot_pending(self.ring)
 
     @property
     def is_drained(self) -> bool:
         """True when nothing waits in the ring or in the overflow: all that was sent has been applied."""
         return self.ring is not None and not self.ring.used_bytes and not self.ring.overflow_events
 
-    def _shard_word(self, word: int) -> int:
+    def _shard_word(self, word: ConsumerWord) -> int:
         return self.ring.consumer_words[word] if self.ring else 0
 
-    def _link_word(self, word: LinkWord) -> int:
+    def _link_word(self, word: ProducerWord) -> int:
         return self.ring.producer_words[word] if self.ring else 0
 
 
-def trouble_words(shards: Sequence[ShardProgress]) -> str:
-    """What was refused or skipped so far, in words; empty where nothing was."""
+def trouble_text(shards: Sequence[ShardProgress]) -> str:
+    """What was refused or skipped so far, as text; empty where nothing was."""
     refused, skipped = sum(shard.refusals for shard in shards), sum(shard.skipped for shard in shards)
-    words = [f"{figures.plural(refused, 'command')} refused"] if refused else []
-    words += [f"{figures.plural(skipped, 'key')} skipped"] if skipped else []
-    return ", ".join(words)
+    parts = [f"{figures.plural(refused, 'command')} refused"] if refused else []
+    parts += [f"{figures.plural(skipped, 'key')} skipped"] if skipped else []
+    return ", ".join(parts)
 
 
 class ProgressMeter:
     """Turns statuses into progress, with rates over the last second."""
 
     def __init__(self) -> None:
-        self._past: dict[int, deque[tuple[float, ShardProgress]]] = {}
+        self._meters: dict[int, RateMeter] = {}
 
     def sample(self, statuses: Sequence[ShardStatus], now: float) -> list[ShardProgress]:
         """``now``: of any clock that goes on evenly, in seconds."""
         return [self._sample(status, now) for status in statuses]
 
     def _sample(self, status: ShardStatus, now: float) -> ShardProgress:
-        past = self._past.setdefault(status.index, deque())
-        bare = _progress(status, Rates())
-        if past and past[-1][1].ring and bare.ring and past[-1][1].ring.created_unix_s != bare.ring.created_unix_s:
-            past.clear()  # another ring: its counters begin anew
-        past.append((now, bare))
-        while len(past) > 2 and now - past[1][0] >= RATE_WINDOW_S:
-            past.popleft()
-        then, before = past[0]
-        return _progress(status, _rates(before, bare, now - then)) if now > then else bare
-
-
-def _progress(status: ShardStatus, rates: Rates) -> ShardProgress:
-    return ShardProgress(
-        status.index,
-        status.upstream,
-        status.link_state,
-        status.link_text,
-        status.ring,
-        rates,
-        status.runner_restarts,
-        status.shard_restarts,
-        status.link_age_s,
-        status.words_before,
-    )
-
-
-def _rates(before: ShardProgress, now: ShardProgress, elapsed: float) -> Rates:
-    return Rates(
-        max(0.0, (now.received_events - before.received_events) / elapsed),
-        max(0.0, (now.received_bytes - before.received_bytes) / elapsed),
-        max(0.0, (now.applied_events - before.applied_events) / elapsed),
-        max(0.0, (now.applied_bytes - before.applied_bytes) / elapsed),
-    )
-
-
-def _minus_one(word: int) -> int | None:
-    return word - 1 if word else None
+        meter = self._meters.setdefault(status.index, RateMeter())
+        if status.ring is None:
+            meter.forget()
+        else:
+            meter.take(status.ring, now)
+        return ShardProgress(
+            status.index,
+            status.upstream,
+            status.link_state,
+            status.link_text,
+            status.ring,
+            meter.rates,
+            status.runner_restarts,
+            status.shard_restarts,
+            status.link_age_s,
+            status.words_before,
+        )

@@ -12,7 +12,7 @@ from kevy_ring.cli.compare.key_source import Pulse
 from kevy_ring.cli.compare.verify import Verification
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.ingest.cluster_look import ClusterLook
-from kevy_ring.cli.ingest.goal import Goal, link_trouble, link_words
+from kevy_ring.cli.ingest.goal import Goal, link_trouble, no_link_text
 from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
 from kevy_ring.cli.ingest.progress import ProgressMeter, ShardProgress
 from kevy_ring.cli.ingest.shared_output import SharedOutput
@@ -20,8 +20,8 @@ from kevy_ring.cli.redaction import shown_url, without_secrets
 from kevy_ring.cli.repeated import SAME_MAX, RepeatedFailures
 from kevy_ring.cli.views.view import View
 from kevy_ring.errors import RoleTaken, SegmentError
+from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.fleet.fleet import Fleet, FleetEnd, FleetEvent, FleetEventKind, Role
-from kevy_ring.replica.link_words import LinkState
 from kevy_ring.replica.protocol import FullSyncReason
 from kevy_ring.replica.stall_watch import STALL_AFTER_S
 from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
@@ -217,7 +217,7 @@ class Replication:
                 continue
             if shard.link_age_s >= limit_s:
                 words = f"shard {shard.index}: {shard.upstream} was not followed for {figures.seconds(limit_s)}"
-                raise Failure(f"{words} (--give-up-after): {link_words(shard)}")
+                raise Failure(f"{words} (--give-up-after): {no_link_text(shard)}")
         for shard in self._shards:
             for who, restarts in (("shard", shard.shard_restarts), ("runner", shard.runner_restarts)):
                 if restarts >= RESTARTS_MAX:
@@ -291,9 +291,9 @@ class Replication:
             self._looks.append(ClusterLook(upstream, self._followed))
 
     def _note_looks(self) -> None:
-        for look in [look for look in self._looks if look.words is not None]:
+        for look in [look for look in self._looks if look.text is not None]:
             self._looks.remove(look)
-            self._view.note(without_secrets(look.words or ""), is_bad=look.is_bad)
+            self._view.note(without_secrets(look.text or ""), is_bad=look.is_bad)
 
     def _tell_of_recovery(self, shards: Sequence[ShardProgress]) -> None:
         for shard in shards:

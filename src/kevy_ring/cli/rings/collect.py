@@ -10,7 +10,7 @@ import click
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.rings.ls import Found, look_at_all
-from kevy_ring.cli.rings.words import odd_words, users_words
+from kevy_ring.cli.rings.ring_text import odd_text, users_text
 from kevy_ring.errors import SegmentError
 from kevy_ring.ring import RingStats
 from kevy_ring.ring.outside.leftovers import OddSegment, is_unused, remove_abandoned, settled_odd_segment
@@ -18,7 +18,7 @@ from kevy_ring.ring.outside.leftovers import OddSegment, is_unused, remove_aband
 
 @dataclass(slots=True)
 class _Outcome:
-    """What became of the rings that were found: names with bytes, and words for people.
+    """What became of the rings that were found: names with bytes, and text for people.
 
     ``in_use``: named by the user, and not removed because a process uses them.
     """
@@ -69,7 +69,7 @@ def _collect(stats: RingStats, outcome: _Outcome, *, named: bool, kept: bool, dr
     if not is_unused(stats):
         outcome.left += 1
         if named:
-            outcome.in_use.append((stats.name, f"ring {stats.name!r} is not removed: {users_words(stats)}"))
+            outcome.in_use.append((stats.name, f"ring {stats.name!r} is not removed: {users_text(stats)}"))
         return
     if stats.is_kept and not named and not kept:
         outcome.kept.append(stats.name)
@@ -90,11 +90,11 @@ def _collect_odd(odd: OddSegment, outcome: _Outcome, *, named: bool, kept: bool,
     if odd.users:
         outcome.left += 1
         if named:
-            outcome.in_use.append((odd.name, f"{odd_words(odd)}: it is not removed"))
+            outcome.in_use.append((odd.name, f"{odd_text(odd)}: it is not removed"))
     elif odd.is_kept and not named and not kept:
         outcome.kept.append(odd.name)
     elif odd.mapped_by is None and not named:
-        outcome.uncertain.append(odd_words(odd))
+        outcome.uncertain.append(odd_text(odd))
     else:
         try:
             if not dry_run:
@@ -129,7 +129,7 @@ def _print(outcome: _Outcome, found: Found, *, dry_run: bool) -> None:
     if outcome.kept:
         rings = figures.plural(len(outcome.kept), "kept ring")
         print(f"{rings} left for the next start of the service: kevy-ring gc --kept removes those too")
-    for words in outcome.uncertain:
-        print(f"left: {words}")
-    for _, words in (*outcome.in_use, *outcome.failed):
-        print(f"kevy-ring: {words}", file=sys.stderr)
+    for text in outcome.uncertain:
+        print(f"left: {text}")
+    for _, text in (*outcome.in_use, *outcome.failed):
+        print(f"kevy-ring: {text}", file=sys.stderr)

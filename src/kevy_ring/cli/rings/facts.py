@@ -9,25 +9,31 @@ from math import isinf
 from rich.text import Text
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.rings.replica_words import replica_words
-from kevy_ring.cli.rings.words import kept_words, overflow_words, role_text
-from kevy_ring.cli.views.progress_table import link_word
+from kevy_ring.cli.rings.ring_text import kept_text, overflow_text, role_text
+from kevy_ring.cli.views.progress_table import link_label
 from kevy_ring.inbox import Published
-from kevy_ring.inbox.receiver import WORD_LOST
-from kevy_ring.replica.link_words import LinkState, LinkWord
+from kevy_ring.inbox.header_words import (
+    ConsumerWord,
+    LinkState,
+    ProducerWord,
+    how_far_behind,
+    link_state,
+    lost_offset,
+    received_offset,
+    upstream_offset,
+)
 from kevy_ring.replica.stall_watch import STALL_AFTER_S, is_full
 from kevy_ring.ring import RingStats, RoleState, RoleStats, TimeInRing
 from kevy_ring.ring.outside.leftovers import is_abandoned, is_unused
 from kevy_ring.ring.outside.peek import Peek
 from kevy_ring.ring.outside.process_state import ProcessState, process_state
 from kevy_ring.ring.stats import header_fault
-from kevy_ring.shard.shard import ENTRIES_WORD, FRAMES_WORD, SNAPSHOTS_WORD
 
 Fact = tuple[str, "Text | str"]
 
 
 def ring_facts(stats: RingStats, published: Published | None, times: TimeInRing | None) -> list[Fact]:
-    """A label and words for each thing that the header tells. The last two: None where that could not be read."""
+    """A label and a text for each thing that the header tells. The last two: None where that could not be read."""
     drained = "never" if stats.last_drain_age_s is None else f"{figures.seconds(stats.last_drain_age_s)} ago"
     facts: list[Fact] = [
         ("created", _created(stats)),
@@ -45,7 +51,7 @@ def ring_facts(stats: RingStats, published: Published | None, times: TimeInRing 
                  f"{figures.plural(stats.space_wakes, 'time')}; last drained {drained}"),
         ("overflow", _overflow(stats)),
     ]  # fmt: skip
-    kept = kept_words(stats)
+    kept = kept_text(stats)
     if kept:
         facts.insert(0, ("purpose", kept))
     facts += _times(times)
@@ -72,10 +78,12 @@ def ring_faults(stats: RingStats, peek: Peek | None = None) -> list[str]:
     late = stats.last_drain_age_s is not None and stats.last_drain_age_s >= STALL_AFTER_S
     if is_full(stats) and late and not waits:
         faults.append(f"it is full and was not drained for {figures.seconds(stats.last_drain_age_s)}")
-    if stats.consumer_words[WORD_LOST]:
-        lost = figures.count(stats.consumer_words[WORD_LOST] - 1)
-        faults.append(f"the beginning of the frame at offset {lost} went with a dead shard: it needs a snapshot")
-    if not waits and replica_words(stats).link_state in (LinkState.WAITING, LinkState.REFUSED):
+    lost = lost_offset(stats)
+    if lost is not None:
+        faults.append(
+            f"the beginning of the frame at offset {figures.count(lost)} went with a dead shard: it needs a snapshot"
+        )
+    if not waits and link_state(stats) in (LinkState.WAITING, LinkState.REFUSED):
         faults.append("the runner has no link to its upstream")
     return faults
 
@@ -110,19 +118,19 @@ def _role(role: RoleStats) -> Text:
 
 def _overflow(stats: RingStats) -> str:
     age = f", the oldest for {figures.seconds(stats.overflow_age_s)}" if stats.overflow_events else ""
-    return f"{overflow_words(stats)} now{age}, {figures.size(stats.overflow_peak_bytes)} at the most"
+    return f"{overflow_text(stats)} now{age}, {figures.size(stats.overflow_peak_bytes)} at the most"
 
 
 def _times(times: TimeInRing | None) -> list[Fact]:
     """From publish to release; a ring that gave nothing back yet, and holds nothing measured, has none."""
-    words = []
+    parts = []
     if times is not None and times.measured:
         median, most = (_bound(times.quantile(q)) for q in (0.5, 0.99))
         measured = figures.plural(times.measured, "measured record")
-        words.append(f"half within {median}, 99 % within {most}, of {measured}")
+        parts.append(f"half within {median}, 99 % within {most}, of {measured}")
     if times is not None and times.oldest_age_s is not None:
-        words.append(f"the oldest measured one waits for {figures.seconds(times.oldest_age_s)}")
-    return [("in ring", "; ".join(words))] if words else []
+        parts.append(f"the oldest measured one waits for {figures.seconds(times.oldest_age_s)}")
+    return [("in ring", "; ".join(parts))] if parts else []
 
 
 def _bound(seconds: float | None) -> str:
@@ -142,25 +150,29 @@ def _resume_point(published: Published | None) -> list[Fact]:
 
 
 def _replica_facts(stats: RingStats) -> list[Fact]:
-    """What a runner and a shard publish in the words that are the application's; nothing of it where they do not."""
+    """What a runner and a shard publish in the application words; nothing if they do not."""
     producer, consumer = stats.producer_words, stats.consumer_words
-    said = replica_words(stats)
+    state, received, upstream = link_state(stats), received_offset(stats), upstream_offset(stats)
+    behind = how_far_behind(stats)
     facts: list[Fact] = []
-    if said.link_state is not None:
-        words = [
-            link_word(said.link_state),
-            f"{figures.plural(producer[LinkWord.FULL_SYNCS], 'full sync')}, {producer[LinkWord.PARTIAL_SYNCS]} partial",
-            figures.plural(producer[LinkWord.RECONNECTS], "reconnect"),
+    if state is not LinkState.NONE:
+        syncs = figures.plural(producer[ProducerWord.FULL_SYNCS], "full sync")
+        parts = [
+            link_label(state),
+            f"{syncs}, {producer[ProducerWord.PARTIAL_SYNCS]} partial",
+            figures.plural(producer[ProducerWord.RECONNECTS], "reconnect"),
         ]
-        if said.received_offset is not None:
-            words.append(f"received up to offset {figures.count(said.received_offset)}")
-        if said.behind is not None:
-            words.append(f"applied: {figures.count(said.behind)} behind" if said.behind else "all of it applied")
-        if said.upstream_offset is not None:
-            words.append(f"the upstream is at {figures.count(said.upstream_offset)}")
-        facts.append(("runner", ", ".join(words)))
-    if consumer[FRAMES_WORD] or consumer[SNAPSHOTS_WORD]:
-        snapshots = figures.plural(consumer[SNAPSHOTS_WORD], "snapshot")
-        keys = figures.plural(consumer[ENTRIES_WORD], "key")
-        facts.append(("shard", f"{figures.plural(consumer[FRAMES_WORD], 'frame')} and {snapshots} ({keys}) applied"))
+        if received is not None:
+            parts.append(f"received up to offset {figures.count(received)}")
+        if behind is not None:
+            parts.append(f"applied: {figures.count(behind)} behind" if behind else "all of it applied")
+        if upstream is not None:
+            parts.append(f"the upstream is at {figures.count(upstream)}")
+        facts.append(("runner", ", ".join(parts)))
+    if consumer[ConsumerWord.FRAMES] or consumer[ConsumerWord.SNAPSHOTS]:
+        snapshots = figures.plural(consumer[ConsumerWord.SNAPSHOTS], "snapshot")
+        keys = figures.plural(consumer[ConsumerWord.ENTRIES], "key")
+        facts.append(
+            ("shard", f"{figures.plural(consumer[ConsumerWord.FRAMES], 'frame')} and {snapshots} ({keys}) applied")
+        )
     return facts

@@ -1,4 +1,4 @@
-"""``kevy-ring inspect``: one ring in words, and what waits in it; nothing is changed."""
+"""``kevy-ring inspect``: one ring as text, and what waits in it; nothing is changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.text import Text
 from kevy_ring.cli import figures
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.rings.facts import ring_facts, ring_faults
-from kevy_ring.cli.rings.words import odd_words, ring_object
+from kevy_ring.cli.rings.ring_text import odd_text, ring_object
 from kevy_ring.cli.tables import print_table, tables_console
 from kevy_ring.errors import SegmentError
 from kevy_ring.events import Kind
@@ -67,7 +67,7 @@ def _why_not(name: str, error: SegmentError) -> str:
     if error.reason == "missing":
         return f"there is no ring {name!r}; kevy-ring ls shows those there are"
     odd = odd_segment(name)
-    return str(error) if odd is None else odd_words(odd)
+    return str(error) if odd is None else odd_text(odd)
 
 
 def _print(console: Console, peek: Peek, published: Published, times: TimeInRing, faults: list[str]) -> None:
@@ -75,8 +75,8 @@ def _print(console: Console, peek: Peek, published: Published, times: TimeInRing
     console.print(Text.assemble(("ring ", "bold"), (figures.name(stats.name), "bold")), soft_wrap=True)
     for fault in faults:
         console.print(Text.assemble("  wrong      ", (fault, "red")), soft_wrap=True)
-    for label, words in ring_facts(stats, published, times):
-        console.print(Text.assemble(f"  {label:<11}", words), soft_wrap=True)
+    for label, text in ring_facts(stats, published, times):
+        console.print(Text.assemble(f"  {label:<11}", text), soft_wrap=True)
     if peek.records:
         print_table(console, _record_table(peek.records))
     elif peek.moved:

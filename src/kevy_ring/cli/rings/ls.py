@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.rings.words import kept_words, odd_object, odd_words, ring_object, role_text
+from kevy_ring.cli.rings.ring_text import kept_text, odd_object, odd_text, ring_object, role_text
 from kevy_ring.cli.tables import print_table, tables_console
 from kevy_ring.errors import SegmentError
 from kevy_ring.ring import RingStats, inspect_ring, ring_names
@@ -44,13 +44,13 @@ def ls(as_json: bool) -> int:
         console = tables_console(_PIPE_WIDTH)
         print_table(console, _table(found.rings, console.width))
         for stats in found.rings:
-            words = kept_words(stats)
-            if words:
-                print(f"{figures.name(stats.name)}: {words}")
+            text = kept_text(stats)
+            if text:
+                print(f"{figures.name(stats.name)}: {text}")
     elif not found.odd:
         print("no rings")
     for odd in found.odd:
-        print(odd_words(odd))
+        print(odd_text(odd))
     for error in found.unreadable:
         print(str(error))
     abandoned = sum(map(is_abandoned, found.rings))

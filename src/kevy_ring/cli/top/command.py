@@ -16,8 +16,7 @@ from rich.console import Console
 from rich.segment import Segment
 
 from kevy_ring.cli.rings.facts import ring_faults
-from kevy_ring.cli.rings.replica_words import replica_words
-from kevy_ring.cli.rings.words import ring_object
+from kevy_ring.cli.rings.ring_text import ring_object
 from kevy_ring.cli.tables import tables_console
 from kevy_ring.cli.top.keys import TopKeys
 from kevy_ring.cli.top.meter import TopMeter, TopRing
@@ -25,6 +24,7 @@ from kevy_ring.cli.top.one_ring import ring_lines
 from kevy_ring.cli.top.paint import Paint
 from kevy_ring.cli.top.screen import Line, list_lines, table_lines
 from kevy_ring.cli.top.state import ORDERS, TopState
+from kevy_ring.inbox.header_words import LinkState, how_far_behind, link_state, received_offset, upstream_offset
 from kevy_ring.ring.outside.watch import RingWatch
 
 _PIPE_WIDTH = 180
@@ -82,7 +82,7 @@ def top_object(rings: Sequence[TopRing], interval: float) -> dict[str, object]:
 def _ring_object(ring: TopRing) -> dict[str, object]:
     if ring.stats is None:
         return {"name": ring.name, "faults": [f"unreadable: {ring.fault}"]}
-    said = replica_words(ring.stats)
+    state = link_state(ring.stats)
     return {
         **ring_object(ring.stats),
         "in_events_per_s": round(ring.rates.in_events, 1),
@@ -90,10 +90,10 @@ def _ring_object(ring: TopRing) -> dict[str, object]:
         "out_events_per_s": round(ring.rates.out_events, 1),
         "out_bytes_per_s": round(ring.rates.out_bytes, 1),
         "wakes_per_s": round(ring.rates.wakes, 1),
-        "link": said.link_state.name.lower() if said.link_state is not None else None,
-        "received_offset": said.received_offset,
-        "upstream_offset": said.upstream_offset,
-        "behind": said.behind,
+        "link": None if state is LinkState.NONE else state.name.lower(),
+        "received_offset": received_offset(ring.stats),
+        "upstream_offset": upstream_offset(ring.stats),
+        "behind": how_far_behind(ring.stats),
         "faults": [f"corrupt: {ring.fault}"] if ring.fault else ring_faults(ring.stats),
     }
 

@@ -8,8 +8,9 @@ from rich.style import Style
 from rich.text import Text
 
 from kevy_ring.cli import figures
+from kevy_ring.cli.ring_columns import BOLD, CYAN, DIM, PLAIN, RED, bar, fill_look, fill_share
 from kevy_ring.cli.rings.facts import ring_facts, ring_faults
-from kevy_ring.cli.top.columns import BOLD, CYAN, DIM, PLAIN, RED, bar, fill_look, fit, spark
+from kevy_ring.cli.top.columns import fit, spark
 from kevy_ring.cli.top.meter import HISTORY, TopRing
 from kevy_ring.cli.top.screen import Line
 from kevy_ring.errors import SegmentError
@@ -40,16 +41,17 @@ def ring_lines(ring: TopRing, width: int, height: int, now: float) -> list[Line]
 def _figures(ring: TopRing, width: int) -> list[Line]:
     rates, cells = ring.rates, max(8, min(40, width - _LABEL - 10))
     assert ring.stats is not None
+    share = fill_share(ring.stats)
     fill = figures.percent(ring.stats.used_bytes, ring.stats.capacity)
     history = spark(ring.history, min(HISTORY, width - _LABEL - 2))
     told = (
-        ("fill", f"{bar(ring.fill, cells)} {fill}", fill_look(ring.fill)),
+        ("fill", f"{bar(share, cells)} {fill}", fill_look(share)),
         ("in", f"{figures.short(rates.in_events)}/s  {figures.size(rates.in_bytes)}/s", PLAIN),
         ("", history, CYAN),
         ("out", f"{figures.short(rates.out_events)}/s  {figures.size(rates.out_bytes)}/s", PLAIN),
         ("wakes", f"{figures.short(rates.wakes)}/s", PLAIN),
     )
-    return [_line(width, (f" {label:<{_LABEL}}", DIM), (words, look)) for label, words, look in told]
+    return [_line(width, (f" {label:<{_LABEL}}", DIM), (text, look)) for label, text, look in told]
 
 
 def _facts(ring: TopRing, width: int) -> list[Line]:
@@ -61,9 +63,9 @@ def _facts(ring: TopRing, width: int) -> list[Line]:
     except (SegmentError, ValueError):
         pass  # gone, or corrupt by now
     lines = []
-    for label, words in ring_facts(ring.stats, published, times):
+    for label, fact in ring_facts(ring.stats, published, times):
         parts = [(f" {label:<{_LABEL}}", DIM)]
-        text = words if isinstance(words, Text) else Text(words)
+        text = fact if isinstance(fact, Text) else Text(fact)
         parts += [(each.text, each.style or PLAIN) for each in text.render(_PLAIN_CONSOLE) if each.text]
         lines.append(_line(width, *parts))
     return lines

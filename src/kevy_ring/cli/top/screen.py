@@ -9,7 +9,8 @@ from rich.segment import Segment
 from rich.style import Style
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.top.columns import BOLD, CYAN, DIM, PLAIN, RED, YELLOW, Column, choose_columns, fit, pieces
+from kevy_ring.cli.ring_columns import BOLD, CYAN, DIM, PLAIN, RED, YELLOW, Column
+from kevy_ring.cli.top.columns import choose_columns, fit, pieces
 from kevy_ring.cli.top.meter import TopRing
 from kevy_ring.cli.top.state import TopState
 from kevy_ring.ring.outside.leftovers import is_abandoned
@@ -79,12 +80,12 @@ def _first_shown(names: list[str], marked: str | None, room: int) -> int:
 def _summary(rings: Sequence[TopRing], state: TopState, width: int) -> Line:
     rates = [ring.rates for ring in rings]
     overflow = sum(ring.stats.overflow_bytes for ring in rings if ring.stats)
-    words = (
+    text = (
         f" {figures.plural(len(rings), 'ring')} · in {figures.short(sum(r.in_events for r in rates))}/s "
         f"{figures.size(sum(r.in_bytes for r in rates))}/s · out {figures.short(sum(r.out_events for r in rates))}/s "
         f"{figures.size(sum(r.out_bytes for r in rates))}/s · overflow {figures.size(overflow)} · by {state.order}"
     )
-    return [Segment(fit(words, width), BOLD)]
+    return [Segment(fit(text, width), BOLD)]
 
 
 def _titles(layout: Layout) -> Line:
@@ -97,11 +98,11 @@ def _row(number: int, ring: TopRing, layout: Layout, now: float, *, is_marked: b
     drawn = (number, layout.columns, layout.width, layout.name_cells, is_marked, ring.gone_at, ring.fault)
     if drawn == ring.drawn and _is_fresh(ring, layout, now):
         return ring.row
-    words, look = _instead(ring, now)
+    text, look = _instead(ring, now)
     line = [Segment(f"{number:>3} "[:4], DIM), Segment(fit(figures.name(ring.name), layout.name_cells), look)]
     used = 4 + layout.name_cells
-    if words:
-        line.append(Segment(fit(f" {words}", max(0, layout.width - used)), look))
+    if text:
+        line.append(Segment(fit(f" {text}", max(0, layout.width - used)), look))
     else:
         line += pieces(ring, layout.columns)
         used += layout.cells

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from kevy_ring.cli.ring_columns import fill_share
 from kevy_ring.cli.top.meter import TopRing
 
 _ORDERS: dict[str, tuple[str, Callable[[TopRing], float] | None]] = {
     "n": ("name", None),
     "r": ("rate", lambda ring: ring.rates.in_events + ring.rates.out_events),
-    "f": ("fill", lambda ring: ring.fill),
+    "f": ("fill", lambda ring: fill_share(ring.stats)),
     "o": ("overflow", lambda ring: ring.stats.overflow_bytes if ring.stats else 0),
 }
-ORDERS = tuple(word for word, _ in _ORDERS.values())
+ORDERS = tuple(name for name, _ in _ORDERS.values())
 _STEPS = {"up": -1, "k": -1, "down": 1, "j": 1}
 
 
@@ -28,8 +29,8 @@ class TopState:
 
     def sorted(self, rings: Sequence[TopRing]) -> list[TopRing]:
         """``rings``, which come by name, in the chosen order: by name, or the greatest first."""
-        for word, key in _ORDERS.values():
-            if word == self.order and key is not None:
+        for name, key in _ORDERS.values():
+            if name == self.order and key is not None:
                 return sorted(rings, key=key, reverse=True)
         return list(rings)
 

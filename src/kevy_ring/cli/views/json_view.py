@@ -11,7 +11,7 @@ from kevy_ring.cli.compare.digest import DigestComparison
 from kevy_ring.cli.compare.verify import Verification
 from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
 from kevy_ring.cli.ingest.progress import ShardProgress
-from kevy_ring.replica.link_words import LinkWord
+from kevy_ring.inbox.header_words import ProducerWord
 
 INTERVAL_S = 1.0
 
@@ -38,7 +38,7 @@ class JsonView:
     def outcome(self, outcome: Outcome) -> None:
         self._write("outcome", **outcome_object(outcome))
 
-    def close(self, outcomes: Sequence[Outcome], words: Sequence[str], problem: str | None) -> None:
+    def close(self, outcomes: Sequence[Outcome], remarks: Sequence[str], problem: str | None) -> None:
         self._write(
             "summary",
             ok=problem is None,
@@ -91,10 +91,10 @@ def _shard(shard: ShardProgress) -> dict[str, Any]:
         "frames": shard.frames,
         "refusals": shard.refusals,
         "skipped_keys": shard.skipped,
-        "received_events_per_s": round(rates.received_events, 1),
-        "received_bytes_per_s": round(rates.received_bytes, 1),
-        "applied_events_per_s": round(rates.applied_events, 1),
-        "applied_bytes_per_s": round(rates.applied_bytes, 1),
+        "received_events_per_s": round(rates.in_events, 1),
+        "received_bytes_per_s": round(rates.in_bytes, 1),
+        "applied_events_per_s": round(rates.out_events, 1),
+        "applied_bytes_per_s": round(rates.out_bytes, 1),
         "ring": ring.name if ring else None,
         "ring_used_bytes": ring.used_bytes if ring else None,
         "ring_capacity_bytes": ring.capacity if ring else None,
@@ -111,10 +111,10 @@ def _shard_outcome(shard: ShardOutcome) -> dict[str, Any]:
     return {
         "shard": shard.last.index,
         "upstream": shard.last.upstream,
-        "full_syncs": shard.last.of_run(LinkWord.FULL_SYNCS),
+        "full_syncs": shard.last.of_run(ProducerWord.FULL_SYNCS),
         "full_syncs_by_reason": {why.value: n for why, n in shard.last.full_syncs_by_reason_of_run.items() if n},
-        "partial_syncs": shard.last.of_run(LinkWord.PARTIAL_SYNCS),
-        "reconnects": shard.last.of_run(LinkWord.RECONNECTS),
+        "partial_syncs": shard.last.of_run(ProducerWord.PARTIAL_SYNCS),
+        "reconnects": shard.last.of_run(ProducerWord.RECONNECTS),
         "restarts": shard.restarts,
         "snapshot_keys": shard.entries,
         "skipped_keys": facts.skipped if facts else None,

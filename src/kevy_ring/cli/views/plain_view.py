@@ -8,10 +8,10 @@ from typing import Any, TextIO
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.ingest.outcome import Outcome
-from kevy_ring.cli.ingest.progress import ShardProgress, trouble_words
+from kevy_ring.cli.ingest.progress import ShardProgress, trouble_text
 from kevy_ring.cli.tables import tables_console
-from kevy_ring.cli.views.outcome_words import print_outcome
-from kevy_ring.cli.views.progress_table import link_word
+from kevy_ring.cli.views.outcome_text import print_outcome
+from kevy_ring.cli.views.progress_table import link_label
 
 INTERVAL_S = 2.0
 #: Wide enough for the summary table: a pipe has no edge.
@@ -44,8 +44,8 @@ class PlainView:
         print_outcome(self._console, outcome)
         self._say("")
 
-    def close(self, outcomes: Sequence[Outcome], words: Sequence[str], problem: str | None) -> None:
-        for line in words:
+    def close(self, outcomes: Sequence[Outcome], remarks: Sequence[str], problem: str | None) -> None:
+        for line in remarks:
             self._say(line)
         if problem is not None:
             print(f"kevy-ring: {problem}", file=sys.stderr)
@@ -61,20 +61,20 @@ def _line(shards: Sequence[ShardProgress]) -> str:
     fill = max((ring.used_bytes / ring.capacity for ring in rings), default=0.0)
     states: dict[str, int] = {}
     for shard in shards:
-        states[link_word(shard.link_state)] = states.get(link_word(shard.link_state), 0) + 1
+        states[link_label(shard.link_state)] = states.get(link_label(shard.link_state), 0) + 1
     snapshot = sum(shard.snapshot_bytes for shard in shards)
-    parts = [", ".join(f"{number} {word}" for word, number in states.items())]
+    parts = [", ".join(f"{number} {label}" for label, number in states.items())]
     if not sum(shard.frames for shard in shards) and snapshot:
         parts.append(f"snapshot {figures.size(snapshot)}")
     parts += [
-        f"received {_rate(sum(r.received_events for r in rates), sum(r.received_bytes for r in rates))}",
-        f"applied {_rate(sum(r.applied_events for r in rates), sum(r.applied_bytes for r in rates))}",
+        f"received {_rate(sum(r.in_events for r in rates), sum(r.in_bytes for r in rates))}",
+        f"applied {_rate(sum(r.out_events for r in rates), sum(r.out_bytes for r in rates))}",
         f"{figures.plural(sum(shard.frames for shard in shards), 'frame')} applied",
         f"fullest ring {figures.percent(fill, 1)}",
         f"overflow {figures.size(sum(ring.overflow_bytes for ring in rings))}",
     ]
-    if words := trouble_words(shards):
-        parts.append(words)
+    if text := trouble_text(shards):
+        parts.append(text)
     return " | ".join(parts)
 
 

@@ -8,17 +8,44 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from kevy_ring.cli import figures
+from kevy_ring.cli import figures, ring_columns
 from kevy_ring.cli.ingest.progress import ShardProgress
-from kevy_ring.replica.link_words import LinkState
+from kevy_ring.cli.ring_columns import Column
+from kevy_ring.inbox.header_words import LinkState
 
-#: From this width on everything of a shard stands in one line, its upstream too.
+#: From this width on everything of a shard is in one line, its upstream too.
 WIDE = 140
-#: From this width on words are written out, and stand further apart.
+#: From this width on names are written out, and columns are further apart.
 _ROOMY = 92
 #: Lines of a terminal that are not rows of the table.
 _OTHER_LINES = 10
-_BAR_CELLS = 8
+
+#: What a column of the table shows of the ring: its title, its least width, and the figures of a cell. They are below
+#: each other in a tall table, else side by side.
+Shown = tuple[str, int, tuple[Column, ...]]
+_WIDE: tuple[Shown, ...] = (
+    ("received/s", 16, (ring_columns.IN_EVENTS, ring_columns.IN_BYTES)),
+    ("applied/s", 16, (ring_columns.OUT_EVENTS, ring_columns.OUT_BYTES)),
+    ("ring", 13, (ring_columns.FILL_BAR, ring_columns.FILL)),
+    ("overflow", 8, (ring_columns.OVERFLOW,)),
+    ("received up to", 9, (ring_columns.RECEIVED,)),
+    ("applied up to", 9, (ring_columns.APPLIED,)),
+)
+_TALL: tuple[Shown, ...] = (
+    ("events/s", 8, (ring_columns.IN_EVENTS, ring_columns.OUT_EVENTS)),
+    ("bytes/s", 8, (ring_columns.IN_BYTES, ring_columns.OUT_BYTES)),
+    ("offset", 9, (ring_columns.RECEIVED, ring_columns.APPLIED)),
+    ("ring", 5, (ring_columns.FILL,)),
+    ("overflow", 8, (ring_columns.OVERFLOW,)),
+)
+_FLAT: tuple[Shown, ...] = (
+    ("in/s", 5, (ring_columns.IN_EVENTS,)),
+    ("out/s", 5, (ring_columns.OUT_EVENTS,)),
+    ("received", 9, (ring_columns.RECEIVED,)),
+    ("applied", 9, (ring_columns.APPLIED,)),
+    ("ring", 5, (ring_columns.FILL,)),
+    ("overflow", 8, (ring_columns.OVERFLOW,)),
+)
 
 _LOOKS = {
     LinkState.NONE: ("starting", "dim"),
@@ -33,8 +60,8 @@ _LOOKS = {
 }
 
 
-def link_word(state: LinkState) -> str:
-    """The state of a link in a word or two."""
+def link_label(state: LinkState) -> str:
+    """The state of a link as a label."""
     return _LOOKS[state][0]
 
 
@@ -47,81 +74,53 @@ def progress_table(shards: Sequence[ShardProgress], width: int, height: int) -> 
     gap = (0, 1 if width >= _ROOMY else 0)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=gap, collapse_padding=True, header_style="bold")
     if width >= WIDE:
-        _fill_wide(table, shards)
+        _fill(table, shards, _WIDE, with_upstream=True)
     elif 2 * len(shards) + _OTHER_LINES <= height:
-        _fill_tall(table, shards, ("received", "applied") if width >= _ROOMY else ("in", "out"))
+        _fill(table, shards, _TALL, sides="received\napplied" if width >= _ROOMY else "in\nout")
     else:
-        _fill_flat(table, shards)
+        _fill(table, shards, _FLAT)
     return table
 
 
-def _fill_wide(table: Table, shards: Sequence[ShardProgress]) -> None:
-    _add_first_columns(table, "shard")
-    table.add_column("upstream", no_wrap=True, overflow="ellipsis", max_width=36)
-    _add_numbers(table, {"received/s": 16, "applied/s": 16, "ring": _BAR_CELLS + 5, "overflow": 8})
-    _add_numbers(table, {"received up to": 9, "applied up to": 9})
-    for shard in shards:
-        rates = shard.rates
-        table.add_row(
-            *_first_cells(shard),
-            shard.upstream,
-            _rate(rates.received_events, rates.received_bytes),
-            _rate(rates.applied_events, rates.applied_bytes),
-            _fill(shard, with_bar=True),
-            _overflow(shard),
-            figures.count(shard.received_at_least),
-            figures.count(shard.applied_offset),
-        )
-
-
-def _fill_tall(table: Table, shards: Sequence[ShardProgress], words: tuple[str, str]) -> None:
-    _add_first_columns(table, "#")
-    table.add_column("", no_wrap=True)
-    _add_numbers(table, {"events/s": 8, "bytes/s": 8, "up to offset" if words[0] != "in" else "offset": 9})
-    _add_numbers(table, {"ring": 5, "overflow": 8})
-    for shard in shards:
-        rates = shard.rates
-        table.add_row(
-            *_first_cells(shard),
-            Text("\n".join(words), style="dim"),
-            f"{figures.short(rates.received_events)}\n{figures.short(rates.applied_events)}",
-            f"{figures.size(rates.received_bytes)}\n{figures.size(rates.applied_bytes)}",
-            f"{figures.count(shard.received_at_least)}\n{figures.count(shard.applied_offset)}",
-            _fill(shard, with_bar=False),
-            _overflow(shard),
-        )
-
-
-def _fill_flat(table: Table, shards: Sequence[ShardProgress]) -> None:
-    _add_first_columns(table, "#")
-    _add_numbers(table, {"in/s": 5, "out/s": 5, "received": 9, "applied": 9, "ring": 5, "overflow": 8})
-    for shard in shards:
-        table.add_row(
-            *_first_cells(shard),
-            figures.short(shard.rates.received_events),
-            figures.short(shard.rates.applied_events),
-            figures.count(shard.received_at_least),
-            figures.count(shard.applied_offset),
-            _fill(shard, with_bar=False),
-            _overflow(shard),
-        )
-
-
-def _add_first_columns(table: Table, number: str) -> None:
-    table.add_column(number, justify="right", no_wrap=True)
+def _fill(
+    table: Table,
+    shards: Sequence[ShardProgress],
+    shown: Sequence[Shown],
+    *,
+    with_upstream: bool = False,
+    sides: str = "",
+) -> None:
+    """``sides``: the names of the two lines of a shard in a tall table."""
+    table.add_column("shard" if with_upstream else "#", justify="right", no_wrap=True)
     table.add_column("link", no_wrap=True, min_width=10)
-    _add_numbers(table, {"snapshot": 10})
+    table.add_column("snapshot", justify="right", no_wrap=True, min_width=10)
+    if with_upstream:
+        table.add_column("upstream", no_wrap=True, overflow="ellipsis", max_width=36)
+    if sides:
+        table.add_column("", no_wrap=True)
+    for title, cells, _ in shown:  # of at least so many cells, so that columns do not move while the figures change
+        table.add_column(title, justify="right", no_wrap=True, min_width=cells)
+    for shard in shards:
+        row = _first_cells(shard)
+        if with_upstream:
+            row.append(shard.upstream)
+        if sides:
+            row.append(Text(sides, style="dim"))
+        table.add_row(*row, *(_cell(shard, columns, is_tall=bool(sides)) for _, _, columns in shown))
 
 
-def _add_numbers(table: Table, names: dict[str, int]) -> None:
-    """Columns of numbers with at least so many cells, so that they do not dance while the numbers change."""
-    for name, cells in names.items():
-        table.add_column(name, justify="right", no_wrap=True, min_width=cells)
+def _cell(shard: ShardProgress, columns: tuple[Column, ...], *, is_tall: bool) -> Text:
+    first, *others = columns
+    parts = [first.cell(shard.ring, shard.rates)]
+    for column in others:
+        text, style = column.cell(shard.ring, shard.rates)
+        parts.append((f"\n{text}" if is_tall else text.rjust(column.cells), style))
+    return Text.assemble(*parts)
 
 
 def _first_cells(shard: ShardProgress) -> list[Text | str]:
-    word, look = _LOOKS[LinkState.SNAPSHOT if shard.awaits_snapshot else shard.link_state]
-    return [str(shard.index), Text(word, style=look), _snapshot(shard)]
+    label, look = _LOOKS[LinkState.SNAPSHOT if shard.awaits_snapshot else shard.link_state]
+    return [str(shard.index), Text(label, style=look), _snapshot(shard)]
 
 
 def _snapshot(shard: ShardProgress) -> Text | str:
@@ -130,32 +129,8 @@ def _snapshot(shard: ShardProgress) -> Text | str:
             return Text(f"{figures.percent(shard.snapshot_bytes, shard.snapshot_total)} of "
                         f"{figures.size(shard.snapshot_total)}", style="cyan")  # fmt: skip
         return Text(figures.size(shard.snapshot_bytes), style="cyan")
-    if shard.snapshots_sent > shard.snapshots and not shard.is_drained:
+    if shard.is_loading and not shard.is_drained:
         return Text("loading", style="cyan")
     if not shard.snapshots:
         return figures.NOTHING
     return f"{figures.short(shard.entries)} keys" if shard.entries else "empty"
-
-
-def _rate(events: float, size: float) -> Text:
-    if events < 0.5:
-        return Text("0", style="dim")
-    return Text.assemble(figures.short(events), "  ", (f"{figures.size(size):>8}", "dim"))
-
-
-def _fill(shard: ShardProgress, *, with_bar: bool) -> Text:
-    if shard.ring is None:
-        return Text(figures.NOTHING, style="dim")
-    share = shard.ring.used_bytes / shard.ring.capacity
-    words = f"{figures.percent(shard.ring.used_bytes, shard.ring.capacity):>5}"
-    look = "red" if share > 0.95 else "yellow" if share > 0.6 else "green"
-    if not with_bar:
-        return Text(words, style=look if share > 0.6 else "")
-    cells = round(share * _BAR_CELLS)
-    return Text.assemble(("█" * cells, look), ("·" * (_BAR_CELLS - cells), "dim"), words)
-
-
-def _overflow(shard: ShardProgress) -> Text:
-    if shard.ring is None or not shard.ring.overflow_events:
-        return Text("0", style="dim")
-    return Text(figures.size(shard.ring.overflow_bytes), style="yellow")

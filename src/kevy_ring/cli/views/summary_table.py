@@ -7,7 +7,7 @@ from rich.table import Table
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
-from kevy_ring.replica.link_words import LinkWord
+from kevy_ring.inbox.header_words import ProducerWord
 
 _RATE_LEAST, _RATE_LEAST_S = 1000, 0.01
 
@@ -44,10 +44,10 @@ def summary_table(outcome: Outcome) -> Table:
 
 
 def _syncs(shard: ShardOutcome) -> str:
-    full, partial = shard.last.of_run(LinkWord.FULL_SYNCS), shard.last.of_run(LinkWord.PARTIAL_SYNCS)
-    words = [f"{full} full"] if full else []
-    words += [f"{partial} partial"] if partial else []
-    return ", ".join(words) or "none"
+    full, partial = shard.last.of_run(ProducerWord.FULL_SYNCS), shard.last.of_run(ProducerWord.PARTIAL_SYNCS)
+    parts = [f"{full} full"] if full else []
+    parts += [f"{partial} partial"] if partial else []
+    return ", ".join(parts) or "none"
 
 
 def rate_lines(outcome: Outcome) -> list[str]:

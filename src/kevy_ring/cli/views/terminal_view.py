@@ -12,9 +12,9 @@ from rich.text import Text
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.ingest.outcome import Outcome
-from kevy_ring.cli.ingest.progress import ShardProgress, trouble_words
+from kevy_ring.cli.ingest.progress import ShardProgress, trouble_text
 from kevy_ring.cli.tables import print_line
-from kevy_ring.cli.views.outcome_words import print_outcome
+from kevy_ring.cli.views.outcome_text import print_outcome
 from kevy_ring.cli.views.progress_table import progress_table
 
 REFRESH_S = 0.25
@@ -41,8 +41,8 @@ class TerminalView:
         if not 0 <= elapsed - self._drawn_at < REFRESH_S:
             self._drawn_at = elapsed
             status = Text.assemble(("  ● ", "green"), stage, (f"  {figures.seconds(elapsed)}", "dim"))
-            if words := trouble_words(shards):
-                status.append(f"  {words}", "red")
+            if text := trouble_text(shards):
+                status.append(f"  {text}", "red")
             self._live.update(Group(status, progress_table(shards, *self._console.size)), refresh=True)
 
     def note(self, text: str, *, is_bad: bool = False) -> None:
@@ -53,9 +53,9 @@ class TerminalView:
         print_outcome(self._console, outcome)
         self._console.print()
 
-    def close(self, outcomes: Sequence[Outcome], words: Sequence[str], problem: str | None) -> None:
+    def close(self, outcomes: Sequence[Outcome], remarks: Sequence[str], problem: str | None) -> None:
         self._stop()
-        for number, line in enumerate(words):
+        for number, line in enumerate(remarks):
             print_line(self._console, Text(line, style="bold green" if number == 0 else "dim"))
         if problem is not None:
             print_line(self._console, Text("failed, exit code 1", style="bold red"))

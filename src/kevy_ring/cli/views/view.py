@@ -25,8 +25,8 @@ class View(Protocol):
     def outcome(self, outcome: Outcome) -> None:
         """One run is over."""
 
-    def close(self, outcomes: Sequence[Outcome], words: Sequence[str], problem: str | None) -> None:
-        """All is over. ``words``: the closing remarks; ``problem``: what makes the exit code 1, None for 0."""
+    def close(self, outcomes: Sequence[Outcome], remarks: Sequence[str], problem: str | None) -> None:
+        """All is over. ``remarks``: what to say at the end; ``problem``: what makes the exit code 1, None for 0."""
 
 
 def choose_view(*, as_json: bool, to_stderr: bool = False) -> View:

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
 from kevy_ring.errors import KevyRingError, RoleTaken, SegmentError
-from kevy_ring.replica.link_words import LinkState
+from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.protocol import FullSyncReason, ResumePoint
 from kevy_ring.replica.protocols.resume import resume_after
 from kevy_ring.replica.runner.runner import Runner, RunnerExit

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from kevy_ring.errors import Refusal
-from kevy_ring.replica.link_words import LinkState
+from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.protocol import FullSyncReason, Synced
 
 if TYPE_CHECKING:

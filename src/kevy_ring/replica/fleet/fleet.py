@@ -14,11 +14,11 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from kevy_ring.errors import SegmentError
+from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.fleet.child import ENDING_SIGNALS, ShardMain
 from kevy_ring.replica.fleet.event import FleetEvent, FleetEventKind, Role, ShardStatus
 from kevy_ring.replica.fleet.pair import PairPlan, ReplicaPair
-from kevy_ring.replica.link_words import LinkState
 from kevy_ring.replica.protocols.dialect import Dialect
 from kevy_ring.replica.stall_watch import STALL_AFTER_S, Stall, StallWatch
 from kevy_ring.replica.stop import StopSignal

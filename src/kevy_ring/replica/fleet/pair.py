@@ -10,12 +10,12 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from kevy_ring.errors import Refusal
+from kevy_ring.inbox.header_words import LinkState, link_state
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.fleet.child import EXIT_TRUNCATED, RunnerOrders, ShardMain, run_runner, run_shard
 from kevy_ring.replica.fleet.child_process import ChildProcess
 from kevy_ring.replica.fleet.event import FleetEvent, FleetEventKind, Role, ShardStatus
 from kevy_ring.replica.fleet.kept_ring import kept_ring
-from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.replica.protocol import FullSyncReason, ResumePoint
 from kevy_ring.replica.upstream_url import UpstreamUrl
 
@@ -98,7 +98,7 @@ class ReplicaPair:
         ring = self.ring.stats() if self.ring is not None else None
         state = LinkState.NONE
         if ring is not None and self._runner_has_spoken:
-            state = LinkState(ring.producer_words[LinkWord.STATE])
+            state = link_state(ring)
         if state.is_following is not self._follows:
             self._follows, self._link_since = state.is_following, time.monotonic()
         return ShardStatus(

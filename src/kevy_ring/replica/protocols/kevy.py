@@ -266,9 +266,9 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
             reply = line[1:].decode("utf-8", "backslashreplace")
             self._allow(_T.REFUSAL, f"error line {reply!r}")
             raise UpstreamRefused(reply, refusal_of_reply(reply, family="kevy", command="REPLICATE"))
-        word, *fields = line.split(b" ")
+        name, *fields = line.split(b" ")
         numbers = [parse_decimal(field, 0, MAX_GENERATION) for field in fields]
-        match word, numbers:
+        match name, numbers:
             case b"+ACK", [int(generation), int(offset)] if self.version == 2 and offset <= MAX_OFFSET:
                 self._accepted(generation)
             case b"+ACK", [int(offset)] if self.version == 1 and offset <= MAX_OFFSET:

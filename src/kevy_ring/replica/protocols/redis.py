@@ -12,8 +12,8 @@ from kevy_ring.errors import RemoteProtocolError, UpstreamRefused
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.replica.protocol import ResumePoint
 from kevy_ring.replica.protocols.conversation import Conversation, Transitions
-from kevy_ring.replica.protocols.rdb_body import RdbBody, take_rdb_header
 from kevy_ring.replica.protocols.rdb_position import rdb_position
+from kevy_ring.replica.protocols.rdb_transfer import RdbTransfer, take_rdb_header
 from kevy_ring.replica.protocols.resp import MAX_OFFSET, encode_command, parse_decimal, printable
 from kevy_ring.replica.refusal import (
     checked_command,
@@ -94,7 +94,7 @@ _TOLERATED_ERRORS: dict[RedisState, tuple[bytes, ...]] = {
     _S.PORT: (b"-ERR",),
     _S.CAPA: (b"-ERR",),
 }
-_REPLY_WORDS = {b"+FULLRESYNC": _T.FULL_RESYNC, b"+CONTINUE": _T.CONTINUE}
+_REPLY_TOKENS = {b"+FULLRESYNC": _T.FULL_RESYNC, b"+CONTINUE": _T.CONTINUE}
 _LINK_COMMANDS = frozenset((b"PING", b"REPLCONF", b"SELECT"))  # they speak of the link, not of the keyspace
 _LONGEST_LINK_COMMAND = max(map(len, _LINK_COMMANDS))
 
@@ -132,7 +132,7 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
         self._before_stream = 0  # an offset of the stream is this much more than the position on this link
         self._sync_offset = 0  # what the RDB stands for
         self._getack_offset: int | None = None
-        self._rdb: RdbBody | None = None
+        self._rdb: RdbTransfer | None = None
         self._user = username or ""
         self._psync = checked_command(psync_command)
         self._unplaced: list[ReplicaApply] | None = None  # events of an RDB whose position is not known yet
@@ -231,8 +231,8 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
         line = self._intake.take_line()
         if line is None:
             return False
-        word, *fields = line.split(b" ")
-        token = _REPLY_WORDS.get(word, _T.REFUSAL if word.startswith(b"-") else _T.REPLY)
+        name, *fields = line.split(b" ")
+        token = _REPLY_TOKENS.get(name, _T.REFUSAL if name.startswith(b"-") else _T.REPLY)
         self._allow(token, f"{printable(line)!r}")
         if token is _T.REFUSAL:
             self._take_error(line)

@@ -273,16 +273,16 @@ def _refusal_of_tls(error: BaseException | None) -> Refusal | None:
 
 
 def _refusal_of_login(error: Exception, reply: str, upstream: UpstreamUrl) -> Refusal:
-    """redis-py takes the first word off some replies, and says by a type what it was."""
+    """redis-py takes the code off some replies, and says by a type what it was."""
     from redis import exceptions
 
-    words = (
+    codes = (
         (exceptions.BusyLoadingError, "LOADING"),
         (exceptions.NoPermissionError, "NOPERM"),
         (exceptions.AuthenticationError, "WRONGPASS"),
     )
-    word = next((word for kind, word in words if isinstance(error, kind)), "")
-    text = reply if not word or reply.startswith(word) else f"{word} {reply}"
+    code = next((code for kind, code in codes if isinstance(error, kind)), "")
+    text = reply if not code or reply.startswith(code) else f"{code} {reply}"
     return refusal_of_reply(text, user=upstream.options.get("username") or "")
 
 

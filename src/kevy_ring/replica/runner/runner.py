@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 
 from kevy_ring.errors import LinkError, Refusal, RefusalKind, UpstreamRefused
+from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.backoff import Backoff
-from kevy_ring.replica.link_words import LinkState, LinkWords
+from kevy_ring.replica.link_words import LinkWords
 from kevy_ring.replica.patience import Patience
 from kevy_ring.replica.protocol import FullSyncReason, ReplicationProtocol, ResumePoint, Synced
 from kevy_ring.replica.protocols.dialect import Dialect

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-import struct
 from dataclasses import dataclass
 
 from kevy_ring._core import lib
 from kevy_ring.errors import SegmentError
+from kevy_ring.events import Kind
+from kevy_ring.ring.record import FLAGS_KNOWN, PAYLOAD_MAX_BYTES, RECORD_HEADER, RecordFlag, record_span
 from kevy_ring.ring.segment_names import SHM_DIR
 from kevy_ring.ring.stats import RingStats, inspect_ring
 
 #: How much of a payload is kept.
 PAYLOAD_SHOWN_BYTES = 256
 
-# As csrc/ring/layout.h has them.
-_HEADER = struct.Struct("<IBBHQ")
-_FRAGMENT, _FLAGS_KNOWN = 1, 7
-_KINDS = 5
-_LENGTH_MAX = 0xFFFFFFE0
+_KINDS = frozenset(map(int, Kind))
 _POSITIONS = 2**64
 # A consumer at full speed may release everything that was copied before it could be told to be still there.
 _ATTEMPTS = 5
@@ -90,14 +87,14 @@ def _copy(stats: RingStats, max_records: int, payload_bytes: int) -> tuple[list[
         raise SegmentError(stats.name, reason="missing", detail=str(exc.strerror), errno=exc.errno or 0) from exc
     try:
         while left and len(records) < max_records:
-            header = _read(fd, stats.capacity, position, _HEADER.size)
-            length, kind, flags, zero, offset = _HEADER.unpack(header)
-            span = (_HEADER.size + length + 7) & ~7
-            fault = "record length" if length > _LENGTH_MAX or span > left else _header_fault(kind, flags, zero)
+            header = _read(fd, stats.capacity, position, RECORD_HEADER.size)
+            length, kind, flags, zero, offset = RECORD_HEADER.unpack(header)
+            span = record_span(length)
+            fault = "record length" if length > PAYLOAD_MAX_BYTES or span > left else _header_fault(kind, flags, zero)
             if fault:
                 return records, fault, position
-            payload = _read(fd, stats.capacity, position + _HEADER.size, min(length, payload_bytes))
-            records.append(PeekedRecord(position, kind, offset, length, bool(flags & _FRAGMENT), payload))
+            payload = _read(fd, stats.capacity, position + RECORD_HEADER.size, min(length, payload_bytes))
+            records.append(PeekedRecord(position, kind, offset, length, bool(flags & RecordFlag.FRAGMENT), payload))
             position = (position + span) % _POSITIONS
             left -= span
     finally:
@@ -108,9 +105,9 @@ def _copy(stats: RingStats, max_records: int, payload_bytes: int) -> tuple[list[
 def _header_fault(kind: int, flags: int, zero: int) -> str | None:
     if zero:
         return "reserved bytes of the record header"
-    if kind >= _KINDS:
+    if kind not in _KINDS:
         return "record kind"
-    if flags & ~_FLAGS_KNOWN:
+    if flags & ~FLAGS_KNOWN:
         return "record flags"
     return None
 

@@ -11,7 +11,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedCommand:
     """One command that a store answered with an error. ``offset``: of its frame, None for one of a snapshot."""
 
     offset: int | None
@@ -29,7 +29,7 @@ class Refusals:
         self.count = 0
         #: Of ``count``, those that needed a key that a snapshot skipped.
         self.on_skipped = 0
-        self.first: Refusal | None = None
+        self.first: RefusedCommand | None = None
         self._sink = sink
 
     def add(self, offset: int | None, command: bytes, reply: str) -> None:
@@ -37,5 +37,5 @@ class Refusals:
         self.count += 1
         self.on_skipped += isinstance(reply, OnSkippedKey)
         if self.first is None or (isinstance(self.first.reply, OnSkippedKey) and not isinstance(reply, OnSkippedKey)):
-            self.first = Refusal(offset, command, reply)
+            self.first = RefusedCommand(offset, command, reply)
             _log.warning("sink %s refused %r at offset %s: %s", self._sink, command, offset, reply)

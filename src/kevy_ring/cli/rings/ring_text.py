@@ -1,4 +1,4 @@
-"""A ring's header in words, and as plain values for a program."""
+"""A ring's header as text, and as plain values for a program."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _LOOKS = {
 
 def role_text(role: RoleStats) -> Text:
     """``alive 1234``, ``dead 1234``, ``nobody yet``."""
-    word, look = _LOOKS[role.state]
-    return Text(f"{word} {role.pid}" if role.state is not RoleState.VACANT and role.pid else word, style=look)
+    label, look = _LOOKS[role.state]
+    return Text(f"{label} {role.pid}" if role.state is not RoleState.VACANT and role.pid else label, style=look)
 
 
-def overflow_words(stats: RingStats) -> str:
+def overflow_text(stats: RingStats) -> str:
     if not stats.overflow_events:
         return "0"
     return f"{figures.plural(stats.overflow_events, 'event')}, {figures.size(stats.overflow_bytes)}"
 
 
-def kept_words(stats: RingStats) -> str:
+def kept_text(stats: RingStats) -> str:
     """What is known of the purpose of a ring: ``kept; its service is not running (redis://a → null)``; or nothing."""
-    words = ""
+    text = ""
     if stats.is_kept:
-        words = "kept; its service is not running" if is_unused(stats) else "kept; its service is running"
+        text = "kept; its service is not running" if is_unused(stats) else "kept; its service is running"
     label = figures.name(stats.label)
-    return f"{words} ({label})" if words and label else words or label
+    return f"{text} ({label})" if text and label else text or label
 
 
-def users_words(stats: RingStats) -> str:
+def users_text(stats: RingStats) -> str:
     """Which processes use a ring, as a sentence."""
     used = [("creator", stats.creator_pid)] if stats.creator_alive else []
     for name, role in (("producer", stats.producer), ("consumer", stats.consumer)):
@@ -49,7 +49,7 @@ def users_words(stats: RingStats) -> str:
     return ", ".join(f"its {name} (pid {pid}) is alive" for name, pid in used) or "a process came to use it"
 
 
-def odd_words(odd: OddSegment) -> str:
+def odd_text(odd: OddSegment) -> str:
     """What a segment is that is no whole ring of this version, and what removes it."""
     what = f"segment {figures.name(odd.name)!r} ({figures.size(odd.size_bytes)}) {odd.oddity.value}"
     if odd.oddity is odd.oddity.OTHER_VERSION:
@@ -69,7 +69,7 @@ def odd_object(odd: OddSegment) -> dict[str, Any]:
     """The same as plain values."""
     return {
         "name": odd.name,
-        "error": odd_words(odd),
+        "error": odd_text(odd),
         "oddity": odd.oddity.name.lower(),
         "layout_version": odd.version,
         "size_bytes": odd.size_bytes,

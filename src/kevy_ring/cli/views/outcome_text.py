@@ -25,8 +25,8 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
             print_line(console, Text.assemble(("✓ ", "bold green"), str(comparison)), indent=2)
         for line in _details(comparison):
             print_line(console, Text(line, style="dim" if comparison.is_equal else ""), indent=4)
-    for words in outcome.accepted:
-        print_line(console, Text.assemble(("! ", "bold yellow"), f"accepted: {words}"), indent=2)
+    for text in outcome.accepted:
+        print_line(console, Text.assemble(("! ", "bold yellow"), f"accepted: {text}"), indent=2)
     for problem in outcome.problems:
         print_line(console, Text.assemble(("✗ ", "bold red"), " ".join(problem.split())), indent=2)
 

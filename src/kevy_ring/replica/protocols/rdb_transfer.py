@@ -10,7 +10,7 @@ MARK_BYTES = 40  # CONFIG_RUN_ID_SIZE in Redis
 _EOF_MARKER = b"$EOF:"
 
 
-def take_rdb_header(intake: Intake) -> RdbBody | None:
+def take_rdb_header(intake: Intake) -> RdbTransfer | None:
     """The body that ``$<length>`` or ``$EOF:<mark>`` announces; None while the line is not whole.
 
     Raises RemoteProtocolError for an empty RDB, a length beyond an i64, or a mark of another size.
@@ -21,14 +21,14 @@ def take_rdb_header(intake: Intake) -> RdbBody | None:
         return None
     if not line.startswith(_EOF_MARKER):
         intake.at = start
-        return RdbBody(length=intake.take_number(b"$", 1, MAX_OFFSET))
+        return RdbTransfer(length=intake.take_number(b"$", 1, MAX_OFFSET))
     mark = line[len(_EOF_MARKER) :]
     if len(mark) != MARK_BYTES:
         raise intake.violation(f"{printable(line)!r} has no mark of {MARK_BYTES} bytes")
-    return RdbBody(mark=mark)
+    return RdbTransfer(mark=mark)
 
 
-class RdbBody:
+class RdbTransfer:
     """One RDB being received. ``length`` in bytes, or None where ``mark`` (40 bytes, random) ends it.
 
     Chunks are cut at multiples of RDB_CHUNK_BYTES of the body, so they do not depend on how it was received;

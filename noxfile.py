@@ -76,8 +76,8 @@ def install(session: nox.Session, wheel: Path, extra: str = "", *others: str) ->
 def wheel(session: nox.Session) -> None:
     built = the_wheel(session)
     session.install("abi3audit", "auditwheel")
-    if "-cp310-abi3-" not in built.name:
-        session.error(f"{built.name} is no wheel of the stable ABI of Python 3.10")
+    if "-cp311-abi3-" not in built.name:
+        session.error(f"{built.name} is no wheel of the stable ABI of Python 3.11")
     session.run("abi3audit", "--strict", "--report", str(built))
     session.run("auditwheel", "show", str(built))
 

@@ -249,9 +249,6 @@ int kr_consumer_fault(kr_consumer *consumer, uint64_t *position);
 
 /* CRC-64/Jones of the bytes, continued from `crc` (0 at first). Over bytes that end with their checksum it is 0. */
 uint64_t kr_crc64(uint64_t crc, const char *bytes, uint64_t length);
-
-/* The methods of the interpreter that need no cffi, as the module kevy_ring._calls; called once, at import. */
-int kr_make_calls(void);
 /* CDEF END */
 
 /* New and taken in one; NULL, and `why`, when the role was not to be had. A producer made so pumps by hand: kr_pump(). */
@@ -266,6 +263,6 @@ typedef struct {
 
 /* pieces.c */
 int64_t kr_producer_write_pieces(kr_producer *producer, const kr_piece *pieces, uint64_t count);
-int kr_send_pieces(kr_producer *producer, uint64_t count, const uint64_t *offsets, const uint32_t *argcs, const kr_piece *pieces, uint64_t *accepted);
+int kr_send_pieces(kr_producer *producer, uint64_t count, const uint8_t *kinds, const uint64_t *offsets, const uint32_t *argcs, const kr_piece *pieces, uint64_t *accepted);
 
 #endif

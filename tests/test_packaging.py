@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,8 @@ import pytest
 import kevy_ring
 from kevy_ring._core import __file__ as core_file
 
-try:
-    toml: Any = importlib.import_module("tomllib")
-except ModuleNotFoundError:
-    toml = importlib.import_module("tomli")  # which pytest brings where Python has none
-
 TREE = Path(__file__).resolve().parent.parent
-SETTINGS: Mapping[str, Any] = toml.loads((TREE / "pyproject.toml").read_text(encoding="utf-8"))
+SETTINGS: Mapping[str, Any] = tomllib.loads((TREE / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = SETTINGS["project"]
 EXTRAS: Mapping[str, Sequence[str]] = PROJECT["optional-dependencies"]
 # Imports are refused as Python itself does it where a package is not there.

@@ -66,7 +66,6 @@ def test_pyright_strict_finds_the_expected_types_and_no_others(users_place: Path
     settings = {
         "typeCheckingMode": "strict",
         "reportUnnecessaryTypeIgnoreComment": "error",
-        "reportMissingModuleSource": "none",  # typing_extensions: for the checkers only
     }
     (users_place / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
     done = checked(checker, "--pythonpath", sys.executable, "--warnings", where=users_place)

@@ -21,7 +21,7 @@ static void send_pieces(struct hostile_ring *ring, struct input *input)
         for (uint32_t a = 0; a < argcs[i]; a++)
             pieces[used++] = (kr_piece){source, input_number(input, 2) % RECORD_MAX};
     }
-    kr_send_pieces(ring->producer, frames, offsets, argcs, pieces, &accepted);
+    kr_send_pieces(ring->producer, frames, NULL, offsets, argcs, pieces, &accepted);
     MUST(accepted <= frames);
 }
 

@@ -1,5 +1,7 @@
 /* Records from pieces that lie apart, as the objects of an interpreter do: written where they will be read, without
  * being joined first. One lock, one publish, for a call of any number of records. */
+#include <string.h>
+
 #include "ring/ring.h"
 #include "ring/short_copy.h"
 
@@ -43,9 +45,9 @@ int64_t kr_producer_write_pieces(kr_producer *producer, const kr_piece *pieces, 
     return (int64_t)done;
 }
 
-static uint64_t frame_length(const kr_piece *pieces, uint32_t argc)
+static uint64_t payload_bytes(uint8_t kind, const kr_piece *pieces, uint32_t argc)
 {
-    uint64_t length = 4 + 4 * (uint64_t)argc;
+    uint64_t length = kind == KIND_FRAME ? 4 + 4 * (uint64_t)argc : 0;
     for (uint32_t i = 0; i < argc; i++)
         length += pieces[i].length;
     return length;
@@ -65,9 +67,10 @@ static void encode_frame(char *at, uint64_t offset, uint64_t length, const kr_pi
     }
 }
 
-/* Frames, into the ring or behind it as by kr_send_many(). `argcs[i]` pieces belong to frame i, at least one.
+/* Events, into the ring or behind it as by kr_send_many(). `kinds`: NULL when all are frames. `argcs[i]` pieces belong to
+ * event i: of a frame at least one, of a chunk one, of the two markers none.
  * `*accepted` is `count`, or less when there was no memory for the next one, or it is too large. */
-int kr_send_pieces(kr_producer *producer, uint64_t count, const uint64_t *offsets, const uint32_t *argcs, const kr_piece *pieces, uint64_t *accepted)
+int kr_send_pieces(kr_producer *producer, uint64_t count, const uint8_t *kinds, const uint64_t *offsets, const uint32_t *argcs, const kr_piece *pieces, uint64_t *accepted)
 {
     int refused = kr_producer_enter(producer);
     *accepted = 0;
@@ -75,13 +78,22 @@ int kr_send_pieces(kr_producer *producer, uint64_t count, const uint64_t *offset
         return refused;
     for (uint64_t i = 0; i < count; i++) {
         int in_ring;
-        uint64_t length = frame_length(pieces, argcs[i]);
+        uint8_t kind = kinds ? kinds[i] : KIND_FRAME;
+        uint64_t length = payload_bytes(kind, pieces, argcs[i]);
         char *at = length > KR_LENGTH_MAX ? NULL : kr_place(producer, kr_record_span(length), &in_ring);
         if (producer->gone)
             return kr_producer_leave(producer, producer->gone);
         if (!at)
             break;
-        encode_frame(at, offsets[i], length, pieces, argcs[i]);
+        if (kind == KIND_FRAME) {
+            encode_frame(at, offsets[i], length, pieces, argcs[i]);
+        } else {
+            kr_record_pad(at, length);
+            kr_record_header(at, length, kind, 0, offsets[i]);
+            if (length)
+                memcpy(at + KR_RECORD_BYTES, pieces->bytes, length);
+            kr_count_marker(producer, kind);
+        }
         kr_placed(producer, length, in_ring);
         pieces += argcs[i];
         *accepted = i + 1;

@@ -106,7 +106,7 @@ void kr_snapshots_begin(struct kr_producer *producer)
 }
 
 /* An event that is no frame was accepted. */
-static void count_marker(struct kr_producer *producer, uint32_t kind)
+void kr_count_marker(struct kr_producer *producer, uint32_t kind)
 {
     if (!producer->counts_snapshots || kind == KIND_CHUNK)
         return;
@@ -169,7 +169,7 @@ int kr_send_plain(kr_producer *producer, uint32_t kind, uint64_t offset, const c
         return refused;
     encode_plain(at, kind, offset, bytes, length);
     kr_placed(producer, length, in_ring);
-    count_marker(producer, kind);
+    kr_count_marker(producer, kind);
     return kr_finish(producer);
 }
 
@@ -210,7 +210,7 @@ int kr_send_many(kr_producer *producer, uint64_t count, const uint8_t *kinds, co
             encode_frame(at, offsets[i], joined, bytes, lengths, argcs[i]);
         } else {
             encode_plain(at, kinds[i], offsets[i], joined, bytes);
-            count_marker(producer, kinds[i]);
+            kr_count_marker(producer, kinds[i]);
         }
         kr_placed(producer, length, in_ring);
         joined += bytes;

@@ -284,6 +284,7 @@ void kr_producer_disown(struct kr_producer *producer);
 char *kr_place(struct kr_producer *producer, uint64_t span, int *in_ring);
 void kr_placed(struct kr_producer *producer, uint64_t length, int in_ring);
 int kr_finish(struct kr_producer *producer);
+void kr_count_marker(struct kr_producer *producer, uint32_t kind);
 void kr_snapshots_begin(struct kr_producer *producer);
 
 /* resume.c, under the producer's lock */

@@ -17,7 +17,7 @@ static void a_frame_of_pieces_is_the_frame_of_the_joined_ones(void)
     char encoded[64];
     scratch_open(&ring, 4096);
     memset(ring.area, 0xff, 4096);
-    CHECK_EQ(kr_send_pieces(ring.producer, 1, &offset, &argc, pieces, &accepted), KR_SEND_RING);
+    CHECK_EQ(kr_send_pieces(ring.producer, 1, NULL, &offset, &argc, pieces, &accepted), KR_SEND_RING);
     CHECK_EQ(accepted, 1);
     CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 1);
     CHECK_EQ(kr_encode_frame(encoded, sizeof encoded, offset, "SETvalue", 8, lengths, 3), 40);
@@ -69,12 +69,12 @@ static void what_does_not_fit_goes_behind_the_ring(void)
         offsets[i] = (uint64_t)i;
         argcs[i] = 1;
     }
-    CHECK_EQ(kr_send_pieces(ring.producer, 8, offsets, argcs, pieces, &accepted), KR_SEND_OVERFLOW);
+    CHECK_EQ(kr_send_pieces(ring.producer, 8, NULL, offsets, argcs, pieces, &accepted), KR_SEND_OVERFLOW);
     CHECK_EQ(accepted, 8);
     kr_overflow_info left = scratch_overflow(&ring);
     CHECK(left.events > 0 && left.events < 8);
     pieces[0].length = KR_LENGTH_MAX;
-    CHECK(kr_send_pieces(ring.producer, 1, offsets, argcs, pieces, &accepted) >= 0);
+    CHECK(kr_send_pieces(ring.producer, 1, NULL, offsets, argcs, pieces, &accepted) >= 0);
     CHECK_EQ(accepted, 0);
     scratch_close(&ring);
 }
@@ -88,7 +88,7 @@ static void a_consumer_that_is_gone_is_told(void)
     uint64_t accepted = 7;
     scratch_open(&ring, 4096);
     kr_consumer_close(ring.consumer);
-    CHECK_EQ(kr_send_pieces(ring.producer, 1, &offset, &argc, pieces, &accepted), KR_E_PEER_CLOSED);
+    CHECK_EQ(kr_send_pieces(ring.producer, 1, NULL, &offset, &argc, pieces, &accepted), KR_E_PEER_CLOSED);
     CHECK_EQ(accepted, 0);
     CHECK_EQ(kr_producer_write_pieces(ring.producer, pieces, 1), KR_E_PEER_CLOSED);
     scratch_close(&ring);

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import assert_never, assert_type
+from typing import assert_never, assert_type
 
 from kevy_ring import (
     Batch,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import assert_type
+from typing import assert_type
 
 from kevy_ring import Consumer, Producer, Ring
 from kevy_ring.ring import Grant, RecordBatch, RingStats, RoleState, inspect_ring, ring_names

@@ -20,7 +20,6 @@ from kevy_ring.inbox.exit_flush import flush_at_exit
 from kevy_ring.inbox.overflow import Overflow, read_overflow
 from kevy_ring.inbox.overflow_watch import start_watch
 from kevy_ring.ring.fault import handle_fault
-from kevy_ring.ring.lender import Lender
 from kevy_ring.ring.producer import new_producer, take_producer
 from kevy_ring.ring.segment import Segment
 
@@ -43,9 +42,8 @@ class SendingEnd:
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
-        self.area = segment.new_area()
-        self.lender = Lender(self.area, segment.capacity)
-        self.producer: CData = new_producer(segment, self.area, of_inbox=True)
+        self.lender = segment.new_lender()
+        self.producer: CData = new_producer(segment, self.lender.area, of_inbox=True)
         self.pid = os.getpid()
         self.closed = False
         self.watched: tuple[int, Callable[[Overflow], None] | None] = (0, None)  # the number of the watch, its callback

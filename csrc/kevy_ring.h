@@ -31,6 +31,28 @@
 #define KR_RESERVE_FULL -100 /* kr_producer_reserve: no room now, which is a value and no failure */
 
 #define KR_VERSION 2 /* of the segment's layout */
+#define KR_RECORD_BYTES 16       /* of a record's header */
+#define KR_LENGTH_MAX 4294967264 /* of a payload, so that header, payload and padding stay below 2**32 */
+
+/* Kinds of a record. */
+#define KR_KIND_BYTES 0 /* of a ring that is no inbox */
+#define KR_KIND_SNAPSHOT_BEGIN 1
+#define KR_KIND_SNAPSHOT_CHUNK 2
+#define KR_KIND_SNAPSHOT_END 3
+#define KR_KIND_FRAME 4
+#define KR_KIND_LAST 4
+
+/* Flags of a record. An event larger than the ring travels as several records: the first, any number between, the last. */
+#define KR_FLAG_FRAGMENT 1
+#define KR_FLAG_FIRST 2
+#define KR_FLAG_LAST 4
+#define KR_FLAGS_KNOWN 7
+
+/* Limits of events and of what stands on the wire. */
+#define KR_CHUNK_MAX 1073741824 /* bytes of a chunk that is written in place */
+#define KR_ARGUMENTS_MAX 1048576
+#define KR_ARGUMENT_MAX 536870912 /* bytes of one argument */
+#define KR_COMMAND_MAX 1073741824 /* bytes of all arguments of a command */
 #define KR_SEGMENT_KEPT 1 /* flag of a segment: it outlives its creator on purpose */
 #define KR_LABEL_BYTES 256
 
@@ -38,9 +60,6 @@
 #define KR_WAIT_READY 1
 #define KR_WAIT_GONE 2        /* the peer is closed or dead (and, for the consumer, nothing is left) */
 #define KR_WAIT_INTERRUPTED 3 /* a signal: let the caller's handlers run, then wait again */
-
-#define KR_PUMP_DONE 0  /* the overflow is empty */
-#define KR_PUMP_AGAIN 1 /* call again */
 
 #define KR_SEND_RING 0
 #define KR_SEND_OVERFLOW 1  /* bit: something went to the overflow */
@@ -53,6 +72,7 @@
 
 typedef struct kr_map kr_map;
 typedef struct kr_producer kr_producer;
+typedef struct kr_sender kr_sender;
 typedef struct kr_consumer kr_consumer;
 
 typedef struct {
@@ -92,7 +112,7 @@ typedef struct {
     uint64_t span;     /* bytes of all records, headers and padding included */
     uint32_t count;
     uint32_t more;     /* 1: records lie behind this batch */
-    uint32_t frames;   /* how many of the records are frames (kind 4) */
+    uint32_t frames;   /* how many of the records are frames */
     uint32_t fragment; /* 1: count is 1 and the record is a fragment of a larger event */
     uint32_t flags;    /* flags of the fragment */
 } kr_batch;
@@ -127,7 +147,7 @@ typedef struct {
 
 /* The markers that were sent: `ended` counts those of predecessors too, as far as they were published. */
 typedef struct {
-    uint64_t begun, ended;
+    uint64_t ended;
     uint32_t is_open; /* 1: the last marker was a SnapshotBegin */
 } kr_snapshots_sent;
 
@@ -178,16 +198,12 @@ void kr_area_free(char *area);
 int kr_area_freeze(char *area, uint64_t index, uint64_t span);
 
 /* The producer role. A new handle has no role: kr_producer_take() takes it once, and returns 0 if it has it. So the
- * caller owns the handle before it takes the role, and an interruption between the two loses nothing. `of_inbox`: the
- * handle sends events. A thread of the core then moves its overflow, and a handle that is freed with events in its
- * overflow stays until they are moved. kr_producer_close() returns how many events of the overflow were lost. */
-kr_producer *kr_producer_new(kr_map *map, char *area, int of_inbox);
+ * caller owns the handle before it takes the role, and an interruption between the two loses nothing. */
+kr_producer *kr_producer_new(kr_map *map, char *area);
 int kr_producer_take(kr_producer *producer, kr_failure *why);
 int kr_producer_has_role(kr_producer *producer);
-uint64_t kr_producer_close(kr_producer *producer);
-int kr_producer_close_when_drained(kr_producer *producer); /* 1: it is closed; 0: it will be */
+void kr_producer_close(kr_producer *producer);
 void kr_producer_free(kr_producer *producer);
-int kr_producer_rebase(kr_producer *producer, char *area);
 int kr_producer_write(kr_producer *producer, const char *bytes, uint64_t length);
 int64_t kr_producer_write_many(kr_producer *producer, const char *joined, uint64_t total, const uint32_t *lengths, uint64_t count);
 int64_t kr_producer_reserve(kr_producer *producer, uint64_t length);
@@ -199,21 +215,34 @@ int kr_producer_peer(kr_producer *producer, kr_role_info *out);
 int kr_producer_set_word(kr_producer *producer, uint32_t which, uint64_t value);
 int kr_producer_wait_fd(kr_producer *producer, uint64_t length);
 
-/* Events through the producer role, with the overflow behind it. */
-int kr_send_frame(kr_producer *producer, uint64_t offset, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc);
-int kr_send_plain(kr_producer *producer, uint32_t kind, uint64_t offset, const char *bytes, uint64_t length);
-int kr_send_many(kr_producer *producer, uint64_t count, const uint8_t *kinds, const uint64_t *offsets, const uint32_t *argcs,
+/* The sender of an inbox: a producer, and behind it the overflow, which takes what does not fit. A thread of the core moves
+ * the overflow into the ring. A new handle and its role: as of a producer. A handle that is freed with events in its overflow
+ * stays until they are moved. kr_sender_close() returns how many events of the overflow were lost. Of the functions of the
+ * producer, those that look, wait and set a word may be called; it is made, closed and freed with its sender only. */
+kr_sender *kr_sender_new(kr_map *map, char *area);
+int kr_sender_take(kr_sender *sender, kr_failure *why);
+kr_producer *kr_sender_producer(kr_sender *sender);
+uint64_t kr_sender_close(kr_sender *sender);
+int kr_sender_close_when_drained(kr_sender *sender); /* 1: it is closed; 0: it will be */
+void kr_sender_free(kr_sender *sender);
+int kr_sender_rebase(kr_sender *sender, char *area);
+int kr_sender_set_upstream(kr_sender *sender, const char *id, uint64_t length, uint64_t db);
+int kr_sender_snapshots(kr_sender *sender, kr_snapshots_sent *out);
+int kr_send_frame(kr_sender *sender, uint64_t offset, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc);
+int kr_send_plain(kr_sender *sender, uint32_t kind, uint64_t offset, const char *bytes, uint64_t length);
+int kr_send_many(kr_sender *sender, uint64_t count, const uint8_t *kinds, const uint64_t *offsets, const uint32_t *argcs,
                  const char *joined, uint64_t total, const uint32_t *lengths, uint64_t length_count, uint64_t *accepted);
-int kr_commit_chunk(kr_producer *producer, uint64_t length);
-int kr_producer_set_upstream(kr_producer *producer, const char *id, uint64_t length, uint64_t db);
-int kr_producer_snapshots(kr_producer *producer, kr_snapshots_sent *out);
-int kr_pump(kr_producer *producer, int64_t timeout_ns);
-int kr_flush(kr_producer *producer, int64_t timeout_ns);
-int kr_flushed_fd(kr_producer *producer);
-int kr_overflow_next_mark(kr_producer *producer, int64_t watch, int64_t timeout_ns);
-void kr_overflow_read(kr_producer *producer, kr_overflow_info *out);
-int64_t kr_overflow_marks(kr_producer *producer, uint64_t high, uint64_t low);
-int64_t kr_encode_frame(char *out, uint64_t room, uint64_t offset, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc);
+
+/* A chunk that is written in place. While it is reserved, other events of this sender wait in the overflow. */
+int64_t kr_chunk_reserve(kr_sender *sender, uint64_t length); /* as kr_producer_reserve() */
+int kr_chunk_commit(kr_sender *sender, uint64_t length);      /* answers as a send */
+int kr_chunk_abort(kr_sender *sender);
+
+int kr_flush(kr_sender *sender, int64_t timeout_ns);
+int kr_flushed_fd(kr_sender *sender);
+int kr_overflow_next_mark(kr_sender *sender, int64_t watch, int64_t timeout_ns);
+void kr_overflow_read(kr_sender *sender, kr_overflow_info *out);
+int64_t kr_overflow_marks(kr_sender *sender, uint64_t high, uint64_t low);
 
 /* All inboxes of this process, for its end: kr_inboxes_flush() waits until all overflows are empty, and returns how many
  * are not; after a signal too soon. kr_inboxes_left() tells of those, and kr_inboxes_close() gives all roles up. */
@@ -227,8 +256,8 @@ void kr_inboxes_close(void);
 kr_scanner *kr_scanner_new(void);
 void kr_scanner_free(kr_scanner *scanner);
 void kr_scanner_reset(kr_scanner *scanner);
-int kr_scan_kevy(kr_producer *producer, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t next_offset, kr_scan *out);
-int kr_scan_redis(kr_producer *producer, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t base_offset, kr_scan *out);
+int kr_scan_kevy(kr_sender *sender, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t next_offset, kr_scan *out);
+int kr_scan_redis(kr_sender *sender, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t base_offset, kr_scan *out);
 
 /* The consumer role. `columns` holds, for `max_records` records: u64 offsets, u64 starts (payload, from
  * the first record header of the batch), u32 lengths, u32 argcs, u8 kinds; 25 bytes a record. */
@@ -251,18 +280,19 @@ int kr_consumer_fault(kr_consumer *consumer, uint64_t *position);
 uint64_t kr_crc64(uint64_t crc, const char *bytes, uint64_t length);
 /* CDEF END */
 
-/* New and taken in one; NULL, and `why`, when the role was not to be had. A producer made so pumps by hand: kr_pump(). */
-kr_producer *kr_producer_open(kr_map *map, char *area, kr_failure *why);
-kr_consumer *kr_consumer_open(kr_map *map, char *area, kr_failure *why);
-
 /* Some bytes of somebody else's. */
 typedef struct {
     const char *bytes;
     uint64_t length;
 } kr_piece;
 
-/* pieces.c */
+/* Records of kind KR_KIND_BYTES, in order until one does not fit; one publish. Returns how many fitted. */
 int64_t kr_producer_write_pieces(kr_producer *producer, const kr_piece *pieces, uint64_t count);
-int kr_send_pieces(kr_producer *producer, uint64_t count, const uint8_t *kinds, const uint64_t *offsets, const uint32_t *argcs, const kr_piece *pieces, uint64_t *accepted);
+
+/* Events of any kind; one publish. `kinds`: NULL when all are frames. `argcs[i]` pieces belong to event i: of a frame at
+ * least one, of a chunk one, of the two markers none. `*accepted` is `count`, or less when there was no memory for the next
+ * one, or it is too large. */
+int kr_send_pieces(kr_sender *sender, uint64_t count, const uint8_t *kinds, const uint64_t *offsets, const uint32_t *argcs,
+                   const kr_piece *pieces, uint64_t *accepted);
 
 #endif

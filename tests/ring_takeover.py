@@ -108,7 +108,7 @@ EVENTS = 2
 
 
 def find_resume_point(core: Core, tail: int) -> Steps:
-    """kr_resume_find(). Gives the offset and the slot that is written next."""
+    """kr_note_find(). Gives the offset and the slot that is written next."""
     offset, turn = 0, 0
     for slot in (0, 1):
         stamp = yield load(f"stamp {slot}", core.order("finding reads the stamp", "acquire"))
@@ -119,7 +119,7 @@ def find_resume_point(core: Core, tail: int) -> Steps:
 
 
 def write_resume_point(core: Core, offset: int, tail: int, turn: int) -> Steps:
-    """kr_resume_write()."""
+    """kr_note_write()."""
     stamp = store(f"stamp {turn}", tail, core.order("the stamp is stored", "release"))
     if core.moved("the_stamp_first"):
         yield stamp
@@ -165,7 +165,7 @@ def publish_one(core: Core) -> Steps:
 
 
 def take_over_and_publish(core: Core) -> Steps:
-    """kr_producer_open(), and what the predecessor had not published."""
+    """kr_producer_take(), and what the predecessor had not published."""
     yield load("claim", "acquire", until=lambda word: word == DEAD)
     tail = yield load("tail", "acquire")
     reply = yield load("data_reply", "relaxed")

@@ -474,4 +474,4 @@ def test_a_snapshot_is_loading_from_its_begin_until_its_end_is_applied() -> None
             assert len(list(batch)) == 4
             receiver.mark_applied(7)
         assert not sender.loading
-        assert receiver.stats().producer_words[4:6] == (2, 1)
+        assert receiver.stats().producer_words[4:6] == (0, 1)

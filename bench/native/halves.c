@@ -1,6 +1,8 @@
 /* Two processes and the ring between them. */
 #define _GNU_SOURCE
 #include "halves.h"
+#include "tests/open_roles.h"
+#include "tests/open_sender.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -51,13 +53,13 @@ void halves_part(struct halves *ring, void (*produce)(void *job), void *job)
     keep_to_core(1);
 }
 
-kr_producer *halves_producer(struct halves *ring)
+kr_sender *halves_sender(struct halves *ring)
 {
     kr_failure why = {0};
-    kr_producer *producer = kr_producer_open(ring->map, kr_area_map(ring->map, &why), &why);
-    if (!producer)
-        fail("kr_producer_open");
-    return producer;
+    kr_sender *sender = kr_sender_open(ring->map, kr_area_map(ring->map, &why), &why);
+    if (!sender)
+        fail("kr_sender_open");
+    return sender;
 }
 
 kr_consumer *halves_consumer(struct halves *ring, char **area)

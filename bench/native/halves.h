@@ -18,7 +18,7 @@ struct halves {
 void halves_open(struct halves *ring, uint64_t ring_bytes);
 /* Runs `produce(job)` in a child process; this process is the consumer. */
 void halves_part(struct halves *ring, void (*produce)(void *job), void *job);
-kr_producer *halves_producer(struct halves *ring);
+kr_sender *halves_sender(struct halves *ring);
 kr_consumer *halves_consumer(struct halves *ring, char **area);
 void halves_meet(struct halves *ring);   /* both sides: the time begins when the second one is here */
 void halves_finish(struct halves *ring); /* the consumer has all */

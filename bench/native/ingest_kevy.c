@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "halves.h"
+#include "tests/encode_frame.h"
+#include "tests/open_sender.h"
 #include "wire.h"
 
 #define WIRE_FRAMES 20000
@@ -33,7 +35,7 @@ struct result {
 static void produce(void *argument)
 {
     struct job *job = argument;
-    kr_producer *producer = halves_producer(&job->ring);
+    kr_sender *sender = halves_sender(&job->ring);
     kr_scanner *scanner = kr_scanner_new();
     halves_meet(&job->ring);
     for (uint64_t pass = 0; pass < job->passes; pass++) {
@@ -41,17 +43,17 @@ static void produce(void *argument)
         while (at < job->wire.length) {
             kr_scan out;
             uint64_t left = job->wire.length - at, piece = left < job->piece ? left : job->piece;
-            int code = kr_scan_kevy(producer, scanner, job->wire.bytes + at, piece, next, &out);
+            int code = kr_scan_kevy(sender, scanner, job->wire.bytes + at, piece, next, &out);
             if (code < 0 || out.why != KR_SCAN_NEED)
                 fail("kr_scan_kevy");
             if (code & KR_SEND_OVERFLOW) /* the one who sends is also the pump: a third thread would have no core */
-                while (kr_pump(producer, 1000000) == KR_PUMP_AGAIN)
+                while (kr_pump(sender, 1000000) == KR_PUMP_AGAIN)
                     ;
             at += out.consumed;
             next += out.frames;
         }
     }
-    kr_producer_close(producer);
+    kr_sender_close(sender);
 }
 
 static uint64_t words(const char *at, uint64_t bytes)
@@ -128,7 +130,7 @@ static void consume(struct job *job, struct result *to)
     kr_consumer_close(consumer);
 }
 
-/* The same digest of one pass, from records that kr_encode_frame makes. */
+/* The same digest of one pass, from records that encode_frame makes. */
 static uint64_t expected_sum(const struct wire *wire)
 {
     const char *at = wire->bytes;
@@ -146,7 +148,7 @@ static uint64_t expected_sum(const struct wire *wire)
             at += length + 2;
             total += lengths[a] = (uint32_t)length;
         }
-        int64_t span = kr_encode_frame(record, sizeof record, offset, joined, total, lengths, 3);
+        int64_t span = encode_frame(record, offset, joined, lengths, 3);
         sum += words(record, (uint64_t)span);
     }
     return sum;

@@ -1,6 +1,8 @@
 /* One thread that is producer and consumer of a ring in turn. */
 #define _GNU_SOURCE
 #include "one_side.h"
+#include "tests/open_roles.h"
+#include "tests/open_sender.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -24,7 +26,8 @@ void one_side_open(struct one_side *both, uint64_t ring_bytes, uint64_t most)
     if (!both->map)
         fail("kr_map_create");
     both->area = kr_area_map(both->map, &why);
-    both->producer = kr_producer_open(both->map, both->area, &why);
+    both->sender = kr_sender_open(both->map, both->area, &why);
+    both->producer = both->sender ? kr_sender_producer(both->sender) : NULL;
     both->consumer = kr_consumer_open(both->map, both->area, &why);
     if (!both->producer || !both->consumer)
         fail("opening the roles");
@@ -32,7 +35,7 @@ void one_side_open(struct one_side *both, uint64_t ring_bytes, uint64_t most)
 
 void one_side_close(struct one_side *both)
 {
-    kr_producer_free(both->producer);
+    kr_sender_free(both->sender);
     kr_consumer_free(both->consumer);
     kr_area_free(both->area);
     kr_unlink_doorbells(both->name);

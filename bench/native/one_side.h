@@ -9,7 +9,8 @@
 struct one_side {
     char name[64];
     kr_map *map;
-    kr_producer *producer;
+    kr_sender *sender;
+    kr_producer *producer; /* of the sender */
     kr_consumer *consumer;
     char *area, *columns;
     uint64_t most;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "one_side.h"
+#include "inbox/inbox.h"
 #include "wire.h"
 
 #define RING_BYTES ((uint64_t)1 << 20)
@@ -65,7 +66,7 @@ static void scan_and_drain(int timing_scan, int mixed, uint64_t rounds)
             uint64_t piece = wire.length - at < PIECE_BYTES ? wire.length - at : PIECE_BYTES, frames = 0;
             int code;
             uint64_t begin_ns = clock_ns();
-            code = kr_scan_kevy(both.producer, scanner, wire.bytes + at, piece, next, &out);
+            code = kr_scan_kevy(both.sender, scanner, wire.bytes + at, piece, next, &out);
             uint64_t middle_ns = clock_ns();
             frames = one_side_drain(&both, NULL);
             uint64_t end_ns = clock_ns();
@@ -103,7 +104,7 @@ static void overflow(int timing_append, uint64_t rounds)
     for (uint64_t round = 0; round < rounds; round++) {
         int code;
         uint64_t begin_ns = clock_ns();
-        code = kr_send_many(both.producer, FRAMES, kinds, offsets, argcs, all, 83 * FRAMES, lengths, 3 * FRAMES, &accepted);
+        code = kr_send_many(both.sender, FRAMES, kinds, offsets, argcs, all, 83 * FRAMES, lengths, 3 * FRAMES, &accepted);
         if (timing_append)
             timed_ns += clock_ns() - begin_ns;
         timed_records += FRAMES;
@@ -113,7 +114,7 @@ static void overflow(int timing_append, uint64_t rounds)
         while (got < FRAMES) {
             got += one_side_drain(&both, NULL);
             begin_ns = clock_ns();
-            code = kr_pump(both.producer, 0);
+            code = kr_pump(both.sender, 0);
             if (!timing_append)
                 timed_ns += clock_ns() - begin_ns;
             if (code < 0)

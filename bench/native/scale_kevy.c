@@ -20,6 +20,7 @@
 
 #include "kevy_ring.h"
 #include "sides.h"
+#include "tests/open_roles.h"
 
 #define RECORD_BYTES 88
 #define BATCH 256

@@ -8,12 +8,12 @@
 #include <string.h>
 
 #include "halves.h"
+#include "tests/open_sender.h"
 
 #define CHUNK_BYTES 65536
 #define SOURCES 16
 #define SNAPSHOT_CHUNKS 1024 /* then the shard's buffer is filled anew */
 #define MOST 64
-#define FULL -100 /* see kr_producer_reserve */
 
 struct job {
     struct halves ring;
@@ -26,22 +26,22 @@ static void produce(void *argument)
     struct job *job = argument;
     kr_failure why = {0};
     char *area = kr_area_map(job->ring.map, &why);
-    kr_producer *producer = kr_producer_open(job->ring.map, area, &why);
-    if (!producer)
-        fail("kr_producer_open");
+    kr_sender *sender = kr_sender_open(job->ring.map, area, &why);
+    if (!sender)
+        fail("kr_sender_open");
     halves_meet(&job->ring);
     for (uint64_t i = 0; i < job->chunks; i++) {
         struct waiting waiting = {0};
         int64_t index;
-        while ((index = kr_producer_reserve(producer, CHUNK_BYTES)) == FULL)
+        while ((index = kr_chunk_reserve(sender, CHUNK_BYTES)) == KR_RESERVE_FULL)
             wait_more(&waiting);
         if (index < 0)
-            fail("kr_producer_reserve");
+            fail("kr_chunk_reserve");
         memcpy(area + index, job->sources + i % SOURCES * CHUNK_BYTES, CHUNK_BYTES);
-        if (kr_commit_chunk(producer, CHUNK_BYTES) != KR_SEND_RING)
-            fail("kr_commit_chunk");
+        if (kr_chunk_commit(sender, CHUNK_BYTES) != KR_SEND_RING)
+            fail("kr_chunk_commit");
     }
-    kr_producer_close(producer);
+    kr_sender_close(sender);
 }
 
 static uint64_t consume(struct job *job, char *shard, int check)

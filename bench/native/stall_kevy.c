@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "halves.h"
+#include "tests/open_sender.h"
 
 #define MOST 4096
 #define ARGUMENT_BYTES 83
@@ -41,9 +42,9 @@ static int by_size(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-static void *pump(void *producer)
+static void *pump(void *sender)
 {
-    while (kr_pump(producer, 1000000000) > KR_PUMP_DONE)
+    while (kr_pump(sender, 1000000000) > KR_PUMP_DONE)
         ;
     return NULL;
 }
@@ -55,7 +56,7 @@ static void produce(void *argument)
     struct report *report = job->report;
     char joined[ARGUMENT_BYTES];
     uint32_t *took = malloc(job->events * sizeof *took);
-    kr_producer *producer = halves_producer(&job->ring);
+    kr_sender *sender = halves_sender(&job->ring);
     kr_overflow_info info;
     pthread_t thread;
     memset(joined, 'x', sizeof joined);
@@ -64,14 +65,14 @@ static void produce(void *argument)
     uint64_t begin = clock_ns();
     for (uint64_t i = 0; i < job->events; i++) {
         uint64_t start = clock_ns();
-        int code = kr_send_frame(producer, i, joined, ARGUMENT_BYTES, lengths, 3);
+        int code = kr_send_frame(sender, i, joined, ARGUMENT_BYTES, lengths, 3);
         uint64_t ns = clock_ns() - start;
         took[i] = ns < UINT32_MAX ? (uint32_t)ns : UINT32_MAX;
         if (code < 0)
             fail("kr_send_frame");
     }
     report->seconds = (double)(clock_ns() - begin) / 1e9;
-    kr_overflow_read(producer, &info);
+    kr_overflow_read(sender, &info);
     report->bytes_per_event = (resident_bytes() - before) / (double)job->events;
     report->encoded_per_event = info.events ? (double)info.bytes / (double)info.events : 0;
     qsort(took, job->events, sizeof *took, by_size);
@@ -81,10 +82,10 @@ static void produce(void *argument)
     report->max_us = took[job->events - 1] / 1e3;
     report->sent = 1;
     halves_meet(&job->ring);
-    if (pthread_create(&thread, NULL, pump, producer))
+    if (pthread_create(&thread, NULL, pump, sender))
         fail("pthread_create");
     pthread_join(thread, NULL);
-    kr_producer_close(producer);
+    kr_sender_close(sender);
 }
 
 static uint64_t consume(struct job *job)

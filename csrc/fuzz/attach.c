@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "hostile_ring.h"
+#include "../tests/open_roles.h"
+#include "../tests/open_sender.h"
 
 #define WORDS 8
 #define ROWS 64
@@ -96,20 +98,20 @@ static void produce(kr_map *map, char *area, unsigned doing)
     static const char bytes[40960];
     kr_failure why = {0};
     kr_role_info info;
-    kr_producer *producer = kr_producer_open(map, area, &why);
-    if (!producer)
+    kr_sender *sender = kr_sender_open(map, area, &why);
+    if (!sender)
         return;
     for (uint32_t length = 1; length < 3000; length *= 3)
-        kr_send_frame(producer, length, bytes, length, &length, 1);
+        kr_send_frame(sender, length, bytes, length, &length, 1);
     if (doing & SEND_LARGE)
-        kr_send_plain(producer, 2, 0, bytes, sizeof bytes);
-    kr_pump(producer, 0);
+        kr_send_plain(sender, 2, 0, bytes, sizeof bytes);
+    kr_pump(sender, 0);
     if (doing & SLEEP) {
-        kr_producer_wait(producer, 100, WAIT_NS);
-        kr_producer_wait_fd(producer, 100);
+        kr_producer_wait(kr_sender_producer(sender), 100, WAIT_NS);
+        kr_producer_wait_fd(kr_sender_producer(sender), 100);
     }
-    kr_producer_peer(producer, &info);
-    kr_producer_free(producer);
+    kr_producer_peer(kr_sender_producer(sender), &info);
+    kr_sender_free(sender);
 }
 
 static void look(kr_map *map)

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "hostile_ring.h"
+#include "../tests/open_roles.h"
+#include "../tests/open_sender.h"
 
 #define GUARD_BYTES ((uint64_t)1 << 32)
 
@@ -68,9 +70,12 @@ struct hostile_ring *hostile_ring(void)
     MUST(ring.map);
     remove_object();
     ring.area = guarded_area(ring.map);
-    ring.producer = kr_producer_open(ring.map, ring.area, &why);
+    ring.sender = kr_sender_open(ring.map, kr_area_map(ring.map, &why), &why);
+    MUST(ring.sender);
+    ring.producer = kr_sender_producer(ring.sender);
+    ring.producer->data = ring.area; /* in front of which there is no page that counts its holders */
     ring.consumer = kr_consumer_open(ring.map, ring.area, &why);
-    MUST(ring.producer && ring.consumer);
+    MUST(ring.consumer);
     return &ring;
 }
 
@@ -84,13 +89,15 @@ void hostile_reset(struct hostile_ring *ring, uint64_t position)
     store_relaxed(&header->data_request, 0);
     store_relaxed(&header->space_request, 0);
     store_relaxed(&header->space_wanted, 0);
-    memset(header->resume, 0, sizeof header->resume);
+    memset(header->note, 0, sizeof header->note);
     memset(header->stamp, 0, sizeof header->stamp);
     store_relaxed(&header->stamps, 0);
     store_relaxed(&header->head, position);
     store_relaxed(&header->tail, position);
-    kr_overflow_free(&producer->overflow);
-    memset(&producer->resume, 0, sizeof producer->resume);
+    kr_overflow_free(&ring->sender->overflow);
+    memset(&producer->note, 0, sizeof producer->note);
+    memset(ring->sender->next_id, 0, sizeof ring->sender->next_id);
+    ring->sender->id_waits = 0;
     producer->tail = producer->staged = producer->head_cache = position;
     producer->staged_events = producer->reserved = producer->data_reply = producer->space_request = 0;
     producer->gone = 0;

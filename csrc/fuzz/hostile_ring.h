@@ -8,13 +8,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ring/ring.h"
+#include "inbox/inbox.h"
 
 struct hostile_ring {
     char name[32];
     kr_map *map;
     char *area;
-    kr_producer *producer;
+    kr_sender *sender;
+    kr_producer *producer; /* of the sender */
     kr_consumer *consumer;
 };
 

@@ -21,7 +21,7 @@ static void send_pieces(struct hostile_ring *ring, struct input *input)
         for (uint32_t a = 0; a < argcs[i]; a++)
             pieces[used++] = (kr_piece){source, input_number(input, 2) % RECORD_MAX};
     }
-    kr_send_pieces(ring->producer, frames, NULL, offsets, argcs, pieces, &accepted);
+    kr_send_pieces(ring->sender, frames, NULL, offsets, argcs, pieces, &accepted);
     MUST(accepted <= frames);
 }
 
@@ -54,14 +54,14 @@ static void send_many(struct hostile_ring *ring, struct input *input)
         for (uint32_t a = 0; a < argcs[i]; a++)
             total += lengths[used++] = (uint32_t)input_number(input, 2) % (RECORD_MAX / 2);
     }
-    kr_send_many(ring->producer, count, kinds, offsets, argcs, source, total, lengths, used, &accepted);
+    kr_send_many(ring->sender, count, kinds, offsets, argcs, source, total, lengths, used, &accepted);
     MUST(accepted <= count);
 }
 
 static void reserve(struct hostile_ring *ring, struct input *input)
 {
     uint64_t length = input_number(input, 2) % RECORD_MAX;
-    int64_t index = kr_producer_reserve(ring->producer, length);
+    int64_t index = kr_chunk_reserve(ring->sender, length);
     MUST(index < 0 || hostile_allowed(ring->area + index, length));
     if (index >= 0)
         memset(ring->area + index, 0x77, length);
@@ -105,17 +105,17 @@ static void call(struct hostile_ring *ring, struct input *input)
     case 2: write_pieces(ring, input); break;
     case 3: reserve(ring, input); break;
     case 4: kr_producer_commit(producer, input_number(input, 2)); break;
-    case 5: kr_commit_chunk(producer, input_number(input, 2)); break;
-    case 6: kr_producer_abort(producer); break;
+    case 5: kr_chunk_commit(ring->sender, input_number(input, 2)); break;
+    case 6: kr_chunk_abort(ring->sender); break;
     case 7: kr_producer_publish(producer); break;
     case 8:
         length = (uint32_t)input_number(input, 2) % RECORD_MAX;
-        kr_send_frame(producer, input_number(input, 2), source, length, &length, 1);
+        kr_send_frame(ring->sender, input_number(input, 2), source, length, &length, 1);
         break;
-    case 9: kr_send_plain(producer, (uint32_t)input_number(input, 1) % 5, 1, source, input_number(input, 2) % RECORD_MAX); break;
+    case 9: kr_send_plain(ring->sender, (uint32_t)input_number(input, 1) % 5, 1, source, input_number(input, 2) % RECORD_MAX); break;
     case 10: send_many(ring, input); break;
     case 11: send_pieces(ring, input); break;
-    case 12: kr_pump(producer, 0); break;
+    case 12: kr_pump(ring->sender, 0); break;
     case 13: kr_producer_wait(producer, input_number(input, 2), 0); break;
     default: other_side(ring, input); break;
     }

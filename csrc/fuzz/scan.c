@@ -60,10 +60,10 @@ static void drain_all(struct hostile_ring *ring, struct verdict *verdict)
         if (count) {
             note_batch(ring, &batch, columns, verdict);
             MUST(!kr_consumer_release(ring->consumer, batch.position + batch.span, (uint64_t)count, 1));
-        } else if (!ring->producer->overflow.events) {
+        } else if (!ring->sender->overflow.events) {
             return;
         }
-        MUST(kr_pump(ring->producer, 0) >= 0);
+        MUST(kr_pump(ring->sender, 0) >= 0);
     }
 }
 
@@ -73,8 +73,8 @@ static int scan_once(struct hostile_ring *ring, const struct cut_wire *wire, siz
     size_t length = to - from;
     char *bytes = malloc(length ? length : 1);
     memcpy(bytes, wire->wire + from, length);
-    int code = wire->kevy ? kr_scan_kevy(ring->producer, scanner, bytes, length, wire->offset + verdict->frames, &out)
-                          : kr_scan_redis(ring->producer, scanner, bytes, length, wire->offset + from, &out);
+    int code = wire->kevy ? kr_scan_kevy(ring->sender, scanner, bytes, length, wire->offset + verdict->frames, &out)
+                          : kr_scan_redis(ring->sender, scanner, bytes, length, wire->offset + from, &out);
     free(bytes);
     MUST(code >= 0 && out.consumed <= length && out.stopped_at <= length && out.consumed <= out.stopped_at);
     MUST(out.why == KR_SCAN_NEED || out.why == KR_SCAN_OTHER || (wire->kevy && out.why == KR_SCAN_GAP));

@@ -6,7 +6,6 @@
 
 #include "ring/ring.h"
 
-#define KIND_FRAME 4u
 
 /* The end of argument `number` of a frame, relative to its first argument byte. */
 static uint32_t end_of(const char *payload, uint32_t number)
@@ -78,7 +77,7 @@ int64_t kr_batch_resp(const char *batch, char *columns, uint64_t records, uint64
         uint32_t argc = from.argcs[i], last = 0;
         const char *bytes = payload + 4 + 4 * (uint64_t)argc;
         uint64_t total = from.lengths[i] - 4 - 4 * (uint64_t)argc;
-        if (from.kinds[i] != KIND_FRAME)
+        if (from.kinds[i] != KR_KIND_FRAME)
             continue;
         if (!holds_ends(&from, i))
             return -1 - (int64_t)i;

@@ -4,13 +4,13 @@
 #include <string.h>
 #include <time.h>
 
-#include "ring/ring.h"
+#include "inbox/inbox.h"
 
 #define LOOK_NS 1000000 /* between two looks at the end of a process; the pumps do the work meanwhile */
 
-/* `listing` is taken before the lock of a producer, never under it. */
+/* `listing` is taken before the lock of a sender, never under it. */
 static pthread_mutex_t listing = PTHREAD_MUTEX_INITIALIZER;
-static struct kr_producer *first;
+static struct kr_sender *first;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 /* In a child: the inboxes are its parent's, and the lock may be held by a thread that the child does not have. */
@@ -22,31 +22,31 @@ static void forked_away(void)
 
 static void watch_forks(void) { pthread_atfork(NULL, NULL, forked_away); }
 
-void kr_inboxes_add(struct kr_producer *producer)
+void kr_inboxes_add(struct kr_sender *sender)
 {
     pthread_once(&fork_once, watch_forks);
     pthread_mutex_lock(&listing);
-    producer->previous = NULL;
-    producer->next = first;
+    sender->previous = NULL;
+    sender->next = first;
     if (first)
-        first->previous = producer;
-    first = producer;
+        first->previous = sender;
+    first = sender;
     pthread_mutex_unlock(&listing);
 }
 
 /* Called before its memory goes: who looks through the list finds only what exists. */
-void kr_inboxes_remove(struct kr_producer *producer)
+void kr_inboxes_remove(struct kr_sender *sender)
 {
-    if (producer->generation != kr_generation())
+    if (kr_producer_is_foreign(&sender->producer))
         return;
     pthread_mutex_lock(&listing);
-    if (producer->next)
-        producer->next->previous = producer->previous;
-    if (producer->previous)
-        producer->previous->next = producer->next;
-    else if (first == producer)
-        first = producer->next;
-    producer->next = producer->previous = NULL;
+    if (sender->next)
+        sender->next->previous = sender->previous;
+    if (sender->previous)
+        sender->previous->next = sender->next;
+    else if (first == sender)
+        first = sender->next;
+    sender->next = sender->previous = NULL;
     pthread_mutex_unlock(&listing);
 }
 
@@ -57,23 +57,23 @@ struct state {
 
 /* With work its pump runs, or is started if there is a thread to be had. An orphan's pump takes its user's place among the
  * owners. */
-static struct state look_after(struct kr_producer *producer)
+static struct state look_after(struct kr_sender *sender)
 {
-    kr_producer_lock(producer);
-    int works = producer->overflow.events && !kr_producer_usable(producer);
-    if (works && !producer->pump.running && !kr_pump_start(producer) && producer->is_orphan) {
-        producer->is_orphan = 0;
-        count_down32(&producer->owners);
+    kr_producer_lock(&sender->producer);
+    int works = sender->overflow.events && !kr_producer_usable(&sender->producer);
+    if (works && !sender->pump.running && !kr_pump_start(sender) && sender->is_orphan) {
+        sender->is_orphan = 0;
+        count_down32(&sender->owners);
     }
-    struct state state = {works, producer->pump.running, producer->is_orphan};
-    kr_producer_unlock(producer);
+    struct state state = {works, sender->pump.running, sender->is_orphan};
+    kr_producer_unlock(&sender->producer);
     return state;
 }
 
 /* The receiver of this orphan is gone, so its events cannot be delivered. Take it off the list. */
-static struct kr_producer *hopeless(void)
+static struct kr_sender *hopeless(void)
 {
-    struct kr_producer *at;
+    struct kr_sender *at;
     pthread_mutex_lock(&listing);
     for (at = first; at; at = at->next) {
         struct state state = look_after(at);
@@ -81,9 +81,9 @@ static struct kr_producer *hopeless(void)
             break;
     }
     if (at) {
-        kr_producer_lock(at);
+        kr_producer_lock(&at->producer);
         at->is_orphan = 0;
-        kr_producer_unlock(at);
+        kr_producer_unlock(&at->producer);
     }
     pthread_mutex_unlock(&listing);
     return at;
@@ -92,10 +92,10 @@ static struct kr_producer *hopeless(void)
 /* Orphans get their pump as soon as there is a thread to be had, and end when their receiver is gone. */
 void kr_inboxes_adopt(void)
 {
-    struct kr_producer *found;
+    struct kr_sender *found;
     while ((found = hopeless())) {
-        kr_producer_close(found);
-        kr_producer_disown(found);
+        kr_sender_close(found);
+        kr_sender_disown(found);
     }
 }
 
@@ -103,7 +103,7 @@ static uint64_t look(void)
 {
     uint64_t waiting = 0;
     pthread_mutex_lock(&listing);
-    for (struct kr_producer *at = first; at; at = at->next) {
+    for (struct kr_sender *at = first; at; at = at->next) {
         struct state state = look_after(at);
         waiting += (uint64_t)state.has_work;
         if (state.has_work && !state.is_pumped)
@@ -126,13 +126,13 @@ uint64_t kr_inboxes_left(kr_left *out, uint64_t room)
 {
     uint64_t count = 0;
     pthread_mutex_lock(&listing);
-    for (struct kr_producer *at = first; at; at = at->next) {
-        kr_producer_lock(at);
+    for (struct kr_sender *at = first; at; at = at->next) {
+        kr_producer_lock(&at->producer);
         uint64_t events = at->overflow.events;
-        kr_producer_unlock(at);
+        kr_producer_unlock(&at->producer);
         if (events && count++ < room) {
             out[count - 1].events = events;
-            snprintf(out[count - 1].name, sizeof out[count - 1].name, "%s", at->map->name);
+            snprintf(out[count - 1].name, sizeof out[count - 1].name, "%s", at->producer.map->name);
         }
     }
     pthread_mutex_unlock(&listing);
@@ -142,7 +142,7 @@ uint64_t kr_inboxes_left(kr_left *out, uint64_t room)
 void kr_inboxes_close(void)
 {
     pthread_mutex_lock(&listing);
-    for (struct kr_producer *at = first; at; at = at->next)
-        kr_producer_close(at);
+    for (struct kr_sender *at = first; at; at = at->next)
+        kr_sender_close(at);
     pthread_mutex_unlock(&listing);
 }

@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include "ring/ring.h"
+#include "inbox/inbox.h"
 
 #define BLOCK_BYTES ((uint64_t)1 << 20)
 #define LARGE_RECORD (BLOCK_BYTES / 4) /* gets a block of its own: the unused end of a block stays under a quarter */
@@ -21,13 +21,11 @@ struct kr_block {
 
 static char *block_bytes(struct kr_block *block) { return (char *)(block + 1); }
 
-/* Word numbers of the producer, read by tx.overflow of other processes and by the operator's tools. */
-enum { WORD_EVENTS = 0, WORD_BYTES = 1, WORD_PEAK = 2, WORD_OLDEST = 3 };
-
-void kr_overflow_publish_gauges(struct kr_producer *producer)
+/* Read by the sender's `overflow` in other processes, and by the operator's tools. */
+void kr_overflow_publish_gauges(struct kr_sender *sender)
 {
-    struct kr_overflow *overflow = &producer->overflow;
-    kr_word *words = producer->header->producer_words;
+    struct kr_overflow *overflow = &sender->overflow;
+    kr_word *words = sender->producer.header->producer_words;
     store_relaxed(&words[WORD_EVENTS], overflow->events);
     store_relaxed(&words[WORD_BYTES], overflow->bytes);
     store_relaxed(&words[WORD_PEAK], overflow->peak_bytes);
@@ -73,18 +71,18 @@ static void drop_first(struct kr_overflow *overflow)
 }
 
 /* Room for one record of `span` bytes, not yet counted; NULL without memory. */
-char *kr_overflow_append(struct kr_producer *producer, uint64_t span)
+char *kr_overflow_append(struct kr_sender *sender, uint64_t span)
 {
-    struct kr_overflow *overflow = &producer->overflow;
+    struct kr_overflow *overflow = &sender->overflow;
     struct kr_block *block = overflow->last;
     if (!block || block->size - block->used < span)
         block = new_block(overflow, span);
     return block ? block_bytes(block) + block->used : NULL;
 }
 
-void kr_overflow_appended(struct kr_producer *producer, uint64_t span, uint64_t events)
+void kr_overflow_appended(struct kr_sender *sender, uint64_t span, uint64_t events)
 {
-    struct kr_overflow *overflow = &producer->overflow;
+    struct kr_overflow *overflow = &sender->overflow;
     overflow->last->used += span;
     overflow->events += events;
     overflow->bytes += span;
@@ -105,38 +103,42 @@ void kr_overflow_free(struct kr_overflow *overflow)
 static uint64_t length_at(const char *at) { return ((const struct kr_record *)(const void *)at)->length; }
 
 /* An event larger than the ring goes in pieces of a quarter of it, so that the two sides overlap. */
-static uint64_t piece_bytes(const struct kr_producer *producer) { return producer->capacity / 4 - KR_RECORD_BYTES; }
+static uint64_t piece_bytes(const struct kr_sender *sender) { return sender->producer.capacity / 4 - KR_RECORD_BYTES; }
 
 /* Bytes of room that the next move needs; 0 when the overflow is empty. */
-static uint64_t next_span(struct kr_producer *producer)
+static uint64_t next_span(struct kr_sender *sender)
 {
-    struct kr_block *block = producer->overflow.first;
-    if (!producer->overflow.events)
+    struct kr_producer *producer = &sender->producer;
+    struct kr_block *block = sender->overflow.first;
+    if (!sender->overflow.events)
         return 0;
     uint64_t length = length_at(block_bytes(block) + block->taken);
     if (kr_record_span(length) <= producer->capacity)
         return kr_record_span(length);
-    uint64_t left = length - producer->overflow.fragment_done;
-    return kr_record_span(left < piece_bytes(producer) ? left : piece_bytes(producer));
+    uint64_t left = length - sender->overflow.fragment_done;
+    return kr_record_span(left < piece_bytes(sender) ? left : piece_bytes(sender));
 }
 
-static void taken(struct kr_producer *producer, uint64_t span, uint64_t events)
+static void taken(struct kr_sender *sender, uint64_t span, uint64_t events)
 {
-    struct kr_overflow *overflow = &producer->overflow;
+    struct kr_overflow *overflow = &sender->overflow;
     overflow->first->taken += span;
     overflow->events -= events;
     overflow->bytes -= span;
     if (overflow->first->taken == overflow->first->used)
         drop_first(overflow);
+    if (!overflow->events)
+        kr_resume_drained(sender);
 }
 
-static void move_fragment(struct kr_producer *producer)
+static void move_fragment(struct kr_sender *sender)
 {
-    struct kr_overflow *overflow = &producer->overflow;
+    struct kr_producer *producer = &sender->producer;
+    struct kr_overflow *overflow = &sender->overflow;
     const char *from = block_bytes(overflow->first) + overflow->first->taken;
     const struct kr_record *whole = (const struct kr_record *)(const void *)from;
     uint64_t done = overflow->fragment_done, left = whole->length - done;
-    uint64_t length = left < piece_bytes(producer) ? left : piece_bytes(producer);
+    uint64_t length = left < piece_bytes(sender) ? left : piece_bytes(sender);
     uint32_t flags = KR_FLAG_FRAGMENT | (done ? 0 : KR_FLAG_FIRST) | (length == left ? KR_FLAG_LAST : 0);
     char *at = kr_producer_at(producer, producer->staged);
     kr_record_pad(at, length);
@@ -147,17 +149,18 @@ static void move_fragment(struct kr_producer *producer)
     overflow->fragment_done = done + length;
     if (length == left) {
         producer->staged_events++;
-        kr_resume_note(&producer->resume, from);
+        kr_resume_note(&producer->note, from);
         overflow->fragment_done = 0;
-        taken(producer, kr_record_span(whole->length), 1);
+        taken(sender, kr_record_span(whole->length), 1);
     }
 }
 
 /* Moves as many whole records of the first block as fit the room and one step. Returns bytes moved. */
-static uint64_t move_step(struct kr_producer *producer)
+static uint64_t move_step(struct kr_sender *sender)
 {
-    struct kr_overflow *overflow = &producer->overflow;
-    uint64_t wanted = next_span(producer);
+    struct kr_producer *producer = &sender->producer;
+    struct kr_overflow *overflow = &sender->overflow;
+    uint64_t wanted = next_span(sender);
     if (!wanted)
         return 0;
     uint64_t room = kr_producer_room(producer, wanted > STEP_BYTES ? wanted : STEP_BYTES);
@@ -166,7 +169,7 @@ static uint64_t move_step(struct kr_producer *producer)
     struct kr_block *block = overflow->first;
     const char *from = block_bytes(block) + block->taken;
     if (kr_record_span(length_at(from)) > producer->capacity) {
-        move_fragment(producer);
+        move_fragment(sender);
         kr_producer_publish_locked(producer);
         KR_POINT(15);
         return wanted;
@@ -177,7 +180,7 @@ static uint64_t move_step(struct kr_producer *producer)
         uint64_t next = kr_record_span(length_at(from + span));
         if (events && span + next > limit)
             break;
-        kr_resume_note(&producer->resume, from + span);
+        kr_resume_note(&producer->note, from + span);
         span += next;
         events++;
         if (span >= limit)
@@ -187,53 +190,56 @@ static uint64_t move_step(struct kr_producer *producer)
     KR_POINT(16);
     producer->staged += span;
     producer->staged_events += events;
-    taken(producer, span, events);
+    taken(sender, span, events);
     KR_POINT(17);
     kr_producer_publish_locked(producer);
     return span;
 }
 
 /* Lets senders that wait for the lock have it before the next step. */
-static void step_aside(struct kr_producer *producer)
+static void step_aside(struct kr_sender *sender)
 {
+    struct kr_producer *producer = &sender->producer;
     for (int i = 0; i < 100 && load_relaxed32(&producer->waiters); i++)
         sched_yield();
 }
 
 /* Under the lock: there is nothing to move, or it can not be moved. */
-static int end_pump(struct kr_producer *producer, int answer, int is_thread)
+static int end_pump(struct kr_sender *sender, int answer, int is_thread)
 {
+    struct kr_producer *producer = &sender->producer;
     if (is_thread)
-        producer->pump.running = 0;
-    else if (producer->pump.running)
+        sender->pump.running = 0;
+    else if (sender->pump.running)
         kr_bell_ring(producer->space_bell); /* it sleeps, and has nothing left to do */
-    kr_overflow_ended(producer);
-    if (producer->closes_when_drained)
-        kr_producer_close_locked(producer);
+    kr_overflow_ended(sender);
+    if (sender->closes_when_drained)
+        kr_sender_close_locked(sender);
     kr_producer_unlock(producer);
     return answer;
 }
 
-static int pump(struct kr_producer *producer, int64_t timeout_ns, int is_thread)
+static int pump(struct kr_sender *sender, int64_t timeout_ns, int is_thread)
 {
+    struct kr_producer *producer = &sender->producer;
     for (;;) {
         int moved = 0;
         kr_producer_lock(producer);
         int refused = kr_producer_usable(producer);
         if (refused)
-            return end_pump(producer, refused, is_thread);
+            return end_pump(sender, refused, is_thread);
         if (!producer->reserved) /* a reservation holds the place behind `staged` */
-            moved = move_step(producer) != 0;
+            moved = move_step(sender) != 0;
         if (producer->gone)
-            return end_pump(producer, producer->gone, is_thread);
-        kr_overflow_publish_gauges(producer);
-        kr_overflow_fell(producer);
-        if (!producer->overflow.events)
-            return end_pump(producer, KR_PUMP_DONE, is_thread);
+            return end_pump(sender, producer->gone, is_thread);
+        kr_overflow_publish_gauges(sender);
+        kr_overflow_fell(sender);
+        if (!sender->overflow.events)
+            return end_pump(sender, KR_PUMP_DONE, is_thread);
         if (!moved) {
             kr_bell_clear(producer->space_bell); /* before the look in kr_producer_arm() */
             KR_POINT(18);
-            uint64_t span = next_span(producer), quarter = producer->capacity / 4;
+            uint64_t span = next_span(sender), quarter = producer->capacity / 4;
             moved = !producer->reserved && kr_producer_arm(producer, span > quarter ? span : quarter);
         }
         struct kr_watch watch = kr_peer_watch(&producer->peer);
@@ -241,31 +247,30 @@ static int pump(struct kr_producer *producer, int64_t timeout_ns, int is_thread)
             count_up32(&producer->sleepers);
         kr_producer_unlock(producer);
         if (moved)
-            step_aside(producer);
+            step_aside(sender);
         else if (kr_producer_sleep(producer, watch, timeout_ns) <= 0)
             return KR_PUMP_AGAIN;
     }
 }
 
-/* Moves what there is until the overflow is empty, or one sleep of at most `timeout_ns` brought no news. */
-int kr_pump(kr_producer *producer, int64_t timeout_ns)
+int kr_pump(struct kr_sender *sender, int64_t timeout_ns)
 {
-    return producer->generation != kr_generation() ? KR_E_FORKED : pump(producer, timeout_ns, 0);
+    return kr_producer_is_foreign(&sender->producer) ? KR_E_FORKED : pump(sender, timeout_ns, 0);
 }
 
-int kr_pump_of_thread(struct kr_producer *producer) { return pump(producer, -1, 1); }
+int kr_pump_of_thread(struct kr_sender *sender) { return pump(sender, -1, 1); }
 
-void kr_overflow_read(kr_producer *producer, kr_overflow_info *out)
+void kr_overflow_read(kr_sender *sender, kr_overflow_info *out)
 {
     memset(out, 0, sizeof *out);
-    if (producer->generation != kr_generation())
+    if (kr_producer_is_foreign(&sender->producer))
         return;
-    kr_producer_lock(producer);
-    struct kr_overflow *overflow = &producer->overflow;
+    kr_producer_lock(&sender->producer);
+    struct kr_overflow *overflow = &sender->overflow;
     out->events = overflow->events;
     out->bytes = overflow->bytes;
     out->peak_bytes = overflow->peak_bytes;
     out->oldest_ns = overflow->events ? overflow->first->first_ns : 0;
     out->now_ns = kr_now_coarse_ns();
-    kr_producer_unlock(producer);
+    kr_producer_unlock(&sender->producer);
 }

@@ -1,18 +1,10 @@
-/* The resume point: what the last published event stands for in the upstream's stream, so that whoever takes the
- * producer's role over can ask the upstream to go on behind it.
- *
- * It must belong to the tail that a successor finds, wherever the producer died. So there are two slots, written in
- * turn before each store of tail and stamped with that tail: a death between the two stores leaves the other slot,
- * which bears the tail that stands. */
+/* The resume point: where the last published event is in the upstream's stream, so that a successor of this sender can ask
+ * the upstream for what follows. The ring publishes it as its note, together with the tail. */
 #include <string.h>
 
-#include "ring/ring.h"
+#include "inbox/inbox.h"
 
-#define KIND_BEGIN 1u
-#define KIND_END 3u
-#define KIND_FRAME 4u
 #define SELECT_LENGTH 6u
-#define LOOKS_MAX 1000u
 
 /* The database of a SELECT command that lies at `payload`; -1 for any other frame. */
 static int64_t selected(const char *payload, uint64_t length)
@@ -36,112 +28,72 @@ static int64_t selected(const char *payload, uint64_t length)
 }
 
 /* kr_resume_note() of what is rare. */
-void kr_resume_note_rare(struct kr_resume *resume, const char *at)
+void kr_resume_note_rare(struct kr_note *note, const char *at)
 {
     const struct kr_record *record = (const struct kr_record *)(const void *)at;
+    uint64_t *words = note->words, snapshots = words[NOTE_FLAGS] & KR_RESUME_SNAPSHOTS;
+    int64_t db;
     switch (record->kind) {
-    case KIND_FRAME: {
-        int64_t db = selected(at + KR_RECORD_BYTES, record->length);
-        if (db >= 0)
-            resume->db = (uint64_t)db;
-        kr_resume_frame(resume, record->offset);
+    case KR_KIND_FRAME:
+        if ((db = selected(at + KR_RECORD_BYTES, record->length)) >= 0)
+            words[NOTE_DB] = (uint64_t)db;
+        kr_resume_frame(note, record->offset);
         break;
-    }
-    case KIND_BEGIN:
-        resume->flags = (resume->flags & KR_RESUME_SNAPSHOTS) | KR_RESUME_IN_SNAPSHOT;
+    case KR_KIND_SNAPSHOT_BEGIN:
+        words[NOTE_FLAGS] = snapshots | KR_RESUME_IN_SNAPSHOT;
         break;
-    case KIND_END:
-        resume->offset = record->offset;
-        resume->db = 0;
-        resume->flags = (resume->flags & KR_RESUME_SNAPSHOTS) + KR_RESUME_SNAPSHOT;
-        resume->flags |= KR_RESUME_KNOWN | KR_RESUME_AFTER_SNAPSHOT;
+    case KR_KIND_SNAPSHOT_END:
+        words[NOTE_OFFSET] = record->offset;
+        words[NOTE_DB] = 0;
+        words[NOTE_FLAGS] = (snapshots + KR_RESUME_SNAPSHOT) | KR_RESUME_KNOWN | KR_RESUME_AFTER_SNAPSHOT;
         break;
     default:
         break;
     }
 }
 
-/* Before each store of tail. `drained`: nothing waits behind the ring. */
-void kr_resume_write(struct kr_resume *resume, struct kr_header *header, uint64_t tail, int drained)
+/* The overflow is empty: from now on all that is sent belongs to the history that was named last. */
+void kr_resume_drained(struct kr_sender *sender)
 {
-    struct kr_resume_slot *slot = &header->resume[resume->turn];
-    if (!resume->flags)
-        return; /* records of bytes, which stand for nothing upstream */
-    if (resume->id_waits && drained) {
-        memcpy(resume->id, resume->next_id, sizeof resume->id);
-        resume->id_waits = 0;
-    }
-    /* Released for who looks while the producer lives, see kr_map_resume(): a successor needs the stamp alone. */
-    store_release(&slot->offset, resume->offset);
-    store_release(&slot->flags, resume->flags);
-    store_release(&slot->db, resume->db);
-    for (unsigned i = 0; i < KR_RESUME_ID_WORDS; i++)
-        store_release(&slot->upstream_id[i], resume->id[i]);
-    KR_POINT(5);
-    /* Pairs with the acquire load in kr_resume_find(): who finds the stamp finds what it stands for. */
-    store_release(&slot->stamp, tail);
-    resume->turn ^= 1;
-}
-
-/* What a predecessor left at `tail`, if it left anything. */
-void kr_resume_find(struct kr_resume *resume, const struct kr_header *header, uint64_t tail)
-{
-    memset(resume, 0, sizeof *resume);
-    for (unsigned turn = 0; turn < 2; turn++) {
-        const struct kr_resume_slot *slot = &header->resume[turn];
-        if (load_acquire(&slot->stamp) != tail || !load_acquire(&slot->flags))
-            continue;
-        resume->offset = load_acquire(&slot->offset);
-        resume->flags = load_acquire(&slot->flags);
-        resume->db = load_acquire(&slot->db);
-        for (unsigned i = 0; i < KR_RESUME_ID_WORDS; i++)
-            resume->id[i] = load_acquire(&slot->upstream_id[i]);
-        resume->turn = turn ^ 1;
-    }
+    if (sender->id_waits)
+        memcpy(sender->producer.note.words + NOTE_ID, sender->next_id, sizeof sender->next_id);
+    sender->id_waits = 0;
 }
 
 /* The history that what is sent from now on belongs to; `id`: at most 64 bytes; `db`: selected at its start. While events
  * of another history wait behind the ring, it is not known which one the tail belongs to: the point then says so, and a
  * successor starts afresh. */
-int kr_producer_set_upstream(kr_producer *producer, const char *id, uint64_t length, uint64_t db)
+int kr_sender_set_upstream(kr_sender *sender, const char *id, uint64_t length, uint64_t db)
 {
-    uint64_t words[KR_RESUME_ID_WORDS] = {0};
+    struct kr_producer *producer = &sender->producer;
+    uint64_t given[KR_RESUME_ID_WORDS] = {0}, *words = producer->note.words, *present = words + NOTE_ID;
     int refused = kr_producer_enter(producer);
-    struct kr_resume *resume = &producer->resume;
     if (refused)
         return refused;
-    if (length > sizeof words)
+    if (length > sizeof given)
         return kr_producer_leave(producer, KR_E_ARGUMENT);
-    memcpy(words, id, length);
-    if (!resume->flags)
-        resume->db = db; /* later it is followed event by event */
-    if (!memcmp(words, resume->id_waits ? resume->next_id : resume->id, sizeof words))
+    memcpy(given, id, length);
+    if (!words[NOTE_FLAGS])
+        words[NOTE_DB] = db; /* later it is followed event by event */
+    if (!memcmp(given, sender->id_waits ? sender->next_id : present, sizeof given))
         return kr_producer_leave(producer, 0);
-    resume->id_waits = producer->overflow.events != 0;
-    memcpy(resume->next_id, words, sizeof words);
-    if (resume->id_waits)
-        memset(resume->id, 0, sizeof resume->id);
+    sender->id_waits = sender->overflow.events != 0;
+    memcpy(sender->next_id, given, sizeof given);
+    if (sender->id_waits)
+        memset(present, 0, sizeof given);
     else
-        memcpy(resume->id, words, sizeof words);
+        memcpy(present, given, sizeof given);
     return kr_producer_leave(producer, 0);
 }
 
-/* The point as it stands for the published tail, also while the producer goes on. A slot is written anew only after tail
- * has moved, and whoever loads a word of the new point then finds tail moved: so what was read is whole when tail still
- * stands where it stood. A producer that publishes all the time is looked at so often and no more: nothing is known then. */
+/* The point of the published tail, also while the sender is sending. */
 void kr_map_resume(kr_map *map, kr_resume_point *out)
 {
-    struct kr_resume found;
-    uint64_t tail = load_acquire(&map->header->tail), again;
-    for (unsigned look = 0; look < LOOKS_MAX; look++, tail = again) {
-        kr_resume_find(&found, map->header, tail);
-        if ((again = load_acquire(&map->header->tail)) == tail)
-            break;
-        memset(&found, 0, sizeof found);
-    }
-    out->offset = found.offset;
-    out->db = found.db;
-    out->flags = (uint32_t)(found.flags % KR_RESUME_SNAPSHOT);
-    out->snapshots = found.flags / KR_RESUME_SNAPSHOT;
-    memcpy(out->upstream_id, found.id, sizeof out->upstream_id);
+    struct kr_note found;
+    kr_note_look(map->header, &found);
+    out->offset = found.words[NOTE_OFFSET];
+    out->db = found.words[NOTE_DB];
+    out->flags = (uint32_t)(found.words[NOTE_FLAGS] % KR_RESUME_SNAPSHOT);
+    out->snapshots = found.words[NOTE_FLAGS] / KR_RESUME_SNAPSHOT;
+    memcpy(out->upstream_id, found.words + NOTE_ID, sizeof out->upstream_id);
 }

@@ -90,6 +90,7 @@ typedef struct {
     kr_state *state;
     PyObject *handle;      /* the cdata that owns `producer`. NULL: the role is not taken, or the handle is closed */
     kr_producer *producer;
+    kr_sender *sender;     /* that `producer` is a part of; NULL: a producer of a ring */
     Lender *lender;        /* of the area; NULL with the handle */
 } Writer;
 

@@ -1,8 +1,6 @@
 /* Events as objects: with memory of their own, or lying in a batch. */
 #include "python/calls.h"
 
-enum { BEGIN = 1, CHUNK = 2, END = 3, FRAME = 4 };
-
 /* The end of argument `i` of a frame. Read once, because it is another process's claim. */
 static uint32_t end_of(const char *payload, uint32_t i)
 {
@@ -53,13 +51,13 @@ PyObject *kr_event(kr_state *state, const char *records, const struct kr_columns
     uint32_t length = columns->lengths[i];
     PyObject *event;
     switch (columns->kinds[i]) {
-    case CHUNK:
+    case KR_KIND_SNAPSHOT_CHUNK:
         return new_event(state, state->chunk, state->data, PyBytes_FromStringAndSize(payload, (Py_ssize_t)length));
-    case END:
+    case KR_KIND_SNAPSHOT_END:
         return new_event(state, state->snapshot_end, state->ack_offset, PyLong_FromUnsignedLongLong(columns->offsets[i]));
-    case BEGIN:
+    case KR_KIND_SNAPSHOT_BEGIN:
         return PyObject_CallNoArgs(state->snapshot_begin);
-    case FRAME:
+    case KR_KIND_FRAME:
         event = new_event(state, state->frame, state->argv, argv_of(payload, length, columns->argcs[i]));
         if (event && set(event, state->offset, PyLong_FromUnsignedLongLong(columns->offsets[i])))
             Py_CLEAR(event);
@@ -74,11 +72,11 @@ PyObject *kr_event_in(Batch *batch, const struct kr_columns *columns, Py_ssize_t
 {
     kr_state *state = batch->state;
     uint8_t kind = columns->kinds[i];
-    if (kind != FRAME && kind != CHUNK)
+    if (kind != KR_KIND_FRAME && kind != KR_KIND_SNAPSHOT_CHUNK)
         return kr_event(state, NULL, columns, (uint64_t)i);
-    PyObject *event = new_event(state, kind == FRAME ? state->batch_frame : state->batch_chunk, state->of_batch, Py_NewRef((PyObject *)batch));
+    PyObject *event = new_event(state, kind == KR_KIND_FRAME ? state->batch_frame : state->batch_chunk, state->of_batch, Py_NewRef((PyObject *)batch));
     if (event && (set(event, state->of_index, PyLong_FromSsize_t(i)) ||
-                  (kind == FRAME && set(event, state->offset, PyLong_FromUnsignedLongLong(columns->offsets[i])))))
+                  (kind == KR_KIND_FRAME && set(event, state->offset, PyLong_FromUnsignedLongLong(columns->offsets[i])))))
         Py_CLEAR(event);
     return event;
 }

@@ -9,9 +9,10 @@ typedef struct {
     PyObject *view;
     PyObject *handle;      /* the cdata that owns `producer` */
     kr_producer *producer; /* has a reservation while the grant is open and lent; nothing else has */
+    kr_sender *sender;     /* of a chunk, whose producer it is; NULL: a record of a ring */
     unsigned long long length;
     unsigned long long index;
-    char open, committed, is_chunk;
+    char open, committed;
 } Grant;
 
 static void drop_view(Grant *grant)
@@ -20,6 +21,14 @@ static void drop_view(Grant *grant)
     Py_INCREF(grant->state->no_view);
     grant->view = grant->state->no_view;
     Py_XDECREF(before);
+}
+
+static void unreserve(kr_producer *producer, kr_sender *sender)
+{
+    if (sender)
+        kr_chunk_abort(sender);
+    else
+        kr_producer_abort(producer);
 }
 
 static PyObject *new_grant(Writer *owner, PyObject *type, int64_t index, uint64_t length)
@@ -33,7 +42,7 @@ static PyObject *new_grant(Writer *owner, PyObject *type, int64_t index, uint64_
     grant->handle = owner->handle;
     grant->producer = owner->producer;
     grant->length = length;
-    grant->is_chunk = type == state->chunk_grant;
+    grant->sender = owner->sender;
     if (index >= 0) {
         grant->lender = (Lender *)Py_NewRef((PyObject *)owner->lender);
         grant->index = (uint64_t)index;
@@ -55,13 +64,14 @@ PyObject *kr_grant_new(Writer *owner, PyObject *type, int64_t index, uint64_t le
 {
     PyObject *handle = owner->handle;
     kr_producer *producer = owner->producer;
+    kr_sender *sender = owner->sender;
     int collects = PyGC_Disable();
     Py_INCREF(handle);
     PyObject *grant = new_grant(owner, type, index, length);
     if (collects)
         PyGC_Enable();
     if (!grant && index >= 0)
-        kr_producer_abort(producer); /* new_grant() gave nothing back */
+        unreserve(producer, sender); /* new_grant() gave nothing back */
     Py_DECREF(handle);
     return grant;
 }
@@ -76,7 +86,7 @@ static void give_up(Grant *grant)
     if (!grant->lender)
         return;
     int strays = kr_escaped(grant->lender);
-    kr_producer_abort(grant->producer);
+    unreserve(grant->producer, grant->sender);
     if (strays)
         kr_disown(grant->lender);
 }
@@ -126,18 +136,18 @@ static PyObject *send_copy(Grant *grant, uint64_t bytes)
  * reserved. It counts as committed whatever the core answers. */
 static int commit_space(Grant *grant, uint64_t bytes)
 {
-    kr_producer *producer = grant->producer;
-    PyObject *handle = grant->handle; /* keeps the producer */
+    kr_sender *sender = grant->sender;
+    PyObject *handle = grant->handle; /* keeps the sender */
     int code;
     grant->open = 0;
     grant->committed = 1;
-    if (!grant->is_chunk)
-        return kr_producer_commit(producer, bytes);
+    if (!sender)
+        return kr_producer_commit(grant->producer, bytes);
     if (bytes < LARGE_BYTES)
-        return kr_commit_chunk(producer, bytes);
+        return kr_chunk_commit(sender, bytes);
     Py_INCREF(handle);
     Py_BEGIN_ALLOW_THREADS /* the chunk may have to be copied */
-    code = kr_commit_chunk(producer, bytes);
+    code = kr_chunk_commit(sender, bytes);
     Py_END_ALLOW_THREADS
     Py_DECREF(handle);
     return code;
@@ -145,11 +155,11 @@ static int commit_space(Grant *grant, uint64_t bytes)
 
 static PyObject *commit(Grant *grant, uint64_t bytes)
 {
-    if (grant->is_chunk && !grant->lender && bytes)
+    if (grant->sender && !grant->lender && bytes)
         return send_copy(grant, bytes);
     if (end_loan(grant) < 0)
         return NULL;
-    if (grant->is_chunk && !bytes) {
+    if (grant->sender && !bytes) {
         grant->committed = 1;
         give_up(grant);
         Py_RETURN_NONE;
@@ -157,7 +167,7 @@ static PyObject *commit(Grant *grant, uint64_t bytes)
     int code = commit_space(grant, bytes);
     if (code < 0)
         return kr_fault((PyObject *)grant->owner, code);
-    if (grant->is_chunk && (code & KR_SEND_NO_THREAD) && kr_done(PyObject_CallMethod((PyObject *)grant->owner, "_tell_no_thread", NULL)) < 0)
+    if (grant->sender && (code & KR_SEND_NO_THREAD) && kr_done(PyObject_CallMethod((PyObject *)grant->owner, "_tell_no_thread", NULL)) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -188,7 +198,7 @@ static PyObject *grant_commit_alone(PyObject *self, PyObject *const *arguments, 
 static PyObject *grant_abort_alone(PyObject *self, PyObject *nothing)
 {
     Grant *grant = (Grant *)self;
-    if (grant->open && !grant->is_chunk && end_loan(grant) < 0)
+    if (grant->open && !grant->sender && end_loan(grant) < 0)
         return NULL;
     give_up(grant);
     Py_RETURN_NONE;

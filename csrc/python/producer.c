@@ -15,7 +15,9 @@ static PyObject *writer_bind_alone(PyObject *self, PyObject *arguments)
         PyErr_SetString(PyExc_TypeError, "a handle needs the lender of its area");
         return NULL;
     }
-    writer->producer = (kr_producer *)(uintptr_t)address;
+    int is_sender = address && PyObject_TypeCheck(self, (PyTypeObject *)writer->state->sender);
+    writer->sender = is_sender ? (kr_sender *)(uintptr_t)address : NULL;
+    writer->producer = is_sender ? kr_sender_producer(writer->sender) : (kr_producer *)(uintptr_t)address;
     writer->handle = address ? Py_NewRef(handle) : NULL;
     writer->lender = address ? (Lender *)Py_NewRef(lender) : NULL;
     Py_XDECREF(old_handle);

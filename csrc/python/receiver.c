@@ -1,8 +1,6 @@
 /* The receiver of an inbox: events with memory of their own. */
 #include "python/calls.h"
 
-enum { CHUNK = 2, END = 3, FRAME = 4 };
-
 /* One event of a drain of this consumer. As kr_event(). */
 static PyObject *event_at(Consumer *consumer, const kr_batch *batch, const struct kr_columns *columns, uint64_t i)
 {
@@ -19,7 +17,7 @@ static PyObject *cannot_be(Consumer *consumer, const kr_batch *batch, const stru
     kr_consumer_release(consumer->consumer, batch->position, 0, 1);
     if (PyErr_Occurred())
         return NULL;
-    int is_frame = columns->kinds[i] == FRAME;
+    int is_frame = columns->kinds[i] == KR_KIND_FRAME;
     return kr_raise_corrupt((PyObject *)consumer, batch->position + columns->starts[i] - KR_RECORD_BYTES,
                             is_frame ? "end position of an argument" : "a record that is no event");
 }
@@ -62,10 +60,10 @@ static PyObject *take_event(Consumer *consumer)
     PyObject *event = event_at(consumer, &batch, &columns, 0);
     if (!event)
         return cannot_be(consumer, &batch, &columns, 0);
-    consumer->snapshots_released += columns.kinds[0] == END;
+    consumer->snapshots_released += columns.kinds[0] == KR_KIND_SNAPSHOT_END;
     event = kr_given(consumer, &batch, &columns, 1, event);
     if (!event)
-        consumer->snapshots_released -= columns.kinds[0] == END;
+        consumer->snapshots_released -= columns.kinds[0] == KR_KIND_SNAPSHOT_END;
     return event;
 }
 
@@ -80,7 +78,7 @@ static PyObject *recv_alone(PyObject *self, PyObject *const *arguments, Py_ssize
 static uint64_t plain_events(const struct kr_columns *columns, uint64_t count)
 {
     uint64_t plain = 0;
-    while (plain < count && (columns->kinds[plain] == FRAME || columns->kinds[plain] == CHUNK))
+    while (plain < count && (columns->kinds[plain] == KR_KIND_FRAME || columns->kinds[plain] == KR_KIND_SNAPSHOT_CHUNK))
         plain++;
     return plain;
 }

@@ -1,8 +1,6 @@
 /* How a batch ends: by a release, by the end of a `with`, or because nobody has it any more. */
 #include "python/calls.h"
 
-#define KIND_END 3
-
 /* How many snapshots end in records `first` to `last - 1`. */
 uint64_t kr_snapshots_ended(const Batch *batch, Py_ssize_t first, Py_ssize_t last)
 {
@@ -11,7 +9,7 @@ uint64_t kr_snapshots_ended(const Batch *batch, Py_ssize_t first, Py_ssize_t las
         return 0;
     const uint8_t *kinds = kr_columns_of(batch).kinds;
     for (Py_ssize_t i = first; i < last; i++)
-        ended += kinds[i] == KIND_END;
+        ended += kinds[i] == KR_KIND_SNAPSHOT_END;
     return ended;
 }
 

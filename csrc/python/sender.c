@@ -3,8 +3,6 @@
 
 #include "python/calls.h"
 
-#define CHUNK_MAX (1u << 30)
-enum { BEGIN = 1, CHUNK = 2, END = 3, FRAME = 4 };
 
 /* ------------------------------------------------------------------------------- events, taken apart in place */
 
@@ -101,7 +99,7 @@ static int take_parts(struct events *events, PyObject *number, PyObject *argv)
     uint64_t argc = events->pieces.count - before;
     bytes = 4 + 4 * argc + events->pieces.total - bytes;
     events->argcs[events->count] = (uint32_t)argc;
-    events->kinds[events->count] = FRAME;
+    events->kinds[events->count] = KR_KIND_FRAME;
     if (answer || (argc && bytes <= KR_LENGTH_MAX))
         return answer;
     PyErr_SetString(PyExc_ValueError, argc ? "an event is at most 4 GiB" : "a frame has at least one argument");
@@ -138,10 +136,10 @@ static int take_other(struct events *events, kr_state *state, PyObject *event)
             return -1;
         }
         events->argcs[i] = (uint32_t)is_chunk;
-        events->kinds[i] = is_chunk ? CHUNK : END;
+        events->kinds[i] = is_chunk ? KR_KIND_SNAPSHOT_CHUNK : KR_KIND_SNAPSHOT_END;
         return answer;
     }
-    events->kinds[i] = BEGIN;
+    events->kinds[i] = KR_KIND_SNAPSHOT_BEGIN;
     answer = PyObject_IsInstance(event, state->snapshot_begin);
     if (answer > 0)
         return 0;
@@ -201,15 +199,15 @@ static PyObject *hand_over(PyObject *self, struct events *events, PyObject *give
     uint64_t accepted = 0;
     if (kr_writer_ready(writer) < 0) /* again: Python code may have run */
         return NULL;
-    kr_producer *producer = writer->producer;
+    kr_sender *sender = writer->sender;
     PyObject *handle = writer->handle;
     int code;
     if (events->pieces.total < LARGE_BYTES) {
-        code = kr_send_pieces(producer, events->count, events->kinds, events->offsets, events->argcs, events->pieces.pieces, &accepted);
+        code = kr_send_pieces(sender, events->count, events->kinds, events->offsets, events->argcs, events->pieces.pieces, &accepted);
     } else {
-        Py_INCREF(handle); /* keeps the producer */
+        Py_INCREF(handle); /* keeps the sender */
         Py_BEGIN_ALLOW_THREADS
-        code = kr_send_pieces(producer, events->count, events->kinds, events->offsets, events->argcs, events->pieces.pieces, &accepted);
+        code = kr_send_pieces(sender, events->count, events->kinds, events->offsets, events->argcs, events->pieces.pieces, &accepted);
         Py_END_ALLOW_THREADS
         Py_DECREF(handle);
     }
@@ -284,11 +282,11 @@ static PyObject *reserve_chunk_alone(PyObject *self, PyObject *const *arguments,
         PyErr_Clear();
         length = 0;
     }
-    if (!length || length > CHUNK_MAX)
-        return PyErr_Format(PyExc_ValueError, "a chunk has 1 to %u bytes: %S", CHUNK_MAX, number);
+    if (!length || length > KR_CHUNK_MAX)
+        return PyErr_Format(PyExc_ValueError, "a chunk has 1 to %d bytes: %S", KR_CHUNK_MAX, number);
     if (kr_writer_ready(writer) < 0)
         return NULL;
-    int64_t index = kr_producer_reserve(writer->producer, length);
+    int64_t index = kr_chunk_reserve(writer->sender, length);
     if (index >= 0 || index == KR_RESERVE_FULL || index == KR_E_TOO_LARGE || index == KR_E_BUSY)
         return kr_grant_new(writer, writer->state->chunk_grant, index, length);
     return kr_fault(self, index);

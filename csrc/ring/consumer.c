@@ -9,11 +9,9 @@
 
 #include "ring/ring.h"
 
-#define KIND_FRAME 4u
-#define KIND_LAST 4u
 #define NOT_IDLE UINT64_MAX /* no position of a record: those are multiples of 8 */
 
-static int foreign(const struct kr_consumer *consumer) { return consumer->generation != kr_generation(); }
+static int foreign(const struct kr_consumer *consumer) { return consumer->generation != kr_generation; }
 
 /* Locks a usable handle, or says why not. Whether it is closed is asked under the lock: who waited for it while the
  * role was given up must not write the words of the next holder. */
@@ -51,7 +49,7 @@ kr_consumer *kr_consumer_new(kr_map *map, char *area)
         return NULL;
     pthread_mutex_init(&consumer->lock, NULL);
     consumer->map = map;
-    consumer->generation = kr_generation();
+    consumer->generation = kr_generation_watched();
     consumer->header = map->header;
     consumer->data = area;
     consumer->capacity = map->capacity;
@@ -168,11 +166,11 @@ static int read_record(const char *at, uint64_t available, struct kr_record *out
         return 2;
     if (first >> 48)
         return 3;
-    if (out->kind > KIND_LAST)
+    if (out->kind > KR_KIND_LAST)
         return 4;
     if (out->flags & ~KR_FLAGS_KNOWN)
         return 5;
-    if (out->kind == KIND_FRAME && !out->flags) {
+    if (out->kind == KR_KIND_FRAME && !out->flags) {
         uint32_t args = 0;
         if (out->length < 8 || (args = *(const volatile uint32_t *)(const void *)(at + 16)) == 0 ||
             (uint64_t)args * 4 + 4 > out->length)
@@ -235,7 +233,7 @@ int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t 
         to.lengths[count] = record.length;
         to.argcs[count] = argc;
         to.kinds[count] = record.kind;
-        frames += record.kind == KIND_FRAME;
+        frames += record.kind == KR_KIND_FRAME;
         position += span;
         count++;
         if (record.flags) {

@@ -36,7 +36,7 @@ void kr_consumer_tend(struct kr_consumer *consumer, uint64_t end, uint64_t tail)
 {
     struct kr_header *header = consumer->header;
     if (end != tail) {
-        /* Pairs with the release store in ring_data_bell(): the request honoured, its byte is in the FIFO. */
+        /* Pairs with the release store in kr_producer_ring_data_bell(): the request honoured, its byte is in the FIFO. */
         if (load_acquire(&header->data_reply) != consumer->data_request)
             ring_self(consumer);
         return;

@@ -38,14 +38,15 @@ struct kr_claim {
     kr_word epoch;   /* how often the role has been taken; changes tell the peer to look again */
 };
 
-/* Two slots, each stamped with the position that it belongs to, so that a death between any two stores
- * leaves one slot that matches the tail. */
-struct kr_resume_slot {
+/* The note: words of the layer above that are published together with the tail. The ring does not read them, except
+ * KR_NOTE_MARK: while that word is 0, there is no note. There are two slots. Each is stamped with the tail that it belongs
+ * to, so that a death between any two stores leaves one slot that matches the tail. */
+#define KR_NOTE_WORDS 11
+#define KR_NOTE_MARK 1
+
+struct kr_note_slot {
     kr_word stamp;
-    kr_word offset;
-    kr_word flags;
-    kr_word db;
-    kr_word upstream_id[8];
+    kr_word words[KR_NOTE_WORDS];
 };
 
 /* One record in so many has a stamp, as long as fewer than KR_STAMPS of those lie in the ring. */
@@ -108,7 +109,7 @@ struct kr_header {
 
     kr_word producer_words[KR_WORDS]; /* free for the layers above */
     kr_word consumer_words[KR_WORDS];
-    struct kr_resume_slot resume[2];
+    struct kr_note_slot note[2];
     char pad9[KR_LINE / 2];
 
     struct kr_stamp stamp[KR_STAMPS]; /* written by the producer */
@@ -127,18 +128,10 @@ struct kr_record {
     uint64_t offset;
 };
 
-/* An event larger than the ring travels as several records: the first, any number between, the last. */
-#define KR_FLAG_FRAGMENT 1u
-#define KR_FLAG_FIRST 2u
-#define KR_FLAG_LAST 4u
-#define KR_FLAGS_KNOWN 7u
+static inline uint64_t kr_record_span(uint64_t length) { return ((uint64_t)KR_RECORD_BYTES + length + 7u) & ~(uint64_t)7; }
 
-#define KR_RECORD_BYTES ((uint64_t)sizeof(struct kr_record))
-#define KR_LENGTH_MAX 0xffffffe0u /* so that header + payload + padding stays below 2**32 */
-
-static inline uint64_t kr_record_span(uint64_t length) { return (KR_RECORD_BYTES + length + 7u) & ~(uint64_t)7; }
-
-static_assert(sizeof(struct kr_record) == 16, "record header");
+static_assert(sizeof(struct kr_record) == KR_RECORD_BYTES, "record header");
+static_assert(KR_LENGTH_MAX == 0xffffffe0u, "the longest payload");
 static_assert(offsetof(struct kr_record, kind) == 4, "kind");
 static_assert(offsetof(struct kr_record, flags) == 5, "flags");
 static_assert(offsetof(struct kr_record, offset) == 8, "offset");
@@ -163,7 +156,7 @@ static_assert(offsetof(struct kr_header, events_in) == 7 * KR_LINE, "producer co
 static_assert(offsetof(struct kr_header, events_out) == 8 * KR_LINE, "consumer counters");
 static_assert(offsetof(struct kr_header, producer_words) == 9 * KR_LINE, "producer words");
 static_assert(offsetof(struct kr_header, consumer_words) == 10 * KR_LINE, "consumer words");
-static_assert(offsetof(struct kr_header, resume) == 11 * KR_LINE, "resume point");
+static_assert(offsetof(struct kr_header, note) == 11 * KR_LINE, "note");
 static_assert(offsetof(struct kr_header, stamp) == 13 * KR_LINE, "stamps");
 static_assert(offsetof(struct kr_header, time_counts) == 21 * KR_LINE, "times");
 static_assert(offsetof(struct kr_header, label) == 23 * KR_LINE, "label");

@@ -4,8 +4,6 @@
 
 #include "ring/ring.h"
 
-#define KIND_FRAME 4u
-#define KIND_LAST 4u
 #define AHEAD_BYTES 768u /* of the other core's lines are asked for before their turn: where a header stands is known only
                           * when the one before it has arrived, so the core itself cannot look ahead */
 #define LINE_BYTES 64u
@@ -45,7 +43,7 @@ static inline uint64_t same_again(const char *records, uint64_t at, uint64_t end
         const char *record = records + at;
         if (read_word(record) != first)
             break;
-        if (first >> 32 == KIND_FRAME) {
+        if (first >> 32 == KR_KIND_FRAME) {
             if (!frame_head(record + KR_RECORD_BYTES, length, &argc))
                 break;
             to.argcs[count] = argc;
@@ -57,7 +55,7 @@ static inline uint64_t same_again(const char *records, uint64_t at, uint64_t end
     for (uint64_t i = start; i < count; i++)
         to.lengths[i] = (uint32_t)length;
     memset(to.kinds + start, (int)(first >> 32), count - start);
-    if (first >> 32 != KIND_FRAME)
+    if (first >> 32 != KR_KIND_FRAME)
         memset(to.argcs + start, 0, (count - start) * sizeof *to.argcs);
     return count;
 }
@@ -73,23 +71,23 @@ uint64_t kr_take_plain(const char *records, uint64_t bytes, uint64_t limit, uint
         uint64_t first = read_word(record), length = (uint32_t)first, own = kr_record_span(length);
         uint64_t kind = first >> 32; /* and flags and reserved bytes, which a plain record has not */
         uint32_t argc = 0;
-        if (kind > KIND_LAST || own > end - at)
+        if (kind > KR_KIND_LAST || own > end - at)
             break;
-        if (kind == KIND_FRAME && !frame_head(record + KR_RECORD_BYTES, length, &argc))
+        if (kind == KR_KIND_FRAME && !frame_head(record + KR_RECORD_BYTES, length, &argc))
             break;
         to.offsets[count] = read_word(record + 8);
         to.starts[count] = at + KR_RECORD_BYTES;
         to.lengths[count] = (uint32_t)length;
         to.argcs[count] = argc;
         to.kinds[count] = (uint8_t)kind;
-        found += kind == KIND_FRAME;
+        found += kind == KR_KIND_FRAME;
         at += own;
         count++;
         same = first == before ? same + 1 : 0;
         before = first;
         if (same >= SAME_ENOUGH) {
             uint64_t then = same_again(records, at, end, most, first, to, count);
-            found += kind == KIND_FRAME ? (uint32_t)(then - count) : 0;
+            found += kind == KR_KIND_FRAME ? (uint32_t)(then - count) : 0;
             at += (then - count) * own;
             count = then;
             same = 0;

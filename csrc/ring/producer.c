@@ -10,10 +10,8 @@
 #include "ring/ring.h"
 #include "ring/short_copy.h"
 
-#define AHEAD_BYTES 1024u  /* of free lines that are asked for before they are written */
 #define ALIKE_MAX 64u      /* records of one length that are written in one go */
 #define SHORTEST 16u       /* bytes: short enough for the copy to be two instructions, when it is known */
-#define EXPECTED_MAX 4096u /* the copy of a larger record looks ahead by itself */
 
 void kr_producer_lock(struct kr_producer *producer)
 {
@@ -25,10 +23,6 @@ void kr_producer_lock(struct kr_producer *producer)
 }
 
 void kr_producer_unlock(struct kr_producer *producer) { pthread_mutex_unlock(&producer->lock); }
-
-/* Whether this handle may be used, before the lock: after a fork the lock may be held by a thread that the
- * child does not have. */
-static int foreign(const struct kr_producer *producer) { return producer->generation != kr_generation(); }
 
 int kr_producer_usable(struct kr_producer *producer)
 {
@@ -51,7 +45,7 @@ uint64_t kr_producer_room(struct kr_producer *producer, uint64_t wanted)
     return producer->capacity - (producer->staged - producer->head_cache);
 }
 
-static void ring_data_bell(struct kr_producer *producer, uint64_t request)
+void kr_producer_ring_data_bell(struct kr_producer *producer, uint64_t request)
 {
     KR_POINT(8);
     kr_bell_ring(producer->data_bell);
@@ -76,7 +70,7 @@ void kr_producer_publish_locked(struct kr_producer *producer)
     store_relaxed(&header->bytes_in, producer->bytes_in);
     store_relaxed(&header->publishes, ++producer->publishes);
     producer->tail = producer->staged;
-    kr_resume_write(&producer->resume, header, producer->tail, !producer->overflow.events);
+    kr_note_write(&producer->note, header, producer->tail);
     if (producer->events_in >= producer->stamp_due)
         kr_stamp_make(producer, producer->tail);
     KR_POINT(6);
@@ -87,118 +81,13 @@ void kr_producer_publish_locked(struct kr_producer *producer)
     uint64_t request = load_seq_cst(&header->data_request);
     KR_POINT(7);
     if (request != producer->data_reply)
-        ring_data_bell(producer, request);
-}
-
-kr_producer *kr_producer_new(kr_map *map, char *area, int of_inbox)
-{
-    struct kr_producer *producer = calloc(1, sizeof *producer);
-    if (!producer)
-        return NULL;
-    pthread_mutex_init(&producer->lock, NULL);
-    producer->map = map;
-    producer->generation = kr_generation();
-    producer->header = map->header;
-    producer->data = area;
-    producer->capacity = map->capacity;
-    producer->mask = map->capacity - 1;
-    producer->data_bell = map->data_bell;
-    producer->space_bell = map->space_bell;
-    producer->closed = 1; /* until the role is taken */
-    producer->owners = 1;
-    producer->counts_snapshots = producer->pump.starts_itself = of_inbox;
-    producer->pump.flushed_fd = -1;
-    kr_peer_init(&producer->peer, &map->header->consumer);
-    kr_map_hold(map);
-    if (of_inbox)
-        kr_area_hold(area); /* the handle may be gone before its overflow is empty */
-    return producer;
-}
-
-static int refuse(kr_failure *why, int code)
-{
-    why->code = code;
-    return code;
-}
-
-/* What the header says of the role that was just taken. */
-static int begin(struct kr_producer *producer)
-{
-    struct kr_header *header = producer->header;
-    producer->tail = producer->staged = load_acquire(&header->tail);
-    producer->head_cache = load_acquire(&header->head);
-    if (producer->tail - producer->head_cache > producer->capacity || (producer->tail & 7))
-        return KR_E_CORRUPT;
-    kr_resume_find(&producer->resume, header, producer->tail);
-    kr_stamps_find(producer);
-    producer->space_request = load_relaxed(&header->space_request);
-    producer->events_in = load_relaxed(&header->events_in);
-    producer->bytes_in = load_relaxed(&header->bytes_in);
-    producer->publishes = load_relaxed(&header->publishes);
-    producer->full_hits = load_relaxed(&header->full_hits);
-    producer->data_wakes = load_relaxed(&header->data_wakes);
-    KR_POINT(11);
-    /* A parked consumer learns of its new peer, and a predecessor that died between byte and reply is mended. */
-    ring_data_bell(producer, load_seq_cst(&header->data_request));
-    kr_overflow_publish_gauges(producer); /* what waited behind the ring went with the predecessor */
-    kr_snapshots_begin(producer);
-    return 0;
-}
-
-static int take(struct kr_producer *producer, kr_failure *why)
-{
-    if (producer->takes_none || (producer->has_role && producer->closed))
-        return refuse(why, KR_E_CLOSED);
-    if (producer->has_role)
-        return 0;
-    if (kr_role_take(&producer->role, &producer->header->producer, why))
-        return why->code;
-    if (begin(producer)) {
-        kr_role_release(&producer->role, KR_ROLE_CLOSED);
-        return refuse(why, KR_E_CORRUPT);
-    }
-    producer->has_role = 1;
-    producer->closed = 0;
-    return 0;
-}
-
-int kr_producer_take(kr_producer *producer, kr_failure *why)
-{
-    if (!producer)
-        return refuse(why, KR_E_NOMEM); /* of kr_producer_new() */
-    if (foreign(producer))
-        return refuse(why, KR_E_FORKED);
-    kr_inboxes_adopt();
-    kr_producer_lock(producer);
-    int had_role = producer->has_role, refused = take(producer, why);
-    kr_producer_unlock(producer);
-    if (!refused && !had_role && producer->pump.starts_itself)
-        kr_inboxes_add(producer);
-    return refused;
-}
-
-int kr_producer_has_role(kr_producer *producer)
-{
-    if (foreign(producer))
-        return producer->has_role;
-    kr_producer_lock(producer);
-    return kr_producer_leave(producer, producer->has_role);
-}
-
-kr_producer *kr_producer_open(kr_map *map, char *area, kr_failure *why)
-{
-    kr_producer *producer = kr_producer_new(map, area, 0);
-    if (kr_producer_take(producer, why)) {
-        kr_producer_free(producer);
-        return NULL;
-    }
-    return producer;
+        kr_producer_ring_data_bell(producer, request);
 }
 
 /* Locks a usable handle, or says why not. */
 int kr_producer_enter(struct kr_producer *producer)
 {
-    if (foreign(producer))
+    if (kr_producer_is_foreign(producer))
         return KR_E_FORKED;
     kr_producer_lock(producer);
     int refused = kr_producer_usable(producer);
@@ -221,7 +110,8 @@ static void stage(struct kr_producer *producer, uint64_t length, uint32_t kind, 
     producer->staged_events++;
 }
 
-static void count_full(struct kr_producer *producer)
+/* A record did not fit. */
+void kr_producer_count_full(struct kr_producer *producer)
 {
     if (producer->peer.timer_fd >= 0)
         kr_peer_tick(&producer->peer);
@@ -240,7 +130,7 @@ static inline void stage_alike(char *at, const char *joined, uint64_t length, ui
     uint64_t span = kr_record_span(length);
     for (uint64_t i = 0; i < count; i++) {
         if (ahead)
-            kr_expect_writes(at + AHEAD_BYTES, span);
+            kr_expect_writes(at + KR_AHEAD_BYTES, span);
         kr_record_pad(at, length);
         kr_record_header(at, length, 0, 0, 0);
         kr_copy(at + KR_RECORD_BYTES, joined, length);
@@ -288,7 +178,7 @@ static int stage_many(struct kr_producer *producer, const char *joined, struct s
         if (alike * length > staging->left)
             return -1;
         char *at = kr_producer_at(producer, producer->staged);
-        int ahead = span <= EXPECTED_MAX && room >= alike * span + AHEAD_BYTES;
+        int ahead = span <= KR_EXPECTED_MAX && room >= alike * span + KR_AHEAD_BYTES;
         if (length == SHORTEST)
             stage_alike(at, joined, SHORTEST, alike, ahead);
         else
@@ -333,33 +223,38 @@ int64_t kr_producer_write_many(kr_producer *producer, const char *joined, uint64
     if (staging.done < count) {
         if (staging.wants > producer->capacity && staging.done == 0)
             return kr_producer_leave(producer, KR_E_TOO_LARGE);
-        count_full(producer);
+        kr_producer_count_full(producer);
     }
     kr_producer_unlock(producer);
     return (int64_t)staging.done;
 }
 
-/* The index of `length` writable payload bytes in the mirrored area, or KR_RESERVE_FULL. */
-int64_t kr_producer_reserve(kr_producer *producer, uint64_t length)
+/* The index of `length` writable payload bytes in the mirrored area, or KR_RESERVE_FULL. `is_free`: the place behind the
+ * staged records may be taken. */
+int64_t kr_producer_reserve_locked(struct kr_producer *producer, uint64_t length, int is_free)
 {
-    int refused = kr_producer_enter(producer);
-    if (refused)
-        return refused;
     if (producer->reserved)
-        return kr_producer_leave(producer, KR_E_BUSY);
+        return KR_E_BUSY;
     if (length > KR_LENGTH_MAX || kr_record_span(length) > producer->capacity)
-        return kr_producer_leave(producer, KR_E_TOO_LARGE);
-    /* Behind an overflow a reservation in the ring would overtake it. */
-    if (producer->overflow.events || kr_producer_room(producer, kr_record_span(length)) < kr_record_span(length)) {
+        return KR_E_TOO_LARGE;
+    if (!is_free || kr_producer_room(producer, kr_record_span(length)) < kr_record_span(length)) {
         if (producer->gone)
-            return kr_producer_leave(producer, producer->gone);
-        count_full(producer);
-        return kr_producer_leave(producer, KR_RESERVE_FULL);
+            return producer->gone;
+        kr_producer_count_full(producer);
+        return KR_RESERVE_FULL;
     }
     producer->reserved = length + 1;
-    int64_t index = (int64_t)((producer->staged + KR_RECORD_BYTES) & producer->mask);
+    return (int64_t)((producer->staged + KR_RECORD_BYTES) & producer->mask);
+}
+
+int64_t kr_producer_reserve(kr_producer *producer, uint64_t length)
+{
+    int64_t answer = kr_producer_enter(producer);
+    if (answer)
+        return answer;
+    answer = kr_producer_reserve_locked(producer, length, 1);
     kr_producer_unlock(producer);
-    return index;
+    return answer;
 }
 
 int kr_producer_commit(kr_producer *producer, uint64_t length)
@@ -378,12 +273,10 @@ int kr_producer_commit(kr_producer *producer, uint64_t length)
 
 int kr_producer_abort(kr_producer *producer)
 {
-    if (foreign(producer))
+    if (kr_producer_is_foreign(producer))
         return KR_E_FORKED;
     kr_producer_lock(producer);
     producer->reserved = 0;
-    if (producer->overflow.events)
-        kr_bell_ring(producer->space_bell); /* the pump waited for the reservation to end */
     return kr_producer_leave(producer, 0);
 }
 
@@ -393,28 +286,5 @@ int kr_producer_publish(kr_producer *producer)
     if (refused)
         return refused;
     kr_producer_publish_locked(producer);
-    return kr_producer_leave(producer, 0);
-}
-
-/* 0, or how the consumer ended; never blocks on the lock's owner for long. */
-int kr_producer_peer(kr_producer *producer, kr_role_info *out)
-{
-    kr_role_read(producer->peer.claim, out);
-    if (foreign(producer))
-        return KR_E_FORKED;
-    kr_producer_lock(producer);
-    return kr_producer_leave(producer, kr_producer_usable(producer));
-}
-
-int kr_producer_set_word(kr_producer *producer, uint32_t which, uint64_t value)
-{
-    if (foreign(producer))
-        return KR_E_FORKED;
-    if (which >= KR_WORDS)
-        return KR_E_ARGUMENT;
-    kr_producer_lock(producer);
-    if (producer->closed)
-        return kr_producer_leave(producer, KR_E_CLOSED);
-    store_release(&producer->header->producer_words[which], value);
     return kr_producer_leave(producer, 0);
 }

@@ -77,7 +77,7 @@ int kr_producer_wait(kr_producer *producer, uint64_t length, int64_t timeout_ns)
 /* A descriptor for selectors that becomes readable when `length` bytes fit or the consumer is gone. */
 int kr_producer_wait_fd(kr_producer *producer, uint64_t length)
 {
-    if (producer->generation != kr_generation())
+    if (kr_producer_is_foreign(producer))
         return KR_E_FORKED;
     if (length > KR_LENGTH_MAX || kr_record_span(length) > producer->capacity)
         return KR_E_TOO_LARGE;

@@ -55,41 +55,10 @@ struct kr_watch {
     kr_word32 *has_ended; /* of the peer: told outside the lock */
 };
 
-struct kr_block; /* overflow.c */
-
-struct kr_overflow {
-    struct kr_block *first, *last, *spare;
-    uint64_t events, bytes, peak_bytes;
-    uint64_t fragment_done; /* payload bytes of the first event that are already in the ring as fragments */
-    uint64_t high, low;     /* marks in bytes; high 0: none */
-    uint64_t watches;       /* how often marks were set */
-    uint64_t crossed, told; /* how often a mark was crossed, in turn from the high one on, and told; odd: above */
-};
-
-/* The thread that moves the overflow into the ring; pump.c. All under the producer's lock, but for the two words. */
-struct kr_pump {
-    int starts_itself; /* 0: who made the producer calls kr_pump() */
-    int running;       /* a thread has begun and not found that it has nothing left to do. Only the core knows this */
-    int was_refused;   /* no thread could be started, which was told */
-    int flushed_fd;    /* an eventfd, readable while nothing waits that can move; -1 until it is asked for */
-    kr_word32 news;    /* futex: the overflow is empty, cannot move, or has crossed a mark */
-    kr_word32 listeners;
-};
-
-#define KR_RESUME_KNOWN 1u          /* the offset is that of an event */
-#define KR_RESUME_AFTER_SNAPSHOT 2u /* of a SnapshotEnd */
-#define KR_RESUME_IN_SNAPSHOT 4u    /* a snapshot has begun and not ended: nothing can be gone on from */
-#define KR_RESUME_SNAPSHOT 256u     /* from this bit on: how many SnapshotEnds were published */
-#define KR_RESUME_SNAPSHOTS (~(uint64_t)(KR_RESUME_SNAPSHOT - 1))
-#define KR_RESUME_ID_WORDS 8
-
-/* What the staged records stand for in the upstream's stream; resume.c. */
-struct kr_resume {
-    uint64_t offset, flags, db;
-    uint64_t id[KR_RESUME_ID_WORDS];
-    uint64_t next_id[KR_RESUME_ID_WORDS];
+/* The note that goes with the next tail; note.c. The layer above writes the words under the producer's lock. */
+struct kr_note {
+    uint64_t words[KR_NOTE_WORDS];
     unsigned turn; /* the slot that is written next */
-    int id_waits;  /* next_id holds from the moment on at which nothing waits behind the ring */
 };
 
 struct kr_producer {
@@ -110,21 +79,13 @@ struct kr_producer {
     int data_bell, space_bell;
     uint32_t generation;
     int closed, gone;
-    int has_role;            /* it was taken; `closed` tells whether it was given up again */
-    int takes_none;          /* it was closed before it took a role */
-    int closes_when_drained; /* its user dropped it with events in the overflow */
-    int is_orphan;           /* the same, and no pump could be started for it */
-    int counts_snapshots, in_snapshot;
-    uint64_t snapshots_begun, snapshots_ended;
-    kr_word32 owners; /* its user and its pump: the last one frees it */
-    struct kr_producer *next, *previous; /* of all inboxes of this process; inboxes.c */
-    kr_word32 waiters; /* senders that want the lock: the pump steps aside for them */
+    int has_role;   /* it was taken; `closed` tells whether it was given up again */
+    int takes_none; /* it was closed before it took a role */
+    kr_word32 waiters; /* threads that want the lock: a thread that takes it again and again steps aside for them */
     kr_word32 sleepers; /* threads that wait for the bell, or are on their way there */
     struct kr_role role;
     struct kr_peer peer;
-    struct kr_overflow overflow;
-    struct kr_pump pump;
-    struct kr_resume resume;
+    struct kr_note note;
 };
 
 struct kr_consumer {
@@ -179,8 +140,10 @@ int kr_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
 void kr_futex_wait(kr_word32 *word, uint32_t value, int64_t timeout_ns);
 void kr_futex_wake(kr_word32 *word);
 
-/* role.c */
-uint32_t kr_generation(void);
+/* role.c. The generation differs in a child from the one that the handles of its parent remember. Every handle calls
+ * kr_generation_watched() when it is made: from then on the number changes at a fork. */
+extern uint32_t kr_generation;
+uint32_t kr_generation_watched(void);
 int kr_own_start(uint64_t *start);
 int kr_role_take(struct kr_role *role, struct kr_claim *claim, kr_failure *why);
 void kr_role_release(struct kr_role *role, uint32_t final_word);
@@ -228,6 +191,20 @@ void kr_producer_publish_locked(struct kr_producer *producer);
 uint64_t kr_producer_room(struct kr_producer *producer, uint64_t wanted);
 void kr_producer_lock(struct kr_producer *producer);
 void kr_producer_unlock(struct kr_producer *producer);
+void kr_producer_count_full(struct kr_producer *producer);
+int64_t kr_producer_reserve_locked(struct kr_producer *producer, uint64_t length, int is_free);
+
+/* Whether this handle came through a fork. To be asked before the lock is taken: in the child the lock may be held by a
+ * thread that the child does not have. */
+static inline int kr_producer_is_foreign(const struct kr_producer *producer) { return producer->generation != kr_generation; }
+
+/* producer_role.c. A producer may be a part of a larger handle, which then makes and ends it. The second and the third
+ * under the lock. */
+void kr_producer_init(struct kr_producer *producer, struct kr_map *map, char *area);
+int kr_producer_take_locked(struct kr_producer *producer, kr_failure *why);
+void kr_producer_close_locked(struct kr_producer *producer);
+void kr_producer_dispose(struct kr_producer *producer);
+void kr_producer_ring_data_bell(struct kr_producer *producer, uint64_t request);
 
 /* producer_wait.c, under the lock */
 int kr_producer_arm(struct kr_producer *producer, uint64_t wanted);
@@ -276,42 +253,10 @@ static inline void kr_record_pad(char *at, uint64_t length)
         *(uint64_t *)(void *)(at + span - 8) = 0;
 }
 
-/* producer_end.c. The first under the lock. */
-uint64_t kr_producer_close_locked(struct kr_producer *producer);
-void kr_producer_disown(struct kr_producer *producer);
-
-/* sender.c, under the producer's lock: a place for the next record, its counting, and the end (which unlocks). */
-char *kr_place(struct kr_producer *producer, uint64_t span, int *in_ring);
-void kr_placed(struct kr_producer *producer, uint64_t length, int in_ring);
-int kr_finish(struct kr_producer *producer);
-void kr_count_marker(struct kr_producer *producer, uint32_t kind);
-void kr_snapshots_begin(struct kr_producer *producer);
-
-/* resume.c, under the producer's lock */
-void kr_resume_note_rare(struct kr_resume *resume, const char *at);
-void kr_resume_write(struct kr_resume *resume, struct kr_header *header, uint64_t tail, int drained);
-void kr_resume_find(struct kr_resume *resume, const struct kr_header *header, uint64_t tail);
-
-/* A frame that is known to select no database. */
-static inline void kr_resume_frame(struct kr_resume *resume, uint64_t offset)
-{
-    resume->offset = offset;
-    resume->flags = (resume->flags & KR_RESUME_SNAPSHOTS) | KR_RESUME_KNOWN;
-}
-
-/* The payload of SELECT and a number of one to ten digits has so many bytes: a frame of any other length is none. */
-#define KR_SELECT_BYTES_MIN 19u
-#define KR_SELECT_BYTES_MAX 28u
-
-/* An event's record is staged: its header, and its payload, lie at `at`. */
-static inline void kr_resume_note(struct kr_resume *resume, const char *at)
-{
-    const struct kr_record *record = (const struct kr_record *)(const void *)at;
-    if (record->kind == 4 && record->length - KR_SELECT_BYTES_MIN > KR_SELECT_BYTES_MAX - KR_SELECT_BYTES_MIN)
-        kr_resume_frame(resume, record->offset);
-    else
-        kr_resume_note_rare(resume, at);
-}
+/* note.c, under the producer's lock; kr_note_look() without it, by anybody */
+void kr_note_write(struct kr_note *note, struct kr_header *header, uint64_t tail);
+void kr_note_find(struct kr_note *note, const struct kr_header *header, uint64_t tail);
+void kr_note_look(const struct kr_header *header, struct kr_note *out);
 
 /* stamps.c */
 void kr_stamps_find(struct kr_producer *producer);
@@ -320,25 +265,5 @@ void kr_stamps_count(struct kr_consumer *consumer, uint64_t head, uint64_t end);
 
 /* plain_run.c */
 uint64_t kr_take_plain(const char *records, uint64_t bytes, uint64_t limit, uint64_t most, struct kr_columns to, uint64_t *span, uint32_t *frames);
-
-/* overflow.c, under the producer's lock */
-char *kr_overflow_append(struct kr_producer *producer, uint64_t span);
-void kr_overflow_appended(struct kr_producer *producer, uint64_t span, uint64_t events);
-void kr_overflow_free(struct kr_overflow *overflow);
-void kr_overflow_publish_gauges(struct kr_producer *producer);
-
-/* overflow.c, outside the lock: kr_pump() of the pump's own thread, which has ended with any other answer than _AGAIN */
-int kr_pump_of_thread(struct kr_producer *producer);
-
-/* pump.c, under the producer's lock */
-int kr_pump_start(struct kr_producer *producer);
-int kr_overflow_waits(struct kr_producer *producer);
-void kr_overflow_fell(struct kr_producer *producer);
-void kr_overflow_ended(struct kr_producer *producer);
-
-/* inboxes.c */
-void kr_inboxes_add(struct kr_producer *producer);
-void kr_inboxes_remove(struct kr_producer *producer);
-void kr_inboxes_adopt(void);
 
 #endif

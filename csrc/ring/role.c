@@ -16,19 +16,18 @@
 
 #include "ring/ring.h"
 
-static uint32_t fork_generation; /* changes in a child before it has a second thread */
+uint32_t kr_generation; /* changes in a child before it has a second thread */
 static kr_word32 forks_made;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 static void forked_here(void) { count_up32(&forks_made); }
-static void forked_away(void) { fork_generation++; }
+static void forked_away(void) { kr_generation++; }
 static void watch_forks(void) { pthread_atfork(NULL, forked_here, forked_away); }
 
-/* Differs in a child from what handles of its parent remember. */
-uint32_t kr_generation(void)
+uint32_t kr_generation_watched(void)
 {
     pthread_once(&fork_once, watch_forks);
-    return fork_generation;
+    return kr_generation;
 }
 
 /* How often this process has forked since it began to watch. */

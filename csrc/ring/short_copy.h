@@ -49,6 +49,9 @@ static inline void kr_copy_over(char *to, const char *from, uint64_t length)
         memcpy(to + i, from + i, 16);
 }
 
+#define KR_AHEAD_BYTES 1024u  /* of free lines that are asked for before they are written */
+#define KR_EXPECTED_MAX 4096u /* the copy of a larger record looks ahead by itself */
+
 /* Asks for lines that are about to be written, which the consumer's core had last. It is a hint and never faults. */
 static inline void kr_expect_writes(char *at, uint64_t bytes)
 {

@@ -138,7 +138,7 @@ mutant the_pump_clears_behind_its_look must inbox/overflow.c \
 mutant claim_after_the_tail must ring/consumer_wait.c \
     's/^    int gone = kr_peer_gone(&consumer->peer);$/    uint64_t seen = load_seq_cst(\&consumer->header->tail); &/;s/load_seq_cst(&consumer->header->tail) != consumer->drained/seen != consumer->drained/' \
     plain:steps
-mutant closed_before_the_last_publish must ring/producer_end.c \
+mutant closed_before_the_last_publish must ring/producer_role.c \
     '/^    if (!producer->gone)$/{N;h;d};/kr_role_release(&producer->role, KR_ROLE_CLOSED);$/{/^    /G}' plain:steps
 mutant empties_without_asking_anew must ring/consumer_wait.c \
     's/^    kr_bell_clear(consumer->data_bell);$/& if (load_acquire(\&consumer->header->data_reply) != consumer->data_request) return;/' plain:steps
@@ -177,7 +177,7 @@ mutant an_ended_process_is_never_doubted must ring/peer.c 's/if (peer->pidfd < 0
 mutant this_pid_is_this_process must ring/peer.c 's/ \&\& own == start//' plain:peers
 mutant a_waiter_is_not_told_of_what_is_seen_again must ring/consumer.c 's/else if (seen_again/else if (0/' plain:wakes
 mutant the_successor_trusts_the_doorbell must ring/consumer.c '/^    kr_consumer_arm(consumer);$/d' plain:doorbell
-mutant a_closed_producer_still_writes must ring/producer_end.c \
+mutant a_closed_producer_still_writes must ring/producer_role.c \
     's/^    kr_bell_ring(producer->data_bell);.*$/& store_release(\&producer->header->data_reply, load_seq_cst(\&producer->header->data_request));/' plain:doorbell
 
 # Roles.
@@ -189,7 +189,7 @@ mutant a_publish_in_two_stores must ring/producer.c \
     's/^    store_seq_cst(&header->tail, producer->tail);$/    if (producer->staged_events == 0 \&\& producer->tail - load_relaxed(\&header->tail) > 24) store_seq_cst(\&header->tail, producer->tail - 24); &/' \
     plain:kills:a_producer_that_publishes
 mutant a_live_holder_is_no_obstacle must ring/role.c 's/ \&\& !(seen \& KR_ROLE_DEAD))/ \&\& 0)/' plain:roles:a_role_has_one_holder
-mutant a_fork_changes_nothing must ring/role.c 's/fork_generation++/(void)0/' plain:roles:inherited_handles_are_refused_and_harmless
+mutant a_fork_changes_nothing must ring/role.c 's/kr_generation++/(void)0/' plain:roles:inherited_handles_are_refused_and_harmless
 mutant a_zombie_is_alive must ring/role.c "s/ && state != 'Z'//" plain:roles:a_killed_producer_leaves_what_it_published
 
 # Positions and records.
@@ -203,15 +203,15 @@ mutant end_positions_are_believed must ring/plain_run.c 's/ || read_half(payload
 mutant a_tail_is_believed must ring/consumer.c 's/if (tail - head > consumer->capacity)/if (0)/' plain:consumer
 mutant nothing_is_seen_again must ring/consumer.c '/^    if (done)$/{N;d}' plain:consumer
 mutant padding_is_what_was_there must ring/ring.h 's/if (span > KR_RECORD_BYTES)/if (0)/' plain:inbox
-mutant the_ring_overtakes_the_overflow must inbox/sender.c 's/\*in_ring = !overflow->events \&\& /*in_ring = /' plain:overflow
+mutant the_ring_overtakes_the_overflow must inbox/send.c 's/\*in_ring = !overflow->events \&\& /*in_ring = /' plain:overflow
 mutant the_pump_takes_a_reserved_place must inbox/overflow.c 's/if (!producer->reserved) /if (1) /' plain:inbox
 mutant a_fragment_too_many must inbox/overflow.c 's/KR_FLAG_LAST : 0/0 : 0/' plain:overflow
-mutant the_pump_counts_as_running_for_ever must inbox/overflow.c 's/producer->pump.running = 0;/;/' plain:pump
-mutant the_pump_counts_as_running_before_it_does must inbox/pump.c '/^    pthread_t thread;$/s/$/ producer->pump.running = 1;/' plain:pump
-mutant a_pump_that_could_not_start_is_given_up must inbox/pump.c 's/pump->starts_itself \&\& !pump->running/& \&\& !pump->was_refused/' plain:pump
-mutant a_dropped_handle_closes_at_once must ring/producer_end.c 's/int waits = has_work(producer);/int waits = 0;/' plain:pump
-mutant a_dropped_handle_never_closes must inbox/overflow.c 's/if (producer->closes_when_drained)/if (0)/' plain:pump
-mutant nobody_is_told_of_the_end must inbox/overflow.c 's/^    kr_overflow_ended(producer);$/    ;/' plain:pump
+mutant the_pump_counts_as_running_for_ever must inbox/overflow.c 's/sender->pump.running = 0;/;/' plain:pump
+mutant the_pump_counts_as_running_before_it_does must inbox/pump.c '/^    pthread_t thread;$/s/$/ sender->pump.running = 1;/' plain:pump
+mutant a_pump_that_could_not_start_is_given_up must inbox/pump.c 's/!pump->by_hand \&\& !pump->running/& \&\& !pump->was_refused/' plain:pump
+mutant a_dropped_handle_closes_at_once must inbox/sender.c 's/int waits = has_work(sender);/int waits = 0;/' plain:pump
+mutant a_dropped_handle_never_closes must inbox/overflow.c 's/if (sender->closes_when_drained)/if (0)/' plain:pump
+mutant nobody_is_told_of_the_end must inbox/overflow.c 's/^    kr_overflow_ended(sender);$/    ;/' plain:pump
 mutant a_child_has_the_inboxes_of_its_parent must inbox/inboxes.c 's/^    first = NULL;$/    ;/' plain:pump
 
 rm -rf build/mutants

@@ -145,18 +145,18 @@ mutant wanted_behind_the_request ring/producer_wait.c \
     '/store_relaxed(&header->space_wanted/{h;d};/store_seq_cst(&header->space_request/G'
 mutant claim_after_the_tail ring/consumer_wait.c \
     's/^    int gone = kr_peer_gone(&consumer->peer);$/    uint64_t seen = load_seq_cst(\&consumer->header->tail); &/;s/load_seq_cst(&consumer->header->tail) != consumer->drained/seen != consumer->drained/'
-mutant closed_before_the_last_publish ring/producer_end.c \
+mutant closed_before_the_last_publish ring/producer_role.c \
     '/^    if (!producer->gone)$/{N;h;d};/kr_role_release(&producer->role, KR_ROLE_CLOSED);$/{/^    /G}'
 mutant epoch_before_the_pid ring/role.c '/^    store_release32(&claim->pid, pid);$/{h;d};/^    store_release(&claim->epoch/G'
 mutant magic_before_the_geometry ring/segment.c '/^    store_release(&header->magic, KR_MAGIC);$/d;s/^    header->version = KR_VERSION;$/    store_release(\&header->magic, KR_MAGIC);\n&/'
-mutant tail_before_the_resume_point ring/producer.c '/^    kr_resume_write(/{h;d};/^    store_seq_cst(&header->tail, producer->tail);$/G'
-mutant one_slot_for_the_resume_point inbox/resume.c 's/^    resume->turn ^= 1;$/    ;/'
-mutant the_successor_writes_the_slot_it_found inbox/resume.c 's/resume->turn = turn ^ 1;/resume->turn = turn;/'
+mutant tail_before_the_resume_point ring/producer.c '/^    kr_note_write(/{h;d};/^    store_seq_cst(&header->tail, producer->tail);$/G'
+mutant one_slot_for_the_resume_point ring/note.c 's/^    note->turn ^= 1;$/    ;/'
+mutant the_successor_writes_the_slot_it_found ring/note.c 's/note->turn = turn ^ 1;/note->turn = turn;/'
 mutant head_before_the_stamps_are_counted ring/consumer.c \
     '/^    if (consumer->stamps_made != consumer->stamps)/{N;s/^/    store_seq_cst(\&header->head, position);\n/}'
 mutant tail_before_the_stamp ring/producer.c \
     '/^    if (producer->events_in >= producer->stamp_due)$/{N;s/^/    store_seq_cst(\&header->tail, producer->tail);\n/}'
-mutant a_successor_does_not_ring ring/producer.c '/^static int begin/,/^}/ s/^    ring_data_bell(producer, .*$/    ;/'
+mutant a_successor_does_not_ring ring/producer_role.c '/^static int begin/,/^}/ s/^    kr_producer_ring_data_bell(producer, .*$/    ;/'
 
 rm -rf build/orders
 [ "$lost" = 0 ]

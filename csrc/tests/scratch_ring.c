@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "open_roles.h"
 #include "scratch_ring.h"
 
 #define NAMES 64
@@ -101,18 +102,11 @@ void scratch_open_at(struct scratch_ring *ring, uint64_t capacity, uint64_t posi
 
 void scratch_open(struct scratch_ring *ring, uint64_t capacity) { scratch_open_at(ring, capacity, 0); }
 
-void scratch_open_inbox(struct scratch_ring *ring, uint64_t capacity)
-{
-    kr_failure why = {0};
-    scratch_create(ring, capacity);
-    ring->producer = kr_producer_new(ring->map, ring->area, 1);
-    CHECK_EQ(kr_producer_take(ring->producer, &why), 0);
-    scratch_take_consumer(ring);
-}
-
 void scratch_close(struct scratch_ring *ring)
 {
-    if (ring->producer)
+    if (ring->sender)
+        ring->free_sender(ring->sender);
+    else if (ring->producer)
         kr_producer_free(ring->producer);
     if (ring->consumer)
         kr_consumer_free(ring->consumer);
@@ -120,6 +114,7 @@ void scratch_close(struct scratch_ring *ring)
         kr_area_free(ring->area);
     kr_map_close(ring->map);
     ring->producer = NULL;
+    ring->sender = NULL;
     ring->consumer = NULL;
     ring->area = NULL;
     ring->map = NULL;
@@ -211,32 +206,4 @@ int scratch_readable(int descriptor)
 {
     struct pollfd watched = {.fd = descriptor, .events = POLLIN};
     return poll(&watched, 1, 0) == 1 && (watched.revents & POLLIN);
-}
-
-char scratch_bytes[1 << 20];
-
-int scratch_send(struct scratch_ring *ring, uint64_t offset, uint32_t length)
-{
-    return kr_send_frame(ring->producer, offset, scratch_bytes, length, &length, 1);
-}
-
-kr_overflow_info scratch_overflow(struct scratch_ring *ring)
-{
-    kr_overflow_info info;
-    kr_overflow_read(ring->producer, &info);
-    return info;
-}
-
-void scratch_take_frames(struct scratch_ring *ring, uint64_t first, uint64_t last)
-{
-    while (first <= last) {
-        int64_t got = scratch_drain(ring, 64, UINT64_MAX);
-        CHECK(got > 0);
-        for (int64_t i = 0; i < got; i++) {
-            CHECK_EQ(scratch_kind(ring, (uint64_t)i), 4);
-            CHECK_EQ(scratch_offset(ring, (uint64_t)i), first++);
-        }
-        CHECK_EQ(scratch_release_all(ring), 0);
-    }
-    CHECK_EQ(first, last + 1);
 }

@@ -14,6 +14,8 @@ struct scratch_ring {
     kr_map *map;
     char *area;
     kr_producer *producer;
+    kr_sender *sender; /* which `producer` is a part of; see scratch_inbox.h. NULL: a ring that is no inbox */
+    void (*free_sender)(kr_sender *sender);
     kr_consumer *consumer;
     kr_batch batch;
     uint64_t rows;
@@ -26,7 +28,6 @@ void scratch_create(struct scratch_ring *ring, uint64_t capacity);              
 void scratch_attach(struct scratch_ring *ring, const char *name);                      /* no roles, own mapping */
 void scratch_open_at(struct scratch_ring *ring, uint64_t capacity, uint64_t position); /* both roles */
 void scratch_open(struct scratch_ring *ring, uint64_t capacity);
-void scratch_open_inbox(struct scratch_ring *ring, uint64_t capacity); /* both roles; a thread moves the overflow */
 void scratch_take_producer(struct scratch_ring *ring);
 void scratch_take_consumer(struct scratch_ring *ring);
 void scratch_close(struct scratch_ring *ring); /* the roles that it has, the mapping; the name stays until the end */
@@ -44,11 +45,6 @@ int scratch_release_all(struct scratch_ring *ring);
 /* `count` records of "12345678" with one publish; one record out and its space back, how many there were. */
 int scratch_write(struct scratch_ring *ring, uint64_t count);
 int scratch_take(struct scratch_ring *ring);
-/* Frames of one argument of `length` scratch bytes; the offsets first to last are taken in order; the overflow now. */
-extern char scratch_bytes[1 << 20];
-int scratch_send(struct scratch_ring *ring, uint64_t offset, uint32_t length);
-void scratch_take_frames(struct scratch_ring *ring, uint64_t first, uint64_t last);
-kr_overflow_info scratch_overflow(struct scratch_ring *ring);
 int scratch_has_records(struct scratch_ring *ring); /* behind what is drained */
 int scratch_bell_rung(int bell); /* bytes waiting in a FIFO */
 int scratch_readable(int descriptor);

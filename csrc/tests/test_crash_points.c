@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "scratch_ring.h"
+#include "scratch_inbox.h"
 
 #define EVENTS 200u  /* frames, with the offsets 1 to EVENTS */
 #define RESUMED 77u /* offset of the SnapshotEnd; frames go on behind it */
@@ -27,7 +27,7 @@ static const struct {
     int roles;
 } points[] = {
     {"none", 0},
-    /* producer.c, inbox.c, scan.c, resume.c */
+    /* producer.c, send.c, chunk.c, scan.c, note.c */
     {"a record is encoded and not committed", PRODUCER},
     {"a chunk is received in place and not committed", PRODUCER},
     {"a run's frame is committed and the run goes on", PRODUCER},
@@ -113,7 +113,7 @@ static int sent(struct scratch_ring *ring, int code)
         CHECK(code == KR_E_PEER_DEAD || code == KR_E_PEER_CLOSED);
     if (code == KR_SEND_RING || code < 0)
         return code >= 0;
-    return code >= 0 && ring->producer->overflow.events < 12; /* a burst, and then it is moved on */
+    return code >= 0 && ring->sender->overflow.events < 12; /* a burst, and then it is moved on */
 }
 
 static int gone(struct scratch_ring *ring) { return kr_producer_publish(ring->producer) < 0; }
@@ -121,27 +121,27 @@ static int gone(struct scratch_ring *ring) { return kr_producer_publish(ring->pr
 static int move_on(struct scratch_ring *ring)
 {
     int code;
-    while ((code = kr_pump(ring->producer, -1)) == KR_PUMP_AGAIN)
+    while ((code = kr_pump(ring->sender, -1)) == KR_PUMP_AGAIN)
         ;
     return code == KR_PUMP_DONE;
 }
 
 static int send_snapshot(struct scratch_ring *ring)
 {
-    if (!sent(ring, kr_send_plain(ring->producer, 1, 0, "", 0)) && gone(ring))
+    if (!sent(ring, kr_send_plain(ring->sender, 1, 0, "", 0)) && gone(ring))
         return 0;
     for (unsigned i = 0; i < CHUNKS; i++) {
         int64_t index;
-        while ((index = kr_producer_reserve(ring->producer, 3000)) == KR_RESERVE_FULL)
+        while ((index = kr_chunk_reserve(ring->sender, 3000)) == KR_RESERVE_FULL)
             if (kr_producer_wait(ring->producer, 3000, -1) == KR_WAIT_GONE)
                 return 0;
         if (index < 0)
             return 0;
         memset(ring->area + index, 'c', 2000 + i);
-        if (!sent(ring, kr_commit_chunk(ring->producer, 2000 + i)) && (gone(ring) || !move_on(ring)))
+        if (!sent(ring, kr_chunk_commit(ring->sender, 2000 + i)) && (gone(ring) || !move_on(ring)))
             return 0;
     }
-    return sent(ring, kr_send_plain(ring->producer, 3, RESUMED, "", 0)) || move_on(ring);
+    return sent(ring, kr_send_plain(ring->sender, 3, RESUMED, "", 0)) || move_on(ring);
 }
 
 /* One frame, or a run of them, by one of the ways in. Returns how many, or -1 when the consumer is gone. */
@@ -169,11 +169,11 @@ static int64_t send_some(struct scratch_ring *ring, kr_scanner *scanner, uint64_
         total += lengths[i];
     }
     if (count == 1)
-        code = kr_send_frame(ring->producer, offset, bytes, lengths[0], lengths, 1);
+        code = kr_send_frame(ring->sender, offset, bytes, lengths[0], lengths, 1);
     else if (offset % 3)
-        code = kr_scan_kevy(ring->producer, scanner, wire, written, offset, &scan);
+        code = kr_scan_kevy(ring->sender, scanner, wire, written, offset, &scan);
     else
-        code = kr_send_many(ring->producer, count, kinds, offsets, argcs, bytes, total, lengths, count, &accepted);
+        code = kr_send_many(ring->sender, count, kinds, offsets, argcs, bytes, total, lengths, count, &accepted);
     if (!sent(ring, code) && (gone(ring) || !move_on(ring)))
         return -1;
     return count;
@@ -199,7 +199,7 @@ static void produce(struct scratch_ring *ring, int with_large)
     if (offset > LAST && !gone(ring))
         move_on(ring);
     kr_scanner_free(scanner);
-    kr_producer_close(ring->producer);
+    kr_sender_close(ring->sender);
 }
 
 /* The consumer. */
@@ -298,7 +298,7 @@ static void produce_in_a_child(void *argument)
     struct scratch_ring ring;
     be_a_victim();
     scratch_attach(&ring, ring_name);
-    scratch_take_producer(&ring);
+    scratch_take_sender(&ring);
     child_say('r');
     produce(&ring, 1);
     (void)argument;
@@ -397,11 +397,12 @@ static int kill_a_consumer(unsigned number, unsigned which)
     for (int life = 0; sink->next <= LAST || again; life++) {
         CHECK(life < 2);
         set_victim(life ? 0 : number, which);
-        scratch_take_producer(&ring);
+        scratch_take_sender(&ring);
         child_start(&child, consume_in_a_child, NULL);
         CHECK(child_listen(&child) == 'r' || life == 0);
         produce(&ring, 0);
-        kr_producer_free(ring.producer);
+        kr_sender_free(ring.sender);
+        ring.sender = NULL;
         ring.producer = NULL;
         if (was_killed(&child)) {
             killed = 1;

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "scratch_ring.h"
+#include "scratch_inbox.h"
 #include "stepped.h"
 
 #define A_MOMENT 1 /* nanosecond */
@@ -41,7 +41,7 @@ static void die(void *argument)
 static void take_role(struct scratch_ring *ring, int role)
 {
     if (role == KR_ROLE_PRODUCER)
-        scratch_take_producer(ring);
+        scratch_take_sender(ring);
     else
         scratch_take_consumer(ring);
 }
@@ -115,7 +115,7 @@ static void a_new_producer_is_heard(struct scratch_ring *ring)
 {
     int fd = kr_consumer_wait_fd(ring->consumer);
     CHECK(scratch_readable(fd)); /* for the end of the old one */
-    scratch_take_producer(ring);
+    scratch_take_sender(ring);
     CHECK_EQ(scratch_take(ring), 0);
     CHECK(!scratch_readable(fd));
     CHECK_EQ(scratch_write(ring, 1), 1);
@@ -150,10 +150,10 @@ static void overflow(struct scratch_ring *ring)
     char bytes[4080] = {0};
     CHECK_EQ(kr_producer_write(ring->producer, bytes, sizeof bytes), 1);
     for (int i = 0; i < 3; i++)
-        CHECK(kr_send_plain(ring->producer, 2, 0, "12345678", 8) & KR_SEND_OVERFLOW);
+        CHECK(kr_send_plain(ring->sender, 2, 0, "12345678", 8) & KR_SEND_OVERFLOW);
 }
 
-static int pump(struct scratch_ring *ring) { return kr_pump(ring->producer, 0); }
+static int pump(struct scratch_ring *ring) { return kr_pump(ring->sender, 0); }
 
 static void as_many_as_were_moved(struct scratch_ring *ring)
 {
@@ -173,8 +173,8 @@ static void at_most_two_come_again(struct scratch_ring *ring)
 {
     while (kr_producer_wait(ring->producer, 4080, -1) != KR_WAIT_GONE)
         ;
-    kr_producer_free(ring->producer);
-    scratch_take_producer(ring);
+    kr_sender_free(ring->sender);
+    scratch_take_sender(ring);
     scratch_take_consumer(ring);
     int fd = kr_consumer_wait_fd(ring->consumer), left = 0;
     for (; scratch_has_records(ring); left++) {
@@ -210,14 +210,14 @@ static void a_consumer_that_goes_to_sleep(void)
     PLAY(KR_ROLE_CONSUMER, nothing, nothing, wait_a_moment, at_most_two_come_again);
 }
 
-static void close_producer(struct scratch_ring *ring) { kr_producer_close(ring->producer); }
+static void close_producer(struct scratch_ring *ring) { kr_sender_close(ring->sender); }
 static void close_consumer(struct scratch_ring *ring) { kr_consumer_close(ring->consumer); }
 
 static int open_and_close_producer(struct scratch_ring *ring)
 {
-    kr_producer_free(ring->producer);
-    scratch_take_producer(ring);
-    kr_producer_close(ring->producer);
+    kr_sender_free(ring->sender);
+    scratch_take_sender(ring);
+    kr_sender_close(ring->sender);
     return 0;
 }
 
@@ -231,7 +231,7 @@ static int open_and_close_consumer(struct scratch_ring *ring)
 
 static void the_producer_is_free(struct scratch_ring *ring)
 {
-    scratch_take_producer(ring);
+    scratch_take_sender(ring);
     write_one(ring);
     CHECK_EQ(kr_consumer_wait(ring->consumer, -1, 0), KR_WAIT_READY);
     CHECK_EQ(scratch_take(ring), 1);
@@ -239,8 +239,8 @@ static void the_producer_is_free(struct scratch_ring *ring)
 
 static void the_consumer_is_free(struct scratch_ring *ring)
 {
-    kr_producer_free(ring->producer); /* it has seen the first holder go */
-    scratch_take_producer(ring);
+    kr_sender_free(ring->sender); /* it has seen the first holder go */
+    scratch_take_sender(ring);
     scratch_take_consumer(ring);
     write_one(ring);
     CHECK_EQ(kr_consumer_wait(ring->consumer, -1, 0), KR_WAIT_READY);

@@ -3,64 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "array_model.h"
 #include "scratch_ring.h"
 
-#define CAPACITY 4096u
-#define LENGTH_MAX 5000u
-#define KEPT 4096u /* records that the array holds, numbered modulo; more than fit ring and overflow in these tests */
-
-/* Record i has number i; its bytes follow from the number. `given` are given back, `drained` lie in the open batch,
- * `shown` are published, `made` are committed. */
-struct array {
-    uint32_t lengths[KEPT];
-    uint64_t given, drained, shown, made;
-    uint64_t reserved; /* plus one; 0: none */
-};
-
-static uint64_t seed;
-static char bytes[LENGTH_MAX * 8];
-
-static uint64_t below(uint64_t limit) { return check_below(&seed, limit); }
-
-static uint32_t some_length(void)
-{
-    switch (below(8)) {
-    case 0: return 0;
-    case 1: return (uint32_t)below(9);
-    case 2: return (uint32_t)below(LENGTH_MAX);
-    case 3: return (uint32_t)(CAPACITY - 16 - below(3));
-    default: return (uint32_t)below(300);
-    }
-}
-
-static void fill(char *to, uint64_t number, uint32_t length)
-{
-    for (uint32_t i = 0; i < length; i++)
-        to[i] = (char)(number * 131 + i * 7);
-}
-
-static void verify(const char *from, uint64_t number, uint32_t length)
-{
-    for (uint32_t i = 0; i < length; i++)
-        CHECK_EQ(from[i], (char)(number * 131 + i * 7));
-}
-
-static uint64_t span_of(const struct array *array, uint64_t first, uint64_t last)
-{
-    uint64_t span = 0;
-    for (uint64_t i = first; i < last; i++)
-        span += kr_record_span(array->lengths[i % KEPT]);
-    return span;
-}
-
 static uint64_t room(const struct array *array) { return CAPACITY - span_of(array, array->given, array->made); }
-
-static void make(struct array *array, uint32_t length)
-{
-    CHECK(array->made - array->given < KEPT);
-    array->lengths[array->made++ % KEPT] = length;
-}
 
 static void write_records(struct scratch_ring *ring, struct array *array)
 {
@@ -216,8 +162,6 @@ static void run_model(uint64_t start, int watched)
     scratch_close(&ring);
 }
 
-static const uint64_t starts[] = {0, (1ull << 31) - 64, (1ull << 32) - 64, (1ull << 63) - 64, 0ull - 64};
-
 static void a_ring_does_what_an_array_does(void)
 {
     for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++)
@@ -227,103 +171,7 @@ static void a_ring_does_what_an_array_does(void)
         }
 }
 
-/* The inbox: whatever its size, an event comes out once, whole and in turn. */
-static char *whole;
-static uint64_t have;
-
-static void take_event(const struct array *array, uint64_t number, uint8_t kind, uint64_t offset, const char *payload, uint64_t length)
-{
-    uint64_t header = kind == 4 ? 8 : 0;
-    CHECK_EQ(kind, number % 2 ? 4 : 2);
-    CHECK_EQ(offset, number % 2 ? number : 0);
-    CHECK_EQ(length - header, array->lengths[number % KEPT]);
-    verify(payload + header, number, (uint32_t)(length - header));
-}
-
-static void take_events(struct scratch_ring *ring, struct array *array)
-{
-    uint64_t records = below(10) + 1;
-    int64_t got = scratch_drain(ring, records, below(2) ? below(5000) : UINT64_MAX);
-    CHECK(got >= 0);
-    if (!got)
-        return;
-    uint64_t upto = ring->batch.position + ring->batch.span, keep = (uint64_t)got;
-    if (ring->batch.fragment) {
-        CHECK_EQ(got, 1);
-        if (ring->batch.flags & KR_FLAG_FIRST)
-            have = 0;
-        memcpy(whole + have, scratch_payload(ring, 0), scratch_length(ring, 0));
-        have += scratch_length(ring, 0);
-        if (ring->batch.flags & KR_FLAG_LAST)
-            take_event(array, array->given++, scratch_kind(ring, 0), scratch_offset(ring, 0), whole, have);
-    } else {
-        if (below(4) == 0) { /* an exception at record `keep`: that one and the rest come again */
-            keep = below((uint64_t)got);
-            upto = keep ? scratch_end_of(ring, keep - 1) : ring->batch.position;
-        }
-        for (uint64_t i = 0; i < keep; i++) {
-            take_event(array, array->given++, scratch_kind(ring, i), scratch_offset(ring, i), scratch_payload(ring, i),
-                       scratch_length(ring, i));
-        }
-    }
-    CHECK_EQ(kr_consumer_release(ring->consumer, upto, keep, 1), 0);
-}
-
-static void send_event(struct scratch_ring *ring, struct array *array)
-{
-    uint32_t length = below(30) ? some_length() : (uint32_t)below(sizeof bytes);
-    int64_t index;
-    int code;
-    if (array->made - array->given >= KEPT / 2)
-        return;
-    fill(bytes, array->made, length);
-    if (array->made % 2)
-        code = kr_send_frame(ring->producer, array->made, bytes, length, &length, 1);
-    else if (below(2) || (index = kr_producer_reserve(ring->producer, length + below(8))) < 0)
-        code = kr_send_plain(ring->producer, 2, 0, bytes, length);
-    else {
-        memcpy(ring->area + index, bytes, length);
-        code = kr_commit_chunk(ring->producer, length);
-    }
-    CHECK(code >= 0);
-    make(array, length);
-}
-
-static void an_inbox_does_what_an_array_does(void)
-{
-    whole = malloc(sizeof bytes + 64);
-    for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++) {
-        struct scratch_ring ring;
-        struct array array = {.made = 0};
-        kr_overflow_info overflow;
-        seed = 77 + i;
-        have = 0;
-        scratch_open_at(&ring, CAPACITY, starts[i]);
-        for (uint64_t steps = check_rounds(4000); steps; steps--) {
-            uint64_t what = below(5);
-            if (what < 2)
-                send_event(&ring, &array);
-            else if (what < 4)
-                take_events(&ring, &array);
-            else
-                CHECK(kr_pump(ring.producer, 0) >= 0);
-        }
-        while (array.given < array.made) {
-            CHECK(kr_pump(ring.producer, 0) >= 0);
-            take_events(&ring, &array);
-        }
-        CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_DONE);
-        kr_overflow_read(ring.producer, &overflow);
-        CHECK_EQ(overflow.events, 0);
-        CHECK_EQ(overflow.bytes, 0);
-        CHECK(overflow.peak_bytes > 0);
-        scratch_close(&ring);
-    }
-    free(whole);
-}
-
 static const struct check_case cases[] = {
     CASE(a_ring_does_what_an_array_does),
-    CASE(an_inbox_does_what_an_array_does),
 };
 CHECK_MAIN(cases)

@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "scratch_ring.h"
+#include "encode_frame.h"
+#include "scratch_inbox.h"
 
 static void what_does_not_fit_overflows_in_order(void)
 {
@@ -15,7 +16,7 @@ static void what_does_not_fit_overflows_in_order(void)
     kr_stats stats;
     uint64_t sent = 0;
     int code;
-    scratch_open(&ring, 4096);
+    scratch_open_sender(&ring, 4096);
     while ((code = scratch_send(&ring, sent, 100)) == KR_SEND_RING)
         sent++;
     CHECK_EQ(code, KR_SEND_OVERFLOW);
@@ -31,13 +32,13 @@ static void what_does_not_fit_overflows_in_order(void)
     kr_map_stats(ring.map, &stats);
     CHECK_EQ(stats.producer_words[0], 1000);
     CHECK_EQ(stats.producer_words[1], 128000);
-    CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_AGAIN);
+    CHECK_EQ(kr_pump(ring.sender, 0), KR_PUMP_AGAIN);
     scratch_take_frames(&ring, 0, 31);
     CHECK_EQ(scratch_send(&ring, sent++, 0), KR_SEND_OVERFLOW); /* it would fit, but not before its elders */
-    CHECK_EQ(kr_producer_reserve(ring.producer, 1), KR_RESERVE_FULL);
+    CHECK_EQ(kr_chunk_reserve(ring.sender, 1), KR_RESERVE_FULL);
     uint64_t taken = 32;
     do {
-        code = kr_pump(ring.producer, 0);
+        code = kr_pump(ring.sender, 0);
         while (scratch_drain(&ring, 7, UINT64_MAX) > 0) {
             for (uint32_t i = 0; i < ring.batch.count; i++)
                 CHECK_EQ(scratch_offset(&ring, i), taken++);
@@ -61,55 +62,55 @@ static void what_does_not_fit_overflows_in_order(void)
 static void it_is_moved_again_after_it_was_empty(void)
 {
     struct scratch_ring ring;
-    scratch_open(&ring, 4096);
+    scratch_open_sender(&ring, 4096);
     for (int round = 0; round < 3; round++) {
         CHECK_EQ(scratch_send(&ring, 0, 4000), KR_SEND_RING);
         CHECK_EQ(scratch_send(&ring, 1, 4000), KR_SEND_OVERFLOW);
         CHECK_EQ(scratch_send(&ring, 2, 4000), KR_SEND_OVERFLOW);
         for (uint64_t i = 0; i < 3; i++) {
-            CHECK_EQ(kr_pump(ring.producer, 0), i == 2 ? KR_PUMP_DONE : KR_PUMP_AGAIN);
+            CHECK_EQ(kr_pump(ring.sender, 0), i == 2 ? KR_PUMP_DONE : KR_PUMP_AGAIN);
             scratch_take_frames(&ring, i, i);
         }
     }
-    CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_DONE);
+    CHECK_EQ(kr_pump(ring.sender, 0), KR_PUMP_DONE);
     scratch_close(&ring);
 }
 
 static void the_marks_are_told_once_per_crossing(void)
 {
     struct scratch_ring ring;
-    scratch_open(&ring, 4096);
-    int64_t watch = kr_overflow_marks(ring.producer, 300, 128);
+    scratch_open_sender(&ring, 4096);
+    int64_t watch = kr_overflow_marks(ring.sender, 300, 128);
     CHECK(watch > 0);
     while (scratch_send(&ring, 0, 100) == KR_SEND_RING)
         ;
-    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 0), KR_MARK_NONE);
+    CHECK_EQ(kr_overflow_next_mark(ring.sender, watch, 0), KR_MARK_NONE);
     CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW);
-    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 0), KR_MARK_NONE);
+    CHECK_EQ(kr_overflow_next_mark(ring.sender, watch, 0), KR_MARK_NONE);
     CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW);
-    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 0), KR_MARK_HIGH);
+    CHECK_EQ(kr_overflow_next_mark(ring.sender, watch, 0), KR_MARK_HIGH);
     CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW);
-    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 0), KR_MARK_NONE);
+    CHECK_EQ(kr_overflow_next_mark(ring.sender, watch, 0), KR_MARK_NONE);
     CHECK_EQ(scratch_drain(&ring, 2, UINT64_MAX), 2);
     CHECK_EQ(scratch_release_all(&ring), 0);
-    CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_AGAIN);
-    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 0), KR_MARK_NONE);
+    CHECK_EQ(kr_pump(ring.sender, 0), KR_PUMP_AGAIN);
+    CHECK_EQ(kr_overflow_next_mark(ring.sender, watch, 0), KR_MARK_NONE);
     CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 1);
     CHECK_EQ(scratch_release_all(&ring), 0);
-    CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_AGAIN);
+    CHECK_EQ(kr_pump(ring.sender, 0), KR_PUMP_AGAIN);
     CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW);
     CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW);
     /* Both crossings, in order, however late it is asked for them. */
-    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 0), KR_MARK_LOW);
-    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 0), KR_MARK_HIGH);
-    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 1000000), KR_MARK_NONE);
-    CHECK(kr_overflow_marks(ring.producer, 300, 128) > watch);
-    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 0), KR_MARK_END);
-    watch = kr_overflow_marks(ring.producer, 0, 0);
-    CHECK_EQ(kr_overflow_next_mark(ring.producer, watch, 0), KR_MARK_END);
+    CHECK_EQ(kr_overflow_next_mark(ring.sender, watch, 0), KR_MARK_LOW);
+    CHECK_EQ(kr_overflow_next_mark(ring.sender, watch, 0), KR_MARK_HIGH);
+    CHECK_EQ(kr_overflow_next_mark(ring.sender, watch, 1000000), KR_MARK_NONE);
+    CHECK(kr_overflow_marks(ring.sender, 300, 128) > watch);
+    CHECK_EQ(kr_overflow_next_mark(ring.sender, watch, 0), KR_MARK_END);
+    watch = kr_overflow_marks(ring.sender, 0, 0);
+    CHECK_EQ(kr_overflow_next_mark(ring.sender, watch, 0), KR_MARK_END);
     while (scratch_drain(&ring, 1000, UINT64_MAX) > 0)
         CHECK_EQ(scratch_release_all(&ring), 0);
-    CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_DONE);
+    CHECK_EQ(kr_pump(ring.sender, 0), KR_PUMP_DONE);
     scratch_close(&ring);
 }
 
@@ -121,7 +122,7 @@ static void pass_large(struct scratch_ring *ring, uint32_t kind, uint64_t offset
     uint32_t flags = 0;
     CHECK(whole);
     while (!(flags & KR_FLAG_LAST)) {
-        int code = kr_pump(ring->producer, 0);
+        int code = kr_pump(ring->sender, 0);
         CHECK(code == KR_PUMP_AGAIN || code == KR_PUMP_DONE);
         while (!(flags & KR_FLAG_LAST) && scratch_drain(ring, 100, UINT64_MAX) > 0) {
             CHECK_EQ(ring->batch.count, 1);
@@ -148,15 +149,15 @@ static void an_event_larger_than_the_ring_arrives_in_fragments(void)
     uint64_t state = 5;
     for (size_t i = 0; i < sizeof scratch_bytes; i++)
         scratch_bytes[i] = (char)check_random(&state);
-    scratch_open(&ring, 4096);
+    scratch_open_sender(&ring, 4096);
     const uint64_t lengths[] = {4081, 4082, 5000, 4 * 1008, 5 * 1008, 5 * 1008 + 1, 6 * 1008 - 1, 100000, sizeof scratch_bytes};
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         if (lengths[i] <= 4080)
             continue;
-        CHECK_EQ(kr_send_plain(ring.producer, 2, 0, scratch_bytes, lengths[i]), KR_SEND_OVERFLOW);
-        CHECK_EQ(kr_send_plain(ring.producer, 3, 5, "", 0), KR_SEND_OVERFLOW);
+        CHECK_EQ(kr_send_plain(ring.sender, 2, 0, scratch_bytes, lengths[i]), KR_SEND_OVERFLOW);
+        CHECK_EQ(kr_send_plain(ring.sender, 3, 5, "", 0), KR_SEND_OVERFLOW);
         pass_large(&ring, 2, 0, scratch_bytes, lengths[i]);
-        CHECK_EQ(kr_pump(ring.producer, 0), KR_PUMP_DONE);
+        CHECK_EQ(kr_pump(ring.sender, 0), KR_PUMP_DONE);
         CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 1);
         CHECK_EQ(scratch_kind(&ring, 0), 3);
         CHECK_EQ(scratch_release_all(&ring), 0);
@@ -165,8 +166,8 @@ static void an_event_larger_than_the_ring_arrives_in_fragments(void)
     CHECK_EQ(stats.events_in, 2 * 8);
     char *frame = malloc(1 << 16);
     const uint32_t argument = 50000;
-    CHECK_EQ(kr_encode_frame(frame, 1 << 16, 9, scratch_bytes, argument, &argument, 1), 50024);
-    CHECK_EQ(kr_send_frame(ring.producer, 9, scratch_bytes, argument, &argument, 1), KR_SEND_OVERFLOW);
+    CHECK_EQ(encode_frame(frame, 9, scratch_bytes, &argument, 1), 50024);
+    CHECK_EQ(kr_send_frame(ring.sender, 9, scratch_bytes, argument, &argument, 1), KR_SEND_OVERFLOW);
     pass_large(&ring, 4, 9, frame + 16, 50008);
     free(frame);
     scratch_close(&ring);
@@ -176,14 +177,14 @@ static void blocks_of_every_size_keep_the_order(void)
 {
     struct scratch_ring ring;
     uint64_t state = 11, sent = 0, taken = 0;
-    scratch_open(&ring, 1 << 20);
+    scratch_open_sender(&ring, 1 << 20);
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 150; i++)
             CHECK(scratch_send(&ring, sent++, (uint32_t)check_below(&state, i % 10 ? 3000 : 600000)) >= 0);
         CHECK(scratch_overflow(&ring).events > 0);
         int code;
         do {
-            code = kr_pump(ring.producer, 0);
+            code = kr_pump(ring.sender, 0);
             while (scratch_drain(&ring, 50, UINT64_MAX) > 0) {
                 for (uint32_t i = 0; i < ring.batch.count; i++)
                     CHECK_EQ(scratch_offset(&ring, i), taken++);
@@ -203,7 +204,7 @@ static void send_without_memory(void *argument)
     FILE *file = fopen("/proc/self/statm", "re");
     (void)argument;
     CHECK(file && fscanf(file, "%lu", &pages) == 1 && !fclose(file));
-    scratch_open(&ring, 4096);
+    scratch_open_sender(&ring, 4096);
     CHECK(!getrlimit(RLIMIT_AS, &limit));
     limit.rlim_cur = pages * kr_page_bytes() + (3 << 20);
     CHECK(!setrlimit(RLIMIT_AS, &limit));
@@ -216,7 +217,7 @@ static void send_without_memory(void *argument)
     const uint8_t kinds[] = {4, 4};
     const uint64_t offsets[] = {sent, sent + 1};
     const uint32_t argcs[] = {1, 1}, lengths[] = {1000, 1000};
-    CHECK(kr_send_many(ring.producer, 2, kinds, offsets, argcs, scratch_bytes, 2000, lengths, 2, &accepted) >= 0);
+    CHECK(kr_send_many(ring.sender, 2, kinds, offsets, argcs, scratch_bytes, 2000, lengths, 2, &accepted) >= 0);
     CHECK_EQ(accepted, 0);
     CHECK_EQ(scratch_overflow(&ring).events + 4, sent);
     scratch_remove_all();
@@ -231,7 +232,7 @@ static void scan_without_memory(void *argument)
     const char *frame = "*2\r\n:0\r\n*1\r\n$4\r\nPING\r\n";
     kr_scanner *scanner = kr_scanner_new();
     (void)argument;
-    scratch_open(&ring, 4096);
+    scratch_open_sender(&ring, 4096);
     CHECK_EQ(kr_producer_write(ring.producer, scratch_bytes, 4080), 1); /* everything else overflows */
     char *many = malloc(1 << 20);
     uint64_t length = 0;
@@ -243,11 +244,11 @@ static void scan_without_memory(void *argument)
     limit = before;
     limit.rlim_cur = pages * kr_page_bytes() + (1 << 20);
     CHECK(!setrlimit(RLIMIT_AS, &limit));
-    CHECK_EQ(kr_scan_kevy(ring.producer, scanner, many, length, 0, &scan), KR_E_NOMEM);
+    CHECK_EQ(kr_scan_kevy(ring.sender, scanner, many, length, 0, &scan), KR_E_NOMEM);
     CHECK_EQ(scratch_overflow(&ring).events, scan.frames); /* what was taken is counted, so that nothing is sent twice */
     CHECK(!setrlimit(RLIMIT_AS, &before));
     kr_scanner_reset(scanner);
-    int code = kr_scan_kevy(ring.producer, scanner, frame, strlen(frame), 0, &scan);
+    int code = kr_scan_kevy(ring.sender, scanner, frame, strlen(frame), 0, &scan);
     CHECK_EQ(code, KR_SEND_OVERFLOW);
     free(many);
     kr_scanner_free(scanner);

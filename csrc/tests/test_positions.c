@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "scratch_ring.h"
+#include "scratch_inbox.h"
 
 static char pattern[8192];
 
@@ -31,7 +31,7 @@ static void every_size_passes_at_every_start(void)
     uint64_t step = check_rounds(8) < 8 ? 8 / check_rounds(8) : 1; /* shorter loops: fewer sizes, all over the starts together */
     for (uint64_t start = 0; start < 4096; start += 8) {
         struct scratch_ring ring;
-        scratch_open_at(&ring, 4096, start);
+        scratch_open_sender_at(&ring, 4096, start);
         for (uint32_t length = (uint32_t)(start / 8 % step); length <= 4096 - KR_RECORD_BYTES; length += (uint32_t)step) {
             pass_one(&ring, length);
             go_round(&ring, kr_record_span(length));
@@ -50,7 +50,7 @@ static void a_full_ring_crosses_the_end_of_every_width(void)
         for (uint64_t before = 8; before <= 4096 + 64; before += 8) {
             struct scratch_ring ring;
             uint64_t sent = 0;
-            scratch_open_at(&ring, 4096, ends[e] - before);
+            scratch_open_sender_at(&ring, 4096, ends[e] - before);
             for (int round = 0; round < 3; round++) {
                 uint64_t first = sent;
                 while (kr_producer_write(ring.producer, (const char *)&sent, 8) == 1)
@@ -79,11 +79,11 @@ static void an_overflow_crosses_the_end_of_every_width(void)
             uint64_t taken = 0;
             const uint32_t length = 100;
             int code;
-            scratch_open_at(&ring, 4096, ends[e] - before);
+            scratch_open_sender_at(&ring, 4096, ends[e] - before);
             for (uint64_t i = 0; i < 200; i++)
-                CHECK(kr_send_frame(ring.producer, i, pattern, length, &length, 1) >= 0);
+                CHECK(kr_send_frame(ring.sender, i, pattern, length, &length, 1) >= 0);
             do {
-                code = kr_pump(ring.producer, 0);
+                code = kr_pump(ring.sender, 0);
                 while (scratch_drain(&ring, 9, UINT64_MAX) > 0) {
                     for (uint32_t i = 0; i < ring.batch.count; i++)
                         CHECK_EQ(scratch_offset(&ring, i), taken++);
@@ -99,11 +99,11 @@ static void an_overflow_crosses_the_end_of_every_width(void)
 static void a_successor_goes_on_behind_the_wrap(void)
 {
     struct scratch_ring ring;
-    scratch_open_at(&ring, 4096, 0ull - 24);
+    scratch_open_sender_at(&ring, 4096, 0ull - 24);
     for (int i = 0; i < 8; i++) {
         CHECK_EQ(kr_producer_write(ring.producer, "12345678", 8), 1);
-        kr_producer_free(ring.producer);
-        scratch_take_producer(&ring);
+        kr_sender_free(ring.sender);
+        scratch_take_sender(&ring);
         CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 1);
         CHECK_EQ(ring.batch.position, 24 * (uint64_t)i - 24);
         CHECK_EQ(scratch_release_all(&ring), 0);

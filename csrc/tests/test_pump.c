@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "scratch_ring.h"
+#include "scratch_inbox.h"
 
 #define LONG_NS 10000000000LL
 
@@ -73,7 +73,7 @@ static void it_starts_with_the_first_overflow_and_ends_with_the_last(void)
         sent = overflow(&ring, first, 500);
         CHECK_EQ(threads(), idle + 1);
         take_all(&ring, first, sent);
-        CHECK_EQ(kr_flush(ring.producer, LONG_NS), KR_WAIT_READY);
+        CHECK_EQ(kr_flush(ring.sender, LONG_NS), KR_WAIT_READY);
         wait_for_threads(idle);
     }
     scratch_close(&ring);
@@ -89,8 +89,11 @@ static void what_was_dropped_with_its_handle_still_arrives(void)
         uint64_t taken = round % 40;
         scratch_create(&ring, 4096);
         char *area = kr_area_map(ring.map, &why);
-        ring.producer = kr_producer_new(ring.map, area, 1);
-        CHECK_EQ(kr_producer_take(ring.producer, &why), 0);
+        char *own = ring.area;
+        ring.area = area;
+        scratch_new_sender(&ring);
+        ring.area = own;
+        CHECK_EQ(kr_sender_take(ring.sender, &why), 0);
         scratch_take_consumer(&ring);
         uint64_t sent = overflow(&ring, 0, 20 + round % 100);
         for (uint64_t i = 0; i < taken; i++) {
@@ -99,8 +102,9 @@ static void what_was_dropped_with_its_handle_still_arrives(void)
             CHECK_EQ(scratch_offset(&ring, 0), i);
             CHECK_EQ(scratch_release_all(&ring), 0);
         }
-        kr_producer_free(ring.producer);
+        kr_sender_free(ring.sender);
         kr_area_free(area); /* the pump has hold of it */
+        ring.sender = NULL;
         ring.producer = NULL;
         take_all(&ring, taken, sent);
         wait_for_the_end(&ring);
@@ -117,7 +121,8 @@ static void a_dropped_handle_ends_when_its_receiver_is_gone(void)
     int idle = threads();
     scratch_open_inbox(&ring, 4096);
     overflow(&ring, 0, 10);
-    kr_producer_free(ring.producer);
+    kr_sender_free(ring.sender);
+    ring.sender = NULL;
     ring.producer = NULL;
     CHECK_EQ(threads(), idle + 3);
     kr_consumer_close(ring.consumer);
@@ -131,8 +136,8 @@ static void a_close_ends_it_and_counts_what_is_lost(void)
     int idle = threads();
     scratch_open_inbox(&ring, 4096);
     overflow(&ring, 0, 10);
-    CHECK_EQ(kr_producer_close(ring.producer), 10);
-    CHECK_EQ(kr_producer_close(ring.producer), 0);
+    CHECK_EQ(kr_sender_close(ring.sender), 10);
+    CHECK_EQ(kr_sender_close(ring.sender), 0);
     CHECK_EQ(scratch_send(&ring, 0, 1), KR_E_CLOSED);
     wait_for_threads(idle + 1); /* the consumer's role */
     take_all(&ring, 0, 32);
@@ -146,7 +151,7 @@ static void *close_later(void *argument)
     uint64_t seed = kr_now_ns();
     for (uint64_t i = check_below(&seed, 200); i; i--)
         sched_yield();
-    kr_producer_close(ring->producer);
+    kr_sender_close(ring->sender);
     return NULL;
 }
 
@@ -181,15 +186,15 @@ static void it_waits_for_an_open_reservation(void)
     struct scratch_ring ring;
     scratch_open_inbox(&ring, 4096);
     for (int commits = 0; commits < 2; commits++) {
-        CHECK(kr_producer_reserve(ring.producer, 100) >= 0);
+        CHECK(kr_chunk_reserve(ring.sender, 100) >= 0);
         CHECK_EQ(scratch_send(&ring, 7, 10), KR_SEND_OVERFLOW);
-        CHECK_EQ(kr_flush(ring.producer, 20000000), KR_WAIT_TIMEOUT);
+        CHECK_EQ(kr_flush(ring.sender, 20000000), KR_WAIT_TIMEOUT);
         CHECK_EQ(scratch_overflow(&ring).events, 1);
         if (commits)
-            CHECK(kr_commit_chunk(ring.producer, 100) >= 0); /* behind the frame */
+            CHECK(kr_chunk_commit(ring.sender, 100) >= 0); /* behind the frame */
         else
-            CHECK_EQ(kr_producer_abort(ring.producer), 0);
-        CHECK_EQ(kr_flush(ring.producer, LONG_NS), KR_WAIT_READY);
+            CHECK_EQ(kr_chunk_abort(ring.sender), 0);
+        CHECK_EQ(kr_flush(ring.sender, LONG_NS), KR_WAIT_READY);
         CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 1 + commits);
         CHECK_EQ(scratch_release_all(&ring), 0);
     }
@@ -200,9 +205,9 @@ static void the_descriptor_is_readable_while_nothing_waits(void)
 {
     struct scratch_ring ring;
     scratch_open_inbox(&ring, 4096);
-    int fd = kr_flushed_fd(ring.producer);
+    int fd = kr_flushed_fd(ring.sender);
     CHECK(fd >= 0);
-    CHECK_EQ(kr_flushed_fd(ring.producer), fd);
+    CHECK_EQ(kr_flushed_fd(ring.sender), fd);
     for (uint64_t round = 0, sent = 0; round < 5; round++) {
         struct pollfd watched = {.fd = fd, .events = POLLIN};
         CHECK(scratch_readable(fd));
@@ -216,7 +221,7 @@ static void the_descriptor_is_readable_while_nothing_waits(void)
     CHECK(!scratch_readable(fd));
     kr_consumer_close(ring.consumer); /* what waits can not go on */
     CHECK_EQ(poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 10000), 1);
-    CHECK_EQ(kr_flush(ring.producer, LONG_NS), KR_WAIT_GONE);
+    CHECK_EQ(kr_flush(ring.sender, LONG_NS), KR_WAIT_GONE);
     scratch_close(&ring);
     CHECK(!scratch_readable(fd));
 }
@@ -225,15 +230,15 @@ static void a_flush_is_told_when_it_is_over(void)
 {
     struct scratch_ring ring;
     scratch_open_inbox(&ring, 4096);
-    CHECK_EQ(kr_flush(ring.producer, 0), KR_WAIT_READY);
+    CHECK_EQ(kr_flush(ring.sender, 0), KR_WAIT_READY);
     uint64_t sent = overflow(&ring, 0, 100);
-    CHECK_EQ(kr_flush(ring.producer, 0), KR_WAIT_TIMEOUT);
-    CHECK_EQ(kr_flush(ring.producer, 1000000), KR_WAIT_TIMEOUT);
+    CHECK_EQ(kr_flush(ring.sender, 0), KR_WAIT_TIMEOUT);
+    CHECK_EQ(kr_flush(ring.sender, 1000000), KR_WAIT_TIMEOUT);
     take_all(&ring, 0, sent);
-    CHECK_EQ(kr_flush(ring.producer, LONG_NS), KR_WAIT_READY);
+    CHECK_EQ(kr_flush(ring.sender, LONG_NS), KR_WAIT_READY);
     overflow(&ring, sent, 1);
-    kr_producer_close(ring.producer);
-    CHECK_EQ(kr_flush(ring.producer, LONG_NS), KR_WAIT_READY); /* nothing waits; the close counted it */
+    kr_sender_close(ring.sender);
+    CHECK_EQ(kr_flush(ring.sender, LONG_NS), KR_WAIT_READY); /* nothing waits; the close counted it */
     scratch_close(&ring);
 }
 
@@ -247,7 +252,8 @@ static void all_inboxes_are_flushed_within_one_deadline(void)
         scratch_open_inbox(&rings[i], 4096);
         overflow(&rings[i], 0, 10u + (unsigned)i);
     }
-    kr_producer_free(rings[1].producer); /* dropped ones count too */
+    kr_sender_free(rings[1].sender); /* dropped ones count too */
+    rings[1].sender = NULL;
     rings[1].producer = NULL;
     uint64_t before = kr_now_ns();
     CHECK_EQ(kr_inboxes_flush(30000000), 3);
@@ -269,20 +275,20 @@ static void all_inboxes_are_flushed_within_one_deadline(void)
 static void use_in_child(void *argument)
 {
     struct scratch_ring *ring = argument;
-    CHECK_EQ(kr_flush(ring->producer, LONG_NS), KR_E_FORKED);
-    CHECK_EQ(kr_flushed_fd(ring->producer), KR_E_FORKED);
-    CHECK_EQ(kr_overflow_next_mark(ring->producer, 1, LONG_NS), KR_E_FORKED);
-    CHECK_EQ(kr_producer_close_when_drained(ring->producer), 1);
+    CHECK_EQ(kr_flush(ring->sender, LONG_NS), KR_E_FORKED);
+    CHECK_EQ(kr_flushed_fd(ring->sender), KR_E_FORKED);
+    CHECK_EQ(kr_overflow_next_mark(ring->sender, 1, LONG_NS), KR_E_FORKED);
+    CHECK_EQ(kr_sender_close_when_drained(ring->sender), 1);
     CHECK_EQ(kr_inboxes_flush(LONG_NS), 0); /* they are the parent's */
     kr_inboxes_close();
-    kr_producer_free(ring->producer);
+    kr_sender_free(ring->sender);
 #ifndef __SANITIZE_THREAD__ /* which can not follow threads that a child of threads starts */
     struct scratch_ring own; /* and the child has inboxes of its own */
     scratch_open_inbox(&own, 4096);
     uint64_t sent = overflow(&own, 0, 50);
     CHECK_EQ(kr_inboxes_flush(0), 1);
     take_all(&own, 0, sent);
-    CHECK_EQ(kr_flush(own.producer, LONG_NS), KR_WAIT_READY);
+    CHECK_EQ(kr_flush(own.sender, LONG_NS), KR_WAIT_READY);
     scratch_close(&own);
 #endif
 }
@@ -296,7 +302,7 @@ static void a_fork_leaves_it_with_the_parent(void)
     child_start(&child, use_in_child, &ring);
     child_end(&child);
     take_all(&ring, 0, sent);
-    CHECK_EQ(kr_flush(ring.producer, LONG_NS), KR_WAIT_READY);
+    CHECK_EQ(kr_flush(ring.sender, LONG_NS), KR_WAIT_READY);
     scratch_close(&ring);
 }
 
@@ -328,14 +334,14 @@ static void without_threads(void *argument)
     CHECK_EQ(code, KR_SEND_OVERFLOW | KR_SEND_NO_THREAD);
     for (int i = 0; i < 99; i++)
         CHECK_EQ(scratch_send(&ring, sent++, 100), KR_SEND_OVERFLOW); /* told once */
-    CHECK_EQ(kr_flush(ring.producer, 1000000), KR_WAIT_TIMEOUT);
+    CHECK_EQ(kr_flush(ring.sender, 1000000), KR_WAIT_TIMEOUT);
     scratch_take_frames(&ring, 0, 31);
-    CHECK_EQ(kr_flush(ring.producer, 0), KR_WAIT_TIMEOUT); /* moves itself what fits */
+    CHECK_EQ(kr_flush(ring.sender, 0), KR_WAIT_TIMEOUT); /* moves itself what fits */
     scratch_take_frames(&ring, 32, 63);
     CHECK(!setrlimit(RLIMIT_NPROC, &before));
     CHECK_EQ(scratch_send(&ring, sent++, 100), KR_SEND_OVERFLOW); /* starts the pump */
     take_all(&ring, 64, sent);
-    CHECK_EQ(kr_flush(ring.producer, LONG_NS), KR_WAIT_READY);
+    CHECK_EQ(kr_flush(ring.sender, LONG_NS), KR_WAIT_READY);
     scratch_close(&ring);
     scratch_remove_all();
 }
@@ -358,7 +364,8 @@ static void dropped_without_threads(void *argument)
         scratch_open_inbox(&ring, 4096);
         forbid_threads(&before);
         uint64_t sent = overflow(&ring, 0, 10);
-        kr_producer_free(ring.producer);
+        kr_sender_free(ring.sender);
+        ring.sender = NULL;
         ring.producer = NULL;
         CHECK_EQ(threads(), idle + 2);
         if (at_the_end) {
@@ -396,22 +403,22 @@ static void snapshots_are_counted_as_they_are_sent(void)
     uint64_t accepted;
     scratch_open_inbox(&ring, 4096);
     overflow(&ring, 0, 10);
-    CHECK(kr_send_plain(ring.producer, 1, 0, "", 0) >= 0);
-    CHECK_EQ(kr_producer_snapshots(ring.producer, &sent), 0);
-    CHECK(sent.begun == 1 && sent.ended == 0 && sent.is_open == 1);
+    CHECK(kr_send_plain(ring.sender, 1, 0, "", 0) >= 0);
+    CHECK_EQ(kr_sender_snapshots(ring.sender, &sent), 0);
+    CHECK(sent.ended == 0 && sent.is_open == 1);
     const uint8_t kinds[] = {2, 1, 3};
     const uint64_t offsets[] = {0, 0, 9};
     const uint32_t argcs[] = {1, 0, 0}, lengths[] = {10};
-    CHECK(kr_send_many(ring.producer, 3, kinds, offsets, argcs, scratch_bytes, 10, lengths, 1, &accepted) >= 0);
-    CHECK_EQ(kr_producer_snapshots(ring.producer, &sent), 0);
-    CHECK(sent.begun == 2 && sent.ended == 1 && sent.is_open == 0);
+    CHECK(kr_send_many(ring.sender, 3, kinds, offsets, argcs, scratch_bytes, 10, lengths, 1, &accepted) >= 0);
+    CHECK_EQ(kr_sender_snapshots(ring.sender, &sent), 0);
+    CHECK(sent.ended == 1 && sent.is_open == 0);
     kr_map_stats(ring.map, &stats);
-    CHECK(stats.producer_words[4] == 2 && stats.producer_words[5] == 1);
-    kr_producer_close(ring.producer); /* none of them was published: a successor counts none */
-    kr_producer_free(ring.producer);
+    CHECK(stats.producer_words[4] == 0 && stats.producer_words[5] == 1);
+    kr_sender_close(ring.sender); /* none of them was published: a successor counts none */
+    kr_sender_free(ring.sender);
     kr_failure why = {0};
-    ring.producer = kr_producer_new(ring.map, ring.area, 1);
-    CHECK_EQ(kr_producer_take(ring.producer, &why), 0);
+    scratch_new_sender(&ring);
+    CHECK_EQ(kr_sender_take(ring.sender, &why), 0);
     kr_map_stats(ring.map, &stats);
     CHECK(stats.producer_words[4] == 0 && stats.producer_words[5] == 0);
     scratch_close(&ring);
@@ -423,23 +430,38 @@ static void a_handle_takes_its_role_once_and_gives_it_up_once(void)
     kr_failure why = {0};
     scratch_create(&ring, 4096);
     int idle = threads();
-    for (int of_inbox = 0; of_inbox < 2; of_inbox++) {
-        ring.producer = kr_producer_new(ring.map, ring.area, of_inbox);
-        CHECK_EQ(kr_producer_has_role(ring.producer), 0);
-        CHECK_EQ(kr_producer_write(ring.producer, "x", 1), KR_E_CLOSED);
-        CHECK_EQ(threads(), idle);
-        CHECK_EQ(kr_producer_take(ring.producer, &why), 0);
-        CHECK_EQ(kr_producer_take(ring.producer, &why), 0); /* it has it */
-        CHECK_EQ(threads(), idle + 1);
-        kr_producer *second = kr_producer_new(ring.map, ring.area, of_inbox);
-        CHECK_EQ(kr_producer_take(second, &why), KR_E_TAKEN);
-        kr_producer_close(ring.producer);
-        CHECK_EQ(kr_producer_take(ring.producer, &why), KR_E_CLOSED);
-        CHECK_EQ(kr_producer_take(second, &why), 0); /* what was refused once may be had later */
-        kr_producer_free(second);
-        kr_producer_free(ring.producer);
-        CHECK_EQ(threads(), idle);
-    }
+    scratch_new_sender(&ring);
+    CHECK_EQ(kr_producer_has_role(ring.producer), 0);
+    CHECK_EQ(kr_send_plain(ring.sender, KR_KIND_SNAPSHOT_BEGIN, 0, "", 0), KR_E_CLOSED);
+    CHECK_EQ(threads(), idle);
+    CHECK_EQ(kr_sender_take(ring.sender, &why), 0);
+    CHECK_EQ(kr_sender_take(ring.sender, &why), 0); /* it has it */
+    CHECK_EQ(threads(), idle + 1);
+    kr_sender *second = kr_sender_new(ring.map, ring.area);
+    CHECK_EQ(kr_sender_take(second, &why), KR_E_TAKEN);
+    kr_sender_close(ring.sender);
+    CHECK_EQ(kr_sender_take(ring.sender, &why), KR_E_CLOSED);
+    CHECK_EQ(kr_sender_take(second, &why), 0); /* what was refused once may be had later */
+    kr_sender_free(second);
+    kr_sender_free(ring.sender);
+    CHECK_EQ(threads(), idle);
+    ring.sender = NULL;
+    ring.producer = kr_producer_new(ring.map, ring.area);
+    CHECK_EQ(kr_producer_has_role(ring.producer), 0);
+    CHECK_EQ(kr_producer_write(ring.producer, "x", 1), KR_E_CLOSED);
+    CHECK_EQ(threads(), idle);
+    CHECK_EQ(kr_producer_take(ring.producer, &why), 0);
+    CHECK_EQ(kr_producer_take(ring.producer, &why), 0);
+    CHECK_EQ(threads(), idle + 1);
+    kr_producer *other = kr_producer_new(ring.map, ring.area);
+    CHECK_EQ(kr_producer_take(other, &why), KR_E_TAKEN);
+    kr_producer_close(ring.producer);
+    CHECK_EQ(kr_producer_take(ring.producer, &why), KR_E_CLOSED);
+    CHECK_EQ(kr_producer_take(other, &why), 0);
+    kr_producer_free(other);
+    kr_producer_free(ring.producer);
+    CHECK_EQ(threads(), idle);
+    ring.sender = NULL;
     ring.producer = NULL;
     ring.consumer = kr_consumer_new(ring.map, ring.area);
     CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), KR_E_CLOSED);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "open_roles.h"
 #include "scratch_ring.h"
 
 /* A child that maps the ring itself, takes a role, says so and waits. */
@@ -263,9 +264,7 @@ static void a_dead_holders_role_is_taken_over(void)
 static void use_inherited_handles(void *argument)
 {
     struct scratch_ring *ring = argument;
-    uint64_t accepted;
     uint32_t length = 0;
-    kr_overflow_info overflow;
     kr_role_info info;
     CHECK_EQ(kr_producer_write(ring->producer, "", 0), KR_E_FORKED);
     CHECK_EQ(kr_producer_write_many(ring->producer, "", 0, &length, 1), KR_E_FORKED);
@@ -277,14 +276,6 @@ static void use_inherited_handles(void *argument)
     CHECK_EQ(kr_producer_wait_fd(ring->producer, 1), KR_E_FORKED);
     CHECK_EQ(kr_producer_peer(ring->producer, &info), KR_E_FORKED);
     CHECK_EQ(kr_producer_set_word(ring->producer, 0, 1), KR_E_FORKED);
-    CHECK_EQ(kr_send_frame(ring->producer, 0, "", 0, &length, 1), KR_E_FORKED);
-    CHECK_EQ(kr_send_plain(ring->producer, 1, 0, "", 0), KR_E_FORKED);
-    CHECK_EQ(kr_send_many(ring->producer, 0, NULL, NULL, NULL, "", 0, NULL, 0, &accepted), KR_E_FORKED);
-    CHECK_EQ(kr_commit_chunk(ring->producer, 1), KR_E_FORKED);
-    CHECK_EQ(kr_pump(ring->producer, -1), KR_E_FORKED);
-    CHECK_EQ(kr_overflow_marks(ring->producer, 2, 1), KR_E_FORKED);
-    kr_overflow_read(ring->producer, &overflow);
-    CHECK_EQ(overflow.events, 0);
     CHECK_EQ(scratch_drain(ring, 1, UINT64_MAX), KR_E_FORKED);
     CHECK_EQ(kr_consumer_release(ring->consumer, 0, 0, 1), KR_E_FORKED);
     CHECK_EQ(kr_consumer_wait(ring->consumer, -1, 0), KR_E_FORKED);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "scratch_ring.h"
+#include "scratch_inbox.h"
 
 #define ARGS_MAX 9
 
@@ -86,14 +86,14 @@ static void pass_in_pieces(uint64_t capacity, uint64_t frames, uint64_t offset, 
     uint64_t consumed = 0, given = 0, next = offset, taken = 0;
     kr_scan scan;
     CHECK(scanner);
-    scratch_open(&ring, capacity);
+    scratch_open_sender(&ring, capacity);
     while (consumed < length) {
         given += 1 + below(most);
         given = given < length ? given : length;
         char *piece = malloc(given - consumed);
         memcpy(piece, wire + consumed, given - consumed);
-        int code = kevy ? kr_scan_kevy(ring.producer, scanner, piece, given - consumed, next, &scan)
-                        : kr_scan_redis(ring.producer, scanner, piece, given - consumed, offset + consumed, &scan);
+        int code = kevy ? kr_scan_kevy(ring.sender, scanner, piece, given - consumed, next, &scan)
+                        : kr_scan_redis(ring.sender, scanner, piece, given - consumed, offset + consumed, &scan);
         free(piece);
         CHECK(code >= 0);
         CHECK_EQ(scan.why, KR_SCAN_NEED);
@@ -102,7 +102,7 @@ static void pass_in_pieces(uint64_t capacity, uint64_t frames, uint64_t offset, 
         taken += scan.frames;
         next += scan.frames;
         event = take(&ring, event);
-        while (code & KR_SEND_OVERFLOW && (code = kr_pump(ring.producer, 0)) != KR_PUMP_DONE) {
+        while (code & KR_SEND_OVERFLOW && (code = kr_pump(ring.sender, 0)) != KR_PUMP_DONE) {
             event = take(&ring, event);
             code = KR_SEND_OVERFLOW;
         }
@@ -163,9 +163,9 @@ static void what_is_no_plain_frame_is_left_to_the_protocol(void)
             uint64_t size = strlen(text);
             char *exact = malloc(size + !size);
             memcpy(exact, text, size);
-            scratch_open(&ring, 4096);
-            int code = wires[i].kevy ? kr_scan_kevy(ring.producer, scanner, exact, size, frame_before ? 6 : 7, &scan)
-                                     : kr_scan_redis(ring.producer, scanner, exact, size, 0, &scan);
+            scratch_open_sender(&ring, 4096);
+            int code = wires[i].kevy ? kr_scan_kevy(ring.sender, scanner, exact, size, frame_before ? 6 : 7, &scan)
+                                     : kr_scan_redis(ring.sender, scanner, exact, size, 0, &scan);
             CHECK_EQ(code, KR_SEND_RING);
             CHECK_EQ(scan.why, wires[i].why);
             CHECK_EQ(scan.frames, frame_before);
@@ -184,12 +184,12 @@ static void fewer_bytes_than_before_are_not_read_past(void)
     kr_scanner *scanner = kr_scanner_new();
     kr_scan scan;
     const char *text = "*2\r\n$3\r\nSET\r\n$9\r\nabc";
-    scratch_open(&ring, 4096);
-    CHECK_EQ(kr_scan_redis(ring.producer, scanner, text, strlen(text), 0, &scan), KR_SEND_RING);
+    scratch_open_sender(&ring, 4096);
+    CHECK_EQ(kr_scan_redis(ring.sender, scanner, text, strlen(text), 0, &scan), KR_SEND_RING);
     for (uint64_t size = 1; size < strlen(text); size++) {
         char *exact = malloc(size);
         memcpy(exact, text, size);
-        CHECK_EQ(kr_scan_redis(ring.producer, scanner, exact, size, 0, &scan), KR_SEND_RING);
+        CHECK_EQ(kr_scan_redis(ring.sender, scanner, exact, size, 0, &scan), KR_SEND_RING);
         CHECK_EQ(scan.why, KR_SCAN_NEED);
         free(exact);
     }
@@ -203,13 +203,13 @@ static void a_scan_obeys_the_role(void)
     kr_scanner *scanner = kr_scanner_new();
     kr_scan scan;
     const char *text = "*1\r\n$2\r\nok\r\n";
-    scratch_open(&ring, 4096);
+    scratch_open_sender(&ring, 4096);
     kr_consumer_close(ring.consumer);
-    CHECK_EQ(kr_scan_redis(ring.producer, scanner, text, strlen(text), 0, &scan), KR_E_PEER_CLOSED);
+    CHECK_EQ(kr_scan_redis(ring.sender, scanner, text, strlen(text), 0, &scan), KR_E_PEER_CLOSED);
     CHECK_EQ(scan.frames, 0);
     CHECK_EQ(scan.consumed, 0);
-    kr_producer_close(ring.producer);
-    CHECK_EQ(kr_scan_redis(ring.producer, scanner, text, strlen(text), 0, &scan), KR_E_CLOSED);
+    kr_sender_close(ring.sender);
+    CHECK_EQ(kr_scan_redis(ring.sender, scanner, text, strlen(text), 0, &scan), KR_E_CLOSED);
     kr_scanner_free(scanner);
     scratch_close(&ring);
 }

@@ -3,7 +3,7 @@
  * Whatever order the compiler gave the loads and stores of sleep and wake, at some instruction the other side moves right
  * between them. What a processor may reorder is not seen here. */
 #include "check.h"
-#include "scratch_ring.h"
+#include "scratch_inbox.h"
 #include "stepped.h"
 
 #define A_MOMENT 1 /* nanosecond: a wait that gets ready for its sleep, and looks, and is over */
@@ -45,7 +45,7 @@ static void play(const struct scene *scene)
     static struct play play;
     struct stepped call = {.act = act, .move = move, .argument = &play};
     play.scene = scene;
-    scratch_open(&play.ring, 4096);
+    scratch_open_sender(&play.ring, 4096);
     if (scene->before)
         scene->before(&play.ring);
     unsigned steps = stepped_trace(&call);
@@ -102,15 +102,15 @@ static void a_record_published_at_any_step_ends_the_wait(void)
 
 static void reopen_producer(struct scratch_ring *ring)
 {
-    kr_producer_free(ring->producer);
-    scratch_take_producer(ring);
+    kr_sender_free(ring->sender);
+    scratch_take_sender(ring);
     take_all(ring);
 }
 
 static int write_and_close(struct scratch_ring *ring)
 {
     int wrote = write_one(ring);
-    kr_producer_close(ring->producer);
+    kr_sender_close(ring->sender);
     return wrote;
 }
 
@@ -211,9 +211,9 @@ static void a_drain_at_any_step_of_a_publish_leaves_the_descriptor_right(void)
 
 static int commit_and_close(struct scratch_ring *ring)
 {
-    CHECK(kr_producer_reserve(ring->producer, 8) >= 0);
+    CHECK(kr_chunk_reserve(ring->sender, 8) >= 0);
     CHECK_EQ(kr_producer_commit(ring->producer, 8), 0);
-    kr_producer_close(ring->producer);
+    kr_sender_close(ring->sender);
     return 0;
 }
 
@@ -245,10 +245,10 @@ static void there_is_space(struct scratch_ring *ring, int acted, int moved)
 static void have_overflow(struct scratch_ring *ring)
 {
     have_no_space(ring);
-    CHECK_EQ(kr_send_plain(ring->producer, 1, 0, "", 0), KR_SEND_OVERFLOW);
+    CHECK_EQ(kr_send_plain(ring->sender, 1, 0, "", 0), KR_SEND_OVERFLOW);
 }
 
-static int pump(struct scratch_ring *ring) { return kr_pump(ring->producer, -1); }
+static int pump(struct scratch_ring *ring) { return kr_pump(ring->sender, -1); }
 
 static void all_is_moved(struct scratch_ring *ring, int acted, int moved)
 {

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "scratch_ring.h"
+#include "scratch_inbox.h"
 
 struct duel {
     struct scratch_ring ring;
@@ -127,7 +127,7 @@ static void duel_over_records(int watched)
 {
     struct duel duel = {.rounds = check_rounds(20000), .watched = watched};
     pthread_t thread;
-    scratch_open(&duel.ring, 4096);
+    scratch_open_sender(&duel.ring, 4096);
     CHECK(!pthread_create(&thread, NULL, write_in_step, &duel));
     read_in_step(&duel, records_in(duel.rounds));
     CHECK(!pthread_join(thread, NULL));
@@ -141,7 +141,7 @@ static void write_from_a_child(void *argument)
 {
     struct duel *ours = argument, duel = {.rounds = ours->rounds};
     scratch_attach(&duel.ring, ours->ring.name);
-    scratch_take_producer(&duel.ring);
+    scratch_take_sender(&duel.ring);
     write_in_step(&duel);
 }
 
@@ -189,7 +189,7 @@ static void duel_over_space(int watched)
     struct duel duel = {.rounds = check_rounds(10000), .watched = watched};
     pthread_t thread;
     uint64_t seed = 4;
-    scratch_open(&duel.ring, 4096);
+    scratch_open_sender(&duel.ring, 4096);
     CHECK(!pthread_create(&thread, NULL, release_in_step, &duel.ring));
     for (uint64_t round = 0; round < duel.rounds; round++) {
         while (kr_producer_write(duel.ring.producer, "12345678", 8) == 1)
@@ -210,7 +210,7 @@ static void *pump(void *argument)
 {
     struct scratch_ring *ring = argument;
     int code;
-    while ((code = kr_pump(ring->producer, -1)) == KR_PUMP_AGAIN)
+    while ((code = kr_pump(ring->sender, -1)) == KR_PUMP_AGAIN)
         check_not_lost(ring, ring->map->space_bell, is_empty);
     CHECK_EQ(code, KR_PUMP_DONE);
     return NULL;
@@ -222,12 +222,12 @@ static void no_pump_loses_a_wake_up(void)
     struct duel duel = {.watched = 0};
     struct scratch_ring *ring = &duel.ring;
     uint64_t seed = 5, taken = 0, sent = 0;
-    scratch_open(ring, 4096);
+    scratch_open_sender(ring, 4096);
     for (uint64_t round = check_rounds(1000); round; round--) {
         pthread_t thread;
         int started = 0;
         for (uint64_t i = 100 + check_below(&seed, 300); i; i--) {
-            int code = kr_send_plain(ring->producer, 3, sent++, "", 0);
+            int code = kr_send_plain(ring->sender, 3, sent++, "", 0);
             CHECK(code >= 0);
             if (code == KR_SEND_OVERFLOW && !started++)
                 CHECK(!pthread_create(&thread, NULL, pump, ring));

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "scratch_ring.h"
+#include "scratch_inbox.h"
 
 struct passage {
     struct scratch_ring ring;
@@ -169,7 +169,7 @@ static void pass(void *(*writer)(void *), uint64_t capacity, uint64_t largest, u
 {
     struct passage passage = {.records = check_rounds(records), .largest = largest, .sleeps = sleeps};
     pthread_t thread, watcher;
-    scratch_open(&passage.ring, capacity);
+    scratch_open_sender(&passage.ring, capacity);
     CHECK(!pthread_create(&thread, NULL, writer, &passage));
     if (sleeps)
         CHECK(!pthread_create(&watcher, NULL, read_stats, &passage));
@@ -222,21 +222,21 @@ static void *send_all(void *argument)
 {
     struct sender *sender = argument;
     struct crowd *crowd = sender->crowd;
-    struct kr_producer *producer = crowd->ring.producer;
+    kr_sender *to = crowd->ring.sender;
     char *payload = malloc(1 << 16);
     for (uint64_t number = 0; number < crowd->events; number++) {
         uint64_t seed = number * 2 + sender->which;
         uint32_t length = (uint32_t)(mixed(seed) % (number % 64 == 63 ? 20000 : 200));
         fill(payload, seed, length);
         if (number % 3 == 0) {
-            CHECK(kr_send_frame(producer, seed, payload, length, &length, 1) >= 0);
+            CHECK(kr_send_frame(to, seed, payload, length, &length, 1) >= 0);
         } else if (number % 3 == 1) {
-            CHECK(kr_send_plain(producer, 2, seed, payload, length) >= 0);
+            CHECK(kr_send_plain(to, 2, seed, payload, length) >= 0);
         } else {
             uint64_t accepted;
             const uint8_t kinds[] = {2};
             const uint32_t argcs[] = {1};
-            CHECK(kr_send_many(producer, 1, kinds, &seed, argcs, payload, length, &length, 1, &accepted) >= 0);
+            CHECK(kr_send_many(to, 1, kinds, &seed, argcs, payload, length, &length, 1, &accepted) >= 0);
             CHECK_EQ(accepted, 1);
         }
     }
@@ -304,15 +304,15 @@ static void *use_producer(void *argument)
     while (code != KR_E_CLOSED) {
         switch (check_below(&state, 10)) {
         case 0: code = kr_producer_write(ring->producer, "12345678", 8); break;
-        case 1: code = kr_send_frame(ring->producer, 1, "12345678", 8, &length, 1); break;
+        case 1: code = kr_send_frame(ring->sender, 1, "12345678", 8, &length, 1); break;
         case 2: code = kr_producer_wait(ring->producer, 100, 100000); break;
         case 3: code = kr_producer_wait_fd(ring->producer, 100); break;
         case 4: code = kr_producer_set_word(ring->producer, 9, state); break;
-        case 5: code = kr_pump(ring->producer, 100000); break;
-        case 6: kr_overflow_read(ring->producer, &overflow); break;
+        case 5: code = kr_pump(ring->sender, 100000); break;
+        case 6: kr_overflow_read(ring->sender, &overflow); break;
         case 7: code = kr_producer_peer(ring->producer, &info); break;
         case 8: code = kr_producer_publish(ring->producer); break;
-        default: code = kr_overflow_marks(ring->producer, 1000, 100); break;
+        default: code = kr_overflow_marks(ring->sender, 1000, 100); break;
         }
     }
     return NULL;
@@ -348,13 +348,13 @@ static void every_function_may_be_called_from_any_thread(void)
     for (uint64_t round = check_rounds(10); round; round--) {
         struct scratch_ring ring;
         pthread_t producers[2], consumers[2];
-        scratch_open(&ring, 4096);
+        scratch_open_sender(&ring, 4096);
         for (int i = 0; i < 2; i++) {
             CHECK(!pthread_create(&producers[i], NULL, use_producer, &ring));
             CHECK(!pthread_create(&consumers[i], NULL, use_consumer, &ring));
         }
         check_sleep_ms(10);
-        kr_producer_close(ring.producer);
+        kr_sender_close(ring.sender);
         uint64_t tail = load_relaxed(&ring.map->header->tail), request = load_relaxed(&ring.map->header->space_request);
         uint64_t word = load_relaxed(&ring.map->header->producer_words[9]);
         check_sleep_ms(2);

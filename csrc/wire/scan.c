@@ -9,19 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "inbox/encode.h"
+#include "inbox/inbox.h"
 #include "wire/canonical.h"
-#include "ring/ring.h"
-#include "ring/short_copy.h"
 
-#define ARGS_MAX 1048576u             /* as in the protocol module: resp.py names the reasons */
-#define BULK_MAX ((uint64_t)512 << 20)
-#define COMMAND_MAX ((uint64_t)1 << 30)
 #define OFFSET_MAX INT64_MAX
 #define ARGS_AT_FIRST 64u
 #define DIGITS_MAX 19
-#define KIND_FRAME 4u
 #define PLAIN_SLACK 1280   /* bytes that can be read, and be written, beside an argument of up to KR_SHORT_MAX */
-#define AHEAD_BYTES 1024u  /* of free lines that are asked for before they are written */
 
 enum { OK = 1, NEED = 0, OTHER = -1, NOMEM = -2 };
 
@@ -125,7 +120,7 @@ static int frame_head(struct kr_scanner *scanner, const char **at, const char *e
             (read = byte(at, end, '*')) != OK)
             return read;
     }
-    if ((read = decimal(at, end, ARGS_MAX, &number)) != OK)
+    if ((read = decimal(at, end, KR_ARGUMENTS_MAX, &number)) != OK)
         return read;
     if (number == 0)
         return OTHER;
@@ -140,11 +135,11 @@ static inline int argument(struct kr_scanner *scanner, const char *frame, const 
     const char *p = *at;
     uint64_t length;
     int read;
-    if ((read = byte(&p, end, '$')) != OK || (read = decimal(&p, end, BULK_MAX, &length)) != OK)
+    if ((read = byte(&p, end, '$')) != OK || (read = decimal(&p, end, KR_ARGUMENT_MAX, &length)) != OK)
         return read;
     if ((uint64_t)(end - p) < length + 2)
-        return scanner->total + length > COMMAND_MAX ? OTHER : NEED;
-    if (p[length] != '\r' || p[length + 1] != '\n' || scanner->total + length > COMMAND_MAX)
+        return scanner->total + length > KR_COMMAND_MAX ? OTHER : NEED;
+    if (p[length] != '\r' || p[length + 1] != '\n' || scanner->total + length > KR_COMMAND_MAX)
         return OTHER;
     if (scanner->args == scanner->room && (read = grow(scanner)) != OK)
         return read;
@@ -197,68 +192,62 @@ static inline int is_control(const char *name, uint64_t length)
  * with room. What it takes is right; in front of anything that is not plainly so it returns NULL and has done nothing.
  * Arguments are copied 16 bytes at a time: each copy may run over into what is written next, the last one into free space.
  * `head`: how a kevy frame with the next offset begins; NULL: Redis. Returns the byte behind the frame. */
-static inline const char *plain_frame(struct kr_producer *producer, const char *frame, const char *end, const struct kr_head *head, uint64_t *offset)
+static inline const char *plain_frame(struct kr_sender *sender, const char *frame, const char *end, const struct kr_head *head, uint64_t *offset)
 {
+    struct kr_producer *producer = &sender->producer;
     const char *number = frame + (head ? head->length : 1), *from = number + 3;
     if (end - frame < PLAIN_SLACK || (head ? !kr_head_stands(head, frame) : *frame != '*'))
         return NULL;
-    uint64_t argc = kr_one_digit(number), done = 0, room = producer->capacity - (producer->staged - producer->head_cache);
-    if (!argc || room < PLAIN_SLACK || producer->overflow.events || producer->reserved)
+    uint64_t argc = kr_one_digit(number), room = producer->capacity - (producer->staged - producer->head_cache);
+    if (!argc || room < PLAIN_SLACK || sender->overflow.events || producer->reserved)
         return NULL;
-    char *at = kr_producer_at(producer, producer->staged), *to = at + KR_RECORD_BYTES + 4 + 4 * argc;
-    uint32_t *words = (uint32_t *)(void *)(at + KR_RECORD_BYTES);
+    char *at = kr_producer_at(producer, producer->staged);
+    struct kr_frame_writer to = kr_frame_open(at, argc);
     const char *last = end - PLAIN_SLACK;
     uint64_t most = room - PLAIN_SLACK;
-    words[0] = (uint32_t)argc;
     for (uint64_t i = 1; i <= argc; i++) {
         uint64_t length;
         unsigned read = kr_bulk_head(from, &length);
         const char *bytes = from + read;
         if (!read || !kr_crlf_stands(bytes + length) || (i == 1 && !head && is_control(bytes, length)))
             return NULL;
-        kr_copy_over(to + done, bytes, length);
-        words[i] = (uint32_t)(done += length);
+        kr_frame_put_over(&to, i - 1, bytes, length);
         from = bytes + length + 2;
-        if ((from > last || done > most) && i < argc)
+        if ((from > last || to.done > most) && i < argc)
             return NULL;
     }
-    uint64_t length = 4 + 4 * argc + done, span = kr_record_span(length);
+    uint64_t length = kr_frame_bytes(argc, to.done), span = kr_record_span(length);
     *offset = head ? head->offset : *offset + (uint64_t)(from - frame);
-    kr_record_header(at, length, KIND_FRAME, 0, *offset);
+    kr_record_header(at, length, KR_KIND_FRAME, 0, *offset);
     kr_clear_padding(at, length);
-    kr_resume_frame(&producer->resume, *offset);
+    kr_resume_frame(&producer->note, *offset);
     producer->staged += span;
     producer->staged_events++;
     KR_POINT(3);
-    if (most > AHEAD_BYTES + span)
-        kr_expect_writes(at + AHEAD_BYTES, span);
+    if (most > KR_AHEAD_BYTES + span)
+        kr_expect_writes(at + KR_AHEAD_BYTES, span);
     return from;
 }
 
-static int write_frame(struct kr_producer *producer, const struct kr_scanner *scanner, const char *frame, uint64_t offset)
+static int write_frame(struct kr_sender *sender, const struct kr_scanner *scanner, const char *frame, uint64_t offset)
 {
-    uint64_t length = 4 + 4 * (uint64_t)scanner->argc + scanner->total;
-    uint32_t end = 0;
+    struct kr_producer *producer = &sender->producer;
+    uint64_t length = kr_frame_bytes(scanner->argc, scanner->total);
     int in_ring;
-    char *at = kr_place(producer, kr_record_span(length), &in_ring);
+    char *at = kr_place(sender, kr_record_span(length), &in_ring);
     if (!at || producer->gone)
         return producer->gone ? producer->gone : KR_E_NOMEM;
-    kr_record_pad(at, length);
-    kr_record_header(at, length, KIND_FRAME, 0, offset);
-    uint32_t *words = (uint32_t *)(void *)(at + KR_RECORD_BYTES);
-    char *to = (char *)(words + 1 + scanner->argc);
-    words[0] = scanner->argc;
-    for (uint32_t i = 0; i < scanner->argc; i++) {
-        uint32_t bytes = scanner->lengths[i];
-        kr_copy(to + end, frame + scanner->starts[i], bytes);
-        words[1 + i] = end += bytes;
-    }
-    kr_placed(producer, length, in_ring);
+    kr_encode_header(at, KR_KIND_FRAME, offset, length);
+    struct kr_frame_writer to = kr_frame_open(at, scanner->argc);
+    for (uint32_t i = 0; i < scanner->argc; i++)
+        kr_frame_put(&to, i, frame + scanner->starts[i], scanner->lengths[i]);
+    kr_placed(sender, length, in_ring);
     return 0;
 }
 
-static inline int scan(kr_producer *producer, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t offset, int kevy, kr_scan *out)
+static inline int scan(kr_sender *sender, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t offset, int kevy, kr_scan *out)
 {
+    struct kr_producer *producer = &sender->producer;
     const char *at = bytes, *end = bytes + length, *stopped = bytes, *behind;
     struct kr_head head;
     int failed = kr_producer_enter(producer), read = NEED;
@@ -268,7 +257,7 @@ static inline int scan(kr_producer *producer, kr_scanner *scanner, const char *b
     kr_head_make(&head, offset);
     while (at < end) {
         uint64_t own = kevy ? offset : offset + (uint64_t)(at - bytes);
-        if (!scanner->stage && (behind = plain_frame(producer, at, end, kevy ? &head : NULL, &own))) {
+        if (!scanner->stage && (behind = plain_frame(sender, at, end, kevy ? &head : NULL, &own))) {
             read = OK;
             stopped = behind;
         } else {
@@ -278,7 +267,7 @@ static inline int scan(kr_producer *producer, kr_scanner *scanner, const char *b
             if (kevy ? scanner->offset != offset : is_control(at + scanner->starts[0], scanner->lengths[0]))
                 break;
             own = kevy ? offset : offset + (uint64_t)(stopped - bytes);
-            if ((failed = write_frame(producer, scanner, at, own)))
+            if ((failed = write_frame(sender, scanner, at, own)))
                 break;
         }
         at = stopped;
@@ -296,17 +285,17 @@ static inline int scan(kr_producer *producer, kr_scanner *scanner, const char *b
     if (out->why != KR_SCAN_NEED)
         scanner->stage = 0;
     if (!failed && read != NOMEM)
-        return kr_finish(producer);
-    kr_finish(producer); /* what was taken before goes its way */
+        return kr_finish(sender);
+    kr_finish(sender); /* what was taken before goes its way */
     return failed ? failed : KR_E_NOMEM;
 }
 
-int kr_scan_kevy(kr_producer *producer, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t next_offset, kr_scan *out)
+int kr_scan_kevy(kr_sender *sender, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t next_offset, kr_scan *out)
 {
-    return scan(producer, scanner, bytes, length, next_offset, 1, out);
+    return scan(sender, scanner, bytes, length, next_offset, 1, out);
 }
 
-int kr_scan_redis(kr_producer *producer, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t base_offset, kr_scan *out)
+int kr_scan_redis(kr_sender *sender, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t base_offset, kr_scan *out)
 {
-    return scan(producer, scanner, bytes, length, base_offset, 0, out);
+    return scan(sender, scanner, bytes, length, base_offset, 0, out);
 }

@@ -54,10 +54,10 @@ class FrameScanner:
         self._scan = lib.kr_scan_kevy if dialect == "kevy" else lib.kr_scan_redis
         self._out = ffi.new("kr_scan *")
 
-    def scan(self, producer: CData, received: BytesLike, offset: int) -> int:
+    def scan(self, sender: CData, received: BytesLike, offset: int) -> int:
         """One call of the core; returns its code. Used through :meth:`ReplicaInboxSender.scan_frames`."""
         source = ffi.from_buffer(received)
-        code: int = self._scan(producer, self._scanner, source, len(source), offset, self._out)
+        code: int = self._scan(sender, self._scanner, source, len(source), offset, self._out)
         return code
 
     def run(self) -> FrameRun:

@@ -25,9 +25,9 @@ class Overflow:
     above_high: bool = False
 
 
-def read_overflow(producer: CData, *, above_high: bool = False) -> Overflow:
-    """The overflow of a producer of this process."""
+def read_overflow(sender: CData, *, above_high: bool = False) -> Overflow:
+    """The overflow of a sender of this process."""
     info = ffi.new("kr_overflow_info *")
-    lib.kr_overflow_read(producer, info)
+    lib.kr_overflow_read(sender, info)
     age_ns = max(0, info.now_ns - info.oldest_ns) if info.oldest_ns else 0
     return Overflow(info.events, info.bytes, info.peak_bytes, age_ns / 1e9, above_high)

@@ -22,13 +22,13 @@ _SLICE_NS = 500_000_000  # a sending end that was dropped is noticed so late
 def start_watch(end: SendingEnd, number: int) -> None:
     """Start the thread of watch ``number``; that of the watch before ends by itself. RuntimeError: there is none."""
     name = f"kevy-ring-watch-{end.segment.name}"
-    threading.Thread(target=_run, args=(end.producer, number, weakref.ref(end)), name=name, daemon=True).start()
+    threading.Thread(target=_run, args=(end.sender, number, weakref.ref(end)), name=name, daemon=True).start()
 
 
-def _run(producer: CData, number: int, watched: weakref.ref[SendingEnd]) -> None:
+def _run(sender: CData, number: int, watched: weakref.ref[SendingEnd]) -> None:
     """Until another watch begins, or the sending end is closed or dropped: no reference to it is kept in a sleep."""
     while True:
-        mark = lib.kr_overflow_next_mark(producer, number, _SLICE_NS)
+        mark = lib.kr_overflow_next_mark(sender, number, _SLICE_NS)
         end = watched()
         if end is None or mark < 0 or mark == lib.KR_MARK_END:
             return
@@ -43,7 +43,7 @@ def _call(end: SendingEnd, number: int, *, above_high: bool) -> None:
     if callback is None or present != number:
         return
     try:
-        callback(read_overflow(end.producer, above_high=above_high))
+        callback(read_overflow(end.sender, above_high=above_high))
     except BaseException:
         with contextlib.suppress(BaseException):
             _log.exception("the overflow callback of ring %s failed", end.segment.name)

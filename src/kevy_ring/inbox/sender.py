@@ -15,11 +15,11 @@ from kevy_ring.events import BytesLike, ReplicaApply
 from kevy_ring.inbox.frame_run import FrameRun, FrameScanner
 from kevy_ring.inbox.overflow import Overflow, read_overflow
 from kevy_ring.inbox.published import WORD_SNAPSHOTS_APPLIED, Published, read_published
-from kevy_ring.inbox.sending_end import SendingEnd
+from kevy_ring.inbox.sending_end import SendingEnd, new_sender, take_sender
 from kevy_ring.ring.deadline import checked_timeout
 from kevy_ring.ring.event_loop import WaitingTasks
 from kevy_ring.ring.fault import handle_fault
-from kevy_ring.ring.producer import open_producer, receiver_gone
+from kevy_ring.ring.producer import receiver_gone
 from kevy_ring.ring.segment import Segment, address_of, handle_repr
 from kevy_ring.ring.stats import read_stats
 
@@ -43,7 +43,7 @@ class ReplicaInboxSender(SenderCalls):
     def __init__(self, segment: Segment, end: SendingEnd | None = None) -> None:
         self._segment = segment
         self.name = segment.name
-        self._producer: CData | None = None  # once it has the role
+        self._sender: CData | None = None  # once it has the role
         self._tasks = WaitingTasks()
         self._closed = self._is_done = False
         if end is None:
@@ -65,24 +65,24 @@ class ReplicaInboxSender(SenderCalls):
         """Take the role, or continue a claim that was interrupted or that runs in another thread."""
         if self._closed:
             raise ClosedError(self.name)
-        if self._end is not None and self._end.foreign and self._producer is None:
+        if self._end is not None and self._end.foreign and self._sender is None:
             vars(self).pop("_end", None)  # it came through a fork without a role, and is left to the parent
         end: SendingEnd = self._end or vars(self).setdefault("_end", SendingEnd(self._segment))
         end.take()
         self._take(end)
         self._segment.leave(self)  # the end has entered it
-        return end.producer
+        return end.sender
 
     def _take(self, end: SendingEnd) -> None:
         """Use ``end``, which has the role. Done again, it does the same."""
         end.enter(self)
         self._end = end
-        self._bind(end.producer, address_of(end.producer), end.lender)
-        self._producer = end.producer
+        self._bind(end.sender, address_of(end.sender), end.lender)
+        self._sender = end.sender
 
     def _role(self) -> SendingEnd:
         """The role, taken now if this is the first use."""
-        if self._producer is None or self._end is None:
+        if self._sender is None or self._end is None:
             self._claim()
         assert self._end is not None
         return self._end
@@ -91,7 +91,7 @@ class ReplicaInboxSender(SenderCalls):
         """The exception for a negative result of the core, with the events that were not taken."""
         if code in _GONE:
             end = self._role()
-            left = read_overflow(end.producer).events
+            left = read_overflow(end.sender).events
             return receiver_gone(self.name, end.producer, code, event=event, unsent=unsent, undelivered=left)
         if code == lib.KR_E_TOO_LARGE:
             return ValueError("an event is at most 4 GiB")
@@ -113,7 +113,7 @@ class ReplicaInboxSender(SenderCalls):
         ``received``: contiguous bytes from the wire. ``offset``: for kevy the offset that the next frame must have; for
         Redis the bytes of the stream before ``received``. Raises as :meth:`send`.
         """
-        code = scanner.scan(self._producer or self._claim(), received, offset)
+        code = scanner.scan(self._sender or self._claim(), received, offset)
         if code < 0:
             raise self._fault(code)
         if code & lib.KR_SEND_NO_THREAD:
@@ -148,7 +148,7 @@ class ReplicaInboxSender(SenderCalls):
         """What waits in this process because the ring was full."""
         if self._end is None:
             return Overflow(0, 0, 0, 0.0)
-        return read_overflow(self._end.producer)
+        return read_overflow(self._end.sender)
 
     def watch_overflow(self, high: int, low: int, callback: Callable[[Overflow], None] | None) -> None:
         """Call ``callback(overflow)`` when the overflow rises to ``high`` bytes, and again when it is back at ``low``.
@@ -193,7 +193,7 @@ class ReplicaInboxSender(SenderCalls):
         that is selected where no event has said so yet.
         """
         name = upstream_id.encode()
-        code = lib.kr_producer_set_upstream(self._producer or self._claim(), name, len(name), db)
+        code = lib.kr_sender_set_upstream(self._sender or self._claim(), name, len(name), db)
         if code < 0:
             raise self._fault(code)
 
@@ -201,7 +201,7 @@ class ReplicaInboxSender(SenderCalls):
         """Publish one of the application's words (6 to 15, unsigned 64 bits) in the ring's header."""
         if not FIRST_APPLICATION_WORD <= which < 16:
             raise ValueError(f"the application's words are {FIRST_APPLICATION_WORD} to 15: {which}")
-        code = lib.kr_producer_set_word(self._producer or self._claim(), which, value)
+        code = lib.kr_producer_set_word(self._role().producer, which, value)
         if code < 0:
             raise self._fault(code)
 
@@ -220,7 +220,7 @@ class ReplicaInboxSender(SenderCalls):
             return 0
         checked_timeout(timeout)
         self._closed = True  # an interrupted close is finished by the next one, or when the handle is dropped
-        self._producer = None
+        self._sender = None
         self._bind(None, 0, None)
         self._tasks.wake()
         end = self._end
@@ -244,13 +244,15 @@ class ReplicaInboxSender(SenderCalls):
         """Close a handle that never took its role."""
         if self._segment.closes_unused_roles:
             with contextlib.suppress(KevyRingError):
-                lib.kr_producer_close(open_producer(self._segment, self._segment.new_area()))
+                sender = new_sender(self._segment, self._segment.new_area())
+                take_sender(self._segment, sender)
+                lib.kr_sender_close(sender)
         if self._end is not None:
             self._end.shut()
         self._segment.leave(self)
 
     def __repr__(self) -> str:
-        return handle_repr(self, self._segment, self._producer, closed=self._closed)
+        return handle_repr(self, self._segment, self._sender, closed=self._closed)
 
     def __enter__(self) -> ReplicaInboxSender:
         return self

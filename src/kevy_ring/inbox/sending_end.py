@@ -1,8 +1,8 @@
 """The sending end of one inbox in this process: the producer role, shared by all clones of a sender.
 
-The pump behind it is a thread of the core (csrc/pump.c). It lives while the overflow holds something and moves that
-into the ring as the shard frees space, so the tail of a burst arrives without another send. Only the core starts it
-and knows whether it runs. A signal handler may raise between any two steps of Python: it cannot stop the pump.
+The pump behind it is a thread of the core (csrc/inbox/pump.c). While the overflow is not empty, the pump moves it into
+the ring as the shard frees space, so the end of a burst arrives without another send. Only the core starts the pump and
+knows whether it runs. A signal handler may raise between any two steps of Python: it cannot stop the pump.
 """
 
 from __future__ import annotations
@@ -16,21 +16,34 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kevy_ring._core import ffi, lib
+from kevy_ring.errors import ClosedError
 from kevy_ring.inbox.exit_flush import flush_at_exit
 from kevy_ring.inbox.overflow import Overflow, read_overflow
 from kevy_ring.inbox.overflow_watch import start_watch
-from kevy_ring.ring.fault import handle_fault
-from kevy_ring.ring.producer import new_producer, take_producer
+from kevy_ring.ring.fault import handle_fault, role_failure
 from kevy_ring.ring.segment import Segment
 
 if TYPE_CHECKING:
     from kevy_ring._core import CData
 
 _log = logging.getLogger(__name__)
-# Words of the header that the core writes for a sending end; 0 to 3 are the overflow's gauges, 8 to 15 are free.
-WORD_SNAPSHOTS_BEGUN = 4
+# The word of the header that the core writes for a sending end; 0 to 3 are the overflow's gauges, 4 is unused.
 WORD_SNAPSHOTS_ENDED = 5
 _FLUSH_TICK_S = 0.05  # a signal that came just before a sleep waits so long for its handler
+
+
+def new_sender(segment: Segment, area: CData) -> CData:
+    """A handle for the producer role of ``segment`` and for the overflow, which :func:`take_sender` takes."""
+    if segment.map is None:
+        raise ClosedError(segment.name)
+    return ffi.gc(lib.kr_sender_new(segment.map, area), lib.kr_sender_free)
+
+
+def take_sender(segment: Segment, sender: CData) -> None:
+    """Take the role for this process, or raise :class:`RoleTaken`. A handle that has it keeps it."""
+    why = ffi.new("kr_failure *")
+    if lib.kr_sender_take(sender, why):
+        raise role_failure(segment.name, "producer", why)
 
 
 class SendingEnd:
@@ -43,7 +56,8 @@ class SendingEnd:
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
         self.lender = segment.new_lender()
-        self.producer: CData = new_producer(segment, self.lender.area, of_inbox=True)
+        self.sender: CData = new_sender(segment, self.lender.area)
+        self.producer: CData = lib.kr_sender_producer(self.sender)  # a part of the sender, which it must not outlive
         self.pid = os.getpid()
         self.closed = False
         self.watched: tuple[int, Callable[[Overflow], None] | None] = (0, None)  # the number of the watch, its callback
@@ -53,7 +67,7 @@ class SendingEnd:
     def take(self) -> None:
         """Take the role, or find that it was taken by a call that was interrupted. Raises :class:`RoleTaken`."""
         flush_at_exit()
-        take_producer(self.segment, self.producer)
+        take_sender(self.segment, self.sender)
 
     @property
     def has_role(self) -> bool:
@@ -85,7 +99,7 @@ class SendingEnd:
 
     def watch(self, high: int, low: int, callback: Callable[[Overflow], None] | None) -> int:
         """Call ``callback`` at each crossing of a mark, in a thread; None ends that. Below 0: the core's code."""
-        number: int = lib.kr_overflow_marks(self.producer, high if callback is not None else 0, low)
+        number: int = lib.kr_overflow_marks(self.sender, high if callback is not None else 0, low)
         if number >= 0 and callback is not None:
             self.watched = (number, callback)
             try:
@@ -100,22 +114,22 @@ class SendingEnd:
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             left = _FLUSH_TICK_S if deadline is None else min(_FLUSH_TICK_S, deadline - time.monotonic())
-            code = lib.kr_flush(self.producer, max(0, int(left * 1e9)))
+            code = lib.kr_flush(self.sender, max(0, int(left * 1e9)))
             if code != lib.KR_WAIT_TIMEOUT or left <= 0:
                 return bool(code in (lib.KR_WAIT_READY, lib.KR_E_FORKED))
 
     @property
     def is_flushed(self) -> bool:
         """Whether nothing waits behind the ring."""
-        return not read_overflow(self.producer).events
+        return not read_overflow(self.sender).events
 
     def is_flush_over(self) -> bool:
         """Whether a flush has nothing to wait for: all is in the ring, or never will be."""
-        return bool(lib.kr_flush(self.producer, 0) != lib.KR_WAIT_TIMEOUT)
+        return bool(lib.kr_flush(self.sender, 0) != lib.KR_WAIT_TIMEOUT)
 
     def fileno(self) -> int:
         """A descriptor that is readable while nothing waits behind the ring, or nothing of it can move."""
-        fd: int = lib.kr_flushed_fd(self.producer)
+        fd: int = lib.kr_flushed_fd(self.sender)
         if fd < 0:
             raise handle_fault(self.segment.name, fd)
         return fd
@@ -128,14 +142,14 @@ class SendingEnd:
     def is_loading(self, snapshots_applied: int) -> bool:
         """Whether a snapshot was begun that is not among those that the shard has applied."""
         sent = ffi.new("kr_snapshots_sent *")
-        lib.kr_producer_snapshots(self.producer, sent)
+        lib.kr_sender_snapshots(self.sender, sent)
         return bool(sent.is_open) or sent.ended > snapshots_applied
 
     def shut(self) -> int:
         """Give the role up now. Returns the number of events that are left in the overflow and lost."""
         if self.foreign:
             return 0
-        left: int = lib.kr_producer_close(self.producer)
+        left: int = lib.kr_sender_close(self.sender)
         self.closed = True
         self.segment.leave(self)
         code = self.lender.end()  # a chunk that is still being written must not reach a successor's ring
@@ -148,8 +162,8 @@ class SendingEnd:
         if self.closed or self.foreign:
             return
         if self.lender.may_be_written:  # by a view that outlived its grant: the pump continues in a mapping of its own
-            lib.kr_producer_rebase(self.producer, self.segment.new_area())
+            lib.kr_sender_rebase(self.sender, self.segment.new_area())
             self.lender.end()
-        is_closed = lib.kr_producer_close_when_drained(self.producer)
+        is_closed = lib.kr_sender_close_when_drained(self.sender)
         self.closed = True
         self.segment.leave(self, keeps_name=not is_closed)

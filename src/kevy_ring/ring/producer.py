@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from kevy_ring._core import CData
 
 
-def new_producer(segment: Segment, area: CData, *, of_inbox: bool = False) -> CData:
+def new_producer(segment: Segment, area: CData) -> CData:
     """A handle for the producer role of ``segment``, which :func:`take_producer` takes.
 
     Two steps, because a signal's handler may raise between any two steps: the role then has an owner already.
     """
     if segment.map is None:
         raise ClosedError(segment.name)
-    return ffi.gc(lib.kr_producer_new(segment.map, area, of_inbox), lib.kr_producer_free)
+    return ffi.gc(lib.kr_producer_new(segment.map, area), lib.kr_producer_free)
 
 
 def take_producer(segment: Segment, producer: CData) -> None:
@@ -36,13 +36,6 @@ def take_producer(segment: Segment, producer: CData) -> None:
     why = ffi.new("kr_failure *")
     if lib.kr_producer_take(producer, why):
         raise role_failure(segment.name, "producer", why)
-
-
-def open_producer(segment: Segment, area: CData) -> CData:
-    """Take the producer role of ``segment`` for this process, or raise :class:`RoleTaken`."""
-    producer = new_producer(segment, area)
-    take_producer(segment, producer)
-    return producer
 
 
 def receiver_gone(name: str, producer: CData, code: int, **fields: Any) -> SendError:

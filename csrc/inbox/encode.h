@@ -1,0 +1,65 @@
+/* The only encoder of events: an event as a record of the ring. csrc/ring/layout.h shows the bytes.
+ *
+ * The caller provides kr_record_span(length) writable bytes at `at`. */
+#ifndef KR_ENCODE_H
+#define KR_ENCODE_H
+
+#include "ring/ring.h"
+#include "ring/short_copy.h"
+
+/* Payload bytes of a frame of `argc` arguments of together `total` bytes. */
+static inline uint64_t kr_frame_bytes(uint64_t argc, uint64_t total) { return 4 + 4 * argc + total; }
+
+/* The header of a record, and the zeros of its padding. */
+static inline void kr_encode_header(char *at, uint32_t kind, uint64_t offset, uint64_t length)
+{
+    kr_record_pad(at, length);
+    kr_record_header(at, length, kind, 0, offset);
+}
+
+/* A chunk of a snapshot, or one of its two markers. */
+static inline void kr_encode_plain(char *at, uint32_t kind, uint64_t offset, const char *bytes, uint64_t length)
+{
+    kr_encode_header(at, kind, offset, length);
+    if (length)
+        memcpy(at + KR_RECORD_BYTES, bytes, length);
+}
+
+/* A frame that is being written, argument by argument. */
+struct kr_frame_writer {
+    uint32_t *ends; /* the end position of each argument */
+    char *to;       /* the first argument byte */
+    uint64_t done;  /* argument bytes written */
+};
+
+static inline struct kr_frame_writer kr_frame_open(char *at, uint64_t argc)
+{
+    uint32_t *words = (uint32_t *)(void *)(at + KR_RECORD_BYTES);
+    words[0] = (uint32_t)argc;
+    return (struct kr_frame_writer){words + 1, (char *)(words + 1 + argc), 0};
+}
+
+/* Argument `i`; they are put in order. */
+static inline void kr_frame_put(struct kr_frame_writer *frame, uint64_t i, const char *bytes, uint64_t length)
+{
+    kr_copy(frame->to + frame->done, bytes, length);
+    frame->ends[i] = (uint32_t)(frame->done += length);
+}
+
+/* The same, and up to KR_COPY_OVER bytes behind both places may be touched. */
+static inline void kr_frame_put_over(struct kr_frame_writer *frame, uint64_t i, const char *bytes, uint64_t length)
+{
+    kr_copy_over(frame->to + frame->done, bytes, length);
+    frame->ends[i] = (uint32_t)(frame->done += length);
+}
+
+/* All arguments at once, which lie back to back. */
+static inline void kr_frame_put_joined(struct kr_frame_writer *frame, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc)
+{
+    uint32_t end = 0;
+    for (uint32_t i = 0; i < argc; i++)
+        frame->ends[i] = end += lengths[i];
+    memcpy(frame->to, joined, total);
+}
+
+#endif

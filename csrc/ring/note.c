@@ -1,0 +1,53 @@
+/* The note: what the layer above wants to be known about the last published record, also after the producer's death.
+ *
+ * It must belong to the tail that a successor finds, wherever the producer died. So there are two slots. They are written in
+ * turn, before each store of tail, and stamped with that tail. A death between the two stores leaves the other slot, which
+ * has the stamp of the tail that is still published. */
+#include <string.h>
+
+#include "ring/ring.h"
+
+#define LOOKS_MAX 1000u
+
+/* Before each store of tail. */
+void kr_note_write(struct kr_note *note, struct kr_header *header, uint64_t tail)
+{
+    struct kr_note_slot *slot = &header->note[note->turn];
+    if (!note->words[KR_NOTE_MARK])
+        return;
+    /* Released for those who look while the producer lives, see kr_note_look(): a successor needs the stamp alone. */
+    for (unsigned i = 0; i < KR_NOTE_WORDS; i++)
+        store_release(&slot->words[i], note->words[i]);
+    KR_POINT(5);
+    /* Pairs with the acquire load in kr_note_find(): a reader that sees the stamp sees the words. */
+    store_release(&slot->stamp, tail);
+    note->turn ^= 1;
+}
+
+/* The note that a predecessor left at `tail`; all words 0 if it left none. */
+void kr_note_find(struct kr_note *note, const struct kr_header *header, uint64_t tail)
+{
+    memset(note, 0, sizeof *note);
+    for (unsigned turn = 0; turn < 2; turn++) {
+        const struct kr_note_slot *slot = &header->note[turn];
+        if (load_acquire(&slot->stamp) != tail || !load_acquire(&slot->words[KR_NOTE_MARK]))
+            continue;
+        for (unsigned i = 0; i < KR_NOTE_WORDS; i++)
+            note->words[i] = load_acquire(&slot->words[i]);
+        note->turn = turn ^ 1;
+    }
+}
+
+/* The note of the published tail, while the producer may be publishing. A slot is written again only after tail has moved,
+ * and a reader that loads a word of the new note then finds tail moved. So the words are whole if tail is the same after
+ * the reading. The number of looks is bounded: while the producer publishes all the time, all words are 0. */
+void kr_note_look(const struct kr_header *header, struct kr_note *out)
+{
+    uint64_t tail = load_acquire(&header->tail), again;
+    for (unsigned look = 0; look < LOOKS_MAX; look++, tail = again) {
+        kr_note_find(out, header, tail);
+        if ((again = load_acquire(&header->tail)) == tail)
+            return;
+    }
+    memset(out, 0, sizeof *out);
+}

@@ -30,6 +30,8 @@ int kr_two_arguments(PyObject *const *arguments, Py_ssize_t count, PyObject *nam
 int kr_only_argument(PyObject *const *arguments, Py_ssize_t count, PyObject *names, const char *name, PyObject **found)
 {
     const char *known[] = {name, NULL};
+    if (!count && !names)
+        return 0;
     return kr_two_arguments(arguments, count, names, known, found);
 }
 

@@ -160,11 +160,24 @@ struct kr_pieces {
     Py_buffer *buffers;
     uint64_t held, held_room;
 };
-void kr_pieces_begin(struct kr_pieces *pieces);
 void kr_pieces_hold(struct kr_pieces *pieces);
 int kr_pieces_add(struct kr_pieces *pieces, PyObject *object);
 int kr_pieces_add_all(struct kr_pieces *pieces, PyObject *sequence);
-int kr_pieces_end(struct kr_pieces *pieces);
+void kr_pieces_free(struct kr_pieces *pieces);
+static inline void kr_pieces_begin(struct kr_pieces *pieces)
+{
+    pieces->pieces = pieces->few;
+    pieces->count = pieces->total = pieces->held = 0;
+    pieces->room = ON_STACK;
+    pieces->is_held = 0;
+}
+
+/* Lets go of everything. An exception that is set stays. */
+static inline void kr_pieces_end(struct kr_pieces *pieces)
+{
+    if (pieces->is_held || pieces->pieces != pieces->few)
+        kr_pieces_free(pieces);
+}
 #define PIECES_AGAIN 1 /* an answer of kr_pieces_add(): hold the objects, and begin again */
 
 /* loans.c */
@@ -178,7 +191,8 @@ PyObject *kr_grant_new(Writer *owner, PyObject *type, int64_t index, uint64_t le
 int kr_add_grants(PyObject *module, kr_state *state);
 
 /* producer.c */
-int kr_writer_ready(Writer *writer);
+int kr_writer_claim(Writer *writer);
+static inline int kr_writer_ready(Writer *writer) { return writer->producer ? 0 : kr_writer_claim(writer); }
 PyObject *kr_writer_bind(PyObject *self, PyObject *arguments);
 void kr_writer_dealloc(PyObject *self);
 int kr_add_producer(PyObject *module, kr_state *state);
@@ -191,7 +205,11 @@ Columns *kr_columns_new(kr_state *state, uint64_t room, uint64_t asked);
 int kr_add_columns(PyObject *module, kr_state *state);
 
 /* consumer.c: drains, and the records that they give */
-int kr_consumer_ready(Consumer *consumer);
+int kr_consumer_claim(Consumer *consumer);
+static inline int kr_consumer_ready(Consumer *consumer)
+{
+    return consumer->consumer && !consumer->strays ? 0 : kr_consumer_claim(consumer);
+}
 PyObject *kr_drain(Consumer *consumer, uint64_t records, uint64_t bytes);
 int64_t kr_drain_apart(Consumer *consumer, uint64_t records, char *block, kr_batch *batch);
 PyObject *kr_given(Consumer *consumer, const kr_batch *batch, const struct kr_columns *columns, uint64_t taken, PyObject *result);

@@ -29,7 +29,7 @@ static PyObject *bind_alone(PyObject *self, PyObject *arguments)
 
 /* Takes the role at the first use, and cuts off the views that an abandoned batch left. 0, or -1 with an exception: also of
  * a closed handle. */
-int kr_consumer_ready(Consumer *consumer)
+int kr_consumer_claim(Consumer *consumer)
 {
     if (!consumer->consumer && kr_done(PyObject_CallMethod((PyObject *)consumer, "_claim", NULL)) < 0)
         return -1;

@@ -37,7 +37,7 @@ static int set(PyObject *object, PyObject *name, PyObject *value)
 /* Of a class whose attributes are slots, without the call of its __init__. */
 static PyObject *new_event(kr_state *state, PyObject *type, PyObject *name, PyObject *value)
 {
-    PyObject *event = value ? ((allocfunc)PyType_GetSlot((PyTypeObject *)type, Py_tp_alloc))((PyTypeObject *)type, 0) : NULL;
+    PyObject *event = value ? PyType_GenericAlloc((PyTypeObject *)type, 0) : NULL;
     if (set(event, name, value))
         Py_CLEAR(event);
     return event;

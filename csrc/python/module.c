@@ -7,7 +7,7 @@
 /* A new object of `type`, with all fields zero but its state. */
 PyObject *kr_alloc(kr_state *state, PyObject *type)
 {
-    PyObject *self = ((allocfunc)PyType_GetSlot((PyTypeObject *)type, Py_tp_alloc))((PyTypeObject *)type, 0);
+    PyObject *self = PyType_GenericAlloc((PyTypeObject *)type, 0);
     if (self)
         ((kr_object *)self)->state = state;
     return self;

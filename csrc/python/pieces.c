@@ -7,29 +7,25 @@
 
 #include "python/calls.h"
 
-void kr_pieces_begin(struct kr_pieces *pieces)
-{
-    pieces->pieces = pieces->few;
-    pieces->count = pieces->total = pieces->held = pieces->held_room = 0;
-    pieces->room = ON_STACK;
-    pieces->is_held = 0;
-    pieces->buffers = NULL;
-}
-
 /* The second pass begins. */
 void kr_pieces_hold(struct kr_pieces *pieces)
 {
     pieces->count = pieces->total = 0;
     pieces->is_held = 1;
+    pieces->buffers = NULL;
+    pieces->held = pieces->held_room = 0;
 }
 
+/* 0, or -1 with an exception. */
 static int grow(struct kr_pieces *pieces)
 {
     uint64_t room = 4 * pieces->room;
     kr_piece *more = pieces->pieces == pieces->few ? NULL : pieces->pieces;
     more = PyMem_Realloc(more, room * sizeof *more);
-    if (!more)
+    if (!more) {
+        PyErr_NoMemory();
         return -1;
+    }
     if (pieces->pieces == pieces->few)
         memcpy(more, pieces->few, sizeof pieces->few);
     pieces->pieces = more;
@@ -90,60 +86,74 @@ static int hold(struct kr_pieces *pieces, PyObject *object, kr_piece *piece)
     return 0;
 }
 
+/* Bytes, in the first pass. */
+static inline int take_bytes(PyObject *object, kr_piece *piece)
+{
+    char *bytes;
+    Py_ssize_t length;
+    if (!PyBytes_CheckExact(object) || PyBytes_AsStringAndSize(object, &bytes, &length) < 0)
+        return PIECES_AGAIN;
+    piece->bytes = bytes;
+    piece->length = (uint64_t)length;
+    return 0;
+}
+
 /* 0: added. PIECES_AGAIN: not in this pass. -1 with an exception: it is not bytes-like, or there is no memory. */
 int kr_pieces_add(struct kr_pieces *pieces, PyObject *object)
 {
-    if (pieces->count == pieces->room && grow(pieces) < 0) {
-        PyErr_NoMemory();
+    if (pieces->count == pieces->room && grow(pieces) < 0)
         return -1;
-    }
     kr_piece *piece = pieces->pieces + pieces->count;
-    if (!pieces->is_held) {
-        char *bytes;
-        Py_ssize_t length;
-        if (!PyBytes_CheckExact(object) || PyBytes_AsStringAndSize(object, &bytes, &length) < 0)
-            return PIECES_AGAIN;
-        piece->bytes = bytes;
-        piece->length = (uint64_t)length;
-    } else if (hold(pieces, object, piece) < 0) {
-        return -1;
-    }
+    int answer = pieces->is_held ? hold(pieces, object, piece) : take_bytes(object, piece);
+    if (answer)
+        return answer;
     pieces->count++;
     pieces->total += piece->length;
     return pieces->total >= LARGE_BYTES && !pieces->is_held ? PIECES_AGAIN : 0;
 }
 
-/* The same for all objects of a list or a tuple; in the second pass of any sequence. */
-int kr_pieces_add_all(struct kr_pieces *pieces, PyObject *sequence)
+/* Of any sequence, in the second pass. The size is asked for each time, as a list may change meanwhile. */
+static int add_all_held(struct kr_pieces *pieces, PyObject *sequence)
 {
-    int listed = PyList_CheckExact(sequence), answer = 0;
-    PyObject *copy = NULL;
-    if (!listed && !PyTuple_CheckExact(sequence)) {
-        if (!pieces->is_held)
-            return PIECES_AGAIN;
-        if (!(copy = sequence = PySequence_Tuple(sequence)))
-            return -1;
+    int answer = 0;
+    for (Py_ssize_t i = 0; !answer && i < PySequence_Size(sequence); i++) {
+        PyObject *object = PySequence_GetItem(sequence, i);
+        answer = object ? kr_pieces_add(pieces, object) : -1;
+        Py_XDECREF(object);
     }
-    /* The size is asked for each time: in the second pass a list may change meanwhile. */
-    for (Py_ssize_t i = 0; !answer && i < (listed ? PyList_Size(sequence) : PyTuple_Size(sequence)); i++) {
-        PyObject *object = listed ? PyList_GetItem(sequence, i) : PyTuple_GetItem(sequence, i);
-        if (pieces->is_held)
-            Py_INCREF(object);
-        answer = kr_pieces_add(pieces, object);
-        if (pieces->is_held)
-            Py_DECREF(object);
-    }
-    Py_XDECREF(copy);
     return answer;
 }
 
-/* Lets go of everything. Returns 0. An exception that is set stays. */
-int kr_pieces_end(struct kr_pieces *pieces)
+/* The same for all objects of a list or a tuple; in the second pass of any sequence. */
+int kr_pieces_add_all(struct kr_pieces *pieces, PyObject *sequence)
+{
+    int listed = PyList_CheckExact(sequence);
+    if (pieces->is_held)
+        return add_all_held(pieces, sequence);
+    if (!listed && !PyTuple_CheckExact(sequence))
+        return PIECES_AGAIN;
+    uint64_t count = (uint64_t)(listed ? PyList_Size(sequence) : PyTuple_Size(sequence)), total = pieces->total;
+    while (pieces->room - pieces->count < count)
+        if (grow(pieces) < 0)
+            return -1;
+    kr_piece *to = pieces->pieces + pieces->count;
+    for (uint64_t i = 0; i < count; i++) {
+        PyObject *object = listed ? PyList_GetItem(sequence, (Py_ssize_t)i) : PyTuple_GetItem(sequence, (Py_ssize_t)i);
+        if (take_bytes(object, to + i))
+            return PIECES_AGAIN;
+        total += to[i].length;
+    }
+    pieces->count += count;
+    pieces->total = total;
+    return total >= LARGE_BYTES ? PIECES_AGAIN : 0;
+}
+
+void kr_pieces_free(struct kr_pieces *pieces)
 {
     for (uint64_t i = 0; i < pieces->held; i++)
         PyBuffer_Release(pieces->buffers + i);
-    PyMem_Free(pieces->buffers);
+    if (pieces->is_held)
+        PyMem_Free(pieces->buffers);
     if (pieces->pieces != pieces->few)
         PyMem_Free(pieces->pieces);
-    return 0;
 }

@@ -35,10 +35,8 @@ PyObject *kr_writer_bind(PyObject *self, PyObject *arguments)
 }
 
 /* Takes the role at the first use. 0, or -1 with an exception: also of a closed handle. */
-int kr_writer_ready(Writer *writer)
+int kr_writer_claim(Writer *writer)
 {
-    if (writer->producer)
-        return 0;
     if (kr_done(PyObject_CallMethod((PyObject *)writer, "_claim", NULL)) < 0)
         return -1;
     if (writer->producer)

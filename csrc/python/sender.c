@@ -51,6 +51,12 @@ static int events_room(struct events *events, uint64_t count)
 /* An offset of the stream. TypeError: no integer; ValueError: it does not lie in 0 .. 2**64 - 1. */
 static int take_offset(PyObject *number, uint64_t *offset)
 {
+    if (PyLong_CheckExact(number)) {
+        *offset = PyLong_AsUnsignedLongLong(number);
+        if (*offset != UINT64_MAX || !PyErr_Occurred())
+            return 0;
+        PyErr_Clear();
+    }
     if (!PyIndex_Check(number)) {
         PyObject *name = PyType_GetName(Py_TYPE(number));
         if (name)

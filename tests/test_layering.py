@@ -15,7 +15,7 @@ PICTURE = {
     "_core": set(),
     "_calls": {"_core", "events"},
     "ring": {"_core", "_calls", "errors", "events"},
-    "inbox": {"_core", "errors", "events", "ring"},
+    "inbox": {"_core", "_calls", "errors", "events", "ring"},
     "replica": {"errors", "events", "ring", "inbox"},
     "shard": {"_core", "errors", "events", "ring", "inbox", "replica"},
     "metrics": {"errors", "events", "ring", "inbox", "replica", "shard"},

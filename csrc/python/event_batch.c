@@ -229,7 +229,8 @@ static PyMethodDef event_methods[] = {
     {"owned", owned, METH_O, "owned($self, i, /)\n--\n\nEvent i with memory of its own: it may be kept. Raises as argv."},
     {"payload", payload, METH_O,
      "payload($self, i, /)\n--\n\n"
-     "The payload of event i as a read-only memoryview: a chunk's bytes, or a frame's end positions and arguments."},
+     "The payload of event i as a read-only memoryview.\n\n"
+     "Of a chunk its bytes, of a frame its end positions and arguments."},
     {"resp", resp, METH_NOARGS,
      "resp($self, /)\n--\n\n"
      "The frames as RESP commands, ready for socket.sendmsg: one block of memory that may be kept.\n\n"

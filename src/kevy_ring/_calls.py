@@ -7,9 +7,7 @@ from importlib.util import find_spec, module_from_spec, spec_from_file_location
 _library = find_spec("kevy_ring._core")
 if _library is None or _library.origin is None:
     raise ImportError("kevy-ring: the compiled core is missing; install the package again")
-_spec = spec_from_file_location(
-    __name__, _library.origin, loader=ExtensionFileLoader(__name__, _library.origin)
-)
+_spec = spec_from_file_location(__name__, _library.origin, loader=ExtensionFileLoader(__name__, _library.origin))
 assert _spec is not None
 assert _spec.loader is not None
 _module = module_from_spec(_spec)

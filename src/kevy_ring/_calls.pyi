@@ -228,7 +228,10 @@ class EventBatchCalls(BatchCalls):
         """Event ``i`` with memory of its own: it may be kept. Raises as argv."""
 
     def payload(self, i: int, /) -> memoryview:
-        """The payload of event ``i`` as a read-only memoryview: a chunk's bytes, or a frame's end positions and arguments."""
+        """The payload of event ``i`` as a read-only memoryview.
+
+        Of a chunk its bytes, of a frame its end positions and arguments.
+        """
 
     def resp(self) -> list[memoryview]:
         """The frames as RESP commands, ready for ``socket.sendmsg``: one block of memory that may be kept.

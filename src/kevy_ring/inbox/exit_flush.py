@@ -21,8 +21,8 @@ _registered_by: set[int] = set()  # processes for which the end is registered: a
 def flush_at_exit() -> None:
     """Have this process flush its inboxes when it ends, multiprocessing's children too.
 
-    Before the owners of segments remove their names. The end of a second interpreter is not the end of the process, and the
-    core goes on with the overflows of its inboxes.
+    Before the owners of segments remove their names. The end of a second interpreter is not the end of the process: the
+    core continues to move the overflows of its inboxes.
     """
     if os.getpid() not in _registered_by and is_main_interpreter():
         Finalize(None, _flush, exitpriority=100)

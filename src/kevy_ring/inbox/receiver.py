@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 from kevy_ring._calls import ReceiverCalls
 from kevy_ring._core import lib

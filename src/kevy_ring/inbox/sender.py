@@ -102,7 +102,11 @@ class ReplicaInboxSender(SenderCalls):
     def _unsent(self, code: int, sent: Any, is_list: int, taken: int) -> Exception:
         """The exception for a send of an event, or of a list, of which ``taken`` events were accepted."""
         event, unsent = (None, sent[taken:]) if is_list else (sent, ())
-        return self._fault(code, event, unsent) if code < 0 else OutOfMemory(self.name, taken=taken, event=event, unsent=unsent)
+        return (
+            self._fault(code, event, unsent)
+            if code < 0
+            else OutOfMemory(self.name, taken=taken, event=event, unsent=unsent)
+        )
 
     def _tell_no_thread(self) -> None:
         self._role().tell_that_no_thread_is_to_be_had()

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 
 # Column: bytes of all earlier columns for one record, and its type.
-_COLUMNS = {"offsets": (0, "<u8"), "starts": (8, "<u8"), "lengths": (16, "<u4"), "argcs": (20, "<u4"), "kinds": (24, "<u1")}
+_COLUMNS = {
+    "offsets": (0, "<u8"),
+    "starts": (8, "<u8"),
+    "lengths": (16, "<u4"),
+    "argcs": (20, "<u4"),
+    "kinds": (24, "<u1"),
+}
 
 
 class RecordBatch(BatchCalls):
@@ -43,7 +49,7 @@ class RecordBatch(BatchCalls):
             return np.empty(0, dtype)
         if not self._held:
             raise ClosedError(self._consumer.name, "released")
-        return np.frombuffer(self._columns, dtype, self.count, before * self._columns.room)
+        return np.frombuffer(memoryview(self._columns), dtype, self.count, before * self._columns.room)
 
     @property
     def starts(self) -> npt.NDArray[np.uint64]:

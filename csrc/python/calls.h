@@ -23,10 +23,10 @@
 
 /* Without the interpreter's lock, one thread at a time is in the methods of an object. */
 #ifdef Py_GIL_DISABLED
-#define BEGIN_ALONE(self) Py_BEGIN_CRITICAL_SECTION(self)
-#define END_ALONE() Py_END_CRITICAL_SECTION()
-#define BEGIN_ALONE_WITH(self, other) Py_BEGIN_CRITICAL_SECTION2(self, other)
-#define END_ALONE_WITH() Py_END_CRITICAL_SECTION2()
+#define BEGIN_ALONE(self) Py_BEGIN_CRITICAL_SECTION(self);
+#define END_ALONE() Py_END_CRITICAL_SECTION();
+#define BEGIN_ALONE_WITH(self, other) Py_BEGIN_CRITICAL_SECTION2(self, other);
+#define END_ALONE_WITH() Py_END_CRITICAL_SECTION2();
 #else
 #define BEGIN_ALONE(self) {
 #define END_ALONE() }
@@ -204,23 +204,25 @@ int kr_add_sender(PyObject *module, kr_state *state);
 Columns *kr_columns_new(kr_state *state, uint64_t room, uint64_t asked);
 int kr_add_columns(PyObject *module, kr_state *state);
 
-/* consumer.c: drains, and the records that they give */
+/* consumer.c */
 int kr_consumer_claim(Consumer *consumer);
 static inline int kr_consumer_ready(Consumer *consumer)
 {
     return consumer->consumer && !consumer->strays ? 0 : kr_consumer_claim(consumer);
 }
 PyObject *kr_drain(Consumer *consumer, uint64_t records, uint64_t bytes);
+PyObject *kr_drain_method(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names, const char *records);
+int kr_add_consumer(PyObject *module, kr_state *state);
+
+/* take.c */
+#define KEPT_RECORDS 1024u
 int64_t kr_drain_apart(Consumer *consumer, uint64_t records, char *block, kr_batch *batch);
 PyObject *kr_given(Consumer *consumer, const kr_batch *batch, const struct kr_columns *columns, uint64_t taken, PyObject *result);
 int kr_is_at_end(Consumer *consumer);
-PyObject *kr_drain_method(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names, const char *records);
 typedef PyObject *(*kr_take)(Consumer *consumer); /* NULL without an exception: there is nothing now */
 PyObject *kr_take_now(Consumer *consumer, kr_take take);
 PyObject *kr_take_within(Consumer *consumer, kr_take take, PyObject *const *arguments, Py_ssize_t count, PyObject *names);
 int kr_how_many(PyObject *const *arguments, Py_ssize_t count, PyObject *names, const char *name, uint64_t *most);
-#define KEPT_RECORDS 1024u
-int kr_add_consumer(PyObject *module, kr_state *state);
 
 /* events.c */
 PyObject *kr_event(kr_state *state, const char *records, const struct kr_columns *columns, uint64_t i);

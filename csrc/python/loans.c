@@ -23,7 +23,8 @@ static void loan_dealloc(PyObject *self)
     Lender *lender = loan->lender;
     if (lender) {
         BEGIN_ALONE(lender)
-        --*(loan->turn == lender->turn ? &lender->alive : &lender->strays);
+        unsigned long long *count = loan->turn == lender->turn ? &lender->alive : &lender->strays;
+        --*count;
         END_ALONE()
     }
     Py_XDECREF((PyObject *)lender);

@@ -169,13 +169,11 @@ typedef struct {
 } kr_resume_point;
 
 /* Segments. kr_map_prepare expects an empty shared-memory object of that name and makes it whole but for its magic and
- * doorbells; kr_map_finish adds those, under the name that the segment has by then. kr_map_create is both. */
+ * doorbells; kr_map_finish adds those, under the name that the segment has by then. */
 uint64_t kr_page_bytes(void);
 kr_map *kr_map_prepare(const char *name, uint64_t capacity, uint32_t flags, const char *label, uint64_t label_bytes, kr_failure *why);
 int kr_map_finish(kr_map *map, const char *name, kr_failure *why);
-kr_map *kr_map_create(const char *name, uint64_t capacity, kr_failure *why);
 kr_map *kr_map_attach(const char *name, kr_failure *why);
-kr_map *kr_map_duplicate(kr_map *map, kr_failure *why);
 void kr_map_close(kr_map *map);
 uint64_t kr_map_capacity(kr_map *map);
 int64_t kr_map_file_bytes(kr_map *map); /* -1: the name was removed */
@@ -185,9 +183,7 @@ extern const uint64_t kr_time_bounds_ns[25];
 int kr_map_identity(kr_map *map, kr_identity *out); /* 0, or an errno; before the doorbells are open: zeros for them */
 /* This process is responsible for the ring from now on, as its creator was. label: NULL leaves the old one. */
 void kr_map_adopt(kr_map *map, const char *label, uint64_t label_bytes);
-void kr_map_preset(kr_map *map, uint64_t position);
 void kr_map_resume(kr_map *map, kr_resume_point *out);
-int kr_unlink_doorbells(const char *name);
 uint64_t kr_process_start(uint32_t pid);
 int kr_process_alive(uint32_t pid, uint64_t start);
 uint32_t kr_forks_made(void);

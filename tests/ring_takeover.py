@@ -119,7 +119,7 @@ def find_resume_point(core: Core, tail: int) -> Steps:
 
 
 def write_resume_point(core: Core, offset: int, tail: int, turn: int) -> Steps:
-    """kr_note_write()."""
+    """kr_producer_publish_locked(), the part that writes the note."""
     stamp = store(f"stamp {turn}", tail, core.order("the stamp is stored", "release"))
     if core.moved("the_stamp_first"):
         yield stamp

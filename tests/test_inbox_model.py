@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections import deque
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,8 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from kevy_ring import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd, replica_inbox_pair
-from kevy_ring._core import lib
 from kevy_ring.inbox import encode_record
+
+# Where tail and head are in the segment, see csrc/ring/layout.h.
+TAIL_AT, HEAD_AT = 128, 256
 
 arguments = st.one_of(st.binary(max_size=40), st.sampled_from([0, 500, 3000, 9000]).map(lambda size: b"z" * size))
 offsets = st.integers(0, 2**64 - 1)
@@ -32,7 +36,10 @@ class InboxModel(RuleBasedStateMachine):
         super().__init__()
         self.sender, self.receiver = replica_inbox_pair(4096)
         # Positions near the wrap of 64 bits, where a comparison instead of a difference would show.
-        lib.kr_map_preset(self.sender._segment.map, 2**64 - 64)
+        with Path("/dev/shm", self.sender.name).open("r+b", buffering=0) as segment:
+            for word in (TAIL_AT, HEAD_AT):
+                segment.seek(word)
+                segment.write((2**64 - 64).to_bytes(8, sys.byteorder))
         self.model: deque[ReplicaApply] = deque()
 
     @rule(event=events)

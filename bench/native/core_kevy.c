@@ -8,7 +8,7 @@
 
 #include "kevy_ring.h"
 #include "sides.h"
-#include "tests/open_roles.h"
+#include "tests/open_ring.h"
 
 #define COLUMN_BYTES 25 /* of one record, see kr_consumer_drain */
 

@@ -1,7 +1,7 @@
 /* Two processes and the ring between them. */
 #define _GNU_SOURCE
 #include "halves.h"
-#include "tests/open_roles.h"
+#include "tests/open_ring.h"
 #include "tests/open_sender.h"
 
 #include <fcntl.h>

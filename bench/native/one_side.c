@@ -1,7 +1,7 @@
 /* One thread that is producer and consumer of a ring in turn. */
 #define _GNU_SOURCE
 #include "one_side.h"
-#include "tests/open_roles.h"
+#include "tests/open_ring.h"
 #include "tests/open_sender.h"
 
 #include <fcntl.h>

@@ -20,7 +20,7 @@
 
 #include "kevy_ring.h"
 #include "sides.h"
-#include "tests/open_roles.h"
+#include "tests/open_ring.h"
 
 #define RECORD_BYTES 88
 #define BATCH 256

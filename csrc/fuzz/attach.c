@@ -9,14 +9,14 @@
 #include <unistd.h>
 
 #include "hostile_ring.h"
-#include "../tests/open_roles.h"
+#include "../tests/open_ring.h"
 #include "../tests/open_sender.h"
 
 #define WORDS 8
 #define ROWS 64
 #define WAIT_NS 1000
 
-enum { TAKE_CONSUMER = 1, TAKE_PRODUCER = 2, BLANK_HEADER = 4, SLEEP = 8, DUPLICATE = 16, SEND_LARGE = 32 };
+enum { TAKE_CONSUMER = 1, TAKE_PRODUCER = 2, BLANK_HEADER = 4, SLEEP = 8, SEND_LARGE = 32 };
 
 struct object {
     char name[32];
@@ -139,12 +139,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         return 0;
     MUST(kr_map_capacity(map) + lying->page == lying->size);
     look(map);
-    if (doing & DUPLICATE) {
-        kr_map *copy = kr_map_duplicate(map, &why);
-        MUST(copy);
-        kr_map_close(map);
-        map = copy;
-    }
     char *area = kr_area_map(map, &why);
     MUST(area);
     if (doing & TAKE_PRODUCER)

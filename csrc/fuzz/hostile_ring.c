@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "hostile_ring.h"
-#include "../tests/open_roles.h"
+#include "../tests/open_ring.h"
 #include "../tests/open_sender.h"
 
 #define GUARD_BYTES ((uint64_t)1 << 32)

@@ -44,7 +44,9 @@ int kr_chunk_commit(kr_sender *sender, uint64_t length)
         memset(reserved + KR_RECORD_BYTES + length, 0, kr_record_span(length) - KR_RECORD_BYTES - length);
         KR_POINT(2);
         kr_record_header(reserved, length, KR_KIND_SNAPSHOT_CHUNK, 0, 0);
-        kr_placed(sender, length, 1);
+        kr_resume_note(&producer->note, reserved, 1);
+        producer->staged += kr_record_span(length);
+        producer->staged_events++;
         return kr_finish(sender);
     }
     kr_bell_ring(producer->space_bell); /* the pump waited for the reservation to end */
@@ -52,6 +54,7 @@ int kr_chunk_commit(kr_sender *sender, uint64_t length)
     if (producer->gone || !at)
         return kr_producer_leave(producer, producer->gone ? producer->gone : KR_E_NOMEM);
     kr_encode_plain(at, KR_KIND_SNAPSHOT_CHUNK, 0, reserved + KR_RECORD_BYTES, length);
-    kr_placed(sender, length, in_ring);
+    if (in_ring)
+        kr_resume_note(&producer->note, at, 1);
     return kr_finish(sender);
 }

@@ -54,12 +54,28 @@ static inline void kr_frame_put_over(struct kr_frame_writer *frame, uint64_t i, 
 }
 
 /* All arguments at once, which lie back to back. */
-static inline void kr_frame_put_joined(struct kr_frame_writer *frame, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc)
+static inline void kr_encode_joined(char *at, uint64_t offset, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc)
 {
+    kr_encode_header(at, KR_KIND_FRAME, offset, kr_frame_bytes(argc, total));
+    struct kr_frame_writer frame = kr_frame_open(at, argc);
     uint32_t end = 0;
     for (uint32_t i = 0; i < argc; i++)
-        frame->ends[i] = end += lengths[i];
-    memcpy(frame->to, joined, total);
+        frame.ends[i] = end += lengths[i];
+    memcpy(frame.to, joined, total);
+}
+
+/* A frame of `length` payload bytes whose arguments lie apart. */
+static inline void kr_encode_frame(char *at, uint64_t offset, uint64_t length, const kr_piece *arguments, uint32_t argc)
+{
+    uint32_t *words = (uint32_t *)(void *)(at + KR_RECORD_BYTES), end = 0;
+    char *to = (char *)(words + 1 + argc);
+    kr_record_header(at, length, KR_KIND_FRAME, 0, offset);
+    *(uint64_t *)(void *)(at + kr_record_span(length) - 8) = 0; /* the padding; what lies before it is written below */
+    words[0] = argc;
+    for (uint32_t i = 0; i < argc; i++) {
+        kr_copy(to + end, arguments[i].bytes, arguments[i].length);
+        words[1 + i] = end += (uint32_t)arguments[i].length;
+    }
 }
 
 #endif

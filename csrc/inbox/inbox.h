@@ -31,10 +31,8 @@ struct kr_pump {
 
 /* The note of the ring is the resume point: what the last staged record is in the upstream's stream. Its words. */
 enum { NOTE_OFFSET = 0, NOTE_FLAGS = 1, NOTE_DB = 2, NOTE_ID = 3 };
-#define KR_RESUME_KNOWN 1u          /* the offset is that of an event */
-#define KR_RESUME_AFTER_SNAPSHOT 2u /* of a SnapshotEnd */
-#define KR_RESUME_IN_SNAPSHOT 4u    /* a snapshot has begun and not ended: there is no point to resume from */
-#define KR_RESUME_SNAPSHOT 256u     /* from this bit on: how many SnapshotEnds were published */
+/* NOTE_FLAGS: the KR_RESUME_FLAG_ bits of kevy_ring.h, and above them: */
+#define KR_RESUME_SNAPSHOT 256u /* from this bit on: how many SnapshotEnds were published */
 #define KR_RESUME_SNAPSHOTS (~(uint64_t)(KR_RESUME_SNAPSHOT - 1))
 #define KR_RESUME_ID_WORDS 8
 
@@ -45,7 +43,7 @@ struct kr_sender {
     uint64_t next_id[KR_RESUME_ID_WORDS]; /* the upstream's id from the moment on at which the overflow is empty */
     int id_waits;                         /* there is such an id */
     int in_snapshot;
-    uint64_t snapshots_begun, snapshots_ended; /* by a send, wherever their markers are by now */
+    uint64_t snapshots_ended; /* by a send, wherever their markers are by now */
     int closes_when_drained; /* its user dropped it with events in the overflow */
     int is_orphan;           /* the same, and no pump could be started for it */
     kr_word32 owners;        /* its user and its pump: the last one frees it */
@@ -56,39 +54,34 @@ struct kr_sender {
 void kr_sender_close_locked(struct kr_sender *sender);
 void kr_sender_disown(struct kr_sender *sender);
 
-/* send.c, under the lock: a place for the next record, its counting, and the end (which unlocks). */
+/* send.c, under the lock: a place for the next record, and the end of a send (which unlocks). */
 char *kr_place(struct kr_sender *sender, uint64_t span, int *in_ring);
-void kr_placed(struct kr_sender *sender, uint64_t length, int in_ring);
 int kr_finish(struct kr_sender *sender);
 
 /* resume.c, under the lock */
 void kr_resume_note_rare(struct kr_note *note, const char *at);
 void kr_resume_drained(struct kr_sender *sender);
 
-/* A frame that is known to select no database. */
-static inline void kr_resume_frame(struct kr_note *note, uint64_t offset)
-{
-    note->words[NOTE_OFFSET] = offset;
-    note->words[NOTE_FLAGS] = (note->words[NOTE_FLAGS] & KR_RESUME_SNAPSHOTS) | KR_RESUME_KNOWN;
-}
-
 /* The payload of SELECT and a number of one to ten digits has so many bytes: a frame of any other length is none. */
 #define KR_SELECT_BYTES_MIN 19u
 #define KR_SELECT_BYTES_MAX 28u
 
-/* An event's record is staged: its header, and its payload, lie at `at`. */
-static inline void kr_resume_note(struct kr_note *note, const char *at)
+/* An event is staged for the ring: its record lies at `at`. `may_be_rare`: 0 for a frame that is known to select no
+ * database. */
+static inline void kr_resume_note(struct kr_note *note, const char *at, int may_be_rare)
 {
     const struct kr_record *record = (const struct kr_record *)(const void *)at;
-    if (record->kind == KR_KIND_FRAME && record->length - KR_SELECT_BYTES_MIN > KR_SELECT_BYTES_MAX - KR_SELECT_BYTES_MIN)
-        kr_resume_frame(note, record->offset);
-    else
+    if (may_be_rare && (record->kind != KR_KIND_FRAME ||
+                        record->length - KR_SELECT_BYTES_MIN <= KR_SELECT_BYTES_MAX - KR_SELECT_BYTES_MIN)) {
         kr_resume_note_rare(note, at);
+        return;
+    }
+    note->words[NOTE_OFFSET] = record->offset;
+    note->words[NOTE_FLAGS] = (note->words[NOTE_FLAGS] & KR_RESUME_SNAPSHOTS) | KR_RESUME_FLAG_KNOWN;
 }
 
 /* overflow.c, under the lock */
 char *kr_overflow_append(struct kr_sender *sender, uint64_t span);
-void kr_overflow_appended(struct kr_sender *sender, uint64_t span, uint64_t events);
 void kr_overflow_free(struct kr_overflow *overflow);
 void kr_overflow_publish_gauges(struct kr_sender *sender);
 

@@ -32,7 +32,7 @@ void kr_overflow_publish_gauges(struct kr_sender *sender)
     store_relaxed(&words[WORD_OLDEST], overflow->first ? overflow->first->first_ns : 0);
 }
 
-static struct kr_block *new_block(struct kr_overflow *overflow, uint64_t span)
+static __attribute__((noinline)) struct kr_block *new_block(struct kr_overflow *overflow, uint64_t span)
 {
     uint64_t size = span > LARGE_RECORD ? span : BLOCK_BYTES - sizeof(struct kr_block);
     struct kr_block *block = overflow->spare;
@@ -70,24 +70,23 @@ static void drop_first(struct kr_overflow *overflow)
         unmap(block);
 }
 
-/* Room for one record of `span` bytes, not yet counted; NULL without memory. */
+/* Room for one record of `span` bytes, which the caller writes before it gives the lock back. NULL: there is no memory. */
 char *kr_overflow_append(struct kr_sender *sender, uint64_t span)
 {
     struct kr_overflow *overflow = &sender->overflow;
     struct kr_block *block = overflow->last;
     if (!block || block->size - block->used < span)
         block = new_block(overflow, span);
-    return block ? block_bytes(block) + block->used : NULL;
-}
-
-void kr_overflow_appended(struct kr_sender *sender, uint64_t span, uint64_t events)
-{
-    struct kr_overflow *overflow = &sender->overflow;
-    overflow->last->used += span;
-    overflow->events += events;
-    overflow->bytes += span;
-    if (overflow->bytes > overflow->peak_bytes)
-        overflow->peak_bytes = overflow->bytes;
+    if (!block)
+        return NULL;
+    char *at = block_bytes(block) + block->used;
+    uint64_t bytes = overflow->bytes + span;
+    block->used += span;
+    overflow->bytes = bytes;
+    if (bytes > overflow->peak_bytes)
+        overflow->peak_bytes = bytes;
+    overflow->events++;
+    return at;
 }
 
 void kr_overflow_free(struct kr_overflow *overflow)
@@ -149,7 +148,7 @@ static void move_fragment(struct kr_sender *sender)
     overflow->fragment_done = done + length;
     if (length == left) {
         producer->staged_events++;
-        kr_resume_note(&producer->note, from);
+        kr_resume_note(&producer->note, from, 1);
         overflow->fragment_done = 0;
         taken(sender, kr_record_span(whole->length), 1);
     }
@@ -180,7 +179,7 @@ static uint64_t move_step(struct kr_sender *sender)
         uint64_t next = kr_record_span(length_at(from + span));
         if (events && span + next > limit)
             break;
-        kr_resume_note(&producer->note, from + span);
+        kr_resume_note(&producer->note, from + span, 1);
         span += next;
         events++;
         if (span >= limit)

@@ -37,15 +37,15 @@ void kr_resume_note_rare(struct kr_note *note, const char *at)
     case KR_KIND_FRAME:
         if ((db = selected(at + KR_RECORD_BYTES, record->length)) >= 0)
             words[NOTE_DB] = (uint64_t)db;
-        kr_resume_frame(note, record->offset);
+        kr_resume_note(note, at, 0);
         break;
     case KR_KIND_SNAPSHOT_BEGIN:
-        words[NOTE_FLAGS] = snapshots | KR_RESUME_IN_SNAPSHOT;
+        words[NOTE_FLAGS] = snapshots | KR_RESUME_FLAG_IN_SNAPSHOT;
         break;
     case KR_KIND_SNAPSHOT_END:
         words[NOTE_OFFSET] = record->offset;
         words[NOTE_DB] = 0;
-        words[NOTE_FLAGS] = (snapshots + KR_RESUME_SNAPSHOT) | KR_RESUME_KNOWN | KR_RESUME_AFTER_SNAPSHOT;
+        words[NOTE_FLAGS] = (snapshots + KR_RESUME_SNAPSHOT) | KR_RESUME_FLAG_KNOWN | KR_RESUME_FLAG_AFTER_SNAPSHOT;
         break;
     default:
         break;

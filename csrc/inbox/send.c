@@ -12,31 +12,26 @@ static int sums_to(const uint32_t *lengths, uint64_t count, uint64_t total)
     return sum == total;
 }
 
-/* Where the next record goes: into the ring if the overflow is empty and the record fits, else into the overflow. */
+/* The place of the next record, which is counted as sent: in the ring if the overflow is empty and the record fits, else in
+ * the overflow. Nobody sees it before the lock is given back. NULL: there is no memory, or the ring is corrupt. */
 char *kr_place(struct kr_sender *sender, uint64_t span, int *in_ring)
 {
     struct kr_producer *producer = &sender->producer;
-    struct kr_overflow *overflow = &sender->overflow;
-    *in_ring = !overflow->events && !producer->reserved && span <= producer->capacity &&
-               kr_producer_room(producer, span) >= span;
-    if (*in_ring)
-        return kr_producer_at(producer, producer->staged);
-    if (!overflow->events)
-        store_relaxed(&producer->header->full_hits, ++producer->full_hits);
-    return kr_overflow_append(sender, span);
-}
-
-void kr_placed(struct kr_sender *sender, uint64_t length, int in_ring)
-{
-    struct kr_producer *producer = &sender->producer;
-    if (!in_ring) {
-        kr_overflow_appended(sender, kr_record_span(length), 1);
-        return;
+    *in_ring = 0;
+    if (sender->overflow.events)
+        return kr_overflow_append(sender, span);
+    if (!producer->reserved && span <= producer->capacity && kr_producer_room(producer, span) >= span) {
+        char *at = kr_producer_at(producer, producer->staged);
+        KR_POINT(1);
+        *in_ring = 1;
+        producer->staged += span;
+        producer->staged_events++;
+        return at;
     }
-    KR_POINT(1);
-    kr_resume_note(&producer->note, kr_producer_at(producer, producer->staged));
-    producer->staged += kr_record_span(length);
-    producer->staged_events++;
+    if (producer->gone)
+        return NULL;
+    store_relaxed(&producer->header->full_hits, ++producer->full_hits);
+    return kr_overflow_append(sender, span);
 }
 
 /* Publishes what went into the ring, and sees to it that the rest is moved on. */
@@ -88,13 +83,6 @@ static int begin(struct kr_sender *sender, uint64_t length, char **at, int *in_r
     return 0;
 }
 
-static void encode_joined(char *at, uint64_t offset, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc)
-{
-    kr_encode_header(at, KR_KIND_FRAME, offset, kr_frame_bytes(argc, total));
-    struct kr_frame_writer frame = kr_frame_open(at, argc);
-    kr_frame_put_joined(&frame, joined, total, lengths, argc);
-}
-
 int kr_send_frame(kr_sender *sender, uint64_t offset, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc)
 {
     uint64_t length = kr_frame_bytes(argc, total);
@@ -105,8 +93,9 @@ int kr_send_frame(kr_sender *sender, uint64_t offset, const char *joined, uint64
     int refused = begin(sender, length, &at, &in_ring);
     if (refused)
         return refused;
-    encode_joined(at, offset, joined, total, lengths, argc);
-    kr_placed(sender, length, in_ring);
+    kr_encode_joined(at, offset, joined, total, lengths, argc);
+    if (in_ring)
+        kr_resume_note(&sender->producer.note, at, 1);
     return kr_finish(sender);
 }
 
@@ -120,9 +109,22 @@ int kr_send_plain(kr_sender *sender, uint32_t kind, uint64_t offset, const char 
     if (refused)
         return refused;
     kr_encode_plain(at, kind, offset, bytes, length);
-    kr_placed(sender, length, in_ring);
+    if (in_ring)
+        kr_resume_note(&sender->producer.note, at, 1);
     count_marker(sender, kind);
     return kr_finish(sender);
+}
+
+/* Whether a drain would take none of the events for a fault. */
+static int are_events(uint64_t count, const uint8_t *kinds, const uint32_t *argcs, uint64_t length_count)
+{
+    uint64_t used = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        if (!kinds[i] || kinds[i] > KR_KIND_LAST || (kinds[i] == KR_KIND_FRAME && !argcs[i]))
+            return 0;
+        used += argcs[i];
+    }
+    return used == length_count;
 }
 
 /* `argcs[i]` lengths belong to event i (one for a chunk, none for the two markers). One publish. `*accepted` is
@@ -131,17 +133,8 @@ int kr_send_many(kr_sender *sender, uint64_t count, const uint8_t *kinds, const 
                  const char *joined, uint64_t total, const uint32_t *lengths, uint64_t length_count, uint64_t *accepted)
 {
     struct kr_producer *producer = &sender->producer;
-    uint64_t used = 0;
     *accepted = 0;
-    if (!sums_to(lengths, length_count, total))
-        return KR_E_ARGUMENT;
-    /* Whatever a drain would take for a fault, before anything is written. */
-    for (uint64_t i = 0; i < count; i++) {
-        if (!kinds[i] || kinds[i] > KR_KIND_FRAME || (kinds[i] == KR_KIND_FRAME && !argcs[i]))
-            return KR_E_ARGUMENT;
-        used += argcs[i];
-    }
-    if (used != length_count)
+    if (!sums_to(lengths, length_count, total) || !are_events(count, kinds, argcs, length_count))
         return KR_E_ARGUMENT;
     int refused = kr_producer_enter(producer);
     if (refused)
@@ -160,33 +153,18 @@ int kr_send_many(kr_sender *sender, uint64_t count, const uint8_t *kinds, const 
             return kr_finish(sender);
         }
         if (frame) {
-            encode_joined(at, offsets[i], joined, bytes, lengths, argcs[i]);
+            kr_encode_joined(at, offsets[i], joined, bytes, lengths, argcs[i]);
         } else {
             kr_encode_plain(at, kinds[i], offsets[i], joined, bytes);
             count_marker(sender, kinds[i]);
         }
-        kr_placed(sender, length, in_ring);
+        if (in_ring)
+            kr_resume_note(&producer->note, at, 1);
         joined += bytes;
         lengths += argcs[i];
     }
     *accepted = count;
     return kr_finish(sender);
-}
-
-static uint64_t payload_bytes(uint32_t kind, const kr_piece *pieces, uint32_t count)
-{
-    uint64_t total = 0;
-    for (uint32_t i = 0; i < count; i++)
-        total += pieces[i].length;
-    return kind == KR_KIND_FRAME ? kr_frame_bytes(count, total) : total;
-}
-
-static void encode_pieces(char *at, uint64_t offset, uint64_t length, const kr_piece *pieces, uint32_t argc)
-{
-    kr_encode_header(at, KR_KIND_FRAME, offset, length);
-    struct kr_frame_writer frame = kr_frame_open(at, argc);
-    for (uint32_t i = 0; i < argc; i++)
-        kr_frame_put(&frame, i, pieces[i].bytes, pieces[i].length);
 }
 
 int kr_send_pieces(kr_sender *sender, uint64_t count, const uint8_t *kinds, const uint64_t *offsets, const uint32_t *argcs,
@@ -200,19 +178,22 @@ int kr_send_pieces(kr_sender *sender, uint64_t count, const uint8_t *kinds, cons
     for (uint64_t i = 0; i < count; i++) {
         int in_ring;
         uint32_t kind = kinds ? kinds[i] : KR_KIND_FRAME;
-        uint64_t length = payload_bytes(kind, pieces, argcs[i]);
+        uint64_t length = kind == KR_KIND_FRAME ? 4 + 4 * (uint64_t)argcs[i] : 0;
+        for (uint32_t a = 0; a < argcs[i]; a++)
+            length += pieces[a].length;
         char *at = length > KR_LENGTH_MAX ? NULL : kr_place(sender, kr_record_span(length), &in_ring);
         if (producer->gone)
             return kr_producer_leave(producer, producer->gone);
         if (!at)
             break;
         if (kind == KR_KIND_FRAME) {
-            encode_pieces(at, offsets[i], length, pieces, argcs[i]);
+            kr_encode_frame(at, offsets[i], length, pieces, argcs[i]);
         } else {
             kr_encode_plain(at, kind, offsets[i], argcs[i] ? pieces->bytes : NULL, length);
             count_marker(sender, kind);
         }
-        kr_placed(sender, length, in_ring);
+        if (in_ring)
+            kr_resume_note(&producer->note, at, 1);
         pieces += argcs[i];
         *accepted = i + 1;
     }

@@ -23,7 +23,7 @@ kr_producer *kr_sender_producer(kr_sender *sender) { return &sender->producer; }
 static void begin(struct kr_sender *sender)
 {
     kr_overflow_publish_gauges(sender);
-    sender->snapshots_begun = sender->snapshots_ended = sender->producer.note.words[NOTE_FLAGS] / KR_RESUME_SNAPSHOT;
+    sender->snapshots_ended = sender->producer.note.words[NOTE_FLAGS] / KR_RESUME_SNAPSHOT;
     store_release(&sender->producer.header->producer_words[WORD_SNAPSHOTS_ENDED], sender->snapshots_ended);
 }
 

@@ -18,11 +18,6 @@
 
 #include "ring/ring.h"
 
-static void bell_path(char *path, size_t room, const char *name, const char *suffix)
-{
-    snprintf(path, room, "/dev/shm/%s.%s", name, suffix);
-}
-
 static int bell_failure(kr_failure *why, int code, int err)
 {
     why->code = code;
@@ -34,7 +29,7 @@ int kr_bell_open(const char *name, const char *suffix, int create, kr_failure *w
 {
     char path[320];
     struct stat info;
-    bell_path(path, sizeof path, name, suffix);
+    snprintf(path, sizeof path, "/dev/shm/%s.%s", name, suffix);
     if (create) {
         unlink(path); /* a leftover: the segment of this name is ours and new */
         if (mkfifo(path, 0600))
@@ -49,19 +44,6 @@ int kr_bell_open(const char *name, const char *suffix, int create, kr_failure *w
         return bell_failure(why, KR_E_NOT_A_RING, 0);
     }
     return bell;
-}
-
-int kr_unlink_doorbells(const char *name)
-{
-    char path[320];
-    int failed = 0;
-    if (!kr_name_is_plain(name))
-        return -1;
-    bell_path(path, sizeof path, name, "data");
-    failed |= unlink(path);
-    bell_path(path, sizeof path, name, "space");
-    failed |= unlink(path);
-    return failed ? -1 : 0;
 }
 
 /* A full FIFO is a rung bell, so EAGAIN is as good as a byte. */

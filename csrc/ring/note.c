@@ -1,28 +1,13 @@
 /* The note: what the layer above wants to be known about the last published record, also after the producer's death.
  *
- * It must belong to the tail that a successor finds, wherever the producer died. So there are two slots. They are written in
- * turn, before each store of tail, and stamped with that tail. A death between the two stores leaves the other slot, which
+ * It must belong to the tail that a successor finds, wherever the producer died. So there are two slots. kr_producer_publish_locked()
+ * writes them in turn, before each store of tail, and stamps each with that tail. A death between the two stores leaves the other slot, which
  * has the stamp of the tail that is still published. */
 #include <string.h>
 
 #include "ring/ring.h"
 
 #define LOOKS_MAX 1000u
-
-/* Before each store of tail. */
-void kr_note_write(struct kr_note *note, struct kr_header *header, uint64_t tail)
-{
-    struct kr_note_slot *slot = &header->note[note->turn];
-    if (!note->words[KR_NOTE_MARK])
-        return;
-    /* Released for those who look while the producer lives, see kr_note_look(): a successor needs the stamp alone. */
-    for (unsigned i = 0; i < KR_NOTE_WORDS; i++)
-        store_release(&slot->words[i], note->words[i]);
-    KR_POINT(5);
-    /* Pairs with the acquire load in kr_note_find(): a reader that sees the stamp sees the words. */
-    store_release(&slot->stamp, tail);
-    note->turn ^= 1;
-}
 
 /* The note that a predecessor left at `tail`; all words 0 if it left none. */
 void kr_note_find(struct kr_note *note, const struct kr_header *header, uint64_t tail)

@@ -70,7 +70,16 @@ void kr_producer_publish_locked(struct kr_producer *producer)
     store_relaxed(&header->bytes_in, producer->bytes_in);
     store_relaxed(&header->publishes, ++producer->publishes);
     producer->tail = producer->staged;
-    kr_note_write(&producer->note, header, producer->tail);
+    if (producer->note.words[KR_NOTE_MARK]) {
+        struct kr_note_slot *slot = &header->note[producer->note.turn];
+        /* Released for those who look while the producer lives, see kr_note_look(): a successor needs the stamp alone. */
+        for (unsigned i = 0; i < KR_NOTE_WORDS; i++)
+            store_release(&slot->words[i], producer->note.words[i]);
+        KR_POINT(5);
+        /* Pairs with the acquire load in kr_note_find(): a reader that sees the stamp sees the words. */
+        store_release(&slot->stamp, producer->tail);
+        producer->note.turn ^= 1;
+    }
     if (producer->events_in >= producer->stamp_due)
         kr_stamp_make(producer, producer->tail);
     KR_POINT(6);
@@ -84,12 +93,15 @@ void kr_producer_publish_locked(struct kr_producer *producer)
         kr_producer_ring_data_bell(producer, request);
 }
 
-/* Locks a usable handle, or says why not. */
 int kr_producer_enter(struct kr_producer *producer)
 {
-    if (kr_producer_is_foreign(producer))
+    if (producer->generation != kr_generation) /* before the lock, see kr_producer_is_foreign() */
         return KR_E_FORKED;
-    kr_producer_lock(producer);
+    if (pthread_mutex_trylock(&producer->lock))
+        kr_producer_lock(producer);
+    uint32_t claim = load_acquire32(&producer->peer.claim->word);
+    if (!producer->closed && !producer->gone && claim < KR_ROLE_CLOSED)
+        return 0; /* the consumer lives, or was never there */
     int refused = kr_producer_usable(producer);
     if (refused)
         kr_producer_unlock(producer);

@@ -131,7 +131,6 @@ static inline struct kr_columns kr_split_columns(char *columns, uint64_t records
 }
 
 /* segment.c */
-int kr_name_is_plain(const char *name);
 void kr_map_hold(struct kr_map *map);
 void kr_area_hold(char *area);
 
@@ -212,6 +211,11 @@ int kr_producer_arm(struct kr_producer *producer, uint64_t wanted);
 /* producer_wait.c, after the lock, by who was counted among the sleepers under it */
 int kr_producer_sleep(struct kr_producer *producer, struct kr_watch watch, int64_t timeout_ns);
 
+#define KR_NOT_IDLE UINT64_MAX /* of kr_consumer.idle_at: no position of a record, for those are multiples of 8 */
+
+/* As kr_producer_is_foreign(). */
+static inline int kr_consumer_is_foreign(const struct kr_consumer *consumer) { return consumer->generation != kr_generation; }
+
 /* consumer.c */
 int kr_consumer_enter(struct kr_consumer *consumer);
 int kr_consumer_leave(struct kr_consumer *consumer, int answer);
@@ -253,8 +257,7 @@ static inline void kr_record_pad(char *at, uint64_t length)
         *(uint64_t *)(void *)(at + span - 8) = 0;
 }
 
-/* note.c, under the producer's lock; kr_note_look() without it, by anybody */
-void kr_note_write(struct kr_note *note, struct kr_header *header, uint64_t tail);
+/* note.c: the first under the producer's lock, the second by anybody */
 void kr_note_find(struct kr_note *note, const struct kr_header *header, uint64_t tail);
 void kr_note_look(const struct kr_header *header, struct kr_note *out);
 

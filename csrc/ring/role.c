@@ -120,7 +120,6 @@ static void *hold(void *argument)
 
     while (taken && load_acquire32(&role->command) == 0)
         kr_futex_wait(&role->command, 0, -1);
-
     if (taken) {
         list.list_op_pending = first;
         list.list.next = none;

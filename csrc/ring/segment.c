@@ -18,7 +18,7 @@
 #define TAKE_STEP_BYTES ((uint64_t)1 << 20) /* some hundred microseconds */
 
 /* A name in the one directory where segments and doorbells are, and nowhere else. */
-int kr_name_is_plain(const char *name) { return *name && strlen(name) <= NAME_BYTES_MAX && !strchr(name, '/'); }
+static int is_plain(const char *name) { return *name && strlen(name) <= NAME_BYTES_MAX && !strchr(name, '/'); }
 
 /* Up to this capacity all pages are mapped at once (half a millisecond for each MiB), so that no send of the first lap
  * stops for a page fault. A larger ring would keep who attaches waiting for too long. */
@@ -37,7 +37,7 @@ static int open_object(const char *name, kr_failure *why)
 {
     char path[272];
     struct stat info;
-    if (!kr_name_is_plain(name))
+    if (!is_plain(name))
         return failed(why, KR_E_ARGUMENT, EINVAL);
     snprintf(path, sizeof path, "/%s", name);
     int fd = shm_open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
@@ -191,12 +191,6 @@ int kr_map_finish(kr_map *map, const char *name, kr_failure *why)
     return 0;
 }
 
-kr_map *kr_map_create(const char *name, uint64_t capacity, kr_failure *why)
-{
-    kr_map *map = kr_map_prepare(name, capacity, 0, "", 0, why);
-    return map && kr_map_finish(map, name, why) ? drop(map) : map;
-}
-
 static int check_header(kr_map *map, uint64_t file_bytes, kr_failure *why)
 {
     const struct kr_header *header = map->header;
@@ -240,24 +234,6 @@ kr_map *kr_map_attach(const char *name, kr_failure *why)
     if (map->space_bell < 0)
         return drop(map);
     return map;
-}
-
-/* A second, independent mapping of the same segment, also after its name is gone. */
-kr_map *kr_map_duplicate(kr_map *map, kr_failure *why)
-{
-    kr_map *copy = new_map(why);
-    if (!copy)
-        return NULL;
-    copy->capacity = map->capacity;
-    memcpy(copy->name, map->name, sizeof copy->name);
-    copy->segment = fcntl(map->segment, F_DUPFD_CLOEXEC, 3);
-    copy->data_bell = fcntl(map->data_bell, F_DUPFD_CLOEXEC, 3);
-    copy->space_bell = fcntl(map->space_bell, F_DUPFD_CLOEXEC, 3);
-    if (copy->segment < 0 || copy->data_bell < 0 || copy->space_bell < 0) {
-        failed(why, KR_E_SYSTEM, errno);
-        return drop(copy);
-    }
-    return map_header(copy, why) ? drop(copy) : copy;
 }
 
 uint64_t kr_map_capacity(kr_map *map) { return map->capacity; }
@@ -326,11 +302,4 @@ void kr_map_adopt(kr_map *map, const char *label, uint64_t label_bytes)
         write_label(header, label, label_bytes);
     header->creator_pid = (uint32_t)getpid();
     header->creator_start = kr_process_start(header->creator_pid);
-}
-
-/* Both positions at once, for a new ring that nobody uses yet: tests start near the wrap of 64 bits. */
-void kr_map_preset(kr_map *map, uint64_t position)
-{
-    store_relaxed(&map->header->head, position);
-    store_release(&map->header->tail, position);
 }

@@ -132,7 +132,7 @@ mutant look_before_the_request ring/consumer_wait.c '/^            kr_consumer_a
 mutant look_before_the_clearing ring/consumer_wait.c 's/^            found = look(consumer);$/& kr_bell_clear(consumer->data_bell);/'
 mutant empties_without_asking_anew ring/consumer_wait.c \
     's/^    kr_bell_clear(consumer->data_bell);$/& if (load_acquire(\&consumer->header->data_reply) != consumer->data_request) return;/'
-mutant the_successor_trusts_the_doorbell ring/consumer.c '/^    kr_consumer_arm(consumer);$/d'
+mutant the_successor_trusts_the_doorbell ring/consumer_role.c '/^    kr_consumer_arm(consumer);$/d'
 mutant reply_before_the_byte ring/producer.c \
     '/^    kr_bell_ring(producer->data_bell);$/{h;d};/store_release(&producer->header->data_reply, request);/G'
 mutant space_looked_at_before_the_request ring/producer_wait.c \
@@ -149,8 +149,8 @@ mutant closed_before_the_last_publish ring/producer_role.c \
     '/^    if (!producer->gone)$/{N;h;d};/kr_role_release(&producer->role, KR_ROLE_CLOSED);$/{/^    /G}'
 mutant epoch_before_the_pid ring/role.c '/^    store_release32(&claim->pid, pid);$/{h;d};/^    store_release(&claim->epoch/G'
 mutant magic_before_the_geometry ring/segment.c '/^    store_release(&header->magic, KR_MAGIC);$/d;s/^    header->version = KR_VERSION;$/    store_release(\&header->magic, KR_MAGIC);\n&/'
-mutant tail_before_the_resume_point ring/producer.c '/^    kr_note_write(/{h;d};/^    store_seq_cst(&header->tail, producer->tail);$/G'
-mutant one_slot_for_the_resume_point ring/note.c 's/^    note->turn ^= 1;$/    ;/'
+mutant tail_before_the_resume_point ring/producer.c '/^    if (producer->note.words/,/^    }/{H;d};/^    store_seq_cst(&header->tail, producer->tail);$/G'
+mutant one_slot_for_the_resume_point ring/producer.c 's/^        producer->note.turn ^= 1;$/        ;/'
 mutant the_successor_writes_the_slot_it_found ring/note.c 's/note->turn = turn ^ 1;/note->turn = turn;/'
 mutant head_before_the_stamps_are_counted ring/consumer.c \
     '/^    if (consumer->stamps_made != consumer->stamps)/{N;s/^/    store_seq_cst(\&header->head, position);\n/}'

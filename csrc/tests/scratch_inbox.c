@@ -1,5 +1,6 @@
 /* Rings for tests whose producer is a sender's. */
 #include "check.h"
+#include "open_ring.h"
 #include "open_sender.h"
 #include "scratch_inbox.h"
 

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "open_roles.h"
+#include "open_ring.h"
 #include "scratch_ring.h"
 
 #define NAMES 64

@@ -28,7 +28,7 @@ static const struct {
 } points[] = {
     {"none", 0},
     /* producer.c, send.c, chunk.c, scan.c, note.c */
-    {"a record is encoded and not committed", PRODUCER},
+    {"a record has its place and is not written", PRODUCER},
     {"a chunk is received in place and not committed", PRODUCER},
     {"a run's frame is committed and the run goes on", PRODUCER},
     {"records are committed and not published", PRODUCER},

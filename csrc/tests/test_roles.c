@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "open_roles.h"
+#include "open_ring.h"
 #include "scratch_ring.h"
 
 /* A child that maps the ring itself, takes a role, says so and waits. */

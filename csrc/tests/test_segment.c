@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "open_ring.h"
 #include "scratch_ring.h"
 
 static int create_code(const char *name, uint64_t capacity)
@@ -106,11 +107,9 @@ static void a_bad_name_is_refused(void)
     name[sizeof name - 1] = 0;
     CHECK_EQ(create_code(name, 4096), KR_E_ARGUMENT);
     CHECK_EQ(attach_code(name), KR_E_ARGUMENT);
-    CHECK_EQ(kr_unlink_doorbells(name), -1);
     CHECK_EQ(attach_code(""), KR_E_ARGUMENT);
     CHECK_EQ(attach_code("../shm/elsewhere"), KR_E_ARGUMENT);
     CHECK_EQ(create_code("a/b", 4096), KR_E_ARGUMENT);
-    CHECK_EQ(kr_unlink_doorbells("../tmp/elsewhere"), -1);
 }
 
 static void a_missing_segment_is_missing(void)
@@ -270,29 +269,6 @@ static void the_segment_of_another_user_is_refused(void)
     scratch_close(&ring);
 }
 
-static void a_duplicate_outlives_the_name_and_the_original(void)
-{
-    struct scratch_ring ring, other;
-    kr_failure why = {0};
-    scratch_create(&ring, 4096);
-    kr_map *copy = kr_map_duplicate(ring.map, &why);
-    CHECK(copy);
-    ring.area[7] = 'x';
-    scratch_remove_all();
-    scratch_close(&ring);
-    memset(&other, 0, sizeof other);
-    other.map = copy;
-    other.area = kr_area_map(copy, &why);
-    CHECK(other.area);
-    CHECK_EQ(other.area[7], 'x');
-    scratch_take_producer(&other);
-    scratch_take_consumer(&other);
-    CHECK_EQ(kr_producer_write(other.producer, "abc", 3), 1);
-    CHECK_EQ(scratch_drain(&other, 10, UINT64_MAX), 1);
-    CHECK(!memcmp(scratch_payload(&other, 0), "abc", 3));
-    scratch_close(&other);
-}
-
 static void a_frozen_area_keeps_its_bytes(void)
 {
     struct scratch_ring ring;
@@ -330,7 +306,7 @@ static void without_descriptors_nothing_leaks(void)
         tight.rlim_cur = (rlim_t)lowest + extra;
         CHECK(!setrlimit(RLIMIT_NOFILE, &tight));
         CHECK_EQ(attach_code(ring.name), KR_E_SYSTEM);
-        CHECK(!kr_map_duplicate(ring.map, &why));
+        CHECK(!kr_map_attach(ring.name, &why));
         CHECK(why.code == KR_E_SYSTEM && why.err == EMFILE);
         CHECK(!setrlimit(RLIMIT_NOFILE, &before));
     }
@@ -413,7 +389,6 @@ static const struct check_case cases[] = {
     CASE(another_version_is_refused),
     CASE(a_header_that_does_not_describe_the_file_is_refused),
     CASE(the_segment_of_another_user_is_refused),
-    CASE(a_duplicate_outlives_the_name_and_the_original),
     CASE(a_frozen_area_keeps_its_bytes),
     CASE(without_descriptors_nothing_leaks),
     CASE(doorbells_are_removed_by_name),

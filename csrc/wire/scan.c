@@ -220,7 +220,7 @@ static inline const char *plain_frame(struct kr_sender *sender, const char *fram
     *offset = head ? head->offset : *offset + (uint64_t)(from - frame);
     kr_record_header(at, length, KR_KIND_FRAME, 0, *offset);
     kr_clear_padding(at, length);
-    kr_resume_frame(&producer->note, *offset);
+    kr_resume_note(&producer->note, at, 0);
     producer->staged += span;
     producer->staged_events++;
     KR_POINT(3);
@@ -241,8 +241,16 @@ static int write_frame(struct kr_sender *sender, const struct kr_scanner *scanne
     struct kr_frame_writer to = kr_frame_open(at, scanner->argc);
     for (uint32_t i = 0; i < scanner->argc; i++)
         kr_frame_put(&to, i, frame + scanner->starts[i], scanner->lengths[i]);
-    kr_placed(sender, length, in_ring);
+    if (in_ring)
+        kr_resume_note(&producer->note, at, 1);
     return 0;
+}
+
+static int why_it_stopped(int read, int at_end, int kevy)
+{
+    if (read == NEED || at_end)
+        return KR_SCAN_NEED;
+    return read == OK && kevy ? KR_SCAN_GAP : KR_SCAN_OTHER;
 }
 
 static inline int scan(kr_sender *sender, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t offset, int kevy, kr_scan *out)
@@ -257,12 +265,12 @@ static inline int scan(kr_sender *sender, kr_scanner *scanner, const char *bytes
     kr_head_make(&head, offset);
     while (at < end) {
         uint64_t own = kevy ? offset : offset + (uint64_t)(at - bytes);
+        read = OK;
         if (!scanner->stage && (behind = plain_frame(sender, at, end, kevy ? &head : NULL, &own))) {
-            read = OK;
             stopped = behind;
+        } else if ((read = read_frame(scanner, at, end, kevy, &stopped)) != OK) {
+            break;
         } else {
-            if ((read = read_frame(scanner, at, end, kevy, &stopped)) != OK)
-                break;
             scanner->stage = 0;
             if (kevy ? scanner->offset != offset : is_control(at + scanner->starts[0], scanner->lengths[0]))
                 break;
@@ -281,13 +289,10 @@ static inline int scan(kr_sender *sender, kr_scanner *scanner, const char *bytes
     }
     out->consumed = (uint64_t)(at - bytes);
     out->stopped_at = (uint64_t)(stopped - bytes);
-    out->why = read == NEED || at == end ? KR_SCAN_NEED : read == OK && kevy ? KR_SCAN_GAP : KR_SCAN_OTHER;
-    if (out->why != KR_SCAN_NEED)
-        scanner->stage = 0;
-    if (!failed && read != NOMEM)
-        return kr_finish(sender);
-    kr_finish(sender); /* what was taken before goes its way */
-    return failed ? failed : KR_E_NOMEM;
+    out->why = why_it_stopped(read, at == end, kevy);
+    scanner->stage &= out->why == KR_SCAN_NEED; /* the protocol reads an unfinished frame that is not plain */
+    int sent = kr_finish(sender); /* also after a failure: what was taken before it goes its way */
+    return failed ? failed : read == NOMEM ? KR_E_NOMEM : sent;
 }
 
 int kr_scan_kevy(kr_sender *sender, kr_scanner *scanner, const char *bytes, uint64_t length, uint64_t next_offset, kr_scan *out)

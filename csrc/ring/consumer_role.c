@@ -1,0 +1,154 @@
+/* How a consumer begins and ends: the handle, the role that it takes and gives up, and what it tells about both. */
+#include <stdlib.h>
+
+#include "ring/ring.h"
+
+kr_consumer *kr_consumer_new(kr_map *map, char *area)
+{
+    struct kr_consumer *consumer = calloc(1, sizeof *consumer);
+    if (!consumer)
+        return NULL;
+    pthread_mutex_init(&consumer->lock, NULL);
+    consumer->map = map;
+    consumer->generation = kr_generation_watched();
+    consumer->header = map->header;
+    consumer->data = area;
+    consumer->capacity = map->capacity;
+    consumer->mask = map->capacity - 1;
+    consumer->data_bell = map->data_bell;
+    consumer->space_bell = map->space_bell;
+    consumer->closed = 1; /* until the role is taken */
+    store_relaxed(&consumer->idle_at, KR_NOT_IDLE);
+    kr_peer_init(&consumer->peer, &map->header->producer);
+    kr_map_hold(map);
+    return consumer;
+}
+
+static int refuse(kr_failure *why, int code)
+{
+    why->code = code;
+    return code;
+}
+
+static int take(struct kr_consumer *consumer, kr_failure *why)
+{
+    struct kr_header *header = consumer->header;
+    if (consumer->takes_none || (consumer->has_role && consumer->closed))
+        return refuse(why, KR_E_CLOSED);
+    if (consumer->has_role)
+        return 0;
+    if (kr_role_take(&consumer->role, &header->consumer, why))
+        return why->code;
+    consumer->head = consumer->drained = load_acquire(&header->head);
+    uint64_t tail = load_acquire(&header->tail);
+    if (tail - consumer->head > consumer->capacity || (consumer->head & 7)) {
+        kr_role_release(&consumer->role, KR_ROLE_CLOSED);
+        return refuse(why, KR_E_CORRUPT);
+    }
+    store_relaxed(&consumer->idle_at, consumer->head);
+    consumer->data_request = load_relaxed(&header->data_request);
+    consumer->space_reply = load_relaxed(&header->space_reply);
+    consumer->events_out = load_relaxed(&header->events_out);
+    consumer->bytes_out = load_relaxed(&header->bytes_out);
+    consumer->drains = load_relaxed(&header->drains);
+    consumer->space_wakes = load_relaxed(&header->space_wakes);
+    consumer->stamps_made = load_acquire(&header->stamps);
+    consumer->stamps = consumer->stamps_made < KR_STAMPS ? 0 : consumer->stamps_made - KR_STAMPS;
+    KR_POINT(27);
+    /* What a predecessor left in the FIFO, or took out of it, is unknown: begin with a new request. */
+    kr_consumer_arm(consumer);
+    kr_bell_ring(consumer->space_bell); /* a waiting producer learns of its new peer */
+    consumer->has_role = 1;
+    consumer->closed = 0;
+    return 0;
+}
+
+int kr_consumer_take(kr_consumer *consumer, kr_failure *why)
+{
+    if (!consumer)
+        return refuse(why, KR_E_NOMEM); /* of kr_consumer_new() */
+    if (kr_consumer_is_foreign(consumer))
+        return refuse(why, KR_E_FORKED);
+    pthread_mutex_lock(&consumer->lock);
+    int refused = take(consumer, why);
+    pthread_mutex_unlock(&consumer->lock);
+    return refused;
+}
+
+kr_consumer *kr_consumer_open(kr_map *map, char *area, kr_failure *why)
+{
+    kr_consumer *consumer = kr_consumer_new(map, area);
+    if (kr_consumer_take(consumer, why)) {
+        kr_consumer_free(consumer);
+        return NULL;
+    }
+    return consumer;
+}
+
+void kr_consumer_close(kr_consumer *consumer)
+{
+    if (kr_consumer_is_foreign(consumer))
+        return;
+    pthread_mutex_lock(&consumer->lock);
+    consumer->takes_none = !consumer->has_role;
+    if (!consumer->closed) {
+        consumer->closed = 1;
+        kr_role_release(&consumer->role, KR_ROLE_CLOSED);
+        kr_bell_ring(consumer->space_bell); /* the producer's pump: look at the claim */
+        kr_bell_ring(consumer->data_bell);  /* our own waiter in another thread: look at `closed` */
+    }
+    kr_consumer_leave(consumer, 0);
+}
+
+void kr_consumer_free(kr_consumer *consumer)
+{
+    if (!consumer)
+        return;
+    kr_consumer_close(consumer);
+    kr_peer_forget(&consumer->peer);
+    pthread_mutex_destroy(&consumer->lock);
+    kr_map_close(consumer->map);
+    free(consumer);
+}
+
+/* The area was frozen for views that outlive their batch; go on with a new mapping of the same pages. */
+void kr_consumer_rebase(kr_consumer *consumer, char *area) { consumer->data = area; }
+
+/* 0, or how the producer ended, once all that it published is drained. Also of a closed or inherited handle. */
+int kr_consumer_peer(kr_consumer *consumer, kr_role_info *out)
+{
+    kr_role_read(consumer->peer.claim, out);
+    if (kr_consumer_is_foreign(consumer))
+        return KR_E_FORKED;
+    int gone = kr_peer_gone(&consumer->peer);
+    if (!gone)
+        return 0;
+    pthread_mutex_lock(&consumer->lock);
+    if (load_acquire(&consumer->header->tail) != consumer->drained)
+        gone = 0;
+    return kr_consumer_leave(consumer, gone);
+}
+
+/* Also of a corrupt ring: what was applied is applied. */
+int kr_consumer_set_word(kr_consumer *consumer, uint32_t which, uint64_t value)
+{
+    if (kr_consumer_is_foreign(consumer))
+        return KR_E_FORKED;
+    if (which >= KR_WORDS)
+        return KR_E_ARGUMENT;
+    pthread_mutex_lock(&consumer->lock);
+    if (consumer->closed)
+        return kr_consumer_leave(consumer, KR_E_CLOSED);
+    store_release(&consumer->header->consumer_words[which], value);
+    return kr_consumer_leave(consumer, 0);
+}
+
+int kr_consumer_fault(kr_consumer *consumer, uint64_t *position)
+{
+    *position = 0;
+    if (kr_consumer_is_foreign(consumer))
+        return 0;
+    pthread_mutex_lock(&consumer->lock);
+    *position = consumer->fault_position;
+    return kr_consumer_leave(consumer, consumer->fault_field);
+}

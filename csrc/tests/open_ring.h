@@ -1,0 +1,56 @@
+/* Rings and roles in one call each, for programs that are no application: the tests, the fuzzers and the benchmarks. */
+#ifndef KR_OPEN_RING_H
+#define KR_OPEN_RING_H
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "ring/ring.h"
+
+/* The ring and its doorbells, in an empty shared-memory object of that name. NULL, and `why`, when it cannot be made. */
+static inline kr_map *kr_map_create(const char *name, uint64_t capacity, kr_failure *why)
+{
+    kr_map *map = kr_map_prepare(name, capacity, 0, "", 0, why);
+    if (!map || !kr_map_finish(map, name, why))
+        return map;
+    kr_map_close(map);
+    return NULL;
+}
+
+/* Both positions of a new ring that nobody uses yet: tests begin near the wrap of 64 bits. */
+static inline void kr_map_preset(kr_map *map, uint64_t position)
+{
+    store_relaxed(&map->header->head, position);
+    store_release(&map->header->tail, position);
+}
+
+/* 0, or -1 if one of the two was missing. */
+static inline int kr_unlink_doorbells(const char *name)
+{
+    char data[KR_NAME_BYTES + 32], space[KR_NAME_BYTES + 32];
+    snprintf(data, sizeof data, "/dev/shm/%s.data", name);
+    snprintf(space, sizeof space, "/dev/shm/%s.space", name);
+    int failed = unlink(data);
+    return unlink(space) || failed ? -1 : 0;
+}
+
+/* NULL, and `why`, when the role was not to be had. */
+static inline kr_producer *kr_producer_open(kr_map *map, char *area, kr_failure *why)
+{
+    kr_producer *producer = kr_producer_new(map, area);
+    if (!kr_producer_take(producer, why))
+        return producer;
+    kr_producer_free(producer);
+    return NULL;
+}
+
+static inline kr_consumer *kr_consumer_open(kr_map *map, char *area, kr_failure *why)
+{
+    kr_consumer *consumer = kr_consumer_new(map, area);
+    if (!kr_consumer_take(consumer, why))
+        return consumer;
+    kr_consumer_free(consumer);
+    return NULL;
+}
+
+#endif

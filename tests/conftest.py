@@ -17,8 +17,10 @@ from kevy_ring import ReplicaInboxReceiver, ReplicaInboxSender, replica_inbox_pa
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--start-method forkserver`` is the default of Python 3.14: the tests have to pass with it on every Python."""
-    parser.addoption("--start-method", choices=multiprocessing.get_all_start_methods(), help="multiprocessing's default")
+    """``--start-method forkserver``: the default of Python 3.14, with which the tests have to pass on every Python."""
+    parser.addoption(
+        "--start-method", choices=multiprocessing.get_all_start_methods(), help="multiprocessing's default"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -10,7 +10,8 @@ struct events {
     uint64_t few_offsets[ON_STACK], *offsets;
     uint32_t few_argcs[ON_STACK], *argcs;
     uint8_t few_kinds[ON_STACK], *kinds;
-    uint64_t count, room;
+    uint64_t count;
+    int has_others; /* than frames */
     struct kr_pieces pieces;
 };
 
@@ -20,7 +21,7 @@ static void events_begin(struct events *events)
     events->argcs = events->few_argcs;
     events->kinds = events->few_kinds;
     events->count = 0;
-    events->room = ON_STACK;
+    events->has_others = 0;
     kr_pieces_begin(&events->pieces);
 }
 
@@ -44,19 +45,12 @@ static int events_room(struct events *events, uint64_t count)
     events->offsets = (uint64_t *)(void *)block;
     events->argcs = (uint32_t *)(void *)(events->offsets + count);
     events->kinds = (uint8_t *)(events->argcs + count);
-    events->room = count;
     return 0;
 }
 
 /* An offset of the stream. TypeError: no integer; ValueError: it does not lie in 0 .. 2**64 - 1. */
 static int take_offset(PyObject *number, uint64_t *offset)
 {
-    if (PyLong_CheckExact(number)) {
-        *offset = PyLong_AsUnsignedLongLong(number);
-        if (*offset != UINT64_MAX || !PyErr_Occurred())
-            return 0;
-        PyErr_Clear();
-    }
     if (!PyIndex_Check(number)) {
         PyObject *name = PyType_GetName(Py_TYPE(number));
         if (name)
@@ -94,18 +88,28 @@ static int check_argv(PyObject *argv)
     return -1;
 }
 
+/* In the first pass: whatever is not plain, or not right, is looked at again in the second. */
+static int take_plain_parts(struct events *events, PyObject *number, PyObject *argv)
+{
+    uint64_t before = events->pieces.count, offset = PyLong_CheckExact(number) ? PyLong_AsUnsignedLongLong(number) : UINT64_MAX;
+    if (offset == UINT64_MAX || kr_pieces_add_all(&events->pieces, argv) || events->pieces.count == before) {
+        PyErr_Clear();
+        return PIECES_AGAIN;
+    }
+    events->offsets[events->count] = offset;
+    events->argcs[events->count] = (uint32_t)(events->pieces.count - before);
+    return 0;
+}
+
 static int take_parts(struct events *events, PyObject *number, PyObject *argv)
 {
     uint64_t before = events->pieces.count, bytes = events->pieces.total;
-    if (!events->pieces.is_held && (!PyLong_CheckExact(number) || !(PyList_CheckExact(argv) || PyTuple_CheckExact(argv))))
-        return PIECES_AGAIN;
     if (take_offset(number, events->offsets + events->count) < 0 || check_argv(argv) < 0)
         return -1;
     int answer = kr_pieces_add_all(&events->pieces, argv);
     uint64_t argc = events->pieces.count - before;
     bytes = 4 + 4 * argc + events->pieces.total - bytes;
     events->argcs[events->count] = (uint32_t)argc;
-    events->kinds[events->count] = KR_KIND_FRAME;
     if (answer || (argc && bytes <= KR_LENGTH_MAX))
         return answer;
     PyErr_SetString(PyExc_ValueError, argc ? "an event is at most 4 GiB" : "a frame has at least one argument");
@@ -117,7 +121,8 @@ static int take_parts(struct events *events, PyObject *number, PyObject *argv)
 static int take_frame(struct events *events, kr_state *state, PyObject *frame)
 {
     PyObject *number = PyObject_GetAttr(frame, state->offset), *argv = number ? PyObject_GetAttr(frame, state->argv) : NULL;
-    int answer = argv ? take_parts(events, number, argv) : -1;
+    int answer = !argv ? -1 : events->pieces.is_held ? take_parts(events, number, argv) : take_plain_parts(events, number, argv);
+    events->kinds[events->count] = KR_KIND_FRAME;
     Py_XDECREF(number);
     Py_XDECREF(argv);
     return answer;
@@ -126,6 +131,7 @@ static int take_frame(struct events *events, kr_state *state, PyObject *frame)
 static int take_other(struct events *events, kr_state *state, PyObject *event)
 {
     uint64_t i = events->count;
+    events->has_others = 1;
     int is_chunk, is_end, answer = 0;
     events->offsets[i] = events->argcs[i] = 0;
     if ((is_chunk = PyObject_IsInstance(event, state->chunk)) < 0 || (is_end = PyObject_IsInstance(event, state->snapshot_end)) < 0)
@@ -170,18 +176,18 @@ static int take_event(struct events *events, kr_state *state, PyObject *event)
     return answer;
 }
 
-/* All events of a list or a tuple. */
-static int take_events(struct events *events, kr_state *state, PyObject *list)
+/* The first `count` events of a list or a tuple. IndexError: Python code made the list shorter while it was read. */
+static int take_events(struct events *events, kr_state *state, PyObject *list, Py_ssize_t count)
 {
     int listed = PyList_CheckExact(list), answer = 0;
     events->count = 0;
-    for (Py_ssize_t i = 0; !answer && i < (listed ? PyList_Size(list) : PyTuple_Size(list)); i++) {
+    for (Py_ssize_t i = 0; !answer && i < count; i++) {
         PyObject *event = listed ? PyList_GetItem(list, i) : PyTuple_GetItem(list, i);
+        if (!event)
+            return -1;
         Py_INCREF(event);
-        answer = events->count < events->room ? take_event(events, state, event) : -1;
+        answer = take_event(events, state, event);
         Py_DECREF(event);
-        if (answer < 0 && !PyErr_Occurred())
-            PyErr_SetString(PyExc_RuntimeError, "the list of events grew while it was read");
     }
     return answer;
 }
@@ -206,14 +212,15 @@ static PyObject *hand_over(PyObject *self, struct events *events, PyObject *give
     if (kr_writer_ready(writer) < 0) /* again: Python code may have run */
         return NULL;
     kr_sender *sender = writer->sender;
+    const uint8_t *kinds = events->has_others ? events->kinds : NULL;
     PyObject *handle = writer->handle;
     int code;
     if (events->pieces.total < LARGE_BYTES) {
-        code = kr_send_pieces(sender, events->count, events->kinds, events->offsets, events->argcs, events->pieces.pieces, &accepted);
+        code = kr_send_pieces(sender, events->count, kinds, events->offsets, events->argcs, events->pieces.pieces, &accepted);
     } else {
         Py_INCREF(handle); /* keeps the sender */
         Py_BEGIN_ALLOW_THREADS
-        code = kr_send_pieces(sender, events->count, events->kinds, events->offsets, events->argcs, events->pieces.pieces, &accepted);
+        code = kr_send_pieces(sender, events->count, kinds, events->offsets, events->argcs, events->pieces.pieces, &accepted);
         Py_END_ALLOW_THREADS
         Py_DECREF(handle);
     }
@@ -252,9 +259,9 @@ static PyObject *send_list(PyObject *self, PyObject *list)
         Py_RETURN_NONE;
     events_begin(&events);
     int answer = events_room(&events, (uint64_t)count);
-    if (!answer && (answer = take_events(&events, state, list)) == PIECES_AGAIN) {
+    if (!answer && (answer = take_events(&events, state, list, count)) == PIECES_AGAIN) {
         kr_pieces_hold(&events.pieces);
-        answer = take_events(&events, state, list);
+        answer = take_events(&events, state, list, count);
     }
     PyObject *sent = answer ? NULL : hand_over(self, &events, list, 1);
     events_end(&events);

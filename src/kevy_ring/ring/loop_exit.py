@@ -6,8 +6,8 @@ import sys
 from dis import opmap
 from types import FrameType
 
-# The Pythons whose byte code this module knows. On any other one it never claims that a loop was left by `break`. Then no
-# record is released that may not have been processed, and the records of that batch are drained again.
+# The Pythons whose byte code this module knows. On any other one it never claims that a loop was left by `break`. Then
+# no record is released that may not have been processed, and the records of that batch are drained again.
 _KNOWN = {(3, 11), (3, 12), (3, 13)}
 
 

@@ -13,6 +13,7 @@
 
 #include "halves.h"
 #include "tests/open_sender.h"
+#include "tests/send_joined.h"
 
 #define MOST 4096
 #define ARGUMENT_BYTES 83
@@ -65,7 +66,7 @@ static void produce(void *argument)
     uint64_t begin = clock_ns();
     for (uint64_t i = 0; i < job->events; i++) {
         uint64_t start = clock_ns();
-        int code = kr_send_frame(sender, i, joined, ARGUMENT_BYTES, lengths, 3);
+        int code = send_frame(sender, i, joined, lengths, 3);
         uint64_t ns = clock_ns() - start;
         took[i] = ns < UINT32_MAX ? (uint32_t)ns : UINT32_MAX;
         if (code < 0)

@@ -11,6 +11,7 @@
 #include "hostile_ring.h"
 #include "../tests/open_ring.h"
 #include "../tests/open_sender.h"
+#include "../tests/send_joined.h"
 
 #define WORDS 8
 #define ROWS 64
@@ -102,9 +103,9 @@ static void produce(kr_map *map, char *area, unsigned doing)
     if (!sender)
         return;
     for (uint32_t length = 1; length < 3000; length *= 3)
-        kr_send_frame(sender, length, bytes, length, &length, 1);
+        send_frame(sender, length, bytes, &length, 1);
     if (doing & SEND_LARGE)
-        kr_send_plain(sender, 2, 0, bytes, sizeof bytes);
+        send_plain(sender, 2, 0, bytes, sizeof bytes);
     kr_pump(sender, 0);
     if (doing & SLEEP) {
         kr_producer_wait(kr_sender_producer(sender), 100, WAIT_NS);

@@ -3,6 +3,7 @@
 #include "open_ring.h"
 #include "open_sender.h"
 #include "scratch_inbox.h"
+#include "send_joined.h"
 
 static void use(struct scratch_ring *ring, kr_sender *sender)
 {
@@ -44,7 +45,7 @@ char scratch_bytes[1 << 20];
 
 int scratch_send(struct scratch_ring *ring, uint64_t offset, uint32_t length)
 {
-    return kr_send_frame(ring->sender, offset, scratch_bytes, length, &length, 1);
+    return send_frame(ring->sender, offset, scratch_bytes, &length, 1);
 }
 
 kr_overflow_info scratch_overflow(struct scratch_ring *ring)

@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "scratch_inbox.h"
+#include "send_joined.h"
 
 /* One event in memory of its own, as the layers above put it together from fragments. */
 struct lone {
@@ -35,9 +36,9 @@ static void arguments_and_commands_of_a_batch(void)
     uint64_t starts[16], ends[16];
     char out[256];
     scratch_open_sender(&ring, 4096);
-    CHECK_EQ(kr_send_frame(ring.sender, 1, "SETk", 4, lengths, 3), 0);
-    CHECK_EQ(kr_send_plain(ring.sender, 2, 0, "chunk", 5), 0);
-    CHECK_EQ(kr_send_frame(ring.sender, 2, "twelve bytes", 12, lengths + 3, 1), 0);
+    CHECK_EQ(send_frame(ring.sender, 1, "SETk", lengths, 3), 0);
+    CHECK_EQ(send_plain(ring.sender, 2, 0, "chunk", 5), 0);
+    CHECK_EQ(send_frame(ring.sender, 2, "twelve bytes", lengths + 3, 1), 0);
     CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 3);
     const char *batch = ring.area + ring.batch.index;
     CHECK_EQ(kr_batch_arguments(batch, ring.columns, ring.rows, 3, starts, ends, 16), 4);

@@ -13,6 +13,7 @@
 
 #include "check.h"
 #include "scratch_inbox.h"
+#include "send_joined.h"
 
 #define EVENTS 200u  /* frames, with the offsets 1 to EVENTS */
 #define RESUMED 77u /* offset of the SnapshotEnd; frames go on behind it */
@@ -128,7 +129,7 @@ static int move_on(struct scratch_ring *ring)
 
 static int send_snapshot(struct scratch_ring *ring)
 {
-    if (!sent(ring, kr_send_plain(ring->sender, 1, 0, "", 0)) && gone(ring))
+    if (!sent(ring, send_plain(ring->sender, 1, 0, "", 0)) && gone(ring))
         return 0;
     for (unsigned i = 0; i < CHUNKS; i++) {
         int64_t index;
@@ -141,7 +142,7 @@ static int send_snapshot(struct scratch_ring *ring)
         if (!sent(ring, kr_chunk_commit(ring->sender, 2000 + i)) && (gone(ring) || !move_on(ring)))
             return 0;
     }
-    return sent(ring, kr_send_plain(ring->sender, 3, RESUMED, "", 0)) || move_on(ring);
+    return sent(ring, send_plain(ring->sender, 3, RESUMED, "", 0)) || move_on(ring);
 }
 
 /* One frame, or a run of them, by one of the ways in. Returns how many, or -1 when the consumer is gone. */
@@ -169,11 +170,11 @@ static int64_t send_some(struct scratch_ring *ring, kr_scanner *scanner, uint64_
         total += lengths[i];
     }
     if (count == 1)
-        code = kr_send_frame(ring->sender, offset, bytes, lengths[0], lengths, 1);
+        code = send_frame(ring->sender, offset, bytes, lengths, 1);
     else if (offset % 3)
         code = kr_scan_kevy(ring->sender, scanner, wire, written, offset, &scan);
     else
-        code = kr_send_many(ring->sender, count, kinds, offsets, argcs, bytes, total, lengths, count, &accepted);
+        code = send_many(ring->sender, count, kinds, offsets, argcs, bytes, lengths, count, &accepted);
     if (!sent(ring, code) && (gone(ring) || !move_on(ring)))
         return -1;
     return count;

@@ -4,6 +4,7 @@
 #include "check.h"
 #include "encode_frame.h"
 #include "scratch_inbox.h"
+#include "send_joined.h"
 
 static void a_frame_lies_in_the_ring_as_the_layout_says(void)
 {
@@ -13,7 +14,7 @@ static void a_frame_lies_in_the_ring_as_the_layout_says(void)
     char encoded[256];
     scratch_open_sender(&ring, 4096);
     memset(ring.area, 0xff, 4096);
-    CHECK_EQ(kr_send_frame(ring.sender, UINT64_MAX - 1, "SETvalue", 8, lengths, 3), KR_SEND_RING);
+    CHECK_EQ(send_frame(ring.sender, UINT64_MAX - 1, "SETvalue", lengths, 3), KR_SEND_RING);
     CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 1);
     CHECK_EQ(ring.batch.frames, 1);
     CHECK_EQ(scratch_kind(&ring, 0), 4);
@@ -34,7 +35,7 @@ static void padding_is_zero_for_every_length(void)
     scratch_open_sender(&ring, 4096);
     memset(ring.area, 0xff, 4096);
     for (uint32_t length = 0; length < 32; length++) {
-        CHECK_EQ(kr_send_plain(ring.sender, 2, 0, scratch_bytes, length), KR_SEND_RING);
+        CHECK_EQ(send_plain(ring.sender, 2, 0, scratch_bytes, length), KR_SEND_RING);
         CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 1);
         for (uint64_t i = length; i < ring.batch.span - 16; i++)
             CHECK_EQ(scratch_payload(&ring, 0)[i], 0);
@@ -52,7 +53,7 @@ static void many_events_go_with_one_publish(void)
     const uint64_t offsets[] = {0, 0, 9, 10};
     const uint32_t argcs[] = {0, 1, 0, 2}, lengths[] = {5, 1, 2};
     scratch_open_sender(&ring, 4096);
-    CHECK_EQ(kr_send_many(ring.sender, 4, kinds, offsets, argcs, "chunkabb", 8, lengths, 3, &accepted), KR_SEND_RING);
+    CHECK_EQ(send_many(ring.sender, 4, kinds, offsets, argcs, "chunkabb", lengths, 3, &accepted), KR_SEND_RING);
     CHECK_EQ(accepted, 4);
     kr_map_stats(ring.map, &stats);
     CHECK_EQ(stats.publishes, 1);
@@ -66,7 +67,7 @@ static void many_events_go_with_one_publish(void)
     CHECK(!memcmp(scratch_payload(&ring, 1), "chunk", 5));
     CHECK(!memcmp(scratch_payload(&ring, 3) + 12, "abb", 3));
     CHECK_EQ(scratch_release_all(&ring), 0);
-    CHECK_EQ(kr_send_many(ring.sender, 0, kinds, offsets, argcs, "", 0, lengths, 0, &accepted), KR_SEND_RING);
+    CHECK_EQ(send_many(ring.sender, 0, kinds, offsets, argcs, "", lengths, 0, &accepted), KR_SEND_RING);
     CHECK_EQ(accepted, 0);
     scratch_close(&ring);
 }
@@ -84,7 +85,7 @@ static void events_that_do_not_add_up_are_refused_whole(void)
     CHECK_EQ(kr_send_many(ring.sender, 2, kinds, offsets, argcs, "abcabc", 6, lengths, 3, &accepted), KR_E_ARGUMENT);
     CHECK_EQ(kr_send_many(ring.sender, 2, kinds, offsets, argcs, "abcabcabc", 9, lengths, 3, &accepted), KR_E_ARGUMENT);
     CHECK_EQ(kr_send_many(ring.sender, 1, kinds, offsets, argcs, "abcabc", 6, lengths, 2, &accepted), KR_E_ARGUMENT);
-    CHECK_EQ(kr_send_plain(ring.sender, 2, 0, scratch_bytes, KR_LENGTH_MAX + 1ull), KR_E_TOO_LARGE);
+    CHECK_EQ(send_plain(ring.sender, 2, 0, scratch_bytes, KR_LENGTH_MAX + 1ull), KR_E_TOO_LARGE);
     CHECK_EQ(kr_send_frame(ring.sender, 1, scratch_bytes, (uint64_t)UINT32_MAX + 5, huge, 2), KR_E_TOO_LARGE);
     const uint8_t unknown[] = {2, 5}, none[] = {0, 2};
     CHECK_EQ(kr_send_frame(ring.sender, 1, "", 0, lengths, 0), KR_E_ARGUMENT);
@@ -151,8 +152,8 @@ static void a_receiver_that_is_gone_fails_every_send(void)
         ;
     kr_consumer_close(ring.consumer);
     CHECK_EQ(scratch_send(&ring, 1, 1), KR_E_PEER_CLOSED);
-    CHECK_EQ(kr_send_plain(ring.sender, 1, 0, "", 0), KR_E_PEER_CLOSED);
-    CHECK_EQ(kr_send_many(ring.sender, 1, &kind, &offset, &argc, "x", 1, &length, 1, &accepted), KR_E_PEER_CLOSED);
+    CHECK_EQ(send_plain(ring.sender, 1, 0, "", 0), KR_E_PEER_CLOSED);
+    CHECK_EQ(send_many(ring.sender, 1, &kind, &offset, &argc, "x", &length, 1, &accepted), KR_E_PEER_CLOSED);
     CHECK_EQ(accepted, 0);
     CHECK_EQ(kr_chunk_commit(ring.sender, 0), KR_E_PEER_CLOSED);
     CHECK_EQ(kr_pump(ring.sender, -1), KR_E_PEER_CLOSED);
@@ -170,9 +171,9 @@ static void use_inherited_sender(void *argument)
     uint64_t accepted;
     uint32_t length = 0;
     kr_overflow_info overflow;
-    CHECK_EQ(kr_send_frame(ring->sender, 0, "", 0, &length, 1), KR_E_FORKED);
-    CHECK_EQ(kr_send_plain(ring->sender, 1, 0, "", 0), KR_E_FORKED);
-    CHECK_EQ(kr_send_many(ring->sender, 0, NULL, NULL, NULL, "", 0, NULL, 0, &accepted), KR_E_FORKED);
+    CHECK_EQ(send_frame(ring->sender, 0, "", &length, 1), KR_E_FORKED);
+    CHECK_EQ(send_plain(ring->sender, 1, 0, "", 0), KR_E_FORKED);
+    CHECK_EQ(send_many(ring->sender, 0, NULL, NULL, NULL, "", NULL, 0, &accepted), KR_E_FORKED);
     CHECK_EQ(kr_chunk_reserve(ring->sender, 1), KR_E_FORKED);
     CHECK_EQ(kr_chunk_commit(ring->sender, 1), KR_E_FORKED);
     CHECK_EQ(kr_chunk_abort(ring->sender), KR_E_FORKED);

@@ -4,6 +4,7 @@
 
 #include "array_model.h"
 #include "scratch_inbox.h"
+#include "send_joined.h"
 
 /* The inbox: whatever its size, an event comes out once, whole and in turn. */
 static char *whole;
@@ -56,9 +57,9 @@ static void send_event(struct scratch_ring *ring, struct array *array)
         return;
     fill(bytes, array->made, length);
     if (array->made % 2)
-        code = kr_send_frame(ring->sender, array->made, bytes, length, &length, 1);
+        code = send_frame(ring->sender, array->made, bytes, &length, 1);
     else if (below(2) || (index = kr_chunk_reserve(ring->sender, length + below(8))) < 0)
-        code = kr_send_plain(ring->sender, 2, 0, bytes, length);
+        code = send_plain(ring->sender, 2, 0, bytes, length);
     else {
         memcpy(ring->area + index, bytes, length);
         code = kr_chunk_commit(ring->sender, length);

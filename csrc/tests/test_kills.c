@@ -7,6 +7,7 @@
 #include "check.h"
 #include "scratch_inbox.h"
 #include "stepped.h"
+#include "send_joined.h"
 
 #define A_MOMENT 1 /* nanosecond */
 
@@ -150,7 +151,7 @@ static void overflow(struct scratch_ring *ring)
     char bytes[4080] = {0};
     CHECK_EQ(kr_producer_write(ring->producer, bytes, sizeof bytes), 1);
     for (int i = 0; i < 3; i++)
-        CHECK(kr_send_plain(ring->sender, 2, 0, "12345678", 8) & KR_SEND_OVERFLOW);
+        CHECK(send_plain(ring->sender, 2, 0, "12345678", 8) & KR_SEND_OVERFLOW);
 }
 
 static int pump(struct scratch_ring *ring) { return kr_pump(ring->sender, 0); }

@@ -9,6 +9,7 @@
 #include "check.h"
 #include "encode_frame.h"
 #include "scratch_inbox.h"
+#include "send_joined.h"
 
 static void what_does_not_fit_overflows_in_order(void)
 {
@@ -154,8 +155,8 @@ static void an_event_larger_than_the_ring_arrives_in_fragments(void)
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         if (lengths[i] <= 4080)
             continue;
-        CHECK_EQ(kr_send_plain(ring.sender, 2, 0, scratch_bytes, lengths[i]), KR_SEND_OVERFLOW);
-        CHECK_EQ(kr_send_plain(ring.sender, 3, 5, "", 0), KR_SEND_OVERFLOW);
+        CHECK_EQ(send_plain(ring.sender, 2, 0, scratch_bytes, lengths[i]), KR_SEND_OVERFLOW);
+        CHECK_EQ(send_plain(ring.sender, 3, 5, "", 0), KR_SEND_OVERFLOW);
         pass_large(&ring, 2, 0, scratch_bytes, lengths[i]);
         CHECK_EQ(kr_pump(ring.sender, 0), KR_PUMP_DONE);
         CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 1);
@@ -167,7 +168,7 @@ static void an_event_larger_than_the_ring_arrives_in_fragments(void)
     char *frame = malloc(1 << 16);
     const uint32_t argument = 50000;
     CHECK_EQ(encode_frame(frame, 9, scratch_bytes, &argument, 1), 50024);
-    CHECK_EQ(kr_send_frame(ring.sender, 9, scratch_bytes, argument, &argument, 1), KR_SEND_OVERFLOW);
+    CHECK_EQ(send_frame(ring.sender, 9, scratch_bytes, &argument, 1), KR_SEND_OVERFLOW);
     pass_large(&ring, 4, 9, frame + 16, 50008);
     free(frame);
     scratch_close(&ring);
@@ -217,7 +218,7 @@ static void send_without_memory(void *argument)
     const uint8_t kinds[] = {4, 4};
     const uint64_t offsets[] = {sent, sent + 1};
     const uint32_t argcs[] = {1, 1}, lengths[] = {1000, 1000};
-    CHECK(kr_send_many(ring.sender, 2, kinds, offsets, argcs, scratch_bytes, 2000, lengths, 2, &accepted) >= 0);
+    CHECK(send_many(ring.sender, 2, kinds, offsets, argcs, scratch_bytes, lengths, 2, &accepted) >= 0);
     CHECK_EQ(accepted, 0);
     CHECK_EQ(scratch_overflow(&ring).events + 4, sent);
     scratch_remove_all();

@@ -3,6 +3,7 @@
 
 #include "check.h"
 #include "scratch_inbox.h"
+#include "send_joined.h"
 
 static char pattern[8192];
 
@@ -81,7 +82,7 @@ static void an_overflow_crosses_the_end_of_every_width(void)
             int code;
             scratch_open_sender_at(&ring, 4096, ends[e] - before);
             for (uint64_t i = 0; i < 200; i++)
-                CHECK(kr_send_frame(ring.sender, i, pattern, length, &length, 1) >= 0);
+                CHECK(send_frame(ring.sender, i, pattern, &length, 1) >= 0);
             do {
                 code = kr_pump(ring.sender, 0);
                 while (scratch_drain(&ring, 9, UINT64_MAX) > 0) {

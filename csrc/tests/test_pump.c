@@ -11,6 +11,7 @@
 
 #include "check.h"
 #include "scratch_inbox.h"
+#include "send_joined.h"
 
 #define LONG_NS 10000000000LL
 
@@ -403,13 +404,13 @@ static void snapshots_are_counted_as_they_are_sent(void)
     uint64_t accepted;
     scratch_open_inbox(&ring, 4096);
     overflow(&ring, 0, 10);
-    CHECK(kr_send_plain(ring.sender, 1, 0, "", 0) >= 0);
+    CHECK(send_plain(ring.sender, 1, 0, "", 0) >= 0);
     CHECK_EQ(kr_sender_snapshots(ring.sender, &sent), 0);
     CHECK(sent.ended == 0 && sent.is_open == 1);
     const uint8_t kinds[] = {2, 1, 3};
     const uint64_t offsets[] = {0, 0, 9};
     const uint32_t argcs[] = {1, 0, 0}, lengths[] = {10};
-    CHECK(kr_send_many(ring.sender, 3, kinds, offsets, argcs, scratch_bytes, 10, lengths, 1, &accepted) >= 0);
+    CHECK(send_many(ring.sender, 3, kinds, offsets, argcs, scratch_bytes, lengths, 1, &accepted) >= 0);
     CHECK_EQ(kr_sender_snapshots(ring.sender, &sent), 0);
     CHECK(sent.ended == 1 && sent.is_open == 0);
     kr_map_stats(ring.map, &stats);
@@ -432,7 +433,7 @@ static void a_handle_takes_its_role_once_and_gives_it_up_once(void)
     int idle = threads();
     scratch_new_sender(&ring);
     CHECK_EQ(kr_producer_has_role(ring.producer), 0);
-    CHECK_EQ(kr_send_plain(ring.sender, KR_KIND_SNAPSHOT_BEGIN, 0, "", 0), KR_E_CLOSED);
+    CHECK_EQ(send_plain(ring.sender, KR_KIND_SNAPSHOT_BEGIN, 0, "", 0), KR_E_CLOSED);
     CHECK_EQ(threads(), idle);
     CHECK_EQ(kr_sender_take(ring.sender, &why), 0);
     CHECK_EQ(kr_sender_take(ring.sender, &why), 0); /* it has it */

@@ -5,6 +5,7 @@
 #include "check.h"
 #include "scratch_inbox.h"
 #include "stepped.h"
+#include "send_joined.h"
 
 #define A_MOMENT 1 /* nanosecond: a wait that gets ready for its sleep, and looks, and is over */
 
@@ -245,7 +246,7 @@ static void there_is_space(struct scratch_ring *ring, int acted, int moved)
 static void have_overflow(struct scratch_ring *ring)
 {
     have_no_space(ring);
-    CHECK_EQ(kr_send_plain(ring->sender, 1, 0, "", 0), KR_SEND_OVERFLOW);
+    CHECK_EQ(send_plain(ring->sender, 1, 0, "", 0), KR_SEND_OVERFLOW);
 }
 
 static int pump(struct scratch_ring *ring) { return kr_pump(ring->sender, -1); }

@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "scratch_inbox.h"
+#include "send_joined.h"
 
 struct duel {
     struct scratch_ring ring;
@@ -227,7 +228,7 @@ static void no_pump_loses_a_wake_up(void)
         pthread_t thread;
         int started = 0;
         for (uint64_t i = 100 + check_below(&seed, 300); i; i--) {
-            int code = kr_send_plain(ring->sender, 3, sent++, "", 0);
+            int code = send_plain(ring->sender, 3, sent++, "", 0);
             CHECK(code >= 0);
             if (code == KR_SEND_OVERFLOW && !started++)
                 CHECK(!pthread_create(&thread, NULL, pump, ring));

@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "scratch_inbox.h"
+#include "send_joined.h"
 
 struct passage {
     struct scratch_ring ring;
@@ -229,14 +230,14 @@ static void *send_all(void *argument)
         uint32_t length = (uint32_t)(mixed(seed) % (number % 64 == 63 ? 20000 : 200));
         fill(payload, seed, length);
         if (number % 3 == 0) {
-            CHECK(kr_send_frame(to, seed, payload, length, &length, 1) >= 0);
+            CHECK(send_frame(to, seed, payload, &length, 1) >= 0);
         } else if (number % 3 == 1) {
-            CHECK(kr_send_plain(to, 2, seed, payload, length) >= 0);
+            CHECK(send_plain(to, 2, seed, payload, length) >= 0);
         } else {
             uint64_t accepted;
             const uint8_t kinds[] = {2};
             const uint32_t argcs[] = {1};
-            CHECK(kr_send_many(to, 1, kinds, &seed, argcs, payload, length, &length, 1, &accepted) >= 0);
+            CHECK(send_many(to, 1, kinds, &seed, argcs, payload, &length, 1, &accepted) >= 0);
             CHECK_EQ(accepted, 1);
         }
     }
@@ -304,7 +305,7 @@ static void *use_producer(void *argument)
     while (code != KR_E_CLOSED) {
         switch (check_below(&state, 10)) {
         case 0: code = kr_producer_write(ring->producer, "12345678", 8); break;
-        case 1: code = kr_send_frame(ring->sender, 1, "12345678", 8, &length, 1); break;
+        case 1: code = send_frame(ring->sender, 1, "12345678", &length, 1); break;
         case 2: code = kr_producer_wait(ring->producer, 100, 100000); break;
         case 3: code = kr_producer_wait_fd(ring->producer, 100); break;
         case 4: code = kr_producer_set_word(ring->producer, 9, state); break;

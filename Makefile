@@ -65,8 +65,8 @@ $(VENV)/for-docs: $(BUILT_FROM) | $(BIN)/python
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "kevy-ring: no $(PYTHON) found (Debian: apt install python3)" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
-	  || { echo "kevy-ring: Python 3.10 or newer is needed; choose one with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "kevy-ring: Python 3.11 or newer is needed; choose one with make PYTHON=..." >&2; exit 1; }
 	@command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null \
 	  || { echo "kevy-ring: no C compiler found (Debian: apt install gcc libc6-dev python3-dev)" >&2; exit 1; }
 	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \

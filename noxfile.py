@@ -5,6 +5,7 @@ core    the ring, the inbox and the shard on each Python, from that one wheel
 oldest  the same with the oldest Python, numpy and cffi that the metadata allows, and built with the oldest tools
 typing  what mypy and pyright make of the installed package
 tests   all tests on each Python; with a Redis and the tools of a full check at hand
+forks   all tests with multiprocessing's default start method of Python 3.14
 
 KEVY_RING_WHEEL=FILE takes that wheel in place of one that is built here. What follows ``--`` goes to pytest.
 """
@@ -78,8 +79,8 @@ def install(session: nox.Session, wheel: Path, extra: str = "", *others: str) ->
 def wheel(session: nox.Session) -> None:
     built = the_wheel(session)
     session.install("abi3audit", "auditwheel")
-    if "-cp310-abi3-" not in built.name:
-        session.error(f"{built.name} is no wheel of the stable ABI of Python 3.10")
+    if "-cp311-abi3-" not in built.name:
+        session.error(f"{built.name} is no wheel of the stable ABI of Python 3.11")
     session.run("abi3audit", "--strict", "--report", str(built))
     session.run("auditwheel", "show", str(built))
 
@@ -111,3 +112,9 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     install(session, the_wheel(session), "[dev]")
     session.run("pytest", "-q", *session.posargs)
+
+
+@nox.session
+def forks(session: nox.Session) -> None:
+    install(session, the_wheel(session), "[dev]")
+    session.run("pytest", "-q", "--start-method", "forkserver", *session.posargs)

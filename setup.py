@@ -35,11 +35,15 @@ def long_description(tree: Path) -> str:
 
 
 if __name__ == "__main__":  # a test loads the function above
+    import sysconfig
+
     from setuptools import setup
+
+    has_stable_abi = not sysconfig.get_config_var("Py_GIL_DISABLED")  # a free-threaded Python has none
 
     setup(
         cffi_modules=["csrc/build_ffi.py:ffibuilder"],
-        options={"bdist_wheel": {"py_limited_api": "cp310"}},
+        options={"bdist_wheel": {"py_limited_api": "cp311"}} if has_stable_abi else {},
         long_description=long_description(Path(__file__).resolve().parent),
         long_description_content_type="text/markdown",
     )

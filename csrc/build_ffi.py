@@ -33,8 +33,7 @@ ffibuilder = FFI()
 ffibuilder.cdef(declarations())
 ffibuilder.set_source(
     "kevy_ring._core",
-    # The function that makes the module gets another name: the one that the interpreter calls is in calls.c.
-    '#include "kevy_ring.h"\n#define PyInit__core kr_init_of_cffi\n',
+    '#include "kevy_ring.h"\n',
     sources=[str(path.relative_to(ROOT)) for path in SOURCES],
     include_dirs=["csrc"],
     depends=[str(path.relative_to(ROOT)) for path in sorted(HERE.rglob("*.h"))],
@@ -49,5 +48,6 @@ ffibuilder.set_source(
         "-Wno-unused-parameter",
     ],
     libraries=["pthread", "rt"],
-    py_limited_api=True,
+    # Free-threaded Pythons have no stable ABI, and setuptools refuses to build for it there.
+    py_limited_api=not sysconfig.get_config_var("Py_GIL_DISABLED"),
 )

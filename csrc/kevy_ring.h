@@ -274,9 +274,6 @@ int kr_consumer_fault(kr_consumer *consumer, uint64_t *position);
 
 /* CRC-64/Jones of the bytes, continued from `crc` (0 at first). Over bytes that end with their checksum it is 0. */
 uint64_t kr_crc64(uint64_t crc, const char *bytes, uint64_t length);
-
-/* The methods of the interpreter that need no cffi, as the module kevy_ring._calls; called once, at import. */
-int kr_make_calls(void);
 /* CDEF END */
 
 /* Some bytes of somebody else's. */

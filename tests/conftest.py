@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import shutil
 import signal
@@ -15,8 +16,17 @@ from absent import absent
 from kevy_ring import ReplicaInboxReceiver, ReplicaInboxSender, replica_inbox_pair
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--start-method forkserver``: the default of Python 3.14, with which the tests have to pass on every Python."""
+    parser.addoption(
+        "--start-method", choices=multiprocessing.get_all_start_methods(), help="multiprocessing's default"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """A shell without job control starts background commands deaf to SIGINT, and children inherit that: undo it."""
+    if (method := config.getoption("--start-method")) is not None:
+        multiprocessing.set_start_method(method)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

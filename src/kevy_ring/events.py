@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
-BytesLike = Union[bytes, bytearray, memoryview]
+BytesLike = bytes | bytearray | memoryview
 
 
 class Kind(IntEnum):
@@ -101,7 +101,7 @@ class Frame:
         return f"Frame(offset={self.offset}, argv={[bytes(a) for a in self.argv]!r})"
 
 
-ReplicaApply = Union[SnapshotBegin, SnapshotChunk, SnapshotEnd, Frame]
+ReplicaApply = SnapshotBegin | SnapshotChunk | SnapshotEnd | Frame
 
 if TYPE_CHECKING:
     from typing import final
@@ -122,4 +122,4 @@ else:  # what is received is of the classes themselves; only a type checker sees
     OwnedFrame, OwnedChunk = Frame, SnapshotChunk
 
 #: What ``recv`` and its kin return: events with memory of their own.
-OwnedApply = Union[SnapshotBegin, OwnedChunk, SnapshotEnd, OwnedFrame]
+OwnedApply = SnapshotBegin | OwnedChunk | SnapshotEnd | OwnedFrame

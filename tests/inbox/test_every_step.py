@@ -25,7 +25,7 @@ LARGE = (1 << 20) + 8
 
 
 class Count(int):
-    """A length that is not a plain int: it is committed by the long way, in Python."""
+    """A length that is not a plain int."""
 
 
 class Interrupted(BaseException):
@@ -120,12 +120,22 @@ def drop(case: Case) -> None:
     case.sender = None
 
 
+#: C does what these calls do; of Python there is at most the making of an event.
+IN_C = {
+    "send a marker",
+    "send a mixed list",
+    "chunk of a mebibyte",
+    "chunk of nothing",
+    "chunk left by an exception",
+    "chunk in memory",
+}
+
 #: What is done, whether the handle has its role by then, whether the ring is full, whether the handle ends by it.
 CALLS: dict[str, tuple[Callable[[Case], object], bool, bool, bool]] = {
     "first send": (lambda case: case.send(), False, False, False),
     "first send of a list": (lambda case: case.use().send_many([Frame(0, [b"x"])]), False, False, False),
     "first flush": (lambda case: case.use().flush(0.001), False, False, False),
-    "send the long way": (lambda case: case.use().send(SnapshotBegin()), True, True, False),
+    "send a marker": (lambda case: case.use().send(SnapshotBegin()), True, True, False),
     "send a mixed list": (lambda case: case.use().send_many([SnapshotBegin(), SnapshotChunk(b"x")]), True, True, False),
     "chunk of a mebibyte": (lambda case: chunk(case, LARGE, Count(LARGE)), True, False, False),
     "chunk of nothing": (lambda case: chunk(case, 100, 0), True, False, False),
@@ -172,13 +182,13 @@ def test_a_call_that_is_left_before_any_byte_code_loses_nothing_and_leaves_nothi
             case.end()
             if not was_interrupted:
                 break
-        assert 20 < step < STEPS_MAX - 1
+        assert step < 20 if call in IN_C else 20 < step < STEPS_MAX - 1
     finally:
         gc.unfreeze()
 
 
 def grant(producer: Producer) -> None:
-    """The first one, and large enough to be committed the long way."""
+    """The first one, which is large."""
     lent = producer.try_reserve(LARGE)
     assert lent is not None
     with lent:

@@ -46,6 +46,12 @@ def sent(events: Sequence[ReplicaApply], upstream: str = "7", db: int = 0) -> Pu
         return sender.published
 
 
+def drained_as_it_lies(receiver: ReplicaInboxReceiver) -> Batch:
+    """A batch of one record, also when that is a part of an event."""
+    receiver._take_fragment = lambda batch, is_fragment: True  # type: ignore[method-assign]
+    return receiver.drain(1)
+
+
 def test_a_new_ring_stands_for_nothing() -> None:
     sender, receiver = replica_inbox_pair(4096)
     with sender, receiver:
@@ -261,10 +267,10 @@ def test_an_event_whose_beginning_went_to_a_killed_receiver_is_told_and_not_forg
         taken = 0
         # The steps of a drain, which itself would take the end too where the sender is quick enough.
         while receiver.stats().overflow_events:
-            batch = receiver._taken(1, None)
+            batch = drained_as_it_lies(receiver)
             assert isinstance(batch, Batch)
-            if batch.count and not receiver._out.flags & _LAST:
-                assert not receiver._take_fragment(batch)
+            if batch.count and not receiver._flags & _LAST:
+                assert not ReplicaInboxReceiver._take_fragment(receiver, batch, 1)
                 taken += 1
             time.sleep(0.001)
         assert taken
@@ -300,10 +306,10 @@ def ring_with_a_loss(*, also_passed: bool) -> Iterator[Ring]:
             sender.send(Frame(7, [b"x" * 6000]))
             taken = 0
             while taken < 2:  # of the six fragments, of which four fit: the rest can then go into the ring
-                batch = first._taken(1, None)
+                batch = drained_as_it_lies(first)
                 assert isinstance(batch, Batch)
                 if batch.count:
-                    assert not first._take_fragment(batch)
+                    assert not ReplicaInboxReceiver._take_fragment(first, batch, 1)
                     taken += 1
                 first.wait(0.01)
             assert sender.flush(10)
@@ -312,10 +318,10 @@ def ring_with_a_loss(*, also_passed: bool) -> Iterator[Ring]:
                 with pytest.raises(EventTruncated):
                     second.drain()
             else:
-                rest = second._taken(1, None)
-                while not second._out.flags & _LAST:
+                rest = drained_as_it_lies(second)
+                while not second._flags & _LAST:
                     rest._pass()
-                    rest = second._taken(1, None)
+                    rest = drained_as_it_lies(second)
                 second._publish_word(ConsumerWord.LOST_OFFSET, 8)
         yield ring
 

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,8 @@ from kevy_ring.shard.extras import FAKEREDIS, check_fakeredis
 from kevy_ring.shard.sinks.sink import sink_from_url
 from places import ROOT
 
-try:
-    toml: Any = importlib.import_module("tomllib")
-except ModuleNotFoundError:
-    toml = importlib.import_module("tomli")  # which pytest brings where Python has none
-
 TREE = ROOT
-SETTINGS: Mapping[str, Any] = toml.loads((TREE / "pyproject.toml").read_text(encoding="utf-8"))
+SETTINGS: Mapping[str, Any] = tomllib.loads((TREE / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = SETTINGS["project"]
 EXTRAS: Mapping[str, Sequence[str]] = PROJECT["optional-dependencies"]
 # Imports are refused as Python itself does it where a package is not there.

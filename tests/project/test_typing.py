@@ -17,7 +17,7 @@ import pytest
 
 import kevy_ring.ring
 from absent import absent
-from kevy_ring.ring import calls
+from kevy_ring import _calls as calls
 from places import TESTS
 
 USES = TESTS / "typing"
@@ -67,7 +67,6 @@ def test_pyright_strict_finds_the_expected_types_and_no_others(users_place: Path
     settings = {
         "typeCheckingMode": "strict",
         "reportUnnecessaryTypeIgnoreComment": "error",
-        "reportMissingModuleSource": "none",  # typing_extensions: for the checkers only
     }
     (users_place / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
     done = checked(checker, "--pythonpath", sys.executable, "--warnings", where=users_place)
@@ -87,7 +86,7 @@ def stubbed() -> list[tuple[str, ast.FunctionDef]]:
         for node in tree.body
         if isinstance(node, ast.ClassDef) and node.name not in INTERNAL
         for method in node.body
-        if isinstance(method, ast.FunctionDef) and not method.name.startswith("_")
+        if isinstance(method, ast.FunctionDef) and not method.name.startswith("_") and not method.decorator_list
     ]
 
 
@@ -104,6 +103,12 @@ def test_a_method_of_the_core_takes_what_its_stub_says(owner: str, method: ast.F
     assert sum(parameter.default is not parameter.empty for parameter in found.parameters.values()) == len(
         said.defaults
     )
+
+
+@pytest.mark.parametrize(("owner", "method"), stubbed(), ids=lambda of: getattr(of, "name", of))
+def test_a_method_of_the_core_and_its_stub_have_the_same_docstring(owner: str, method: ast.FunctionDef) -> None:
+    found = inspect.getdoc(getattr(getattr(calls, owner), method.name))
+    assert (found or "").split() == (ast.get_docstring(method) or "").replace("`", "").split()
 
 
 def test_the_stub_leaves_no_public_method_of_the_core_out() -> None:

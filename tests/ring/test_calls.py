@@ -196,7 +196,7 @@ def test_a_hostile_end_position_is_refused_and_stays(inbox: Inbox, take: str) ->
     sender.send(frame(1))
     receiver.recv(0)
     sender.send(Frame(2, [b"abc", b"def"]))
-    area = receiver._area
+    area = receiver._lender.area  # type: ignore[union-attr]
     ends = ffi.cast("uint32_t *", area + bytes(ffi.buffer(area, 4096)).index(b"abcdef") - 8)
     ends[0] = 77  # of the first argument, which has 3 bytes
     for _ in range(2):

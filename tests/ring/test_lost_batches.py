@@ -381,10 +381,7 @@ def interrupted(seed: int, times: int, once: Callable[[], object], ledger: Ledge
                 alarms.off()
             except Alarm:
                 hits += 1
-                # Here the traceback still has all variables. Python 3.10 lets an alarm come between the end of a `with`
-                # and its exit, and then the variable is what holds the batch.
-                if sys.version_info >= (3, 11):
-                    alarms.still(ledger.check)
+                alarms.still(ledger.check)  # here the traceback still has all variables
             if hits > before:
                 alarms.still(ledger.check)
     return hits

@@ -8,7 +8,6 @@ import pytest
 
 from kevy_ring._core import lib
 from kevy_ring.events import Kind
-from kevy_ring.inbox.chunk_grant import CHUNK_MAX
 from kevy_ring.inbox.header_words import FREE_PRODUCER_WORDS
 from kevy_ring.replica.protocols import resp
 from kevy_ring.ring.record import FLAGS_KNOWN, PAYLOAD_MAX_BYTES, RECORD_HEADER, RecordFlag, packed_record, record_span
@@ -28,7 +27,6 @@ CONSTANTS = {
     "FLAGS_KNOWN": FLAGS_KNOWN,
     "RECORD_BYTES": RECORD_HEADER.size,
     "LENGTH_MAX": PAYLOAD_MAX_BYTES,
-    "CHUNK_MAX": CHUNK_MAX,
     "ARGUMENTS_MAX": resp.MAX_ARGUMENTS,
     "ARGUMENT_MAX": resp.MAX_BULK_BYTES,
     "COMMAND_MAX": resp.MAX_COMMAND_BYTES,

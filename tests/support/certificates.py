@@ -25,7 +25,7 @@ def make_certificates(directory: Path) -> Certificates:
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
 
     def name(common_name: str) -> object:
         return x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, common_name)])

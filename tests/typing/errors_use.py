@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing_extensions import assert_type
+from typing import assert_type
 
 import kevy_ring
 from kevy_ring import KevyRingError, OffsetGap, RoleTaken, SegmentError, __version__

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import assert_never, assert_type
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import assert_never, assert_type
 
 from kevy_ring import (
     Batch,

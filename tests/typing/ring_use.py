@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_type
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import assert_type
 
 from kevy_ring import Consumer, Producer, Ring
 from kevy_ring.ring import Grant, RecordBatch, RingStats, RoleState, inspect_ring, ring_names

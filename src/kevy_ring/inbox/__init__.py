@@ -1,7 +1,7 @@
 """Replicated events from a runner to a shard, over one ring with an unbounded overflow behind it."""
 
+from kevy_ring._calls import ChunkGrant
 from kevy_ring.inbox.batch import Batch
-from kevy_ring.inbox.chunk_grant import ChunkGrant
 from kevy_ring.inbox.encoding import encode_record
 from kevy_ring.inbox.frame_scanner import FrameRun, FrameScanner, ScanEnd
 from kevy_ring.inbox.overflow import Overflow

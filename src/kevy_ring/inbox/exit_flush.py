@@ -7,6 +7,7 @@ import os
 import time
 from multiprocessing.util import Finalize
 
+from kevy_ring._calls import is_main_interpreter
 from kevy_ring._core import ffi, lib
 
 _log = logging.getLogger(__name__)
@@ -20,9 +21,10 @@ _registered_by: set[int] = set()  # processes for which the end is registered: a
 def flush_at_exit() -> None:
     """Have this process flush its inboxes when it ends, multiprocessing's children too.
 
-    Before the owners of segments remove their names.
+    Before the owners of segments remove their names. The end of a second interpreter is not the end of the process: the
+    core continues to move the overflows of its inboxes.
     """
-    if os.getpid() not in _registered_by:
+    if os.getpid() not in _registered_by and is_main_interpreter():
         Finalize(None, _flush, exitpriority=100)
         _registered_by.add(os.getpid())
 

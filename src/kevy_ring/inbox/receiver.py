@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
-from kevy_ring._core import ffi, lib
+from kevy_ring._calls import ReceiverCalls
+from kevy_ring._core import lib
 from kevy_ring.errors import ClosedError, CorruptRing, EventTruncated, RecvError
-from kevy_ring.events import Frame, Kind, OwnedApply, SnapshotChunk
+from kevy_ring.events import Kind, OwnedApply
 from kevy_ring.inbox.batch import Batch
 from kevy_ring.inbox.encoding import checked_offset
 from kevy_ring.inbox.header_words import FREE_CONSUMER_WORDS, ConsumerWord, lost_offset, word_of_offset
 from kevy_ring.inbox.resume_point import Published, read_published, read_upstream_id
-from kevy_ring.ring.batch import Columns
 from kevy_ring.ring.batch_stream import BatchStream
-from kevy_ring.ring.calls import ReceiverCalls, know_events
 from kevy_ring.ring.consumer import DEFAULT_SPIN_US, Consumer
 from kevy_ring.ring.deadline import deadline_after, seconds_left
 from kevy_ring.ring.record import PAYLOAD_MAX_BYTES, RecordFlag, packed_record
@@ -26,25 +23,6 @@ from kevy_ring.ring.time_in_ring import TimeInRing, read_time_in_ring
 
 # As plain integers: flags are looked at for every fragment.
 _FIRST, _LAST = int(RecordFlag.FIRST), int(RecordFlag.LAST)
-know_events(Frame, SnapshotChunk)
-
-
-class _Whole:
-    """An event that was put together from fragments: memory of its own, which may outlive its batch."""
-
-    __slots__ = ("_record",)
-
-    def __init__(self, record: bytes) -> None:
-        self._record = record
-
-    def readable(self, index: int, length: int) -> memoryview:
-        return memoryview(self._record)
-
-    def address(self, index: int) -> Any:
-        return ffi.from_buffer(self._record)
-
-    def escaped(self) -> bool:
-        return False
 
 
 class ReplicaInboxReceiver(ReceiverCalls, Consumer):
@@ -84,90 +62,57 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         self._untold_loss = None if lost == self._known_loss else lost
         self._careful = self._untold_loss is not None
 
-    def _drain(self, max_events: int = 1024, max_bytes: int | None = None) -> Batch:
-        """``drain`` of another number of events than the last time, of what is larger than the ring, or refused."""
-        if self._handle is None:
-            self._claim()
+    def _before_drain(self) -> None:
+        """Raise that the end of an event was lost, once."""
         if self._untold_loss is not None:
             told = EventTruncated(self.name, offset=self._untold_loss)
             self._untold_loss = None
+            self._careful = self._assembly is not None
             raise told
-        batch: Any = None
-        try:
-            while True:
-                batch = self._taken(max_events, max_bytes)
-                if batch.count and self._out.fragment:
-                    if self._take_fragment(batch):
-                        return batch  # type: ignore[no-any-return]
-                    continue
-                if batch.count:
-                    # Whole records follow: the sender of an unfinished event is gone.
-                    self._assembly = self._part_at = None
-                    self._careful = False
-                return batch  # type: ignore[no-any-return]
-        except BaseException:
-            if batch is not None:
-                batch._abandon()  # the traceback keeps it, and the handler of the exception may drain again
-            raise
 
-    def _take_fragment(self, batch: Batch) -> bool:
-        """Whether the batch is that of a whole event now. Else its space was given back, and another one is needed."""
-        out = self._out
-        flags, position = out.flags, out.position
-        start, length = batch._column("starts")[0], batch._column("lengths")[0]
+    def _take_fragment(self, batch: Batch, is_fragment: int) -> bool:  # type: ignore[override] # its batches are Batches
+        """Whether the batch is that of whole events now. Else its space was given back, and another one is needed."""
+        if not is_fragment:
+            # Whole records follow: the sender of an unfinished event is gone.
+            self._assembly = self._part_at = None
+            self._careful = False
+            return True
+        flags, position = self._flags, self._position
+        kind, offset, payload = batch._part()
         if flags & _FIRST:
             self._assembly, self._part_at = bytearray(), None
             self._careful = True
         assembly = self._assembly
         if assembly is None:
-            if flags & _LAST and (batch._column("offsets")[0], position) != self._lost_before:
-                self._lose(batch)
+            if flags & _LAST and (offset, position) != self._lost_before:
+                # Published before the space is given back: a death between the two then hides nothing.
+                self._publish_word(ConsumerWord.LOST_OFFSET, word_of_offset(offset))
+                del payload
+                batch._pass()
+                raise EventTruncated(self.name, offset=offset)
+            del payload
             batch._pass()
             return False
         # No sender takes a larger event. Without this limit, fragments without an end would fill all memory.
-        if len(assembly) + length > PAYLOAD_MAX_BYTES:
+        if len(assembly) + len(payload) > PAYLOAD_MAX_BYTES:
             raise CorruptRing(self.name, position=position, field="record length")
         if position == self._part_at:
             del assembly[self._part_from :]
         self._part_at, self._part_from = position, len(assembly)
-        assembly += self._lend().readable(out.index, out.span)[start : start + length]
-        if not flags & _LAST:
-            batch._pass()
-            return False
-        self._complete(batch, bytes(assembly))
-        return True
-
-    def _lose(self, batch: Batch) -> None:
-        """Raise that of an event only the end came."""
-        offset = batch._column("offsets")[0]
-        # Published before the space is given back: a death between the two then hides nothing.
-        self._publish_word(ConsumerWord.LOST_OFFSET, word_of_offset(offset))
+        assembly += payload
+        del payload
+        if flags & _LAST:
+            self._complete(batch, kind, offset, bytes(assembly))
+            return True
         batch._pass()
-        raise EventTruncated(self.name, offset=offset)
+        return False
 
-    def _complete(self, batch: Batch, payload: bytes) -> None:
+    def _complete(self, batch: Batch, kind: int, offset: int, payload: bytes) -> None:
         """Make the batch of the last fragment that of the whole event, which was larger than the ring."""
-        kind, offset = batch._column("kinds")[0], batch._column("offsets")[0]
-        record = packed_record(kind, offset, payload)
         argc = int.from_bytes(payload[:4], "little") if kind == Kind.FRAME else 0
         if (kind == Kind.FRAME and not argc) or 4 + 4 * argc > len(payload):
-            raise CorruptRing(self.name, position=self._out.position, field="number of arguments")
-        columns = Columns(1)
-        ffi.memmove(columns.memory, struct.pack("<QQIIB", offset, 16, len(payload), argc, kind), 25)
-        batch._lender, batch._columns = _Whole(record), columns
-
-    def _try_recv(self) -> OwnedApply | None:
-        """``try_recv`` of markers and of events larger than the ring, and at the end."""
-        with self.drain(max_events=1) as batch:
-            event: OwnedApply | None = batch.owned(0) if batch.count else None
-        if event is None:
-            self._raise_at_the_end()
-        return event
-
-    def _recv_some(self) -> list[OwnedApply]:
-        """``recv_many`` of what ``_try_recv`` is for."""
-        event = self._try_recv()
-        return [] if event is None else [event]
+            raise CorruptRing(self.name, position=self._position, field="number of arguments")
+        batch._become(packed_record(kind, offset, payload), len(payload), argc)
 
     def __enter__(self) -> ReplicaInboxReceiver:
         return self

@@ -8,22 +8,20 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from kevy_ring._core import ffi, lib
+from kevy_ring._calls import SenderCalls
+from kevy_ring._core import lib
 from kevy_ring.errors import ClosedError, KevyRingError, OutOfMemory
-from kevy_ring.events import BytesLike, Frame, ReplicaApply
-from kevy_ring.inbox.chunk_grant import ChunkGrant
-from kevy_ring.inbox.encoding import checked_offset, joined_argv, plain_parts, send_parts
+from kevy_ring.events import BytesLike, ReplicaApply
 from kevy_ring.inbox.frame_scanner import FrameRun, FrameScanner
 from kevy_ring.inbox.header_words import FREE_PRODUCER_WORDS
 from kevy_ring.inbox.overflow import Overflow, read_overflow
 from kevy_ring.inbox.resume_point import Published, read_published
 from kevy_ring.inbox.sending_end import SendingEnd, new_sender, take_sender
-from kevy_ring.ring.calls import SenderCalls, address_of
 from kevy_ring.ring.deadline import checked_timeout
 from kevy_ring.ring.event_loop import WaitingTasks
 from kevy_ring.ring.fault import handle_fault
 from kevy_ring.ring.producer import receiver_gone
-from kevy_ring.ring.segment import Segment, handle_repr
+from kevy_ring.ring.segment import Segment, address_of, handle_repr
 from kevy_ring.ring.stats import read_stats
 
 if TYPE_CHECKING:
@@ -40,7 +38,6 @@ class ReplicaInboxSender(SenderCalls):
     is closed. A handle that took its role before a fork raises :class:`ClosedError` in the child.
     """
 
-    _grant_type = ChunkGrant
     _end: SendingEnd | None = None  # from before it has the role: see the module claimant
 
     def __init__(self, segment: Segment, end: SendingEnd | None = None) -> None:
@@ -80,8 +77,7 @@ class ReplicaInboxSender(SenderCalls):
         """Use ``end``, which has the role. Done again, it does the same."""
         end.enter(self)
         self._end = end
-        self._lender = end.lender
-        self._bind(end.sender, address_of(end.sender))
+        self._bind(end.sender, address_of(end.sender), end.lender)
         self._sender = end.sender
 
     def _role(self) -> SendingEnd:
@@ -91,7 +87,8 @@ class ReplicaInboxSender(SenderCalls):
         assert self._end is not None
         return self._end
 
-    def _failed(self, code: int, event: ReplicaApply | None = None, unsent: Sequence[ReplicaApply] = ()) -> Exception:
+    def _fault(self, code: int, event: ReplicaApply | None = None, unsent: Sequence[ReplicaApply] = ()) -> Exception:
+        """The exception for a negative result of the core, with the events that were not taken."""
         if code in _GONE:
             end = self._role()
             left = read_overflow(end.sender).events
@@ -102,45 +99,17 @@ class ReplicaInboxSender(SenderCalls):
             return OutOfMemory(self.name, event=event, unsent=unsent)
         return handle_fault(self.name, code)
 
-    def _send(self, event: ReplicaApply) -> None:
-        """``send`` of what is no plain frame, of the first event of all, and of what is refused."""
-        sender = self._sender or self._claim()
-        if isinstance(event, Frame):
-            joined, lengths = joined_argv(event.argv)
-            offset = checked_offset(event.offset)
-            code = lib.kr_send_frame(sender, offset, joined, len(joined), lengths, len(lengths))
-        else:
-            kind, offset, payload = plain_parts(event)
-            code = lib.kr_send_plain(sender, kind, offset, payload, len(payload))
-        if code < 0:
-            raise self._failed(code, event)
-        self._acted(code, event, 1)
+    def _unsent(self, code: int, sent: Any, is_list: int, taken: int) -> Exception:
+        """The exception for a send of an event, or of a list, of which ``taken`` events were accepted."""
+        event, unsent = (None, sent[taken:]) if is_list else (sent, ())
+        return (
+            self._fault(code, event, unsent)
+            if code < 0
+            else OutOfMemory(self.name, taken=taken, event=event, unsent=unsent)
+        )
 
-    def _send_many(self, events: Sequence[ReplicaApply]) -> None:
-        """``send_many`` of what is no list of plain frames."""
-        sender = self._sender or self._claim()
-        events = events if isinstance(events, (list, tuple)) else list(events)
-        if not events:
-            return
-        try:
-            parts = send_parts(events)
-        except MemoryError:
-            raise OutOfMemory(self.name, unsent=events) from None
-        taken = ffi.new("uint64_t *")
-        code = lib.kr_send_many(sender, len(events), *parts, taken)
-        if code < 0:
-            raise self._failed(code, unsent=events)
-        self._acted(code, events, taken[0])
-
-    def _acted(self, code: int, sent: ReplicaApply | list[ReplicaApply] | tuple[ReplicaApply, ...], taken: int) -> None:
-        """Say what a send found out besides: that there is no thread for the pump, or no memory for all of ``sent``."""
-        if code & lib.KR_SEND_NO_THREAD:
-            self._role().tell_that_no_thread_is_to_be_had()
-        if isinstance(sent, (list, tuple)):
-            if taken < len(sent):
-                raise OutOfMemory(self.name, taken=taken, unsent=sent[taken:])
-        elif not taken:
-            raise OutOfMemory(self.name, event=sent)
+    def _tell_no_thread(self) -> None:
+        self._role().tell_that_no_thread_is_to_be_had()
 
     def scan_frames(self, scanner: FrameScanner, received: BytesLike, offset: int) -> FrameRun:
         """Take the run of plain frames that ``received`` begins with, in one call of the core and one publish.
@@ -150,14 +119,10 @@ class ReplicaInboxSender(SenderCalls):
         """
         code = scanner.scan(self._sender or self._claim(), received, offset)
         if code < 0:
-            raise self._failed(code)
+            raise self._fault(code)
         if code & lib.KR_SEND_NO_THREAD:
-            self._role().tell_that_no_thread_is_to_be_had()
+            self._tell_no_thread()
         return scanner.run()
-
-    def _reserve_chunk(self, length: int, index: int | None = None) -> ChunkGrant:
-        """``reserve_chunk`` of the first event of all, and when the ring has no room (``index``: the core's word)."""
-        return ChunkGrant(self, length, index)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait up to ``timeout`` seconds for an empty overflow: True. False: time is up, or the receiver is gone."""
@@ -199,7 +164,7 @@ class ReplicaInboxSender(SenderCalls):
             raise ValueError(f"marks of the overflow: 0 <= low < high, not low={low}, high={high}")
         code = self._role().overflow_watch.start(high, low, callback)
         if code < 0:
-            raise self._failed(code)
+            raise self._fault(code)
 
     @property
     def receiver_gone(self) -> bool:
@@ -233,7 +198,7 @@ class ReplicaInboxSender(SenderCalls):
         name = upstream_id.encode()
         code = lib.kr_sender_set_upstream(self._sender or self._claim(), name, len(name), db)
         if code < 0:
-            raise self._failed(code)
+            raise self._fault(code)
 
     def set_word(self, which: int, value: int) -> None:
         """Publish one of the application's words (6 to 15, unsigned 64 bits) in the ring's header."""
@@ -241,7 +206,7 @@ class ReplicaInboxSender(SenderCalls):
             raise ValueError(f"the application's words are {FREE_PRODUCER_WORDS[0]} to 15: {which}")
         code = lib.kr_producer_set_word(self._role().producer, which, value)
         if code < 0:
-            raise self._failed(code)
+            raise self._fault(code)
 
     def clone(self) -> ReplicaInboxSender:
         """Another handle on the same role, for another thread."""
@@ -258,8 +223,8 @@ class ReplicaInboxSender(SenderCalls):
             return 0
         checked_timeout(timeout)
         self._closed = True  # an interrupted close is finished by the next one, or when the handle is dropped
-        self._sender = self._lender = None
-        self._bind(None, 0)
+        self._sender = None
+        self._bind(None, 0, None)
         self._tasks.wake()
         end = self._end
         left = 0

@@ -21,7 +21,6 @@ from kevy_ring.inbox.header_words import is_snapshot_pending
 from kevy_ring.inbox.overflow import read_overflow
 from kevy_ring.inbox.overflow_watch import OverflowWatch
 from kevy_ring.ring.fault import handle_fault, role_failure
-from kevy_ring.ring.lender import Lender
 from kevy_ring.ring.segment import Segment
 from kevy_ring.ring.stats import read_stats
 
@@ -55,9 +54,8 @@ class SendingEnd:
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
-        self.area = segment.new_area()
-        self.lender = Lender(self.area, segment.capacity)
-        self.sender: CData = new_sender(segment, self.area)
+        self.lender = segment.new_lender()
+        self.sender: CData = new_sender(segment, self.lender.area)
         self.producer: CData = lib.kr_sender_producer(self.sender)  # a part of the sender, which it must not outlive
         self.pid = os.getpid()
         self.closed = False

@@ -1,8 +1,8 @@
 """Records in shared memory, from one producer to one consumer. Knows nothing of replication."""
 
+from kevy_ring._calls import Grant
 from kevy_ring.ring.batch import RecordBatch
 from kevy_ring.ring.consumer import Consumer
-from kevy_ring.ring.grant import Grant
 from kevy_ring.ring.producer import Producer
 from kevy_ring.ring.ring import Ring
 from kevy_ring.ring.segment import Segment

@@ -8,69 +8,23 @@ from operator import length_hint
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from kevy_ring._core import ffi
-from kevy_ring.errors import ClosedError, ViewsEscaped
-from kevy_ring.ring.calls import BatchCalls, ColumnsCalls, address_of
+from kevy_ring._calls import BatchCalls
+from kevy_ring.errors import ClosedError
 from kevy_ring.ring.loop_exit import is_left_by_itself
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from kevy_ring._core import CData
-    from kevy_ring.ring.consumer import Consumer
 
-_allocate = ffi.new_allocator(should_clear_after_alloc=False)
-# Column: bytes of all earlier columns for one record, type in C, type in numpy.
-_LAYOUT = {
-    "offsets": (0, "uint64_t *", "<u8"),
-    "starts": (8, "uint64_t *", "<u8"),
-    "lengths": (16, "uint32_t *", "<u4"),
-    "argcs": (20, "uint32_t *", "<u4"),
-    "kinds": (24, "uint8_t *", "<u1"),
+# Column: bytes of all earlier columns for one record, and its type.
+_COLUMNS = {
+    "offsets": (0, "<u8"),
+    "starts": (8, "<u8"),
+    "lengths": (16, "<u4"),
+    "argcs": (20, "<u4"),
+    "kinds": (24, "<u1"),
 }
-_RECORD_COLUMN_BYTES = 25
-_unpack = ffi.unpack  # called for every batch: the look-up costs
-
-
-class Columns(ColumnsCalls):
-    """The index of a batch: one entry per record in five arrays, filled by one call of the core.
-
-    The memory stays from drain to drain. ``room``: the entries of each array. ``asked``: how many the caller wanted.
-    ``exposed``: numpy views of the memory were handed out, so the next batch gets memory of its own.
-    """
-
-    __slots__ = ("_places", "memory")
-
-    def __init__(self, room: int, asked: int = 0) -> None:
-        self.memory: CData = _allocate("char[]", _RECORD_COLUMN_BYTES * room)
-        self._address = address_of(self.memory)
-        self.exposed = False
-        self.room = room
-        self.asked = min(asked, 2**64 - 1)
-        self._places: dict[str, CData] = {}
-
-    def place(self, column: str) -> CData:
-        """Where the entries of a column lie, for the core and to be read one by one: nobody checks their number."""
-        place = self._places.get(column)
-        if place is None:
-            before, c_type, _ = _LAYOUT[column]
-            place = self._places[column] = ffi.cast(c_type, self.memory + before * self.room)
-        return place
-
-    def values(self, column: str, count: int) -> list[int]:
-        """The first ``count`` entries as Python integers."""
-        return _unpack(self.place(column), count)  # type: ignore[no-any-return]
-
-    def array(self, column: str, count: int) -> npt.NDArray[Any]:
-        """The first ``count`` entries as a read-only numpy view of shape (count,): the core reads them back."""
-        import numpy as np
-
-        self.exposed = True
-        before, _, dtype = _LAYOUT[column]
-        column_of = np.frombuffer(ffi.buffer(self.memory), dtype, count, before * self.room)
-        column_of.setflags(write=False)
-        return column_of
 
 
 class RecordBatch(BatchCalls):
@@ -85,37 +39,17 @@ class RecordBatch(BatchCalls):
     """
 
     __slots__ = ()
-    _views_escaped = ViewsEscaped
-    _consumer: Consumer  # None for a batch of no records, which never asks it
-    _columns: Columns | None
-    _lender: Any  # None: the consumer's, once it is needed
-    _root: memoryview | None  # all views come from it: there are none while it is not there
-    _released: int  # records whose space was given back
-    _ahead: Any  # the numbers of the records that an iteration has not reached, as an iterator
-    _left_at: tuple[int, int, bool] | None  # frame, instruction, whether by `break` or `return`
-    _low: int
-    _high: int
-
-    def __init__(self) -> None:
-        """Of no records. All others are made by the core, in the same step as the drain."""
-        self._consumer = self._columns = None  # type: ignore[assignment] # which a batch of no records never asks
-        self._low = self._high = 0
-
-    def _column(self, name: str) -> list[int]:
-        if self._columns is None:
-            return []
-        if not self._held:
-            raise ClosedError(self._consumer.name, "released")
-        return self._columns.values(name, self.count)
 
     def _array(self, name: str) -> npt.NDArray[Any]:
+        """A column as a read-only numpy view of shape (len(batch),)."""
         import numpy as np
 
+        before, dtype = _COLUMNS[name]
         if self._columns is None:
-            return np.empty(0, _LAYOUT[name][2])
+            return np.empty(0, dtype)
         if not self._held:
             raise ClosedError(self._consumer.name, "released")
-        return self._columns.array(name, self.count)
+        return np.frombuffer(memoryview(self._columns), dtype, self.count, before * self._columns.room)
 
     @property
     def starts(self) -> npt.NDArray[np.uint64]:
@@ -126,44 +60,6 @@ class RecordBatch(BatchCalls):
     def lengths(self) -> npt.NDArray[np.uint32]:
         """The payload bytes of each record; uint32, shape (len(batch),)."""
         return self._array("lengths")
-
-    @property
-    def buffer(self) -> memoryview:
-        """All records of the batch with their headers and padding, as one read-only memoryview."""
-        if self._columns is None:
-            return memoryview(b"")
-        return self._root or self._view()
-
-    def _view(self) -> memoryview:
-        """The loan as one view: made when it is first asked for."""
-        lender = self._lender or self._lent_by()
-        out = self._consumer._out  # of this batch, as long as it is held
-        self._lent = True
-        root: memoryview = lender.readable(out.index, out.span)
-        self._root = root
-        return root
-
-    def _lent_by(self) -> Any:
-        if not self._held:
-            raise ClosedError(self._consumer.name, "released")
-        lender = self._lender
-        if lender is None:
-            lender = self._lender = self._consumer._lend()
-        return lender
-
-    def _index(self, i: int) -> int:
-        """The number of a record from 0 on, of one that may be counted from the end."""
-        if not -self.count <= i < self.count:
-            raise IndexError("batch index out of range")
-        return i % self.count
-
-    def copies(self) -> list[bytes]:
-        """The payloads as bytes of their own."""
-        if not self.count:
-            return []
-        copy = bytes(self.buffer)
-        ends = zip(self._column("starts"), self._column("lengths"), strict=True)
-        return [copy[start : start + length] for start, length in ends]
 
     def __repr__(self) -> str:
         if self._consumer is None:
@@ -177,7 +73,7 @@ class RecordBatch(BatchCalls):
 
     def __iter__(self) -> Iterator[memoryview]:
         ahead = self._unreleased()
-        return self._iterate(map(self._payload, ahead), ahead)
+        return self._iterate(map(self._at, ahead), ahead)
 
     def _unreleased(self) -> Iterator[int]:
         """The numbers of the records whose space was not given back."""
@@ -200,16 +96,6 @@ class RecordBatch(BatchCalls):
     def _reached(self) -> int:
         """The records up to and with the one that the iteration stands at."""
         return self.count - length_hint(self._ahead)
-
-    def _release(self, upto: int | None = None) -> None:
-        """``release`` of a part."""
-        self._release_first(self.count if upto is None else upto)
-
-    def _escaped(self) -> None:
-        raise ViewsEscaped(self._consumer.name, held=self._consumer._out.span)
-
-    def _closed(self) -> None:
-        raise ClosedError(self._consumer.name)
 
     def _left_inside(self, tb: TracebackType | None) -> bool:
         """Whether the exception came from inside the iteration, not from behind a `break`."""

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 class Claimant:
     """A handle that may take a role of ``segment``, and its mapping."""
 
-    __slots__ = ("area", "handle", "pid")
+    __slots__ = ("handle", "lender", "pid")
 
     def __init__(self, segment: Segment, make: Callable[[Segment, CData], CData]) -> None:
         self.pid = os.getpid()
-        self.area = segment.new_area()
-        self.handle = make(segment, self.area)
+        self.lender = segment.new_lender()
+        self.handle = make(segment, self.lender.area)
 
 
 def claimant_of(owner: Any, segment: Segment, make: Callable[[Segment, CData], CData]) -> Claimant:

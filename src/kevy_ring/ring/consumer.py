@@ -7,22 +7,20 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from kevy_ring._calls import ConsumerCalls, Lender
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, KevyRingError, RecvError
-from kevy_ring.ring.batch import Columns, RecordBatch
+from kevy_ring.ring.batch import RecordBatch
 from kevy_ring.ring.batch_stream import BatchStream
-from kevy_ring.ring.calls import ConsumerCalls, address_of
 from kevy_ring.ring.claimant import Claimant, claimant_of
 from kevy_ring.ring.deadline import deadline_after, nanoseconds_left, seconds_left
 from kevy_ring.ring.event_loop import WaitingTasks
 from kevy_ring.ring.fault import consumer_fault, handle_fault, role_failure
-from kevy_ring.ring.lender import Lender
-from kevy_ring.ring.segment import Segment, handle_repr
+from kevy_ring.ring.segment import Segment, address_of, handle_repr
 
 if TYPE_CHECKING:
     from kevy_ring._core import CData
 
-NO_LIMIT = 2**64 - 1
 DEFAULT_SPIN_US = 30.0
 
 
@@ -43,12 +41,8 @@ class Consumer(ConsumerCalls):
     every few milliseconds costs no spinning.
     """
 
-    _area: CData | None
     _claimant: Claimant | None = None  # from before it has the role
-    _columns: Columns | None  # of the last drain
-    _spare_columns: Columns | None = None  # of the last one of another number of records
-    _lender: Lender | None  # of the area, once a view of it was asked for
-    _nothing: RecordBatch  # of all empty drains: they allocate nothing
+    _last_lender: Lender | None = None  # of a handle that is being closed
 
     def __init__(self, segment: Segment, *, spin_us: float = DEFAULT_SPIN_US) -> None:
         self._segment = segment.enter(self)
@@ -57,8 +51,7 @@ class Consumer(ConsumerCalls):
         self._handle: Any = None  # once it has the role
         self._closed = self._is_done = False
         self._tasks = WaitingTasks()
-        self._nothing = RecordBatch()
-        self._out = ffi.cast("kr_batch *", self._place_of_out())
+        self._nothing = RecordBatch()  # of all empty drains: they allocate nothing
 
     def _claim(self) -> CData:
         """Take the role, or continue a claim that was interrupted or that runs in another thread."""
@@ -71,8 +64,7 @@ class Consumer(ConsumerCalls):
         if lib.kr_consumer_take(claimant.handle, why):
             raise role_failure(self.name, "consumer", why)
         self._has_taken_role()
-        self._area = claimant.area
-        self._bind(claimant.handle, address_of(claimant.handle), self._spin_ns)
+        self._bind(claimant.handle, address_of(claimant.handle), claimant.lender, self._spin_ns)
         self._handle = claimant.handle
         return claimant.handle
 
@@ -80,73 +72,16 @@ class Consumer(ConsumerCalls):
         """Prepare what depends on the role, before anything else may use it; again after an interruption."""
 
     def _fault(self, code: int) -> Exception:
+        """The exception for a result of the core. A producer that is gone: all that it published was taken."""
+        if code in (lib.KR_E_PEER_CLOSED, lib.KR_E_PEER_DEAD):
+            info = ffi.new("kr_role_info *")
+            lib.kr_consumer_peer(self._handle, info)
+            return RecvError(self.name, cause="closed" if code == lib.KR_E_PEER_CLOSED else "dead", pid=info.pid)
         return consumer_fault(self.name, self._handle, code)
 
-    def _taken(self, max_records: int, max_bytes: int | None) -> RecordBatch:
-        """The next batch, by one call of the core.
-
-        While a batch is open in any thread the core refuses, and touches neither columns nor ``_out``.
-        """
-        limit = NO_LIMIT
-        if max_bytes is not None:
-            if max_bytes < 1:
-                raise ValueError("a drain takes at least one byte")
-            limit = min(max_bytes, NO_LIMIT)
-        if self._handle is None:
-            self._claim()
-        if self._strays:
-            self._freeze()
-        return self._take(self._take_columns(max_records), limit)
-
-    def _take_columns(self, max_records: int) -> Columns:
-        """The last ones, those before them, or new ones: who asks for one record and for many in turn needs two.
-
-        They are nobody else's while the core fills them; a batch that is open reads its own, and may hand out views of
-        them while this thread is on its way into the core.
-        """
-        if max_records < 1:
-            raise ValueError("a drain takes at least one record")
-        if self._open_batch is None:
-            columns, self._columns = self._columns, None
-            if columns is not None and columns.asked == max_records and not columns.exposed:
-                return columns
-            spare, self._spare_columns = self._spare_columns, columns
-            if spare is not None and spare.asked == max_records and not spare.exposed:
-                return spare
-        return Columns(min(max_records, self._segment.capacity // 16), max_records)
-
-    def _lend(self) -> Lender:
-        lender = self._lender
-        if lender is None:
-            lender = self._lender = Lender(self._area, self._segment.capacity)
-        return lender
-
-    def _drain(self, max_records: int = 1024, max_bytes: int | None = None) -> RecordBatch:
-        """``drain`` of another number of records than the last time, and of what is refused."""
-        return self._taken(max_records, max_bytes)
-
-    def _read_many(self, max_records: int) -> list[bytes]:
-        """``read_many`` of more than the core takes at once, and of what it refuses."""
-        with self.drain(max_records) as batch:
-            copies: list[bytes] = batch.copies()
-            return copies
-
-    def _try_read(self) -> bytes | None:
-        """``try_read`` at the end, and of what the core refuses."""
-        records = self._read_many(1)
-        if not records:
-            self._raise_at_the_end()
-        return records[0] if records else None
-
-    def _raise_at_the_end(self) -> None:
-        """Raise RecvError when the producer is gone and all that it published was taken."""
-        info = ffi.new("kr_role_info *")
-        code = self._peer_state(info)
-        if code < 0:
-            raise RecvError(self.name, cause="closed" if code == lib.KR_E_PEER_CLOSED else "dead", pid=info.pid)
-
-    def _refused(self, code: int) -> None:
-        raise self._fault(code)
+    def _take_fragment(self, batch: RecordBatch, is_fragment: int) -> bool:
+        """Whether the batch can be given out as it is; a ring of records knows no events that come in parts."""
+        return True
 
     def wait(self, timeout: float | None = None) -> bool:
         """Sleep until there is something to drain, or the producer is gone: True. False: ``timeout`` seconds passed."""
@@ -220,8 +155,7 @@ class Consumer(ConsumerCalls):
 
     def _freeze(self) -> None:
         """Give the views that outlive their batch a private copy of its bytes, and the ring a new mapping."""
-        fresh = self._segment.new_area()
-        self._cut_off_strays(fresh, address_of(fresh))
+        self._cut_off_strays(self._segment.new_lender())
 
     def close(self) -> None:
         """Give the role up; the producer's next write fails. Views that are still alive keep their bytes."""
@@ -232,18 +166,19 @@ class Consumer(ConsumerCalls):
                 self._claim()
         self._closed = True
         self._handle = None
-        code, batch, lender = 0, self._open_batch, self._lender
+        code, batch = 0, self._open_batch
         if self._claimant is not None:
-            self._bind(None, 0, 0)
+            self._last_lender = self._lender or self._last_lender  # from an interrupted close
+            self._bind(None, 0, None, 0)
             if batch is not None:
                 batch._abandon()
-            if lender is not None and lender.escaped():
-                code = lender.cut_off()
+            if self._last_lender is not None:
+                code = self._last_lender.end()
             lib.kr_consumer_close(self._claimant.handle)
         self._tasks.wake()
         self._segment.leave(self)
         vars(self).pop("_claimant", None)
-        self._area = self._lender = None
+        self._last_lender = None
         self._is_done = True
         if code < 0:
             raise handle_fault(self.name, code)
@@ -258,7 +193,7 @@ class Consumer(ConsumerCalls):
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_out", None) is not None:
+        if hasattr(self, "_tasks"):
             self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:

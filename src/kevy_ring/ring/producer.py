@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import operator
-from collections.abc import Collection, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from kevy_ring._calls import ProducerCalls
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, KevyRingError, SendError
 from kevy_ring.events import BytesLike
-from kevy_ring.ring.calls import ProducerCalls, address_of
 from kevy_ring.ring.claimant import Claimant, claimant_of
 from kevy_ring.ring.deadline import deadline_after, nanoseconds_left
 from kevy_ring.ring.event_loop import WaitingTasks
 from kevy_ring.ring.fault import handle_fault, role_failure
-from kevy_ring.ring.grant import Grant
-from kevy_ring.ring.lender import Lender
-from kevy_ring.ring.segment import Segment, handle_repr
+from kevy_ring.ring.segment import Segment, address_of, handle_repr
 
 if TYPE_CHECKING:
     from kevy_ring._core import CData
-
-FULL: int = lib.KR_RESERVE_FULL
 
 
 def new_producer(segment: Segment, area: CData) -> CData:
@@ -51,52 +45,6 @@ def receiver_gone(name: str, producer: CData, code: int, **fields: Any) -> SendE
     return SendError(name, cause="closed" if code == lib.KR_E_PEER_CLOSED else "dead", pid=info.pid, **fields)
 
 
-def joined_bytes(parts: Collection[BytesLike]) -> bytes:
-    """All parts back to back. ``TypeError`` for what has no bytes, or not in one piece."""
-    try:
-        return b"".join(parts)
-    except TypeError:
-        for part in parts:
-            strides = _strides(part)
-            if strides is not None:
-                raise TypeError(
-                    f"a bytes-like object has to be contiguous, and in this {type(part).__name__} the elements lie "
-                    f"{strides} bytes apart: copy it, for example with bytes()"
-                ) from None
-        raise
-
-
-def _strides(part: object) -> tuple[int, ...] | None:
-    """How far the elements of something are apart that is bytes-like and not contiguous; None of all else."""
-    try:
-        with memoryview(part) as view:  # type: ignore[arg-type]
-            return None if view.c_contiguous else view.strides
-    except TypeError:
-        return None
-
-
-def joined_lengths(records: Sequence[BytesLike]) -> tuple[bytes, list[int]]:
-    """The records back to back, and the length of each in bytes. ``TypeError`` for what has no bytes, or no length."""
-    if isinstance(records, (bytes, bytearray, memoryview, str)) or not hasattr(records, "__len__"):
-        raise TypeError(
-            f"records are a list, or another sequence, of bytes-like objects, and not a {type(records).__name__}: "
-            "write_many returns how many of them fitted"
-        )
-    joined = joined_bytes(records)
-    lengths = list(map(len, records))
-    if sum(lengths) != len(joined):  # a view of wider elements counts those, not bytes
-        lengths = [memoryview(record).nbytes for record in records]
-    return joined, lengths
-
-
-def checked_length(length: int) -> int:
-    """A length in bytes as the core takes it. ``TypeError``: no integer. ``OverflowError``: it is beyond 64 bits."""
-    number = operator.index(length)
-    if not 0 <= number < 2**64:
-        raise OverflowError(f"a length in bytes is not negative and has at most 64 bits: {number}")
-    return number
-
-
 class Producer(ProducerCalls):
     """The one writer of a ring. Made by :meth:`Ring.producer`.
 
@@ -105,10 +53,7 @@ class Producer(ProducerCalls):
     or died, and :class:`ClosedError` on a handle that is closed or came through a fork.
     """
 
-    _grant_type = Grant
-    _area: CData | None = None
     _claimant: Claimant | None = None  # from before it has the role
-    _lender: Lender | None  # of the area, once a grant was asked for
 
     def __init__(self, segment: Segment) -> None:
         self._tasks = WaitingTasks()
@@ -123,8 +68,7 @@ class Producer(ProducerCalls):
             raise ClosedError(self.name)
         claimant = claimant_of(self, self._segment, new_producer)
         take_producer(self._segment, claimant.handle)
-        self._bind(claimant.handle, address_of(claimant.handle))
-        self._area = claimant.area
+        self._bind(claimant.handle, address_of(claimant.handle), claimant.lender)
         self._handle = claimant.handle
         return claimant.handle
 
@@ -139,22 +83,6 @@ class Producer(ProducerCalls):
             return ValueError(f"ring {self.name!r}: the lengths do not add up to the bytes")
         return handle_fault(self.name, code)
 
-    def _try_write(self, record: BytesLike) -> bool:
-        """``try_write`` of what is not plain bytes, of the first record of all, and of what is refused."""
-        handle = self._handle or self._claim()
-        if type(record) is not bytes:
-            record = joined_bytes((record,))  # of any bytes-like object; TypeError for others
-        code = lib.kr_producer_write(handle, record, len(record))
-        if code < 0:
-            raise self._fault(code)
-        return bool(code == 1)
-
-    def _write_many(self, records: Sequence[BytesLike]) -> int:
-        """``write_many`` of what is no list of plain bytes, or a lot of them."""
-        handle = self._handle or self._claim()
-        joined, lengths = joined_lengths(records)
-        return self._write(handle, joined, lengths, len(lengths))
-
     def write_packed(self, packed: BytesLike, lengths: Any) -> int:
         """Write records that lie back to back in ``packed``; ``lengths``: their sizes, a uint32 array, shape (n,).
 
@@ -168,30 +96,11 @@ class Producer(ProducerCalls):
             if not view.c_contiguous:
                 raise TypeError(f"lengths are a contiguous uint32 array: copy this one, of strides {view.strides}")
         sizes = ffi.from_buffer("uint32_t[]", lengths)
-        return self._write(handle, ffi.from_buffer(packed), sizes, len(sizes))
-
-    def _write(self, handle: CData, joined: Any, lengths: Any, count: int) -> int:
-        done: int = lib.kr_producer_write_many(handle, joined, len(joined), lengths, count)
+        joined = ffi.from_buffer(packed)
+        done: int = lib.kr_producer_write_many(handle, joined, len(joined), sizes, len(sizes))
         if done < 0:
             raise self._fault(done)
         return done
-
-    def _try_reserve(self, length: int) -> Grant | None:
-        """``try_reserve`` of the first grant of all, and of what is refused."""
-        if self._handle is None:
-            self._claim()
-        if self._lender is None:
-            self._lender = Lender(self._area, self._segment.capacity)
-        return self._reserve(length)
-
-    def _refused(self, code: int) -> None:
-        raise self._fault(code)
-
-    def _publish(self) -> None:
-        """``publish`` of what is refused."""
-        code = lib.kr_producer_publish(self._handle or self._claim())
-        if code < 0:
-            raise self._fault(code)
 
     def wait(self, length: int = 1, timeout: float | None = None) -> bool:
         """Sleep until a record of ``length`` bytes fits (True) or ``timeout`` seconds have passed (False).
@@ -245,17 +154,16 @@ class Producer(ProducerCalls):
                 self._claim()
         self._closed = True
         self._handle = None
-        self._bind(None, 0)
+        self._bind(None, 0, None)
         if self._claimant is not None:
             lib.kr_producer_close(self._claimant.handle)
         self._tasks.wake()
         self._segment.leave(self)
-        lender, self._lender = self._lender, None
-        vars(self).pop("_claimant", None)
-        self._area = None
-        self._is_done = True
         # Not before the role is given up: another thread may be writing a record, which belongs in the ring.
-        if lender is not None and (code := lender.end()) < 0:
+        code = self._claimant.lender.end() if self._claimant is not None else 0
+        vars(self).pop("_claimant", None)
+        self._is_done = True
+        if code < 0:
             raise handle_fault(self.name, code)
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ from multiprocessing.util import Finalize
 from operator import index
 from typing import TYPE_CHECKING
 
+from kevy_ring._calls import Lender
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import SegmentError
 from kevy_ring.ring.deadline import deadline_after
@@ -32,6 +33,11 @@ DEFAULT_CAPACITY = 8 << 20
 NAME_MAX = 30  # macOS allows 31 with the slash; the doorbells beside the segment add a suffix to it
 NAME_PREFIX = "kevy-"
 _POLL_S = 0.001
+
+
+def address_of(memory: CData) -> int:
+    """Where a handle or memory of the core lies, for the methods of ``_calls``."""
+    return int(ffi.cast("uintptr_t", memory))
 
 
 def new_name() -> str:
@@ -193,6 +199,11 @@ class Segment:
         if area == ffi.NULL:
             raise segment_failure(self.name, why)
         return ffi.gc(area, lib.kr_area_free)
+
+    def new_lender(self) -> Lender:
+        """A fresh mapping of the data area, which lends memoryviews of it."""
+        area = self.new_area()
+        return Lender(area, address_of(area), 2 * self.capacity)
 
     @property
     def closes_unused_roles(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from kevy_ring.cli import figures
@@ -84,7 +84,7 @@ def _expiry(entry: Entry) -> str:
         return "does not expire"
     if not 0 <= entry.expires_at_ms <= _LAST_YEAR_MS:
         return f"expires at {entry.expires_at_ms} ms"
-    at = datetime.fromtimestamp(entry.expires_at_ms / 1000, timezone.utc)
+    at = datetime.fromtimestamp(entry.expires_at_ms / 1000, UTC)
     return f"expires {at:%Y-%m-%d %H:%M:%S}.{entry.expires_at_ms % 1000:03} UTC"
 
 

@@ -8,16 +8,16 @@ import sqlite3
 
 from kevy_ring.errors import SinkError
 
-#: By the beginning of SQLite's own name for a failure, or by a part of its words where Python gives no name (3.10).
+#: By the beginning of SQLite's own name for a failure.
 _REASONS = (
-    ("SQLITE_FULL", "is full", "space"),
-    ("SQLITE_BUSY", "is locked", "timeout"),
-    ("SQLITE_LOCKED", "is locked", "timeout"),
-    ("SQLITE_NOTADB", "not a database", "refused"),
-    ("SQLITE_CORRUPT", "malformed", "refused"),
-    ("SQLITE_READONLY", "readonly", "refused"),
-    ("SQLITE_CONSTRAINT", "constraint", "refused"),
-    ("SQLITE_TOOBIG", "too big", "refused"),
+    ("SQLITE_FULL", "space"),
+    ("SQLITE_BUSY", "timeout"),
+    ("SQLITE_LOCKED", "timeout"),
+    ("SQLITE_NOTADB", "refused"),
+    ("SQLITE_CORRUPT", "refused"),
+    ("SQLITE_READONLY", "refused"),
+    ("SQLITE_CONSTRAINT", "refused"),
+    ("SQLITE_TOOBIG", "refused"),
 )
 
 REMEDY = "; move the file away, or choose another: a full sync fills it anew"
@@ -29,8 +29,8 @@ def sqlite_error(path: str | os.PathLike[str], error: sqlite3.Error) -> SinkErro
     SQLite keeps the number of a failed system call to itself, so ``errno`` is set for a full disk only.
     """
     name, text = getattr(error, "sqlite_errorname", ""), str(error)
-    reason = next((why for code, words, why in _REASONS if name.startswith(code) or (not name and words in text)), "io")
-    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or "not a database" in text or "malformed" in text:
+    reason = next((why for code, why in _REASONS if name.startswith(code)), "io")
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         text += REMEDY
     return SinkError(
         f"sqlite:{os.fspath(path)}",

@@ -58,6 +58,11 @@ _LINE_MARKS = (ord("+"), ord("-"))
 _CHUNK_HEAD_BYTES = len(f"${MAX_CHUNK_BYTES}") + 2
 
 
+def frame_head(offset: int) -> bytes:
+    """The start of a live frame, in front of its command."""
+    return b"*2\r\n:%d\r\n" % offset
+
+
 class KevyProtocol(Conversation[KevyState, KevyToken]):
     """A replica's side of one link to a kevy primary; see ReplicationProtocol.
 
@@ -211,7 +216,7 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
             while True:
                 if not self._frame_open:
                     # A frame's head can be only this one, so comparing is enough; all else is told apart slowly.
-                    head = b"*2\r\n:%d\r\n" % offset
+                    head = frame_head(offset)
                     if offset <= MAX_OFFSET and intake.piece.startswith(head, intake.at):
                         intake.at += len(head)
                     elif intake.peek() != ord("*"):

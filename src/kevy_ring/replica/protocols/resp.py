@@ -1,11 +1,14 @@
-"""RESP as it arrives: named limits, strict numbers, lines and commands, whole or in any pieces.
+"""RESP: the only writer and the only reader in Python, with named limits and strict numbers.
 
-Bytes go in with ``Intake.feed`` and come out as lines, bulk strings and commands. "Not yet" is a value (None);
-what can never become right raises RemoteProtocolError, and it does so before more is held than the limits allow.
+The writer is ``append_command``, ``encode_command`` and ``encode_bulk``. The reader is ``Intake``: bytes go in with
+``feed`` and come out as lines, bulk strings and commands, whole or in any pieces. "Not yet" is a value (None). Input
+that can never become valid raises RemoteProtocolError, before more is held than the limits allow.
 The wire format is the one of https://redis.io/docs/latest/develop/reference/protocol-spec/.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from kevy_ring.errors import RemoteProtocolError
 
@@ -21,18 +24,37 @@ CRLF = b"\r\n"
 NEWLINE = b"\n"
 _SHOWN_BYTES = 64  # of an offending line in an error's text
 
-# Nearly every header of a live stream is one of these: one lookup replaces the checks and the conversion.
+# Nearly every line of a count or a length is one of these. One lookup replaces the formatting.
+_COUNT_LINES = [b"*%d\r\n" % n for n in range(32)]
+_BULK_LINES = [b"$%d\r\n" % n for n in range(512)]
+# The same for reading: one lookup replaces the checks and the conversion.
 _SMALL_BULK = {b"$%d" % n: n for n in range(256)}
 _SMALL_COUNT = {b"*%d" % n: n for n in range(1, 32)}
 _LONGEST_SMALL = len(b"$255\r\n")
 
 
+def append_command(parts: list[bytes], arguments: Sequence[bytes]) -> None:
+    """Append a command's wire form to ``parts``, which the caller joins: one part, and three for each argument.
+
+    The arguments are not copied. So a pipeline of many commands is copied once, by its ``b"".join(parts)``.
+    """
+    count = len(arguments)
+    parts.append(_COUNT_LINES[count] if count < len(_COUNT_LINES) else b"*%d\r\n" % count)
+    for argument in arguments:
+        length = len(argument)
+        parts += (_BULK_LINES[length] if length < len(_BULK_LINES) else b"$%d\r\n" % length, argument, CRLF)
+
+
 def encode_command(*arguments: bytes) -> bytes:
     """A command as RESP clients send it: a multi-bulk of its arguments."""
-    parts = [b"*%d\r\n" % len(arguments)]
-    for argument in arguments:
-        parts += (b"$%d\r\n" % len(argument), argument, CRLF)
+    parts: list[bytes] = []
+    append_command(parts, arguments)
     return b"".join(parts)
+
+
+def encode_bulk(body: bytes) -> bytes:
+    """One bulk string."""
+    return b"$%d\r\n%b\r\n" % (len(body), body)
 
 
 def parse_decimal(digits: bytes, low: int, high: int) -> int | None:

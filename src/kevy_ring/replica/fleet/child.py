@@ -10,17 +10,17 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
 from kevy_ring.errors import KevyRingError, RoleTaken, SegmentError
 from kevy_ring.replica.link_words import LinkState
+from kevy_ring.replica.options import FollowOptions
 from kevy_ring.replica.protocol import FullSyncReason, ResumePoint
 from kevy_ring.replica.protocols.resume import resume_after
 from kevy_ring.replica.runner.runner import Runner, RunnerExit
 from kevy_ring.replica.stop import StopSignal
-from kevy_ring.replica.upstream_url import UpstreamUrl
 
 ShardMain = Callable[[str, int, StopSignal], Any]
 
@@ -34,6 +34,8 @@ ORPHAN_GRACE_S = 5.0
 _PARENT_TICK_S = 1.0
 _ATTACH_TIMEOUT_S = 10.0
 _RECEIVER_TICK_S = 0.02
+# What a runner that is stopped may take to hand its overflow over.
+_FLUSH_S = 2.0
 # These stay blocked from before a child is spawned until it has its own answers to them.
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -42,14 +44,11 @@ ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class RunnerOrders:
     """What a runner process is to do. It travels through a pipe, never through a command line."""
 
+    options: FollowOptions
+    shard: int
     ring_name: str
-    upstream: UpstreamUrl
-    protocol: str
     replica_id: str
     resume: ResumePoint | None = None  # for a ring on which nothing was published yet
-    flush_s: float = field(default=2.0)
-    overflow_limit: int | None = None
-    psync_command: str = "PSYNC"
     full_reason: FullSyncReason = FullSyncReason.FIRST  # where there is nothing to resume
 
 
@@ -122,24 +121,23 @@ def _run_runner(line: ParentLine, orders: RunnerOrders) -> None:
 
     _await_receiver(orders.ring_name, line.stop)
     words_before = inspect_ring(orders.ring_name).producer_words
+    upstream = orders.options.upstreams[orders.shard]
     sender = ReplicaInboxSender.attach(orders.ring_name, timeout=_ATTACH_TIMEOUT_S)
     published = sender.published
     runner = Runner(
-        orders.upstream,
+        orders.options,
         sender,
-        protocol=orders.protocol,
+        shard=orders.shard,
         stop=line.stop,
-        resume=resume_after(published, orders.upstream.kind) if published.is_known else orders.resume,
+        resume=resume_after(published, upstream.kind) if published.is_known else orders.resume,
         full_reason=FullSyncReason.INTERRUPTED if published.is_known else orders.full_reason,
-        psync_command=orders.psync_command,
         replica_id=orders.replica_id,
         notify=notify,
         synced=lambda how, text: line.tell("synced", how, text, runner.sync_reason),
-        overflow_limit=orders.overflow_limit,
         words_before=words_before,
     )
     ended = runner.run()
-    sender.close(timeout=orders.flush_s if ended is RunnerExit.STOPPED else 0.0)
+    sender.close(timeout=_FLUSH_S if ended is RunnerExit.STOPPED else 0.0)
     sys.exit(EXIT_RECEIVER_GONE if ended is RunnerExit.RECEIVER_GONE else 0)
 
 

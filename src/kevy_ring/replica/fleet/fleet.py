@@ -8,7 +8,7 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from multiprocessing.connection import wait
 from typing import Any
@@ -17,19 +17,19 @@ from kevy_ring.errors import SegmentError
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.fleet.child import ENDING_SIGNALS, ShardMain
 from kevy_ring.replica.fleet.event import FleetEvent, FleetEventKind, Role, ShardStatus
-from kevy_ring.replica.fleet.pair import PairPlan, ReplicaPair
+from kevy_ring.replica.fleet.pair import ReplicaPair
 from kevy_ring.replica.link_words import LinkState
+from kevy_ring.replica.options import FollowOptions, Urls
 from kevy_ring.replica.protocols.dialect import Dialect
-from kevy_ring.replica.stall_watch import STALL_AFTER_S, Stall, StallWatch
+from kevy_ring.replica.stall_watch import StallWatch
 from kevy_ring.replica.stop import StopSignal
-from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
+from kevy_ring.replica.upstream_url import UpstreamUrl
 from kevy_ring.ring.deadline import checked_timeout
 
 __all__ = ["Fleet", "FleetEnd", "FleetEvent", "FleetEventKind", "LinkState", "Role", "ShardStatus"]
 
 log = logging.getLogger(__name__)
 
-DEFAULT_CAPACITY = 8 << 20
 CLOSE_TIMEOUT_S = 10.0
 # Of the time that closing may take: runners hand their overflow over, then shards finish what lies in the ring, then
 # they are told to end all the same. Whoever is left at the end is killed.
@@ -53,77 +53,60 @@ class FleetEnd(Enum):
 class Fleet:
     """Replicates ``urls`` into shard processes.
 
-    A ``kevy://`` URL stands for ``shards`` listeners (port + i), any other for one stream. ``shard_main(ring_name,
-    index, stop)`` runs in the shard's process: it attaches a receiver by the name, and returns when ``stop`` is set
-    or the sender is gone; it must be picklable, and what it returns too (see ``results``). Processes are started by
-    'spawn'. ``on_event`` is called from ``step``, ``run`` and ``close``; each event is logged as well.
+    A ``kevy://`` URL stands for ``shards`` listeners (port + i), any other for one stream. Any of the options of
+    :class:`FollowOptions` may be a keyword, such as ``capacity``, ``name_prefix``, ``overflow_limit`` or ``resumable``;
+    or ``urls`` are such options, with their upstreams.
 
-    ``resumable``: the shards' stores outlive their processes and know how far they are: a shard process that died is
-    replaced on its ring, without a full sync; ``shard_main`` must then go on when the sender is gone, until ``stop``.
-    ``keep_rings``: they stay after the end, and the next fleet of the same ``name_prefix`` goes on with them.
-    ``overflow_limit``, ``psync_command``: see :class:`Runner`. ``stall_after_s``: a ring that is full and was not
-    drained for so long is told as a STALLED event, once, and as DRAINED when it is again; None: never.
+    ``shard_main(ring_name, index, stop)`` runs in the shard's process: it attaches a receiver by the name, and returns
+    when ``stop`` is set or the sender is gone; it must be picklable, and what it returns too (see ``results``).
+    If the shards are ``resumable``, a shard process that died is replaced on its ring, without a full sync;
+    ``shard_main`` must then continue when the sender is gone, until ``stop``. Processes are started by 'spawn'.
+    ``on_event`` is called from ``step``, ``run`` and ``close``; each event is logged as well. A stall is one event,
+    STALLED, and its end another, DRAINED.
     ``ring_label(index, upstream)``: what each ring's header says of its purpose, for people; by default the upstream's
     address without a login. It is cut at 256 bytes.
 
     Use it from one thread: ``run()`` does everything, from the start to the end; ``with fleet:`` and ``step`` are for
-    those who have a loop of their own. Nothing is supervised while neither ``run`` nor ``step`` is at work. Raises
-    ValueError for URLs that cannot be, before anything is started.
+    an application with a loop of its own. Nothing is supervised while neither ``run`` nor ``step`` is at work. Raises
+    ValueError for URLs that cannot be followed, before anything is started.
     """
 
     def __init__(
         self,
-        urls: str | UpstreamUrl | Iterable[str | UpstreamUrl],
+        urls: Urls,
         shard_main: ShardMain,
         *,
         shards: int = 1,
-        capacity: int = DEFAULT_CAPACITY,
-        name_prefix: str | None = None,
-        protocol: str = "auto",
         on_event: Callable[[FleetEvent], None] | None = None,
         close_timeout_s: float = CLOSE_TIMEOUT_S,
         backoff: Callable[[], Backoff] = Backoff,
-        resumable: bool = False,
-        keep_rings: bool = False,
-        overflow_limit: int | None = None,
-        stall_after_s: float | None = STALL_AFTER_S,
-        ring_label: Callable[[int, UpstreamUrl], str] | None = None,
-        psync_command: str = "PSYNC",
+        ring_label: Callable[[int, UpstreamUrl], str] = lambda index, upstream: upstream.address,
+        **options: Any,
     ) -> None:
-        if keep_rings and not name_prefix:
-            raise ValueError("rings that are kept need a name_prefix, to be found again")
+        self.options = FollowOptions.of(urls, shards=shards, **options)
         self.stop = StopSignal()
         self._on_event = on_event
         self._close_timeout_s = close_timeout_s
         self._signals = 0
         self._started = False
+        stall_after_s = self.options.stall_after_s
         self._stalls = StallWatch(stall_after_s) if stall_after_s is not None else None
-        self._stalls_looked_at = float("-inf")
-        self._names_looked_at = float("-inf")
-        replica_id = name_prefix or f"kevy-ring-{secrets.token_hex(4)}"
+        self._looked_at = dict.fromkeys(("stalls", "names"), float("-inf"))
+        replica_id = self.options.name_prefix or f"kevy-ring-{secrets.token_hex(4)}"
         self._pairs = [
             ReplicaPair(
-                PairPlan(
-                    index=index,
-                    upstream=upstream,
-                    protocol=protocol,
-                    shard_main=shard_main,
-                    capacity=capacity,
-                    ring_name=f"{name_prefix}-{index}" if name_prefix else None,
-                    replica_id=f"{replica_id}-{index}",
-                    resumable=resumable,
-                    keep_ring=keep_rings,
-                    overflow_limit=overflow_limit,
-                    label=ring_label(index, upstream) if ring_label is not None else upstream.address,
-                    psync_command=psync_command,
-                ),
-                self._note,
-                backoff(),
+                self.options,
+                index,
+                shard_main,
+                replica_id=f"{replica_id}-{index}",
+                label=ring_label(index, upstream),
+                report=self._note,
+                backoff=backoff(),
             )
-            for index, upstream in enumerate(_streams(urls, shards))
+            for index, upstream in enumerate(self.options.upstreams)
         ]
-        for pair in self._pairs:
-            Dialect(pair.plan.upstream, protocol, psync_command)
+        for upstream in self.options.upstreams:
+            Dialect(upstream, self.options)
 
     @property
     def results(self) -> list[Any]:
@@ -133,7 +116,7 @@ class Fleet:
     @property
     def upstreams(self) -> list[UpstreamUrl]:
         """The upstream of each shard, in their order."""
-        return [pair.plan.upstream for pair in self._pairs]
+        return list(self.options.upstreams)
 
     def status(self) -> list[ShardStatus]:
         """How each shard stands, read now."""
@@ -146,7 +129,7 @@ class Fleet:
         """
         for number, pair in enumerate(self._pairs, 1):
             try:
-                if pair.ring is None:
+                if pair.made.ring is None:
                     pair.make_ring()
             except BaseException as error:
                 for each in self._pairs:
@@ -182,8 +165,11 @@ class Fleet:
             timeout = min(timeout, max(0.0, min(due) - time.monotonic()))
         wait([*self._waitables(), self.stop.fileno()], timeout)
         self._poll()
-        self._look_for_stalls()
-        self._look_at_names()
+        if self._is_due("stalls", _STALL_LOOK_S):
+            self._look_for_stalls()
+        if self._is_due("names", _NAMES_LOOK_S):
+            for pair in self._pairs:
+                pair.look_at_names()
 
     def run(self, until: Callable[[], bool] | None = None, *, tick_s: float = 0.25) -> FleetEnd:
         """Supervise until ``until()`` (asked every ``tick_s``) is true, ``stop`` is set, or a signal comes; then close.
@@ -214,13 +200,13 @@ class Fleet:
         started = time.monotonic()
         for pair in self._pairs:
             pair.stop(Role.RUNNER)
-        self._wait_while(lambda pair: pair.has(Role.RUNNER), started + timeout * _RUNNERS_SHARE)
+        self._wait_while(lambda pair: pair.child(Role.RUNNER) is not None, started + timeout * _RUNNERS_SHARE)
         for pair in self._pairs:
             pair.kill(Role.RUNNER)
         self._wait_while(self._shard_has_work, started + timeout * _DRAIN_SHARE)
         for pair in self._pairs:
             pair.stop(Role.SHARD)
-        self._wait_while(lambda pair: pair.has(Role.SHARD), started + timeout)
+        self._wait_while(lambda pair: pair.child(Role.SHARD) is not None, started + timeout)
         self._abandon()
         self.stop.set()
         self.stop.close()
@@ -233,9 +219,10 @@ class Fleet:
 
     @staticmethod
     def _shard_has_work(pair: ReplicaPair) -> bool:
-        if pair.has(Role.SHARD) and pair.ring_is_drained:
+        is_alive = pair.child(Role.SHARD) is not None
+        if is_alive and pair.made.is_drained:
             pair.stop(Role.SHARD)
-        return pair.has(Role.SHARD)
+        return is_alive
 
     def _wait_while(self, busy: Callable[[ReplicaPair], bool], deadline: float) -> None:
         while [pair for pair in self._pairs if busy(pair)]:
@@ -252,27 +239,23 @@ class Fleet:
         for pair in self._pairs:
             pair.poll()
 
+    def _is_due(self, look: str, every_s: float) -> bool:
+        now = time.monotonic()
+        if now - self._looked_at[look] < every_s:
+            return False
+        self._looked_at[look] = now
+        return True
+
     def _look_for_stalls(self) -> None:
-        now = time.monotonic()
-        if self._stalls is None or now - self._stalls_looked_at < _STALL_LOOK_S:
+        if self._stalls is None:
             return
-        self._stalls_looked_at = now
-        rings = {pair.ring.name: pair for pair in self._pairs if pair.ring is not None}
-        for stall in self._stalls.look([pair.ring.stats() for pair in rings.values() if pair.ring is not None], now):
-            self._note_stall(rings[stall.ring].plan.index, stall)
-
-    def _look_at_names(self) -> None:
-        now = time.monotonic()
-        if now - self._names_looked_at < _NAMES_LOOK_S:
-            return
-        self._names_looked_at = now
-        for pair in self._pairs:
-            pair.look_at_names()
-
-    def _note_stall(self, shard: int, stall: Stall) -> None:
-        kind = FleetEventKind.STALLED if stall.ended_after_s is None else FleetEventKind.DRAINED
-        if self._on_event is not None:  # the watch has logged it
-            self._on_event(FleetEvent(kind, shard, Role.SHARD, stall.pid, text=str(stall)))
+        rings = {pair.made.ring.name: pair for pair in self._pairs if pair.made.ring is not None}
+        stats = [pair.made.ring.stats() for pair in rings.values() if pair.made.ring is not None]
+        for stall in self._stalls.look(stats, time.monotonic()):
+            kind = FleetEventKind.STALLED if stall.ended_after_s is None else FleetEventKind.DRAINED
+            if self._on_event is not None:  # the watch has logged it
+                shard = rings[stall.ring].index
+                self._on_event(FleetEvent(kind, shard, Role.SHARD, stall.pid, text=str(stall)))
 
     def _abandon(self) -> None:
         for pair in self._pairs:
@@ -311,15 +294,3 @@ def _of_several(error: SegmentError, number: int, count: int) -> SegmentError:
         needed=error.needed,
         free=error.free,
     )
-
-
-def _streams(urls: str | UpstreamUrl | Iterable[str | UpstreamUrl], shards: int) -> list[UpstreamUrl]:
-    if shards < 1:
-        raise ValueError(f"a kevy primary has at least one shard, not {shards}")
-    given = [urls] if isinstance(urls, (str, UpstreamUrl)) else list(urls)
-    streams: list[UpstreamUrl] = []
-    for url in map(parse_upstream, given):
-        streams += [url.shard(i) for i in range(shards)] if url.kind == "kevy" else [url]
-    if not streams:
-        raise ValueError("a fleet needs an upstream")
-    return streams

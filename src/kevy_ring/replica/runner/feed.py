@@ -12,6 +12,7 @@ from kevy_ring.errors import LinkError, Refusal, RemoteProtocolError, SendError,
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.inbox import ChunkGrant, FrameRun, FrameScanner, Overflow, ScanEnd
 from kevy_ring.replica.link_words import LinkWords
+from kevy_ring.replica.options import DEFAULT_OPTIONS, FollowOptions
 from kevy_ring.replica.protocol import ReplicationProtocol, Synced
 from kevy_ring.replica.protocols.chunk_run import ChunkInRing
 from kevy_ring.replica.runner.link import Link
@@ -105,7 +106,7 @@ class Feed:
     """Follows one link to its end. The owner opened the link and closes it; the protocol object is new.
 
     ``synced`` is called once, with how the link started; ``paused`` with the bytes behind the ring when they are more
-    than ``overflow_limit`` and reading stops, and with 0 when it goes on.
+    than the options' ``overflow_limit`` and reading stops, and with 0 when it goes on.
     """
 
     def __init__(
@@ -116,8 +117,7 @@ class Feed:
         words: LinkWords,
         stop: StopSignal,
         *,
-        silence_s: float | None = None,
-        overflow_limit: int | None = None,
+        options: FollowOptions = DEFAULT_OPTIONS,
         synced: Callable[[Synced], None] = lambda how: None,
         paused: Callable[[int], None] = lambda waiting_bytes: None,
     ) -> None:
@@ -126,9 +126,8 @@ class Feed:
         self._sender = sender
         self._words = words
         self._stop = stop
-        self._silence_s = silence_s
+        self._options = options
         self._tell_synced = synced
-        self._overflow_limit = overflow_limit
         self._tell_paused = paused
         self._is_paused = False
         self._chunk: ChunkInRing | None = None
@@ -161,12 +160,12 @@ class Feed:
         return FeedEnd(cause, self._link.upstream.scrub(detail), stood, refusal)
 
     def _follow(self) -> tuple[EndCause, str]:
-        protocol, link = self._protocol, self._link
+        protocol, link, limit = self._protocol, self._link, self._options.overflow_limit
         received = memoryview(bytearray(RECEIVE_BYTES))
         kept = 0  # bytes of an unfinished frame, in front of what comes next
         link.send(protocol.data_to_send())
         while not self._stop.is_set():
-            if self._overflow_limit is not None and self._must_pause(self._overflow_limit):
+            if limit is not None and self._must_pause(limit):
                 self._stop.wait(PAUSE_TICK_S)
                 count = None
             else:
@@ -307,8 +306,8 @@ class Feed:
 
     def _silence_limit(self) -> float:
         protocol = self._protocol
-        if self._silence_s is not None:
-            return self._silence_s
+        if self._options.silence_s is not None:
+            return self._options.silence_s
         if not protocol.established:
             return HANDSHAKE_SILENCE_S
         return SNAPSHOT_SILENCE_S if protocol.in_snapshot else STREAM_SILENCE_S[protocol.name]

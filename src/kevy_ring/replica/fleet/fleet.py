@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import secrets
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from enum import Enum
+from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import Any
 
 from kevy_ring.errors import SegmentError
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.fleet.child import ENDING_SIGNALS, ShardMain
-from kevy_ring.replica.fleet.event import FleetEvent, FleetEventKind, Role, ShardStatus
+from kevy_ring.replica.fleet.event import FleetEnd, FleetEvent, FleetEventKind, Role, ShardStatus, ShardUnheard
 from kevy_ring.replica.fleet.pair import ReplicaPair
 from kevy_ring.replica.link_words import LinkState
 from kevy_ring.replica.options import FollowOptions, Urls
 from kevy_ring.replica.protocols.dialect import Dialect
 from kevy_ring.replica.stall_watch import StallWatch
-from kevy_ring.replica.stop import StopSignal
+from kevy_ring.replica.stop import StopSignal, StopSignals
 from kevy_ring.replica.upstream_url import UpstreamUrl
 from kevy_ring.ring.deadline import checked_timeout
 
-__all__ = ["Fleet", "FleetEnd", "FleetEvent", "FleetEventKind", "LinkState", "Role", "ShardStatus"]
+__all__ = ["Fleet"]
 
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 10.0
+# A shard answers between two batches, so an answer takes the time of a batch and its own.
+ANSWER_TIMEOUT_S = 60.0
+_ASK_TICK_S = 0.05
 # Of the time that closing may take: runners hand their overflow over, then shards finish what lies in the ring, then
 # they are told to end all the same. Whoever is left at the end is killed.
 _RUNNERS_SHARE, _DRAIN_SHARE = 0.4, 0.7
@@ -42,12 +41,8 @@ _NAMES_LOOK_S = 1.0
 _TROUBLE = (LinkState.WAITING, LinkState.REFUSED)
 
 
-class FleetEnd(Enum):
-    """Why ``Fleet.run`` returned."""
-
-    STOPPED = "stopped"
-    SIGNALLED = "signalled"
-    UNTIL = "until"
+def _log_words(shard: int, topic: str, text: str) -> None:
+    log.warning("shard %d: %s: %s", shard, topic, text)
 
 
 class Fleet:
@@ -63,6 +58,8 @@ class Fleet:
     ``shard_main`` must then continue when the sender is gone, until ``stop``. Processes are started by 'spawn'.
     ``on_event`` is called from ``step``, ``run`` and ``close``; each event is logged as well. A stall is one event,
     STALLED, and its end another, DRAINED.
+    ``on_words(shard, topic, text)`` is called in the same way with what a shard's process says by ``stop.say``; by
+    default it is logged as a warning.
     ``ring_label(index, upstream)``: what each ring's header says of its purpose, for people; by default the upstream's
     address without a login. It is cut at 256 bytes.
 
@@ -78,6 +75,7 @@ class Fleet:
         *,
         shards: int = 1,
         on_event: Callable[[FleetEvent], None] | None = None,
+        on_words: Callable[[int, str, str], None] = _log_words,
         close_timeout_s: float = CLOSE_TIMEOUT_S,
         backoff: Callable[[], Backoff] = Backoff,
         ring_label: Callable[[int, UpstreamUrl], str] = lambda index, upstream: upstream.address,
@@ -87,7 +85,7 @@ class Fleet:
         self.stop = StopSignal()
         self._on_event = on_event
         self._close_timeout_s = close_timeout_s
-        self._signals = 0
+        self._signals = StopSignals(self.stop, ENDING_SIGNALS)
         self._started = False
         stall_after_s = self.options.stall_after_s
         self._stalls = StallWatch(stall_after_s) if stall_after_s is not None else None
@@ -101,6 +99,7 @@ class Fleet:
                 replica_id=f"{replica_id}-{index}",
                 label=ring_label(index, upstream),
                 report=self._note,
+                say=on_words,
                 backoff=backoff(),
             )
             for index, upstream in enumerate(self.options.upstreams)
@@ -153,6 +152,28 @@ class Fleet:
             raise
         return self
 
+    def ask(
+        self,
+        shard: int,
+        question: str,
+        *arguments: Any,
+        timeout: float = ANSWER_TIMEOUT_S,
+        pulse: Callable[[], None] = lambda: None,
+    ) -> Any:
+        """Ask the process of a shard, whose ``shard_main`` answers with ``stop.answer``; supervises meanwhile.
+
+        ``pulse`` is called while the answer is awaited, and may raise to end the waiting. Raises :class:`ShardUnheard`
+        when there is no answer: no such process in time, it died, it cannot tell, or the fleet is stopped.
+        """
+
+        def wait_a_moment() -> None:
+            self.step(_ASK_TICK_S)
+            pulse()
+            if self.stop.is_set():
+                raise ShardUnheard(shard, "the fleet was stopped before it answered")
+
+        return self._pairs[shard].ask(question, arguments, timeout=timeout, wait=wait_a_moment)
+
     def step(self, timeout: float) -> None:
         """Supervise: wait at most ``timeout`` seconds for something to happen, report it, start again what is due.
 
@@ -177,15 +198,15 @@ class Fleet:
         Starts everything where that has not been done yet, so that no moment is without an answer to a signal (SIGINT
         or SIGTERM, taken only in the main thread; a second one ends the closing at once).
         """
-        with self._signals_taken():
+        with self._signals:
             try:
                 if not self._started:
                     self.start()
                 while not self.stop.is_set() and not (until is not None and until()):
                     self.step(tick_s)
             finally:
-                ended = FleetEnd.SIGNALLED if self._signals else FleetEnd.UNTIL
-                if not self._signals and self.stop.is_set():
+                ended = FleetEnd.SIGNALLED if self._signals.count else FleetEnd.UNTIL
+                if not self._signals.count and self.stop.is_set():
                     ended = FleetEnd.STOPPED
                 self.close()
         return ended
@@ -227,7 +248,7 @@ class Fleet:
     def _wait_while(self, busy: Callable[[ReplicaPair], bool], deadline: float) -> None:
         while [pair for pair in self._pairs if busy(pair)]:
             left = deadline - time.monotonic()
-            if left <= 0 or self._signals > 1:
+            if left <= 0 or self._signals.count > 1:
                 return
             wait(self._waitables(), min(left, _CLOSE_TICK_S))
             self._poll()
@@ -268,29 +289,8 @@ class Fleet:
         if self._on_event is not None:
             self._on_event(event)
 
-    @contextlib.contextmanager
-    def _signals_taken(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._signalled) for number in ENDING_SIGNALS}
-        try:
-            yield
-        finally:
-            for number, answer in before.items():
-                signal.signal(number, answer)
-
-    def _signalled(self, number: int, frame: object) -> None:
-        self._signals += 1
-        self.stop.set()
-
 
 def _of_several(error: SegmentError, number: int, count: int) -> SegmentError:
-    return SegmentError(
-        error.name,
-        reason=error.reason,
-        detail=f"ring {number} of {count} cannot be made: {error.detail}",
-        errno=error.errno,
-        needed=error.needed,
-        free=error.free,
-    )
+    detail = f"ring {number} of {count} cannot be made: {error.detail}"
+    facts = {"errno": error.errno, "needed": error.needed, "free": error.free}
+    return SegmentError(error.name, reason=error.reason, detail=detail, **facts)

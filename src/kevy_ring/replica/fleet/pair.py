@@ -13,7 +13,7 @@ from kevy_ring.errors import Refusal
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.fleet.child import EXIT_TRUNCATED, RunnerOrders, ShardMain, run_runner, run_shard
 from kevy_ring.replica.fleet.child_process import ChildProcess
-from kevy_ring.replica.fleet.event import FleetEvent, FleetEventKind, Role, ShardStatus
+from kevy_ring.replica.fleet.event import FleetEvent, FleetEventKind, Role, ShardStatus, ShardUnheard
 from kevy_ring.replica.fleet.pair_ring import PairRing
 from kevy_ring.replica.link_words import LinkState, LinkWord
 from kevy_ring.replica.options import FollowOptions
@@ -39,7 +39,8 @@ class ReplicaPair:
     No new process finds a ring whose names in shared memory were removed by another program. A new ring takes its
     place: at once if the store is resumable, else when a process has to be replaced.
 
-    ``label``: what the ring's header says of its purpose. ``report`` is called with each event.
+    ``label``: what the ring's header says of its purpose. ``report`` is called with each event, ``say`` with the shard,
+    the topic and the text of what its process says.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ReplicaPair:
         replica_id: str,
         label: str,
         report: Callable[[FleetEvent], None],
+        say: Callable[[int, str, str], None],
         backoff: Backoff,
     ) -> None:
         self.index = index
@@ -61,7 +63,12 @@ class ReplicaPair:
         self._options = options
         self._shard_main = shard_main
         self._replica_id = replica_id
+        self._asked = 0
+        self._answer: tuple[Any, ...] | None = (
+            None  # the number of the question, whether it could be answered, the answer
+        )
         self._report = report
+        self._say = say
         self._backoff = backoff
         self._children: dict[Role, ChildProcess] = {}
         self._starts = dict.fromkeys(Role, 0)
@@ -138,6 +145,26 @@ class ReplicaPair:
             )
             self._start(Role.RUNNER, run_runner, orders)
 
+    def ask(self, question: str, arguments: tuple[Any, ...], *, timeout: float, wait: Callable[[], None]) -> Any:
+        """The shard process's answer; ``wait`` polls, and may raise to end the waiting. Raises ShardUnheard."""
+        deadline = time.monotonic() + timeout
+        self._asked += 1
+        asked = None
+        while self._answer is None or self._answer[0] != self._asked:
+            child = self._children.get(Role.SHARD)
+            if asked is None and child is not None:
+                asked = child
+                child.ask(self._asked, question, arguments)
+            elif asked is not child:
+                raise ShardUnheard(self.index, "its process ended before it answered")
+            if time.monotonic() >= deadline:
+                raise ShardUnheard(self.index, "no answer in time")
+            wait()
+        (_, was_answered, answer), self._answer = self._answer, None
+        if not was_answered:
+            raise ShardUnheard(self.index, answer)
+        return answer
+
     def poll(self) -> None:
         """Take note of what the processes said and who died, and start again what is due."""
         for role in list(self._children):
@@ -192,6 +219,10 @@ class ReplicaPair:
             self.result = words[0]
         elif topic == "failed":
             child.failure = words[0]
+        elif topic == "words":
+            self._say(self.index, *words)
+        elif topic == "answer":
+            self._answer = words  # one question is asked at a time
         elif topic == "synced":
             how, text, reason = words
             self._refusal = None

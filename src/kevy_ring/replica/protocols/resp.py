@@ -183,6 +183,19 @@ class Intake:
         self.at = end + 2
         return self.piece[at:end]
 
+    def take_inline(self, limit: int) -> bytes | None:
+        """A line that a newline ends, with or without a CR before it, of less than ``limit`` bytes; None: not whole."""
+        at = self._mark = self.at
+        end = self.piece.find(NEWLINE, at, at + limit)
+        if end < 0:
+            if len(self.piece) - at >= limit:
+                raise self.violation(f"a line of {limit} bytes or more")
+            self._want = limit
+            self._want_line = True
+            return None
+        self.at = end + 1
+        return self.piece[at:end].removesuffix(b"\r")
+
     def take_number(self, marker: bytes, low: int, high: int) -> int | None:
         """A line of one ``marker`` byte and a number in ``low..high``; None while it is not whole."""
         self._mark = self.at

@@ -8,7 +8,8 @@ from itertools import islice
 
 from kevy_ring.replica.protocols.kevy import frame_head
 from kevy_ring.replica.protocols.resp import append_command, encode_bulk
-from kevy_ring.replica.snapshots.kevysnap import Entry, write_snapshot
+from kevy_ring.replica.snapshots.entry import Entry
+from kevy_ring.replica.snapshots.kevysnap_writer import write_snapshot
 from kevy_ring.testing.backlog import Backlog
 from kevy_ring.testing.keyspace import Keyspace
 from kevy_ring.testing.workload import Workload

@@ -6,12 +6,11 @@ offsets mean something. Frames: ``*2 :<offset> *N ...``; a snapshot: ``+SNAPSHOT
 
 from __future__ import annotations
 
-from enum import Enum
-
 from kevy_ring.errors import OffsetGap, UpstreamRefused
 from kevy_ring.events import BytesLike, Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.replica.protocol import ChunkAhead, ResumePoint
-from kevy_ring.replica.protocols.conversation import Conversation, Transitions
+from kevy_ring.replica.protocols.conversation import Conversation
+from kevy_ring.replica.protocols.kevy_states import TRANSITIONS, KevyState, KevyToken
 from kevy_ring.replica.protocols.resp import CRLF, MAX_GENERATION, MAX_OFFSET, encode_command, parse_decimal, printable
 from kevy_ring.replica.refusal import refusal_of_reply
 
@@ -19,40 +18,7 @@ MAX_CHUNK_BYTES = 65_536  # kevy's own chunk size: more is a hostile or broken p
 MAX_CONTROL_LINE_BYTES = 256  # kevy's own bound; the longest real line has two u64
 MAX_SNAPSHOT_BYTES = 16 << 30  # kevy's own bound
 
-
-class KevyState(Enum):
-    """Where a link to a kevy primary stands."""
-
-    HANDSHAKE = "REPLICATE sent"
-    ACCEPTED = "acknowledged; frames or a snapshot may come"
-    SNAPSHOT = "in a snapshot"
-    LIVE = "in the stream of frames"
-    ENDED = "ended between two units"
-    FAILED = "broken"
-
-
-class KevyToken(Enum):
-    """What a kevy primary may send, and the end of the stream."""
-
-    ACK = "+ACK"
-    SNAPSHOT = "+SNAPSHOT"
-    CHUNK = "a chunk"
-    SNAPSHOT_END = "+SNAPSHOT_END"
-    PING = "+PING"
-    FRAME = "a frame"
-    REFUSAL = "an error line"
-    END = "the end of the stream"
-
-
 _S, _T = KevyState, KevyToken
-TRANSITIONS: Transitions[KevyState, KevyToken] = {
-    _S.HANDSHAKE: {_T.ACK: _S.ACCEPTED, _T.REFUSAL: _S.FAILED},
-    _S.ACCEPTED: {_T.SNAPSHOT: _S.SNAPSHOT, _T.FRAME: _S.LIVE, _T.PING: _S.ACCEPTED, _T.END: _S.ENDED},
-    _S.SNAPSHOT: {_T.CHUNK: _S.SNAPSHOT, _T.PING: _S.SNAPSHOT, _T.SNAPSHOT_END: _S.LIVE},
-    _S.LIVE: {_T.FRAME: _S.LIVE, _T.PING: _S.LIVE, _T.SNAPSHOT: _S.SNAPSHOT, _T.END: _S.ENDED},
-    _S.ENDED: {},
-    _S.FAILED: {},
-}
 _BULK_MARKS = {ord("*"): _T.FRAME, ord("$"): _T.CHUNK}
 _LINE_MARKS = (ord("+"), ord("-"))
 _CHUNK_HEAD_BYTES = len(f"${MAX_CHUNK_BYTES}") + 2

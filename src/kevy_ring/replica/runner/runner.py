@@ -15,9 +15,11 @@ from kevy_ring.replica.options import FollowOptions
 from kevy_ring.replica.patience import Patience
 from kevy_ring.replica.protocol import FullSyncReason, ReplicationProtocol, ResumePoint, Synced
 from kevy_ring.replica.protocols.dialect import Dialect
-from kevy_ring.replica.refusal import SAME_MAX, SILENT, VIOLATION, refusal_of_snapshot
-from kevy_ring.replica.runner.feed import EndCause, Feed, FeedEnd, ReplicaSender
-from kevy_ring.replica.runner.link import look_at_port, open_link
+from kevy_ring.replica.refusal import SILENT, VIOLATION, refusal_of_snapshot
+from kevy_ring.replica.runner.connect import open_link
+from kevy_ring.replica.runner.feed import EndCause, Feed, FeedEnd
+from kevy_ring.replica.runner.sender import ReplicaSender
+from kevy_ring.replica.runner.tls import OtherScheme
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.replica.upstream_url import UpstreamUrl
 
@@ -33,8 +35,6 @@ STABLE_DESPITE_VIOLATION_S = 60.0
 _WAIT_TICK_S = 0.1
 # A runner that waits for minutes repeats its reason after each of this.
 REPEAT_S = 60.0
-# A port that speaks shows within this time whether it speaks TLS.
-_LOOK_TIMEOUT_S = 3.0
 
 _WHY_FULL = {
     FullSyncReason.FIRST: "nothing was received before",
@@ -103,8 +103,7 @@ class Runner:
         self._ends_when_refused = ends_when_refused
         self._full_reason, self._full_detail = full_reason, ""
         self._has_worked = False
-        self._silences = 0  # attempts in a row that ended without a word, as with the wrong scheme
-        self._other_scheme: Refusal | None = None
+        self._other_scheme = OtherScheme(self.upstream, self.stop, lambda: sender.receiver_gone)
         self._resume = resume
         self._replica_id = replica_id or f"kevy-ring-{secrets.token_hex(6)}"
         self._notify = notify
@@ -155,10 +154,10 @@ class Runner:
                 given_up=lambda: self._sender.receiver_gone,
             )
         except UpstreamRefused as error:
-            self._silences = 0
+            self._other_scheme.spoke()
             return self._lost(LinkState.REFUSED, error.reply, error.refusal)
         except LinkError as error:
-            refusal = error.refusal or self._look_for_other_scheme(error)
+            refusal = error.refusal or self._other_scheme.look(error)
             return self._lost(LinkState.WAITING, f"{error.reason}: {error.detail}", refusal)
         if link is None:
             return 0.0
@@ -224,7 +223,7 @@ class Runner:
                 self._patience.worked()
         if end.cause is EndCause.CLOSED and protocol.refused_silently:
             return self._silent()
-        self._silences = 0
+        self._other_scheme.spoke()
         refusal, detail = end.refusal, f"{end.cause.value}{': ' if end.detail else ''}{end.detail}"
         if protocol.snapshot_pending and (refusal is None or refusal.kind is RefusalKind.OTHER):
             refusal = refusal_of_snapshot(self.upstream.kind)
@@ -256,28 +255,7 @@ class Runner:
             if self._dialect.refused():
                 self._lost(LinkState.WAITING, problem, None)
                 return 0.0
-        return self._lost(LinkState.WAITING, problem, self._look_for_other_scheme(None) or silent)
-
-    def _look_for_other_scheme(self, error: LinkError | None) -> Refusal | None:
-        """Whether the port speaks TLS and the URL does not, or the other way round: it shows only as silence.
-
-        Looked at once in a row of silences: at the first for a handshake of TLS that never ends, since that has taken
-        long, and else at the third, since a server that is restarted closes a few links too.
-        """
-        if error is not None and not _is_silence(error, self.upstream):
-            self._silences = 0
-            return None
-        self._silences += 1
-        if self._silences == 1:
-            self._other_scheme = None
-        if self._silences == (1 if self.upstream.scheme == "rediss" else SAME_MAX):
-            self._other_scheme = look_at_port(
-                self.upstream,
-                timeout=_LOOK_TIMEOUT_S,
-                stop=self.stop,
-                given_up=lambda: self._sender.receiver_gone,
-            )
-        return self._other_scheme
+        return self._lost(LinkState.WAITING, problem, self._other_scheme.look(None) or silent)
 
     def _lost(self, state: LinkState, problem: str, refusal: Refusal | None) -> float:
         delay = self._patience.next_delay(problem, refusal)
@@ -309,11 +287,3 @@ class Runner:
         self._words.publish_state(state)
         if self._notify is not None:
             self._notify(state, text)
-
-
-def _is_silence(error: LinkError, upstream: UpstreamUrl) -> bool:
-    """Whether a port that speaks TLS (or does not) may have ended a link in this way."""
-    if error.reason == "timeout":
-        return upstream.scheme == "rediss"
-    text = error.detail.lower()
-    return error.reason == "connect" and any(each in text for each in ("reset by peer", "closed", "eof occurred"))

@@ -27,6 +27,7 @@ def answering_shard(ring_name: str, index: int, stop: ParentLine) -> None:
         "double": lambda n: 2 * n * 10**index,
         "much": lambda: os.urandom(1) * MUCH_BYTES,
         "divide": lambda n: 1 // n,
+        "lambda": lambda: lambda: None,
         "end": lambda: os._exit(1),
     }
     while not stop.wait(0.005):
@@ -115,6 +116,8 @@ def test_a_question_that_fails_is_told_with_its_reason() -> None:
             fleet.ask(0, "divide", 0)
         with pytest.raises(ShardUnheard, match="KeyError"):
             fleet.ask(0, "unknown")
+        with pytest.raises(ShardUnheard, match="pickle"):
+            fleet.ask(0, "lambda")
         assert fleet.ask(0, "divide", 1) == 1
 
 

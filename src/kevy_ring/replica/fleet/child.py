@@ -76,9 +76,15 @@ class ParentLine(StopSignal):
 
     def tell(self, *words: Any) -> None:
         """Tell the parent something if it listens. A parent that does not read must not block a runner or a shard."""
-        with contextlib.suppress(OSError, ValueError), self._sending:
+        if not self._sending.acquire(blocking=False):
+            return  # another thread sends an answer, which may wait for the parent
+        try:
             if select.select([], [self._control], [], 0)[1]:
                 self._control.send(words)
+        except (OSError, ValueError):
+            pass  # the parent is gone
+        finally:
+            self._sending.release()
 
     def say(self, topic: str, text: str) -> None:
         """Say words for people, which nobody has to hear. A long text is cut, so that it always finds space."""
@@ -94,10 +100,9 @@ class ParentLine(StopSignal):
         while self._questions:
             number, question, arguments = self._questions.popleft()
             try:
-                answer = True, answers[question](*arguments)
+                self.hand_over("answer", number, True, answers[question](*arguments))
             except Exception as error:
-                answer = False, f"{type(error).__name__}: {error}"
-            self.hand_over("answer", number, *answer)
+                self.hand_over("answer", number, False, f"{type(error).__name__}: {error}")
 
     def _watch(self) -> None:
         try:

@@ -61,7 +61,7 @@ class FollowOptions:
         cannot be followed, and TypeError for an option that does not exist.
         """
         if isinstance(urls, FollowOptions):
-            return replace(urls, **options)
+            return replace(urls, **options) if options else urls
         return cls(streams_of(urls, shards), **options)
 
 

@@ -14,11 +14,11 @@ from kevy_ring.errors import ClosedError, PrimaryGone
 from kevy_ring.events import Frame
 from kevy_ring.replica.snapshots.canonical import digest_frames
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.testing.options import PrimaryOptions
+from kevy_ring.testing.options import DEFAULT_BACKLOG_BYTES, PrimaryOptions
 from kevy_ring.testing.primary_loop import LOOPBACK
 from kevy_ring.testing.primary_process import ShardStatus, new_generation, run_process, serve
 
-__all__ = ["EmbeddedPrimary", "PrimaryOptions", "ShardStatus", "serve"]
+__all__ = ["DEFAULT_BACKLOG_BYTES", "EmbeddedPrimary", "PrimaryOptions", "ShardStatus", "serve"]
 
 #: An answer takes milliseconds (a large keyspace some seconds); a process silent for longer is taken for broken.
 ANSWER_TIMEOUT_S = 30.0

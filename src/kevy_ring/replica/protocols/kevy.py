@@ -11,7 +11,15 @@ from kevy_ring.events import BytesLike, Frame, ReplicaApply, SnapshotBegin, Snap
 from kevy_ring.replica.protocol import ChunkAhead, ResumePoint
 from kevy_ring.replica.protocols.conversation import Conversation
 from kevy_ring.replica.protocols.kevy_states import TRANSITIONS, KevyState, KevyToken
-from kevy_ring.replica.protocols.resp import CRLF, MAX_GENERATION, MAX_OFFSET, encode_command, parse_decimal, printable
+from kevy_ring.replica.protocols.resp import (
+    CRLF,
+    MAX_GENERATION,
+    MAX_OFFSET,
+    bulk_ahead,
+    encode_command,
+    parse_decimal,
+    printable,
+)
 from kevy_ring.replica.refusal import refusal_of_reply
 
 MAX_CHUNK_BYTES = 65_536  # kevy's own chunk size: more is a hostile or broken primary
@@ -21,7 +29,6 @@ MAX_SNAPSHOT_BYTES = 16 << 30  # kevy's own bound
 _S, _T = KevyState, KevyToken
 _BULK_MARKS = {ord("*"): _T.FRAME, ord("$"): _T.CHUNK}
 _LINE_MARKS = (ord("+"), ord("-"))
-_CHUNK_HEAD_BYTES = len(f"${MAX_CHUNK_BYTES}") + 2
 
 
 def frame_head(offset: int) -> bytes:
@@ -101,15 +108,8 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
 
     def chunk_ahead(self, data: BytesLike) -> ChunkAhead | None:
         """See ReplicationProtocol."""
-        start = bytes(data[:_CHUNK_HEAD_BYTES])
-        head, found, _ = start.partition(CRLF)
-        if not start.startswith(b"$"):
-            return None
-        if not found:
-            return ChunkAhead(0, 0, CRLF) if len(start) < _CHUNK_HEAD_BYTES else None
-        room = min(MAX_CHUNK_BYTES, MAX_SNAPSHOT_BYTES - self.snapshot_bytes)
-        body = parse_decimal(head[1:], 1, room)
-        return ChunkAhead(len(head) + 2, body, CRLF) if body is not None else None
+        head = bulk_ahead(data, 1, min(MAX_CHUNK_BYTES, MAX_SNAPSHOT_BYTES - self.snapshot_bytes))
+        return ChunkAhead(*head, CRLF) if head is not None else None
 
     def chunk_received(self, chunk: ChunkAhead) -> None:
         """See ReplicationProtocol."""

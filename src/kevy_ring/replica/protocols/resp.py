@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kevy_ring.errors import RemoteProtocolError
+from kevy_ring.events import BytesLike
 
 MAX_BULK_BYTES = 512 << 20  # Redis' proto-max-bulk-len: no client of the upstream can have written a larger one
 MAX_ARGUMENTS = 1 << 20  # Redis' own bound on a multi-bulk header
@@ -67,6 +68,22 @@ def parse_decimal(digits: bytes, low: int, high: int) -> int | None:
         return None
     number = int(digits)
     return number if low <= number <= high else None
+
+
+def bulk_ahead(data: BytesLike, low: int, high: int) -> tuple[int, int] | None:
+    """The bytes of head and body of a bulk string that ``data`` begins with, which is not taken.
+
+    (0, 0) while its first line is not whole; None where there is no bulk string of ``low..high`` bytes.
+    """
+    line_bytes = len(b"$%d\r\n" % high)
+    start = bytes(data[:line_bytes])
+    line, found, _ = start.partition(CRLF)
+    if not start.startswith(b"$"):
+        return None
+    if not found:
+        return (0, 0) if len(start) < line_bytes else None
+    length = parse_decimal(line[1:], low, high)
+    return (len(line) + 2, length) if length is not None else None
 
 
 def printable(line: bytes) -> str:

@@ -20,7 +20,7 @@ from kevy_ring.inbox.header_words import LinkState, ProducerWord
 from kevy_ring.replica.fleet import Fleet, FleetEventKind, Role
 from kevy_ring.replica.fleet.child import EXIT_TRUNCATED
 from kevy_ring.replica.fleet.child_process import ChildProcess
-from kevy_ring.replica.fleet.kept_ring import kept_ring
+from kevy_ring.replica.fleet.pair_ring import kept_ring
 from kevy_ring.replica.runner import Runner
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.ring import Ring, ring_names

@@ -7,7 +7,8 @@ import pytest
 from kevy_ring.errors import OffsetGap, RemoteProtocolError, UpstreamRefused
 from kevy_ring.replica.protocol import ReplicationProtocol, ResumePoint
 from kevy_ring.replica.protocols import kevy as kevy_module
-from kevy_ring.replica.protocols.kevy import TRANSITIONS, KevyProtocol, KevyState, KevyToken
+from kevy_ring.replica.protocols.kevy import KevyProtocol
+from kevy_ring.replica.protocols.kevy_states import TRANSITIONS, KevyState, KevyToken
 from kevy_ring.replica.protocols.resp import MAX_OFFSET
 from transcripts import bulk, converse, decoded, kevy, kevy_frame, pieces_of, plain, recorded
 

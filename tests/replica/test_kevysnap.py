@@ -13,15 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kevy_ring.errors import SnapshotError
-from kevy_ring.replica.snapshots.kevysnap import (
-    CHUNK_BYTES,
-    MAX_BYTES_LENGTH,
-    Entry,
-    SnapshotReader,
-    Stream,
-    StreamGroup,
-    write_snapshot,
-)
+from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup
+from kevy_ring.replica.snapshots.kevysnap import MAX_BYTES_LENGTH, SnapshotReader
+from kevy_ring.replica.snapshots.kevysnap_writer import CHUNK_BYTES, write_snapshot
 from kevysnap_bodies import FIELDS_EXPIRE, body_of_kevy_5_4
 from places import DATA
 

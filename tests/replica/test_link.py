@@ -13,7 +13,8 @@ import pytest
 
 from certificates import make_certificates
 from kevy_ring.errors import LinkError, UpstreamRefused
-from kevy_ring.replica.runner.link import Link, open_link
+from kevy_ring.replica.runner.connect import open_link
+from kevy_ring.replica.runner.link import Link
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.replica.upstream_url import parse_upstream
 from scripted_peer import PeerConnection, ScriptedPeer

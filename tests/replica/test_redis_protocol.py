@@ -6,7 +6,8 @@ import pytest
 
 from kevy_ring.errors import RemoteProtocolError, UpstreamRefused
 from kevy_ring.replica.protocol import ReplicationProtocol, ResumePoint
-from kevy_ring.replica.protocols.redis import MAX_DB, TRANSITIONS, RedisProtocol, RedisState, RedisToken
+from kevy_ring.replica.protocols.redis import RedisProtocol
+from kevy_ring.replica.protocols.redis_states import MAX_DB, TRANSITIONS, RedisState, RedisToken
 from kevy_ring.replica.protocols.resp import MAX_OFFSET, encode_command
 from transcripts import (
     DATA,

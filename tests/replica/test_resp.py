@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kevy_ring.errors import RemoteProtocolError
 from kevy_ring.replica.protocols import resp
-from kevy_ring.replica.protocols.resp import Intake, encode_command, parse_decimal
+from kevy_ring.replica.protocols.resp import Intake, append_command, encode_bulk, encode_command, parse_decimal
 
 
 def fed(wire: bytes) -> Intake:
@@ -32,6 +32,22 @@ def take_fed_in_pieces(wire: bytes, size: int) -> list[bytes] | None:
 
 def test_a_command_is_encoded_as_a_multi_bulk_of_bulk_strings() -> None:
     assert encode_command(b"SET", b"", b"\r\n") == b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$2\r\n\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [0, 511, 512, 70_000])
+def test_lengths_are_written_alike_with_a_ready_line_and_without(size: int) -> None:
+    head = b"$%d\r\n" % size
+    body = b"x" * size
+    assert encode_command(*[body] * 40) == b"*40\r\n" + (head + body + b"\r\n") * 40
+    assert encode_bulk(body) == head + body + b"\r\n"
+
+
+def test_commands_of_a_pipeline_are_appended_without_a_copy_of_their_arguments() -> None:
+    parts: list[bytes] = []
+    for argv in ([b"SET", b"k", b"v" * 1000], [b"DEL", b"k"]):
+        append_command(parts, argv)
+        assert parts[-2] is argv[-1]
+    assert b"".join(parts) == encode_command(b"SET", b"k", b"v" * 1000) + encode_command(b"DEL", b"k")
 
 
 @given(st.integers(0, 2**64 - 1))

@@ -24,7 +24,7 @@ from command_in_process import invoke, listed
 from kevy_ring import Ring, SegmentError
 from kevy_ring._core import lib
 from kevy_ring.cli.command import command, run
-from kevy_ring.replica.fleet.kept_ring import kept_ring
+from kevy_ring.replica.fleet.pair_ring import kept_ring
 from kevy_ring.ring import inspect_ring, ring_names
 from kevy_ring.ring.outside import leftovers
 from kevy_ring.ring.outside.leftovers import Oddity, mapped_by, odd_segment, odd_segments, settled_odd_segment

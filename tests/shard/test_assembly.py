@@ -13,7 +13,7 @@ import pytest
 
 from kevy_ring import SnapshotError
 from kevy_ring.replica.snapshots.entry import Entry, Stream
-from kevy_ring.replica.snapshots.kevysnap import write_snapshot
+from kevy_ring.replica.snapshots.kevysnap_writer import write_snapshot
 from kevy_ring.shard import Snapshot
 from kevy_ring.shard.assembly import SnapshotAssembly, StopAsked
 from kevy_ring.shard.sinks.jsonl import JsonlSink

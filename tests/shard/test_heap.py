@@ -15,7 +15,7 @@ import pytest
 from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender, Ring
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.replica.snapshots.kevysnap import write_snapshot
+from kevy_ring.replica.snapshots.kevysnap_writer import write_snapshot
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.shard import Shard, StagingSink, sink_from_url
 from kevy_ring.shard.assembly import SnapshotAssembly

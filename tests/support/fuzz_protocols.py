@@ -21,7 +21,9 @@ from kevy_ring import replica_inbox_pair
 from kevy_ring.errors import RemoteProtocolError, SnapshotError, UpstreamRefused
 from kevy_ring.inbox import FrameScanner, ScanEnd
 from kevy_ring.replica.protocol import ReplicationProtocol
-from kevy_ring.replica.snapshots.kevysnap import Entry, SnapshotReader, Stream, StreamGroup, write_snapshot
+from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup
+from kevy_ring.replica.snapshots.kevysnap import SnapshotReader
+from kevy_ring.replica.snapshots.kevysnap_writer import write_snapshot
 from places import DATA
 from transcripts import (
     MARK,

@@ -88,8 +88,13 @@ class LiveReplica:
         assert not self.sink.refusals.count
 
     def keyspace(self, db: int = 0) -> dict[bytes, Comparable]:
-        """The store in the form that ``read_keyspace`` gives."""
-        return {key: _comparable(entry) for key, entry in self.sink.keyspace(db).items()}
+        """The store in the form that ``read_keyspace`` gives. The shard's thread may change it meanwhile: then read again."""
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                return {key: _comparable(entry) for key, entry in self.sink.keyspace(db).items()}
+            except RuntimeError:  # dictionary changed size during iteration
+                assert time.monotonic() < deadline
 
     def __enter__(self) -> LiveReplica:
         return self

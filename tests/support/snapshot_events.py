@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from kevy_ring.events import ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.replica.snapshots.kevysnap import write_snapshot
+from kevy_ring.replica.snapshots.kevysnap_writer import write_snapshot
 
 
 def snapshot_events(body: bytes, ack_offset: int, chunk_bytes: int = 65536) -> list[ReplicaApply]:

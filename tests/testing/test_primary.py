@@ -17,6 +17,7 @@ import pytest
 
 from kevy_ring.errors import ClosedError, PrimaryGone
 from kevy_ring.replica.snapshots.canonical import digest_frames
+from kevy_ring.testing.options import PrimaryOptions
 from kevy_ring.testing.primary import EmbeddedPrimary, UpstreamStatus, serve
 from kevy_ring.testing.primary_loop import listen
 from plain_replica import PATIENCE_S, PlainReplica
@@ -349,11 +350,12 @@ def test_the_process_exits_when_its_parent_is_killed(tmp_path: Path, way: str) -
 
 SERVER = """
 import sys
+from kevy_ring.testing.options import PrimaryOptions
 from kevy_ring.testing.primary import serve
 if __name__ == "__main__":
     def report(statuses):
         print(*[(s.port, s.published, s.frames, s.links) for s in statuses], sep=";", flush=True)
-    serve(shards=2, keys=10, ops=20, on_status=report, status_interval_s=0.05)
+    serve(PrimaryOptions(shards=2, keys=10, ops=20), on_status=report, status_interval_s=0.05)
     print("over", flush=True)
 """
 
@@ -389,7 +391,7 @@ def test_serving_restores_the_signal_handlers() -> None:
         if len(seen) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    serve(shards=1, keys=3, ops=0, on_status=report, status_interval_s=0.01)
+    serve(PrimaryOptions(shards=1, keys=3, ops=0), on_status=report, status_interval_s=0.01)
     assert {number: signal.getsignal(number) for number in before} == before
     assert len(seen) >= 3
     assert (seen[0][0].frames, seen[0][0].links, seen[0][0].acked) == (0, 0, {})

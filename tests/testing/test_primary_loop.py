@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 import pytest
 
 from kevy_ring.testing import primary_loop
+from kevy_ring.testing.options import PrimaryOptions
 from kevy_ring.testing.primary_loop import PrimaryLoop, listen
 from kevy_ring.testing.upstream_shard import UpstreamShard
 from kevy_ring.testing.workload import Workload
@@ -26,7 +27,7 @@ def running(
     listeners = listen(1)
     port: int = listeners[0].getsockname()[1]
     workload = Workload(shard=0, shards=1, keys=20, ops=50)
-    loop = PrimaryLoop([UpstreamShard(workload, generation=9, backlog_bytes=1 << 20)], listeners, protocols=(1, 2))
+    loop = PrimaryLoop([UpstreamShard(workload, generation=9, backlog_bytes=1 << 20)], listeners, PrimaryOptions())
     if before is not None:
         before(loop)
     thread = threading.Thread(target=loop.run, args=(on_turn,), daemon=True)

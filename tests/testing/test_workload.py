@@ -9,7 +9,8 @@ import pytest
 
 from kevy_ring.events import Frame
 from kevy_ring.replica.snapshots.canonical import digest_frames
-from kevy_ring.replica.snapshots.kevysnap import SnapshotReader, write_snapshot
+from kevy_ring.replica.snapshots.kevysnap import SnapshotReader
+from kevy_ring.replica.snapshots.kevysnap_writer import write_snapshot
 from kevy_ring.testing.keyspace import Keyspace
 from kevy_ring.testing.workload import BIG_VALUE_BYTES, FAR_AHEAD_MS, Workload, split
 

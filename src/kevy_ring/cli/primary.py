@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import click
 from rich import box
@@ -15,7 +16,8 @@ from rich.text import Text
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.byte_size import ByteSize
-from kevy_ring.testing.primary import DEFAULT_BACKLOG_BYTES, UpstreamStatus, serve
+from kevy_ring.testing.options import DEFAULT_BACKLOG_BYTES, PrimaryOptions
+from kevy_ring.testing.primary import UpstreamStatus, serve
 
 _TERMINAL_S, _JSON_S, _PIPE_S = 0.5, 1.0, 5.0
 _HELP = """Serve the embedded upstream: kevy protocol 1 and 2 on loopback ports, one per shard, in the foreground.
@@ -28,6 +30,11 @@ a replica. Follow it with:
 """
 
 
+def _as_number(context: click.Context, parameter: click.Parameter, choice: str | None) -> int | None:
+    return int(choice) if choice else None
+
+
+# An option is named like the field of PrimaryOptions that it sets.
 @click.command(help=_HELP)
 @click.option(
     "--shards", metavar="N", type=click.IntRange(1, 1024), default=2, show_default=True, help="A port for each."
@@ -55,35 +62,24 @@ a replica. Follow it with:
 @click.option(
     "--value-bytes", metavar="N", type=click.IntRange(0), default=64, show_default=True, help="Of most values."
 )
-@click.option("--backlog", type=ByteSize(), default=DEFAULT_BACKLOG_BYTES, help="Of each shard.  [64MiB]")
-@click.option("--protocol", type=click.Choice(["1", "2"]), help="Speak only this one.  [both]")
+@click.option(
+    "--backlog", "backlog_bytes", type=ByteSize(), default=DEFAULT_BACKLOG_BYTES, help="Of each shard.  [64MiB]"
+)
+@click.option("--protocol", type=click.Choice(["1", "2"]), callback=_as_number, help="Speak only this one.  [both]")
 @click.option("--seed", metavar="N", type=int, default=1, show_default=True, help="Of the workload.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
-def primary(
-    *,
-    shards: int,
-    port: int,
-    keys: int,
-    ops: int,
-    rate: float | None,
-    value_bytes: int,
-    backlog: int,
-    protocol: str | None,
-    seed: int,
-    as_json: bool,
-) -> int:
-    on_status, interval_s, live = _view(shards, as_json=as_json)
+def primary(*, as_json: bool, **options: Any) -> int:
+    try:
+        chosen = PrimaryOptions(**options)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    on_status, interval_s, live = _view(chosen.shards, as_json=as_json)
     if live is not None:
         live.start()
     try:
-        serve(
-            shards, keys, ops, rate=rate, value_bytes=value_bytes, seed=seed, backlog_bytes=backlog,
-            protocol=int(protocol) if protocol else None, port=port, on_status=on_status, status_interval_s=interval_s,
-        )  # fmt: skip
+        serve(chosen, on_status=on_status, status_interval_s=interval_s)
     except OSError as error:
         raise click.ClickException(f"the ports cannot be opened: {error}") from error
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
     finally:
         if live is not None:
             live.stop()

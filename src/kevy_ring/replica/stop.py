@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import select
+import signal
+import threading
+from collections.abc import Iterable
+from typing import Any
 
 
 class StopSignal:
@@ -54,3 +58,27 @@ class StopSignal:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+class StopSignals:
+    """While it is entered in the main thread, each of ``numbers`` sets ``stop``; ``count`` of them have come."""
+
+    def __init__(self, stop: StopSignal, numbers: Iterable[signal.Signals]) -> None:
+        self.count = 0
+        self._stop = stop
+        self._numbers = tuple(numbers)
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._come) for number in self._numbers}
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for number, answer in self._before.items():
+            signal.signal(number, answer)
+        self._before = {}
+
+    def _come(self, number: int, frame: object) -> None:
+        self.count += 1
+        self._stop.set()

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kevy_ring.errors import EventTruncated, KevyRingError, TargetRefused
-from kevy_ring.replica.fleet.child import EXIT_TRUNCATED
+from kevy_ring.replica.fleet.child import EXIT_TRUNCATED, ParentLine
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.shard.heap import relaxed_collector, settle_after_snapshot
 from kevy_ring.shard.shard import Shard
-from kevy_ring.shard.shard_line import ShardLine
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
 from kevy_ring.shard.sinks.sink import Sink, sink_from_url
 from kevy_ring.shard.snapshot import SkippedKey
@@ -66,48 +65,38 @@ class ShardFacts:
 class ShardProcess:
     """What a fleet calls in each shard process: applies the ring to ``sink_url`` until stopped or the sender is gone.
 
-    ``address``: of a ShardLines that hears why a process failed and asks ``facts()``, ``databases()``, ``skipped()``
-    and ``entries(db, keys)``; without one a failure is raised. What it returns is the last facts. An event that came in
-    part ends the process with EXIT_TRUNCATED, which the fleet knows.
+    The fleet's ``on_words`` hears why a process failed, and its ``ask`` may ask for ``facts()``, ``databases()``,
+    ``skipped()`` and ``entries(db, keys)``. Where ``stop`` is no line to a fleet, a failure is raised. What it returns
+    is the last facts. An event that came in part ends the process with EXIT_TRUNCATED, which the fleet knows.
     """
 
     sink_url: str = field(repr=False)  # it may hold a password
     shards: int = 1
-    address: str | None = field(default=None, repr=False)
     options: SinkOptions = DEFAULT_OPTIONS
 
     def __call__(self, ring_name: str, index: int, stop: StopSignal) -> ShardFacts:
-        if self.address is None:
-            try:
-                return self._run(ring_name, index, stop, None)
-            except EventTruncated as error:
-                _log.warning("%s", error)
-                sys.exit(EXIT_TRUNCATED)
-        line = ShardLine(self.address, index)
-        with closing(line):
+        line = stop if isinstance(stop, ParentLine) else None
+        if line is not None:
             _log_to(line)
-            try:
-                return self._run(ring_name, index, stop, line)
-            except EventTruncated as error:
-                line.tell(LOG, str(error))
-                sys.exit(EXIT_TRUNCATED)
-            except TargetRefused as error:
-                line.tell(REFUSED, str(error))
-            except KevyRingError as error:
-                line.tell(FAILED, str(error))
-            except Exception as error:
-                line.tell(FAILED, f"{type(error).__name__}: {error}")
-                line.tell(STACK, traceback.format_exc())
+        try:
+            return self._run(ring_name, index, stop)
+        except EventTruncated as error:
+            _log.warning("%s", error)
+            sys.exit(EXIT_TRUNCATED)
+        except Exception as error:
+            if line is None:
+                raise
+            _say_failure(line, error)
         sys.exit(1)
 
-    def _run(self, ring_name: str, index: int, stop: StopSignal, line: ShardLine | None) -> ShardFacts:
+    def _run(self, ring_name: str, index: int, stop: StopSignal) -> ShardFacts:
         from kevy_ring.inbox import ReplicaInboxReceiver
 
         made = sink_from_url(self.sink_url, shard=index, shards=self.shards, options=self.options)
         with closing(made) as sink, relaxed_collector():
             with ReplicaInboxReceiver.attach(ring_name, timeout=_ATTACH_TIMEOUT_S) as receiver:
                 shard = Shard(receiver, sink)
-                life = _Life(shard, sink, stop, line)
+                life = _Life(shard, sink, stop)
                 with closing(shard):
                     shard.run(life.ask_stop, outlives_sender=True)
             return life.facts()
@@ -116,11 +105,11 @@ class ShardProcess:
 class _Life:
     """Looks at a shard between two batches: the only moments at which its sink may be read."""
 
-    def __init__(self, shard: Shard, sink: Sink, stop: StopSignal, line: ShardLine | None) -> None:
+    def __init__(self, shard: Shard, sink: Sink, stop: StopSignal) -> None:
         self._shard = shard
         self._sink = sink
         self._stop = stop
-        self._line = line
+        self._line = stop if isinstance(stop, ParentLine) else None
         self._answers: dict[str, Callable[..., Any]] = {
             "facts": self.facts,
             "databases": self._databases,
@@ -205,16 +194,26 @@ class _Life:
 class _LineLog(logging.Handler):
     """Log records as words on the line: a child that wrote to the terminal would spoil its parent's view."""
 
-    def __init__(self, line: ShardLine) -> None:
+    def __init__(self, line: ParentLine) -> None:
         super().__init__(logging.WARNING)
         self._line = line
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(Exception):
-            self._line.tell(LOG, record.getMessage())
+            self._line.say(LOG, record.getMessage())
 
 
-def _log_to(line: ShardLine) -> None:
+def _say_failure(line: ParentLine, error: Exception) -> None:
+    if isinstance(error, TargetRefused):
+        line.say(REFUSED, str(error))
+    elif isinstance(error, KevyRingError):
+        line.say(FAILED, str(error))
+    else:
+        line.say(FAILED, f"{type(error).__name__}: {error}")
+        line.say(STACK, "".join(traceback.format_exception(error)))
+
+
+def _log_to(line: ParentLine) -> None:
     log = logging.getLogger("kevy_ring")
     log.addHandler(_LineLog(line))
     log.propagate = False

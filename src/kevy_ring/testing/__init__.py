@@ -6,6 +6,7 @@ Test the code that applies your stream without a server:
         ...  # follow primary.url
 """
 
+from kevy_ring.testing.options import PrimaryOptions
 from kevy_ring.testing.primary import EmbeddedPrimary
 
-__all__ = ["EmbeddedPrimary"]
+__all__ = ["EmbeddedPrimary", "PrimaryOptions"]

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from enum import Enum
 
 from kevy_ring.replica.protocols.request import RequestParser
+from kevy_ring.replica.protocols.resp import MAX_GENERATION, MAX_OFFSET, parse_decimal
 from kevy_ring.testing.upstream_shard import SnapshotImage, UpstreamShard
 
 PROTOCOLS = (1, 2)
@@ -13,8 +14,6 @@ PROTOCOLS = (1, 2)
 PING_INTERVAL_S = 1.0
 #: What is encoded for one link at a time; more would only wait in memory for a slow replica.
 BATCH_BYTES = 64 << 10
-_MAX_OFFSET = 2**63 - 1
-_MAX_GENERATION = 2**64 - 1
 
 
 class DownlinkState(Enum):
@@ -108,8 +107,8 @@ class Downlink:
         if protocol not in self._protocols:
             self._refuse(b"")
             return
-        generation = _number(arguments[2], _MAX_GENERATION) if protocol == 2 else 0
-        offset = _number(arguments[-3], _MAX_OFFSET)
+        generation = parse_decimal(arguments[2], 0, MAX_GENERATION) if protocol == 2 else 0
+        offset = parse_decimal(arguments[-3], 0, MAX_OFFSET)
         if offset is None or generation is None:
             self._refuse(b"-ERR value is not an integer or out of range\r\n")
             return
@@ -134,7 +133,7 @@ class Downlink:
     def _acknowledge(self, request: list[bytes]) -> None:
         position = None
         if len(request) == 3 and [argument.upper() for argument in request[:2]] == [b"REPLCONF", b"ACK"]:
-            position = _number(request[2], _MAX_OFFSET)
+            position = parse_decimal(request[2], 0, MAX_OFFSET)
         if position is None:
             self._refuse(b"")
         else:
@@ -172,9 +171,3 @@ class Downlink:
     @property
     def _generation(self) -> bytes:
         return b"%d " % self._shard.generation if self.protocol == 2 else b""
-
-
-def _number(digits: bytes, limit: int) -> int | None:
-    if not digits.isdigit() or len(digits) > 20 or int(digits) > limit:
-        return None
-    return int(digits)

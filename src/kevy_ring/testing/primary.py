@@ -14,20 +14,11 @@ from kevy_ring.errors import ClosedError, PrimaryGone
 from kevy_ring.events import Frame
 from kevy_ring.replica.snapshots.canonical import digest_frames
 from kevy_ring.replica.snapshots.entry import Entry
+from kevy_ring.testing.options import DEFAULT_BACKLOG_BYTES, PrimaryOptions
 from kevy_ring.testing.primary_loop import LOOPBACK
-from kevy_ring.testing.primary_process import (
-    DEFAULT_BACKLOG_BYTES,
-    UpstreamStatus,
-    check_limits,
-    new_generation,
-    protocols_of,
-    run_process,
-    serve,
-    workloads_of,
-)
-from kevy_ring.testing.workload import Workload
+from kevy_ring.testing.primary_process import UpstreamStatus, new_generation, run_process, serve
 
-__all__ = ["DEFAULT_BACKLOG_BYTES", "EmbeddedPrimary", "UpstreamStatus", "serve"]
+__all__ = ["DEFAULT_BACKLOG_BYTES", "EmbeddedPrimary", "PrimaryOptions", "UpstreamStatus", "serve"]
 
 #: An answer takes milliseconds (a large keyspace some seconds); a process silent for longer is taken for broken.
 ANSWER_TIMEOUT_S = 30.0
@@ -41,78 +32,39 @@ class EmbeddedPrimary:
     the process raise :class:`PrimaryGone` when it is dead and :class:`ClosedError` after :meth:`close`.
     """
 
-    def __init__(
-        self,
-        process: multiprocessing.process.BaseProcess,
-        control: Connection,
-        ports: list[int],
-        workloads: list[Workload],
-        generation: int,
-    ) -> None:
-        self.ports = ports
-        self.generation = generation
-        self.workloads = workloads
-        self._process = process
-        self._control: Connection | None = control
-        self._lock = threading.Lock()
-
-    @classmethod
-    def start(
-        cls,
-        shards: int = 2,
-        keys: int = 50_000,
-        ops: int = 500_000,
-        *,
-        rate: float | None = None,
-        value_bytes: int = 64,
-        seed: int = 1,
-        big_values: int = 3,
-        backlog_bytes: int = DEFAULT_BACKLOG_BYTES,
-        protocol: int | None = None,
-        port: int = 0,
-        auto_live: bool = True,
-        timeout: float = 60.0,
-    ) -> EmbeddedPrimary:
+    def __init__(self, options: PrimaryOptions, *, timeout: float = 60.0) -> None:
         """Start the process and wait at most ``timeout`` seconds until its ports are open and its keys are made.
 
-        ``keys`` (in the first snapshot), ``ops`` (live frames), ``rate`` (frames per second, None: as many as are
-        taken) and ``big_values`` (1 MiB each) are totals, divided over the shards; ``backlog_bytes`` is per shard.
-        ``protocol``: 1 or 2 to speak only that one, None for both. ``port``: the first of ``shards`` ports in a row,
-        0 for any. ``auto_live``: the live frames start when every shard has a synced replica, else with
-        :meth:`start_live`. Raises ``ValueError`` for bad arguments, ``OSError`` when the ports are taken,
-        :class:`PrimaryGone` when the process does not come up.
+        Raises ``OSError`` when the ports are taken, :class:`PrimaryGone` when the process does not come up.
         """
-        protocols = protocols_of(protocol)
-        workloads = workloads_of(shards, keys, ops, value_bytes=value_bytes, seed=seed, big_values=big_values)
-        check_limits(rate, backlog_bytes)
-        generation = new_generation()
+        self.generation = new_generation()
+        self.workloads = options.workloads()
+        self._lock = threading.Lock()
         # Spawned, never forked: a fork would take over this process's rings, threads and descriptors.
         context = multiprocessing.get_context("spawn")
         control, theirs = context.Pipe()
-        process = context.Process(
+        self._control: Connection | None = control
+        self._process = context.Process(
             target=run_process,
-            args=(theirs, os.getpid()),
-            kwargs={
-                "workloads": workloads,
-                "generation": generation,
-                "backlog_bytes": backlog_bytes,
-                "protocols": protocols,
-                "rate": rate,
-                "port": port,
-                "auto_live": auto_live,
-            },
+            args=(theirs, os.getpid(), options, self.generation),
             name="kevy-ring primary",
             daemon=True,
         )
-        process.start()
+        self._process.start()
         theirs.close()
-        self = cls(process, control, [], workloads, generation)
         try:
-            self.ports = self._answer(timeout)
+            self.ports: list[int] = self._answer(timeout)
         except BaseException:
             self.close()
             raise
-        return self
+
+    @classmethod
+    def start(cls, *sizes: int, timeout: float = 60.0, **options: Any) -> EmbeddedPrimary:
+        """Start an upstream with the options of :class:`PrimaryOptions`: ``shards``, ``keys``, ``ops`` and the others.
+
+        Raises ``ValueError`` for bad arguments, and what the constructor raises.
+        """
+        return cls(PrimaryOptions(*sizes, **options), timeout=timeout)
 
     @property
     def url(self) -> str:

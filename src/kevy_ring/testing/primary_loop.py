@@ -5,12 +5,13 @@ from __future__ import annotations
 import selectors
 import socket
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from kevy_ring.testing.downlink import Downlink, DownlinkState
+from kevy_ring.testing.options import PrimaryOptions
 from kevy_ring.testing.upstream_shard import PUBLISH_STEP, UpstreamShard
 
 LOOPBACK = "127.0.0.1"
@@ -83,27 +84,23 @@ def _listener(port: int) -> socket.socket:
 class PrimaryLoop:
     """Serves shards on listeners until told to stop.
 
-    ``rate``: live frames per second over all shards, None for as many as are taken. Without a rate a shard publishes
-    no further than its backlog still reaches the position of its *fastest* replica: a single replica is never left
-    behind, and a slow one beside it holds nobody up. With a rate a slow replica loses its place.
-    ``auto_live``: live frames start by themselves once every shard has a synced replica.
+    Without a rate in the options a shard publishes no further than its backlog still reaches the position of its
+    *fastest* replica. So a single replica is never left behind, and a slow one beside it does not slow it down. With a
+    rate a slow replica loses its place.
     """
 
     def __init__(
         self,
         shards: list[UpstreamShard],
         listeners: list[socket.socket],
-        *,
-        protocols: Collection[int],
-        rate: float | None = None,
-        auto_live: bool = True,
+        options: PrimaryOptions,
     ) -> None:
         self.shards = shards
         self.is_live = False
         self._listeners = listeners
-        self._protocols = protocols
-        self._rate = rate
-        self._auto_live = auto_live
+        self._protocols = options.protocols
+        self._rate = options.rate
+        self._auto_live = options.auto_live
         self._live_since_s = 0.0
         self._links: list[_Link] = []
         self._acked: list[dict[bytes, int]] = [{} for _ in shards]

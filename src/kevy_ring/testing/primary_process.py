@@ -15,12 +15,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from kevy_ring.testing.downlink import PROTOCOLS
+from kevy_ring.testing.options import PrimaryOptions
 from kevy_ring.testing.primary_loop import PrimaryLoop, listen
 from kevy_ring.testing.upstream_shard import UpstreamShard
-from kevy_ring.testing.workload import Workload
-
-DEFAULT_BACKLOG_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,34 +32,20 @@ class UpstreamStatus:
 
 
 def serve(
-    shards: int = 2,
-    keys: int = 50_000,
-    ops: int = 500_000,
+    options: PrimaryOptions,
     *,
-    rate: float | None = None,
-    value_bytes: int = 64,
-    seed: int = 1,
-    big_values: int = 3,
-    backlog_bytes: int = DEFAULT_BACKLOG_BYTES,
-    protocol: int | None = None,
-    port: int = 0,
     on_status: Callable[[list[UpstreamStatus]], None] | None = None,
     status_interval_s: float = 1.0,
 ) -> None:
     """Be the embedded upstream in this process until SIGINT or SIGTERM; prints nothing.
 
     ``on_status`` is called with one status per shard once the ports are open, then every ``status_interval_s``
-    seconds, and at the end. Only in the main thread (it sets signal handlers, and restores them). The arguments and
-    errors are those of :meth:`EmbeddedPrimary.start`.
+    seconds, and at the end. Only in the main thread (it sets signal handlers, and restores them). Raises ``OSError``
+    when the ports are taken.
     """
-    check_limits(rate, backlog_bytes)
-    protocols = protocols_of(protocol)
-    workloads = workloads_of(shards, keys, ops, value_bytes=value_bytes, seed=seed, big_values=big_values)
-    listeners = listen(shards, port)
+    listeners = listen(options.shards, options.port)
     ports = [listener.getsockname()[1] for listener in listeners]
-    generation = new_generation()
-    parts = [UpstreamShard(w, generation=generation, backlog_bytes=backlog_bytes) for w in workloads]
-    loop = PrimaryLoop(parts, listeners, protocols=protocols, rate=rate)
+    loop = PrimaryLoop(_shards(options, new_generation()), listeners, options)
     due_s = time.monotonic()
 
     def report(*, at_once: bool = False) -> None:
@@ -85,25 +68,9 @@ def _status(loop: PrimaryLoop, ports: list[int]) -> list[UpstreamStatus]:
     ]
 
 
-def protocols_of(protocol: int | None) -> tuple[int, ...]:
-    if protocol is None:
-        return PROTOCOLS
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"protocol {protocol} is not one of {PROTOCOLS}")
-    return (protocol,)
-
-
-def workloads_of(shards: int, keys: int, ops: int, *, value_bytes: int, seed: int, big_values: int) -> list[Workload]:
-    if shards < 1:
-        raise ValueError("an upstream has at least one shard")
-    return [Workload(shard, shards, keys, ops, value_bytes, seed, big_values) for shard in range(shards)]
-
-
-def check_limits(rate: float | None, backlog_bytes: int) -> None:
-    if rate is not None and not rate > 0:
-        raise ValueError("a rate is more than 0 frames per second")
-    if backlog_bytes <= 0:
-        raise ValueError("a backlog needs room for at least one byte")
+def _shards(options: PrimaryOptions, generation: int) -> list[UpstreamShard]:
+    backlog_bytes = options.backlog_bytes
+    return [UpstreamShard(each, generation=generation, backlog_bytes=backlog_bytes) for each in options.workloads()]
 
 
 def new_generation() -> int:
@@ -111,26 +78,14 @@ def new_generation() -> int:
     return secrets.randbits(63) | 1
 
 
-def run_process(
-    control: Connection,
-    parent_pid: int,
-    *,
-    workloads: list[Workload],
-    generation: int,
-    backlog_bytes: int,
-    protocols: tuple[int, ...],
-    rate: float | None,
-    port: int,
-    auto_live: bool,
-) -> None:
+def run_process(control: Connection, parent_pid: int, options: PrimaryOptions, generation: int) -> None:
     """The process of an :class:`EmbeddedPrimary`."""
     # Ctrl-C reaches the whole foreground group; when to end is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _exit_with(parent_pid)
     try:
-        listeners = listen(len(workloads), port)
-        shards = [UpstreamShard(w, generation=generation, backlog_bytes=backlog_bytes) for w in workloads]
-        loop = PrimaryLoop(shards, listeners, protocols=protocols, rate=rate, auto_live=auto_live)
+        listeners = listen(options.shards, options.port)
+        loop = PrimaryLoop(_shards(options, generation), listeners, options)
     except Exception as error:
         control.send(error)
         return

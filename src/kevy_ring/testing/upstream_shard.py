@@ -6,7 +6,10 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 
-from kevy_ring.replica.snapshots.kevysnap import Entry, write_snapshot
+from kevy_ring.replica.protocols.kevy import frame_head
+from kevy_ring.replica.protocols.resp import append_command, encode_bulk
+from kevy_ring.replica.snapshots.entry import Entry
+from kevy_ring.replica.snapshots.kevysnap_writer import write_snapshot
 from kevy_ring.testing.backlog import Backlog
 from kevy_ring.testing.keyspace import Keyspace
 from kevy_ring.testing.workload import Workload
@@ -17,15 +20,13 @@ PREPARED_BYTES = 64 << 20
 PREPARE_STEP = 512
 PUBLISH_STEP = 2048
 SNAPSHOT_STEP = 16
-_BULKS = [b"*2\r\n:%%d\r\n*%d\r\n" % argc + b"$%d\r\n%b\r\n" * argc for argc in range(8)]
 
 
 def encode_frame(offset: int, argv: Sequence[bytes]) -> bytes:
-    """A live frame as it stands on the wire; at most 7 arguments."""
-    if len(argv) == 3:
-        name, key, value = argv
-        return _BULKS[3] % (offset, len(name), name, len(key), key, len(value), value)
-    return _BULKS[len(argv)] % (offset, *(part for argument in argv for part in (len(argument), argument)))
+    """A live frame as it is on the wire."""
+    parts = [frame_head(offset)]
+    append_command(parts, argv)
+    return b"".join(parts)
 
 
 class SnapshotImage:
@@ -44,7 +45,7 @@ class SnapshotImage:
     def advance(self) -> None:
         """Write some more chunks."""
         chunks = list(islice(self._chunks, SNAPSHOT_STEP))
-        self.parts.extend(b"$%d\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+        self.parts.extend(map(encode_bulk, chunks))
         self.complete = len(chunks) < SNAPSHOT_STEP
 
 

@@ -20,7 +20,7 @@ from kevy_ring.testing import EmbeddedPrimary
 
 
 def comparison_of(
-    upstreams: Sequence[UpstreamUrl], data_urls: Sequence[str], sink: str, shards: int, streams: int
+    upstreams: Sequence[UpstreamUrl], data_urls: Sequence[UpstreamUrl], sink: str, shards: int, streams: int
 ) -> Comparison:
     """The comparison at the end of following ``upstreams``, each with its own shards.
 
@@ -31,7 +31,7 @@ def comparison_of(
         raise click.UsageError(f"--data-url was given {len(data_urls)} times for {len(upstreams)} upstreams")
     if not data_urls and any(upstream.kind == "kevy" for upstream in upstreams):
         raise click.UsageError("--verify of a kevy:// upstream reads its keys from --data-url redis://host:port")
-    sources: list[str | UpstreamUrl] = list(data_urls) if data_urls else list(upstreams)
+    sources = data_urls or upstreams
 
     def compare_each(access: Access) -> Verification:
         # What is on its way now is no difference; and a replica that is not there yet is not compared at all.
@@ -67,7 +67,7 @@ def embedded_comparison(primary: EmbeddedPrimary, sink: str, shards: int) -> Com
         return result
 
     def by_digest(access: Access) -> DigestComparison:
-        facts = [access.lines.ask(shard, "facts", pulse=access.pulse) for shard in range(shards)]
+        facts = [access.ask(shard, "facts") for shard in range(shards)]
         return compare_digests(primary, facts, access.pulse)
 
     return by_digest if sink == "null" else by_keys
@@ -78,7 +78,7 @@ def _skipped(sink: str, replicas: Sequence[KeySource], shards: Sequence[int], ac
     found: list[SkippedKey] = []
     for shard, replica in zip(shards, replicas, strict=True):
         told = getattr(replica, "skipped", None)
-        found += told() if told is not None else access.lines.ask(shard, "skipped", pulse=access.pulse)
+        found += told() if told is not None else access.ask(shard, "skipped")
     return found
 
 
@@ -99,7 +99,7 @@ def replica_keys(sink: str, shard: int, shards: int, access: Access) -> KeySourc
     """Where the keys of one shard's replica are read."""
     own = sink.replace("{shard}", str(shard))
     if sink == "memory":
-        return ShardKeys(access.lines, shard, access.pulse)
+        return ShardKeys(access.ask, shard)
     if sink.startswith("jsonl:"):
         from kevy_ring.cli.compare.jsonl_keys import JsonlKeys
 

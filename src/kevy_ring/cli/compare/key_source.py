@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from kevy_ring.cli.failure import Failure
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.shard.shard_line import ShardLines
 from kevy_ring.testing import EmbeddedPrimary
 
 Pulse = Callable[[], None]
@@ -55,13 +54,12 @@ class ShardKeys:
 
     expiry_slack_ms = 1  # a store in memory keeps expiries as seconds in a float
 
-    def __init__(self, lines: ShardLines, shard: int, pulse: Pulse) -> None:
-        self._lines = lines
+    def __init__(self, ask: Callable[..., Any], shard: int) -> None:
+        self._ask = ask
         self._shard = shard
-        self._pulse = pulse
 
     def databases(self) -> list[int]:
-        found: list[int] = self._lines.ask(self._shard, "databases", pulse=self._pulse)
+        found: list[int] = self._ask(self._shard, "databases")
         return found
 
     def pages(self, db: int) -> Iterator[dict[bytes, Entry]]:
@@ -71,7 +69,7 @@ class ShardKeys:
         return self._entries(db, list(keys))
 
     def _entries(self, db: int, keys: list[bytes] | None) -> dict[bytes, Entry]:
-        entries: list[Entry] = self._lines.ask(self._shard, "entries", db, keys, pulse=self._pulse)
+        entries: list[Entry] = self._ask(self._shard, "entries", db, keys)
         return {entry.key: entry for entry in entries}
 
 

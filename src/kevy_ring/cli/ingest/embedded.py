@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
 import click
@@ -13,34 +13,19 @@ from kevy_ring.cli import figures
 from kevy_ring.cli.compare.comparison import check_readable, embedded_comparison
 from kevy_ring.cli.compare.digest import DigestComparison
 from kevy_ring.cli.compare.verify import Verification
+from kevy_ring.cli.ingest.asked import Asked
 from kevy_ring.cli.ingest.goal import EmbeddedDone
 from kevy_ring.cli.ingest.outcome import Outcome
 from kevy_ring.cli.ingest.replication import Replication
 from kevy_ring.cli.ingest.sink_check import check_sinks
 from kevy_ring.cli.redaction import shown_url
 from kevy_ring.cli.views.view import View
-from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
+from kevy_ring.replica.options import FollowOptions
 from kevy_ring.shard.sinks.sink import STDOUT
 from kevy_ring.testing import EmbeddedPrimary
 
-#: What the mark in a Redis target calls it: it is another process, on another port, in every run.
-EMBEDDED_NAME = "the embedded upstream"
 #: Of the live frames, what goes into memory and is compared key by key; of the rest the number and a CRC-32 are.
 MEMORY_SHARE = 0.6
-
-
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """What was asked for. ``sink`` None: memory for the first part of the frames, null for the rest."""
-
-    shards: int
-    keys: int
-    ops: int
-    capacity: int
-    sink: str | None
-    duration: float | None
-    verify: bool
-    sink_options: SinkOptions = DEFAULT_OPTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +54,31 @@ class _Phase:
 
 
 def run_embedded(
-    asked: Embedded, make_view: Callable[[], View], at_the_end: ExitStack
+    asked: Asked, make_view: Callable[[], View], serve: Callable[[View], AbstractContextManager[None]], stack: ExitStack
 ) -> tuple[View, list[Outcome], list[str]]:
-    """Run the phases until one goes wrong. Returns the view, what each came to, and the closing remarks."""
+    """Run the phases until one goes wrong. Returns the view, what each came to, and the closing remarks.
+
+    ``serve``: serves the metrics. ``stack``: is closed when the command ends.
+    """
     if asked.verify and asked.sink not in (None, "null"):
         check_readable(asked.sink or "")
     phases = _phases(asked)
     for phase in phases:
-        check_sinks(phase.sink, asked.shards, asked.sink_options, at_the_end)
+        check_sinks(phase.sink, asked.shards, asked.sink_options, stack)
     view = make_view()
     began = time.monotonic()
     outcomes: list[Outcome] = []
-    for phase in phases:
-        outcome = _run(phase, asked, view, says_why=asked.sink is None and not outcomes)
-        outcomes.append(outcome)
-        view.outcome(outcome)
-        if outcome.problems:
-            break
+    with serve(view):
+        for phase in phases:
+            outcome = _run(phase, asked, view, says_why=asked.sink is None and not outcomes)
+            outcomes.append(outcome)
+            view.outcome(outcome)
+            if outcome.problems:
+                break
     return view, outcomes, _closing(outcomes, time.monotonic() - began)
 
 
-def _phases(asked: Embedded) -> list[_Phase]:
+def _phases(asked: Asked) -> list[_Phase]:
     if asked.sink is not None:
         return [_Phase("", asked.keys, asked.ops, asked.sink)]
     first = int(asked.ops * MEMORY_SHARE)
@@ -99,21 +88,18 @@ def _phases(asked: Embedded) -> list[_Phase]:
     ]
 
 
-def _run(phase: _Phase, asked: Embedded, view: View, *, says_why: bool) -> Outcome:
+def _run(phase: _Phase, asked: Asked, view: View, *, says_why: bool) -> Outcome:
     try:
         primary = EmbeddedPrimary.start(shards=asked.shards, keys=phase.keys, ops=phase.ops, auto_live=False)
     except (OSError, ValueError) as error:
         raise click.ClickException(f"the embedded upstream: {error}") from error
     with primary:
         replication = Replication(
-            [primary.url],
+            FollowOptions.of(primary.url, shards=asked.shards, capacity=asked.follow.capacity),
             phase.sink,
             EmbeddedDone(primary, seconds=asked.duration),
             view,
             name=phase.name.lower() or "embedded upstream",
-            shards=asked.shards,
-            streams=asked.shards,
-            capacity=asked.capacity,
             compare=embedded_comparison(primary, phase.sink, asked.shards) if phase.is_compared else None,
             sink_options=asked.sink_options,
         )
@@ -122,7 +108,7 @@ def _run(phase: _Phase, asked: Embedded, view: View, *, says_why: bool) -> Outco
         return replication.run()
 
 
-def _title(phase: _Phase, asked: Embedded, view: View, *, says_why: bool) -> None:
+def _title(phase: _Phase, asked: Asked, view: View, *, says_why: bool) -> None:
     if says_why:
         view.note("No URL: an upstream is started here, fed, followed over TCP and compared with what arrives.")
     view.title(
@@ -131,7 +117,7 @@ def _title(phase: _Phase, asked: Embedded, view: View, *, says_why: bool) -> Non
         upstreams=["embedded"],
         sink=shown_url(phase.sink),
         shards=asked.shards,
-        capacity=asked.capacity,
+        capacity=asked.follow.capacity,
         keys=phase.keys,
         frames=phase.ops,
         verify=phase.is_compared,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kevy_ring.cli import figures
 from kevy_ring.cli.compare.digest import DigestComparison
 from kevy_ring.cli.compare.verify import Verification
 from kevy_ring.cli.ingest.progress import ShardProgress
@@ -75,6 +76,49 @@ class Outcome:
     def snapshot_seconds(self) -> float | None:
         """From the first byte of a snapshot that any shard took to the last snapshot applied."""
         return _span(self.shards, "snapshot_began_at", "snapshot_ended_at")
+
+    def faults(self, failures: Mapping[int, str]) -> list[str]:
+        """What the shards' last words, and a comparison, say against it. ``failures``: why a shard's process failed."""
+        faults: list[str] = []
+        if self.comparison is not None and not self.comparison.is_equal:
+            faults.append(str(self.comparison))
+        for shard in self.shards:
+            at = shard.last.index
+            facts = shard.facts
+            if facts is None:
+                why = failures.get(at)
+                faults.append(f"shard {at}: its process did not tell what it applied" + (f": {why}" if why else ""))
+                continue
+            # What earlier processes of this run refused is not in the facts of the last one.
+            refusals = facts.refusals - facts.refusals_on_skipped + (facts.refused_before if shard.restarts else 0)
+            if refusals:
+                first = f", the first: {facts.first_refusal}" if facts.first_refusal else ""
+                refused = figures.plural(refusals, "command")
+                faults.append(f"shard {at}: the sink refused {refused}, so the replica may differ{first}")
+        return faults
+
+    def left_out(self) -> list[str]:
+        """What of the upstream the replica lacks, because it could not be read, and what could not be compared."""
+        found: list[str] = []
+        for shard in self.shards:
+            facts = shard.facts
+            if facts is None:
+                continue
+            lacks = list(facts.left_out)
+            if not lacks and facts.skipped:
+                lacks.append(figures.plural(facts.skipped, "key"))
+            if not facts.left_out and facts.left_out_besides:
+                lacks.append("expiries of fields or functions")
+            if lacks:
+                found.append(f"shard {shard.last.index}: the snapshot was read without {' and '.join(lacks)}")
+            elif facts.skipped is None:
+                found.append(f"shard {shard.last.index}: the snapshot does not tell whether all of its keys were read")
+            if facts.refusals_on_skipped:
+                refused = figures.plural(facts.refusals_on_skipped, "later command")
+                found.append(f"shard {shard.last.index}: {refused} on what was skipped not applied")
+        if isinstance(self.comparison, Verification) and self.comparison.not_compared:
+            found.append(f"not compared: {self.comparison.not_compared}")
+        return found
 
 
 def _span(shards: Sequence[ShardOutcome], first: str, last: str) -> float | None:

@@ -1,5 +1,7 @@
 """The fleet: for every upstream shard a ring, a runner process and a shard process."""
 
-from kevy_ring.replica.fleet.fleet import Fleet, FleetEnd, FleetEvent, FleetEventKind, LinkState, Role, ShardStatus
+from kevy_ring.inbox.header_words import LinkState
+from kevy_ring.replica.fleet.event import FleetEnd, FleetEvent, FleetEventKind, Role, ShardStatus, ShardUnheard
+from kevy_ring.replica.fleet.fleet import Fleet
 
-__all__ = ["Fleet", "FleetEnd", "FleetEvent", "FleetEventKind", "LinkState", "Role", "ShardStatus"]
+__all__ = ["Fleet", "FleetEnd", "FleetEvent", "FleetEventKind", "LinkState", "Role", "ShardStatus", "ShardUnheard"]

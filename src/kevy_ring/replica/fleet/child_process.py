@@ -15,7 +15,7 @@ from kevy_ring.replica.fleet.event import Role
 
 
 class ChildProcess:
-    """A running child, and the pipe to it whose end it takes for our death.
+    """A running child, and the only line to it, a pipe whose end it takes for our death.
 
     Started by 'spawn': nothing is inherited but the pipe, and what the child is told comes through a pipe too, so no
     secret stands in a command line.
@@ -61,12 +61,17 @@ class ChildProcess:
         except (EOFError, OSError):
             self._control.close()
 
+    def ask(self, number: int, question: str, arguments: tuple[Any, ...]) -> None:
+        """Ask the child something. It says ``("answer", number, ...)`` when it has the time."""
+        with contextlib.suppress(OSError):  # its death is seen by its sentinel
+            self._control.send((number, question, arguments))
+
     def stop(self) -> None:
         """Ask it to end; it does so in its own time."""
         if not self.stopping:
             self.stopping = True
             with contextlib.suppress(OSError):
-                self._control.send("stop")
+                self._control.send(None)
 
     def kill(self) -> None:
         """End it now, by SIGKILL, and wait until it is gone."""

@@ -22,6 +22,23 @@ class Role(Enum):
     SHARD = "shard"
 
 
+class FleetEnd(Enum):
+    """Why ``Fleet.run`` returned."""
+
+    STOPPED = "stopped"
+    SIGNALLED = "signalled"
+    UNTIL = "until"
+
+
+class ShardUnheard(Exception):
+    """The process of a shard did not answer. ``shard``; ``reason`` for people."""
+
+    def __init__(self, shard: int, reason: str) -> None:
+        super().__init__(f"shard {shard}: {reason}")
+        self.shard = shard
+        self.reason = reason
+
+
 class FleetEventKind(Enum):
     """What happened."""
 

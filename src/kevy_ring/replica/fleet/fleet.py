@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import secrets
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from enum import Enum
+from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -17,20 +13,23 @@ from kevy_ring.errors import SegmentError
 from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.fleet.child import ENDING_SIGNALS, ShardMain
-from kevy_ring.replica.fleet.event import FleetEvent, FleetEventKind, Role, ShardStatus
-from kevy_ring.replica.fleet.pair import PairPlan, ReplicaPair
+from kevy_ring.replica.fleet.event import FleetEnd, FleetEvent, FleetEventKind, Role, ShardStatus, ShardUnheard
+from kevy_ring.replica.fleet.pair import ReplicaPair
+from kevy_ring.replica.options import FollowOptions, Urls
 from kevy_ring.replica.protocols.dialect import Dialect
-from kevy_ring.replica.stall_watch import STALL_AFTER_S, Stall, StallWatch
-from kevy_ring.replica.stop import StopSignal
-from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
+from kevy_ring.replica.stall_watch import StallWatch
+from kevy_ring.replica.stop import StopSignal, StopSignals
+from kevy_ring.replica.upstream_url import UpstreamUrl
 from kevy_ring.ring.deadline import checked_timeout
 
-__all__ = ["Fleet", "FleetEnd", "FleetEvent", "FleetEventKind", "LinkState", "Role", "ShardStatus"]
+__all__ = ["Fleet"]
 
 log = logging.getLogger(__name__)
 
-DEFAULT_CAPACITY = 8 << 20
 CLOSE_TIMEOUT_S = 10.0
+# A shard answers between two batches, so an answer takes the time of a batch and its own.
+ANSWER_TIMEOUT_S = 60.0
+_ASK_TICK_S = 0.05
 # Of the time that closing may take: runners hand their overflow over, then shards finish what lies in the ring, then
 # they are told to end all the same. Whoever is left at the end is killed.
 _RUNNERS_SHARE, _DRAIN_SHARE = 0.4, 0.7
@@ -42,88 +41,71 @@ _NAMES_LOOK_S = 1.0
 _TROUBLE = (LinkState.WAITING, LinkState.REFUSED)
 
 
-class FleetEnd(Enum):
-    """Why ``Fleet.run`` returned."""
-
-    STOPPED = "stopped"
-    SIGNALLED = "signalled"
-    UNTIL = "until"
+def _log_words(shard: int, topic: str, text: str) -> None:
+    log.warning("shard %d: %s: %s", shard, topic, text)
 
 
 class Fleet:
     """Replicates ``urls`` into shard processes.
 
-    A ``kevy://`` URL stands for ``shards`` listeners (port + i), any other for one stream. ``shard_main(ring_name,
-    index, stop)`` runs in the shard's process: it attaches a receiver by the name, and returns when ``stop`` is set
-    or the sender is gone; it must be picklable, and what it returns too (see ``results``). Processes are started by
-    'spawn'. ``on_event`` is called from ``step``, ``run`` and ``close``; each event is logged as well.
+    A ``kevy://`` URL stands for ``shards`` listeners (port + i), any other for one stream. Any of the options of
+    :class:`FollowOptions` may be a keyword, such as ``capacity``, ``name_prefix``, ``overflow_limit`` or ``resumable``;
+    or ``urls`` are such options, with their upstreams.
 
-    ``resumable``: the shards' stores outlive their processes and know how far they are: a shard process that died is
-    replaced on its ring, without a full sync; ``shard_main`` must then go on when the sender is gone, until ``stop``.
-    ``keep_rings``: they stay after the end, and the next fleet of the same ``name_prefix`` goes on with them.
-    ``overflow_limit``, ``psync_command``: see :class:`Runner`. ``stall_after_s``: a ring that is full and was not
-    drained for so long is told as a STALLED event, once, and as DRAINED when it is again; None: never.
+    ``shard_main(ring_name, index, stop)`` runs in the shard's process: it attaches a receiver by the name, and returns
+    when ``stop`` is set or the sender is gone; it must be picklable, and what it returns too (see ``results``).
+    If the shards are ``resumable``, a shard process that died is replaced on its ring, without a full sync;
+    ``shard_main`` must then continue when the sender is gone, until ``stop``. Processes are started by 'spawn'.
+    ``on_event`` is called from ``step``, ``run`` and ``close``; each event is logged as well. A stall is one event,
+    STALLED, and its end another, DRAINED.
+    ``on_words(shard, topic, text)`` is called in the same way with what a shard's process says by ``stop.say``; by
+    default it is logged as a warning.
     ``ring_label(index, upstream)``: what each ring's header says of its purpose, for people; by default the upstream's
     address without a login. It is cut at 256 bytes.
 
     Use it from one thread: ``run()`` does everything, from the start to the end; ``with fleet:`` and ``step`` are for
-    those who have a loop of their own. Nothing is supervised while neither ``run`` nor ``step`` is at work. Raises
-    ValueError for URLs that cannot be, before anything is started.
+    an application with a loop of its own. Nothing is supervised while neither ``run`` nor ``step`` is at work. Raises
+    ValueError for URLs that cannot be followed, before anything is started.
     """
 
     def __init__(
         self,
-        urls: str | UpstreamUrl | Iterable[str | UpstreamUrl],
+        urls: Urls,
         shard_main: ShardMain,
         *,
         shards: int = 1,
-        capacity: int = DEFAULT_CAPACITY,
-        name_prefix: str | None = None,
-        protocol: str = "auto",
         on_event: Callable[[FleetEvent], None] | None = None,
+        on_words: Callable[[int, str, str], None] = _log_words,
         close_timeout_s: float = CLOSE_TIMEOUT_S,
         backoff: Callable[[], Backoff] = Backoff,
-        resumable: bool = False,
-        keep_rings: bool = False,
-        overflow_limit: int | None = None,
-        stall_after_s: float | None = STALL_AFTER_S,
-        ring_label: Callable[[int, UpstreamUrl], str] | None = None,
-        psync_command: str = "PSYNC",
+        ring_label: Callable[[int, UpstreamUrl], str] = lambda index, upstream: upstream.address,
+        **options: Any,
     ) -> None:
-        if keep_rings and not name_prefix:
-            raise ValueError("rings that are kept need a name_prefix, to be found again")
+        self.options = FollowOptions.of(urls, shards=shards, **options)
         self.stop = StopSignal()
         self._on_event = on_event
         self._close_timeout_s = close_timeout_s
-        self._signals = 0
+        self._signals = StopSignals(self.stop, ENDING_SIGNALS)
         self._started = False
+        stall_after_s = self.options.stall_after_s
         self._stalls = StallWatch(stall_after_s) if stall_after_s is not None else None
-        self._stalls_looked_at = float("-inf")
-        self._names_looked_at = float("-inf")
-        replica_id = name_prefix or f"kevy-ring-{secrets.token_hex(4)}"
+        self._looked_at = dict.fromkeys(("stalls", "names"), float("-inf"))
+        replica_id = self.options.name_prefix or f"kevy-ring-{secrets.token_hex(4)}"
         self._pairs = [
             ReplicaPair(
-                PairPlan(
-                    index=index,
-                    upstream=upstream,
-                    protocol=protocol,
-                    shard_main=shard_main,
-                    capacity=capacity,
-                    ring_name=f"{name_prefix}-{index}" if name_prefix else None,
-                    replica_id=f"{replica_id}-{index}",
-                    resumable=resumable,
-                    keep_ring=keep_rings,
-                    overflow_limit=overflow_limit,
-                    label=ring_label(index, upstream) if ring_label is not None else upstream.address,
-                    psync_command=psync_command,
-                ),
-                self._note,
-                backoff(),
+                self.options,
+                index,
+                shard_main,
+                replica_id=f"{replica_id}-{index}",
+                label=ring_label(index, upstream),
+                report=self._note,
+                say=on_words,
+                backoff=backoff(),
             )
-            for index, upstream in enumerate(_streams(urls, shards))
+            for index, upstream in enumerate(self.options.upstreams)
         ]
-        for pair in self._pairs:
-            Dialect(pair.plan.upstream, protocol, psync_command)
+        for upstream in self.options.upstreams:
+            Dialect(upstream, self.options)
 
     @property
     def results(self) -> list[Any]:
@@ -133,7 +115,7 @@ class Fleet:
     @property
     def upstreams(self) -> list[UpstreamUrl]:
         """The upstream of each shard, in their order."""
-        return [pair.plan.upstream for pair in self._pairs]
+        return list(self.options.upstreams)
 
     def status(self) -> list[ShardStatus]:
         """How each shard stands, read now."""
@@ -146,7 +128,7 @@ class Fleet:
         """
         for number, pair in enumerate(self._pairs, 1):
             try:
-                if pair.ring is None:
+                if pair.made.ring is None:
                     pair.make_ring()
             except BaseException as error:
                 for each in self._pairs:
@@ -170,6 +152,28 @@ class Fleet:
             raise
         return self
 
+    def ask(
+        self,
+        shard: int,
+        question: str,
+        *arguments: Any,
+        timeout: float = ANSWER_TIMEOUT_S,
+        pulse: Callable[[], None] = lambda: None,
+    ) -> Any:
+        """Ask the process of a shard, whose ``shard_main`` answers with ``stop.answer``; supervises meanwhile.
+
+        ``pulse`` is called while the answer is awaited, and may raise to end the waiting. Raises :class:`ShardUnheard`
+        when there is no answer: no such process in time, it died, it cannot tell, or the fleet is stopped.
+        """
+
+        def wait_a_moment() -> None:
+            self.step(_ASK_TICK_S)
+            pulse()
+            if self.stop.is_set():
+                raise ShardUnheard(shard, "the fleet was stopped before it answered")
+
+        return self._pairs[shard].ask(question, arguments, timeout=timeout, wait=wait_a_moment)
+
     def step(self, timeout: float) -> None:
         """Supervise: wait at most ``timeout`` seconds for something to happen, report it, start again what is due.
 
@@ -182,8 +186,11 @@ class Fleet:
             timeout = min(timeout, max(0.0, min(due) - time.monotonic()))
         wait([*self._waitables(), self.stop.fileno()], timeout)
         self._poll()
-        self._look_for_stalls()
-        self._look_at_names()
+        if self._is_due("stalls", _STALL_LOOK_S):
+            self._look_for_stalls()
+        if self._is_due("names", _NAMES_LOOK_S):
+            for pair in self._pairs:
+                pair.look_at_names()
 
     def run(self, until: Callable[[], bool] | None = None, *, tick_s: float = 0.25) -> FleetEnd:
         """Supervise until ``until()`` (asked every ``tick_s``) is true, ``stop`` is set, or a signal comes; then close.
@@ -191,15 +198,15 @@ class Fleet:
         Starts everything where that has not been done yet, so that no moment is without an answer to a signal (SIGINT
         or SIGTERM, taken only in the main thread; a second one ends the closing at once).
         """
-        with self._signals_taken():
+        with self._signals:
             try:
                 if not self._started:
                     self.start()
                 while not self.stop.is_set() and not (until is not None and until()):
                     self.step(tick_s)
             finally:
-                ended = FleetEnd.SIGNALLED if self._signals else FleetEnd.UNTIL
-                if not self._signals and self.stop.is_set():
+                ended = FleetEnd.SIGNALLED if self._signals.count else FleetEnd.UNTIL
+                if not self._signals.count and self.stop.is_set():
                     ended = FleetEnd.STOPPED
                 self.close()
         return ended
@@ -214,13 +221,13 @@ class Fleet:
         started = time.monotonic()
         for pair in self._pairs:
             pair.stop(Role.RUNNER)
-        self._wait_while(lambda pair: pair.has(Role.RUNNER), started + timeout * _RUNNERS_SHARE)
+        self._wait_while(lambda pair: pair.child(Role.RUNNER) is not None, started + timeout * _RUNNERS_SHARE)
         for pair in self._pairs:
             pair.kill(Role.RUNNER)
         self._wait_while(self._shard_has_work, started + timeout * _DRAIN_SHARE)
         for pair in self._pairs:
             pair.stop(Role.SHARD)
-        self._wait_while(lambda pair: pair.has(Role.SHARD), started + timeout)
+        self._wait_while(lambda pair: pair.child(Role.SHARD) is not None, started + timeout)
         self._abandon()
         self.stop.set()
         self.stop.close()
@@ -233,14 +240,15 @@ class Fleet:
 
     @staticmethod
     def _shard_has_work(pair: ReplicaPair) -> bool:
-        if pair.has(Role.SHARD) and pair.ring_is_drained:
+        is_alive = pair.child(Role.SHARD) is not None
+        if is_alive and pair.made.is_drained:
             pair.stop(Role.SHARD)
-        return pair.has(Role.SHARD)
+        return is_alive
 
     def _wait_while(self, busy: Callable[[ReplicaPair], bool], deadline: float) -> None:
         while [pair for pair in self._pairs if busy(pair)]:
             left = deadline - time.monotonic()
-            if left <= 0 or self._signals > 1:
+            if left <= 0 or self._signals.count > 1:
                 return
             wait(self._waitables(), min(left, _CLOSE_TICK_S))
             self._poll()
@@ -252,27 +260,23 @@ class Fleet:
         for pair in self._pairs:
             pair.poll()
 
+    def _is_due(self, look: str, every_s: float) -> bool:
+        now = time.monotonic()
+        if now - self._looked_at[look] < every_s:
+            return False
+        self._looked_at[look] = now
+        return True
+
     def _look_for_stalls(self) -> None:
-        now = time.monotonic()
-        if self._stalls is None or now - self._stalls_looked_at < _STALL_LOOK_S:
+        if self._stalls is None:
             return
-        self._stalls_looked_at = now
-        rings = {pair.ring.name: pair for pair in self._pairs if pair.ring is not None}
-        for stall in self._stalls.look([pair.ring.stats() for pair in rings.values() if pair.ring is not None], now):
-            self._note_stall(rings[stall.ring].plan.index, stall)
-
-    def _look_at_names(self) -> None:
-        now = time.monotonic()
-        if now - self._names_looked_at < _NAMES_LOOK_S:
-            return
-        self._names_looked_at = now
-        for pair in self._pairs:
-            pair.look_at_names()
-
-    def _note_stall(self, shard: int, stall: Stall) -> None:
-        kind = FleetEventKind.STALLED if stall.ended_after_s is None else FleetEventKind.DRAINED
-        if self._on_event is not None:  # the watch has logged it
-            self._on_event(FleetEvent(kind, shard, Role.SHARD, stall.pid, text=str(stall)))
+        rings = {pair.made.ring.name: pair for pair in self._pairs if pair.made.ring is not None}
+        stats = [pair.made.ring.stats() for pair in rings.values() if pair.made.ring is not None]
+        for stall in self._stalls.look(stats, time.monotonic()):
+            kind = FleetEventKind.STALLED if stall.ended_after_s is None else FleetEventKind.DRAINED
+            if self._on_event is not None:  # the watch has logged it
+                shard = rings[stall.ring].index
+                self._on_event(FleetEvent(kind, shard, Role.SHARD, stall.pid, text=str(stall)))
 
     def _abandon(self) -> None:
         for pair in self._pairs:
@@ -285,41 +289,8 @@ class Fleet:
         if self._on_event is not None:
             self._on_event(event)
 
-    @contextlib.contextmanager
-    def _signals_taken(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._signalled) for number in ENDING_SIGNALS}
-        try:
-            yield
-        finally:
-            for number, answer in before.items():
-                signal.signal(number, answer)
-
-    def _signalled(self, number: int, frame: object) -> None:
-        self._signals += 1
-        self.stop.set()
-
 
 def _of_several(error: SegmentError, number: int, count: int) -> SegmentError:
-    return SegmentError(
-        error.name,
-        reason=error.reason,
-        detail=f"ring {number} of {count} cannot be made: {error.detail}",
-        errno=error.errno,
-        needed=error.needed,
-        free=error.free,
-    )
-
-
-def _streams(urls: str | UpstreamUrl | Iterable[str | UpstreamUrl], shards: int) -> list[UpstreamUrl]:
-    if shards < 1:
-        raise ValueError(f"a kevy primary has at least one shard, not {shards}")
-    given = [urls] if isinstance(urls, (str, UpstreamUrl)) else list(urls)
-    streams: list[UpstreamUrl] = []
-    for url in map(parse_upstream, given):
-        streams += [url.shard(i) for i in range(shards)] if url.kind == "kevy" else [url]
-    if not streams:
-        raise ValueError("a fleet needs an upstream")
-    return streams
+    detail = f"ring {number} of {count} cannot be made: {error.detail}"
+    facts = {"errno": error.errno, "needed": error.needed, "free": error.free}
+    return SegmentError(error.name, reason=error.reason, detail=detail, **facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kevy_ring.replica.options import FollowOptions
 from kevy_ring.replica.protocol import ReplicationProtocol, ResumePoint
 from kevy_ring.replica.protocols.kevy import KevyProtocol
 from kevy_ring.replica.protocols.redis import RedisProtocol
@@ -17,18 +18,19 @@ class Dialect:
     """The protocol to speak next: the one asked for, or with ``"auto"`` the one that the upstream accepts.
 
     kevy refuses the other version's handshake by closing the link without a byte: protocol 2 is tried first, then
-    1, in turns until one is accepted; that one is kept. ``psync_command``: the name that PSYNC has on a Redis upstream.
-    ValueError where the URL and the protocol do not fit, or the URL names a database.
+    1, in turns until one is accepted; that one is kept. ValueError where the URL and the protocol do not fit, or the
+    URL names a database.
     """
 
-    def __init__(self, upstream: UpstreamUrl, protocol: str = "auto", psync_command: str = "PSYNC") -> None:
+    def __init__(self, upstream: UpstreamUrl, options: FollowOptions) -> None:
         upstream.check_all_databases()
-        checked_command(psync_command)
+        checked_command(options.psync_command)
+        protocol = options.protocol
         allowed = ("kevy2", "kevy1") if upstream.kind == "kevy" else ("redis",)
         if protocol != "auto" and protocol not in allowed:
             raise ValueError(f"{upstream.redacted} speaks auto or {', '.join(allowed)}, not {protocol!r}")
         self._user = upstream.options.get("username")
-        self._psync_command = psync_command
+        self._options = options
         self._candidates = list(allowed) if protocol == "auto" else [protocol]
         self._refusals = 0
         self._accepted = False
@@ -58,10 +60,13 @@ class Dialect:
         self._candidates.reverse()
         return first_doubt
 
-    def protocol(self, *, replica_id: str, listening_port: int, resume: ResumePoint | None) -> ReplicationProtocol:
+    def protocol(self, *, replica_id: str, resume: ResumePoint | None) -> ReplicationProtocol:
         """A new conversation. ValueError when ``resume`` is not of this family's making."""
         if self.name == "redis":
             return RedisProtocol(
-                listening_port=listening_port, resume=resume, username=self._user, psync_command=self._psync_command
+                listening_port=self._options.listening_port,
+                resume=resume,
+                username=self._user,
+                psync_command=self._options.psync_command,
             )
         return KevyProtocol(version=int(self.name[-1]), replica_id=replica_id, resume=resume)

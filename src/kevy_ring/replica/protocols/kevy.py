@@ -6,56 +6,34 @@ offsets mean something. Frames: ``*2 :<offset> *N ...``; a snapshot: ``+SNAPSHOT
 
 from __future__ import annotations
 
-from enum import Enum
-
 from kevy_ring.errors import OffsetGap, UpstreamRefused
 from kevy_ring.events import BytesLike, Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.replica.protocol import ChunkAhead, ResumePoint
-from kevy_ring.replica.protocols.conversation import Conversation, Transitions
-from kevy_ring.replica.protocols.resp import CRLF, MAX_GENERATION, MAX_OFFSET, encode_command, parse_decimal, printable
+from kevy_ring.replica.protocols.conversation import Conversation
+from kevy_ring.replica.protocols.kevy_states import TRANSITIONS, KevyState, KevyToken
+from kevy_ring.replica.protocols.resp import (
+    CRLF,
+    MAX_GENERATION,
+    MAX_OFFSET,
+    bulk_ahead,
+    encode_command,
+    parse_decimal,
+    printable,
+)
 from kevy_ring.replica.refusal import refusal_of_reply
 
 MAX_CHUNK_BYTES = 65_536  # kevy's own chunk size: more is a hostile or broken primary
 MAX_CONTROL_LINE_BYTES = 256  # kevy's own bound; the longest real line has two u64
 MAX_SNAPSHOT_BYTES = 16 << 30  # kevy's own bound
 
-
-class KevyState(Enum):
-    """Where a link to a kevy primary stands."""
-
-    HANDSHAKE = "REPLICATE sent"
-    ACCEPTED = "acknowledged; frames or a snapshot may come"
-    SNAPSHOT = "in a snapshot"
-    LIVE = "in the stream of frames"
-    ENDED = "ended between two units"
-    FAILED = "broken"
-
-
-class KevyToken(Enum):
-    """What a kevy primary may send, and the end of the stream."""
-
-    ACK = "+ACK"
-    SNAPSHOT = "+SNAPSHOT"
-    CHUNK = "a chunk"
-    SNAPSHOT_END = "+SNAPSHOT_END"
-    PING = "+PING"
-    FRAME = "a frame"
-    REFUSAL = "an error line"
-    END = "the end of the stream"
-
-
 _S, _T = KevyState, KevyToken
-TRANSITIONS: Transitions[KevyState, KevyToken] = {
-    _S.HANDSHAKE: {_T.ACK: _S.ACCEPTED, _T.REFUSAL: _S.FAILED},
-    _S.ACCEPTED: {_T.SNAPSHOT: _S.SNAPSHOT, _T.FRAME: _S.LIVE, _T.PING: _S.ACCEPTED, _T.END: _S.ENDED},
-    _S.SNAPSHOT: {_T.CHUNK: _S.SNAPSHOT, _T.PING: _S.SNAPSHOT, _T.SNAPSHOT_END: _S.LIVE},
-    _S.LIVE: {_T.FRAME: _S.LIVE, _T.PING: _S.LIVE, _T.SNAPSHOT: _S.SNAPSHOT, _T.END: _S.ENDED},
-    _S.ENDED: {},
-    _S.FAILED: {},
-}
 _BULK_MARKS = {ord("*"): _T.FRAME, ord("$"): _T.CHUNK}
 _LINE_MARKS = (ord("+"), ord("-"))
-_CHUNK_HEAD_BYTES = len(f"${MAX_CHUNK_BYTES}") + 2
+
+
+def frame_head(offset: int) -> bytes:
+    """The start of a live frame, in front of its command."""
+    return b"*2\r\n:%d\r\n" % offset
 
 
 class KevyProtocol(Conversation[KevyState, KevyToken]):
@@ -130,15 +108,8 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
 
     def chunk_ahead(self, data: BytesLike) -> ChunkAhead | None:
         """See ReplicationProtocol."""
-        start = bytes(data[:_CHUNK_HEAD_BYTES])
-        head, found, _ = start.partition(CRLF)
-        if not start.startswith(b"$"):
-            return None
-        if not found:
-            return ChunkAhead(0, 0, CRLF) if len(start) < _CHUNK_HEAD_BYTES else None
-        room = min(MAX_CHUNK_BYTES, MAX_SNAPSHOT_BYTES - self.snapshot_bytes)
-        body = parse_decimal(head[1:], 1, room)
-        return ChunkAhead(len(head) + 2, body, CRLF) if body is not None else None
+        head = bulk_ahead(data, 1, min(MAX_CHUNK_BYTES, MAX_SNAPSHOT_BYTES - self.snapshot_bytes))
+        return ChunkAhead(*head, CRLF) if head is not None else None
 
     def chunk_received(self, chunk: ChunkAhead) -> None:
         """See ReplicationProtocol."""
@@ -211,7 +182,7 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
             while True:
                 if not self._frame_open:
                     # A frame's head can be only this one, so comparing is enough; all else is told apart slowly.
-                    head = b"*2\r\n:%d\r\n" % offset
+                    head = frame_head(offset)
                     if offset <= MAX_OFFSET and intake.piece.startswith(head, intake.at):
                         intake.at += len(head)
                     elif intake.peek() != ord("*"):

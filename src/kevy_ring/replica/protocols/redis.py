@@ -5,13 +5,11 @@ Source: https://redis.io/docs/latest/operate/oss_and_stack/management/replicatio
 
 from __future__ import annotations
 
-import re
-from enum import Enum
-
 from kevy_ring.errors import RemoteProtocolError, UpstreamRefused
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.replica.protocol import ResumePoint
-from kevy_ring.replica.protocols.conversation import Conversation, Transitions
+from kevy_ring.replica.protocols import redis_states as table
+from kevy_ring.replica.protocols.conversation import Conversation
 from kevy_ring.replica.protocols.rdb_position import rdb_position
 from kevy_ring.replica.protocols.rdb_transfer import RdbTransfer, take_rdb_header
 from kevy_ring.replica.protocols.resp import MAX_OFFSET, encode_command, parse_decimal, printable
@@ -23,83 +21,16 @@ from kevy_ring.replica.refusal import (
     refusal_of_sentinel,
 )
 
-MAX_DB = 2**31 - 1  # the servers keep a database's number in an int
 MAX_INFO_BYTES = 1 << 20  # of the reply to INFO sentinel: some hundred bytes for each primary that is watched
 _TLS_ALERT = 0x15  # the first byte of a record by which a side that speaks TLS refuses what it does not understand
-_REPLICATION_ID = re.compile(r"[0-9a-fA-F]{40}")
 
-
-class RedisState(Enum):
-    """Where a link to a Redis or Valkey primary stands. The handshake waits for one reply at a time."""
-
-    PING = "PING sent"
-    AUTH = "AUTH sent"
-    PORT = "REPLCONF listening-port sent"
-    CAPA = "REPLCONF capa sent"
-    PSYNC = "PSYNC sent"
-    INFO = "PSYNC refused, INFO sentinel sent"
-    RDB_AWAITED = "full sync promised, no RDB yet"
-    RDB = "in the RDB"
-    RDB_DONE = "RDB received, no command yet"
-    STREAM = "in the command stream"
-    ENDED = "ended between two commands"
-    FAILED = "broken"
-
-
-class RedisToken(Enum):
-    """What a primary may send, and the end of the stream."""
-
-    REPLY = "a reply"
-    REFUSAL = "an error reply"
-    UNKNOWN = "an error reply by a server that knows neither REPLCONF nor PSYNC"
-    BULK = "a bulk string"
-    FULL_RESYNC = "+FULLRESYNC"
-    CONTINUE = "+CONTINUE"
-    RDB_HEADER = "the RDB's header"
-    AS_SYNC = "the RDB's header as the answer to a renamed PSYNC"
-    RDB_END = "the end of the RDB"
-    COMMAND = "a command"
-    END = "the end of the stream"
-
-
-_S, _T = RedisState, RedisToken
-TRANSITIONS: Transitions[RedisState, RedisToken] = {
-    _S.PING: {_T.REPLY: _S.AUTH, _T.REFUSAL: _S.FAILED},
-    _S.AUTH: {_T.REPLY: _S.PORT, _T.REFUSAL: _S.FAILED},
-    _S.PORT: {_T.REPLY: _S.CAPA, _T.REFUSAL: _S.FAILED},
-    _S.CAPA: {_T.REPLY: _S.PSYNC, _T.REFUSAL: _S.FAILED},
-    _S.PSYNC: {
-        _T.FULL_RESYNC: _S.RDB_AWAITED,
-        _T.CONTINUE: _S.STREAM,
-        _T.AS_SYNC: _S.RDB,
-        _T.UNKNOWN: _S.INFO,
-        _T.REFUSAL: _S.FAILED,
-    },
-    _S.INFO: {_T.BULK: _S.FAILED, _T.REFUSAL: _S.FAILED},
-    _S.RDB_AWAITED: {_T.RDB_HEADER: _S.RDB, _T.REFUSAL: _S.FAILED},
-    _S.RDB: {_T.RDB_END: _S.RDB_DONE},
-    _S.RDB_DONE: {_T.COMMAND: _S.STREAM, _T.END: _S.ENDED},
-    _S.STREAM: {_T.COMMAND: _S.STREAM, _T.END: _S.ENDED},
-    _S.ENDED: {},
-    _S.FAILED: {},
-}
-_SYNCING = (_S.RDB_AWAITED, _S.RDB)
-_LIVE = (_S.RDB_DONE, _S.STREAM)
-# Keep-alives while the primary forks or ends its RDB. In the stream a newline would be a byte of it.
-_NEWLINES_ALLOWED = (_S.PING, _S.AUTH, _S.PORT, _S.CAPA, _S.PSYNC, _S.RDB_AWAITED, _S.RDB_DONE)
-# An error to these is no refusal of replication: an ACL may forbid PING to a replica, old servers know no capa. A user
-# who may not run REPLCONF is refused: without acknowledgements the primary ends the link sooner or later.
-_TOLERATED_ERRORS: dict[RedisState, tuple[bytes, ...]] = {
-    _S.PING: (b"-NOPERM", b"-ERR operation not permitted"),
-    _S.PORT: (b"-ERR",),
-    _S.CAPA: (b"-ERR",),
-}
+_S, _T = table.RedisState, table.RedisToken
 _REPLY_TOKENS = {b"+FULLRESYNC": _T.FULL_RESYNC, b"+CONTINUE": _T.CONTINUE}
 _LINK_COMMANDS = frozenset((b"PING", b"REPLCONF", b"SELECT"))  # they speak of the link, not of the keyspace
 _LONGEST_LINK_COMMAND = max(map(len, _LINK_COMMANDS))
 
 
-class RedisProtocol(Conversation[RedisState, RedisToken]):
+class RedisProtocol(Conversation[table.RedisState, table.RedisToken]):
     """A replica's side of one PSYNC link; see ReplicationProtocol.
 
     ``listening_port``: the port that the primary shows for this replica (0: none). ``username``, ``password``: for
@@ -119,12 +50,8 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
         password: str | None = None,
         psync_command: str = "PSYNC",
     ) -> None:
-        super().__init__(name="redis", start=_S.PING, failed=_S.FAILED, end=_T.END, transitions=TRANSITIONS)
-        if resume is not None and not (
-            _REPLICATION_ID.fullmatch(resume.upstream_id)
-            and 0 <= resume.offset < MAX_OFFSET
-            and 0 <= resume.db <= MAX_DB
-        ):
+        super().__init__(name="redis", start=_S.PING, failed=_S.FAILED, end=_T.END, transitions=table.TRANSITIONS)
+        if resume is not None and not table.is_psync_point(resume):
             raise ValueError(f"{resume} is not from a PSYNC link")
         self.replication_id = resume.upstream_id if resume else ""
         self.db = resume.db if resume else 0
@@ -138,7 +65,7 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
         self._unplaced: list[ReplicaApply] | None = None  # events of an RDB whose position is not known yet
         self._knows_replconf = True
         self._refused: UpstreamRefused | None = None  # what is raised once INFO sentinel is answered
-        self._requests = self._handshake(listening_port, username, password)
+        self._requests = table.requests(self._psync, resume, listening_port, username, password)
         self._outgoing.append(self._requests[_S.PING])
 
     @property
@@ -156,9 +83,9 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
     @property
     def upstream_offset(self) -> int | None:
         """See ReplicationProtocol. The stream is all that tells it: what has arrived, parsed or not."""
-        if self.state in _SYNCING:
+        if self.state in table.SYNCING:
             return self._sync_offset
-        return self._before_stream + self._intake.received if self.state in _LIVE else self.received_offset
+        return self._before_stream + self._intake.received if self.state in table.LIVE else self.received_offset
 
     @property
     def next_offset(self) -> int:
@@ -169,7 +96,7 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
         """See ReplicationProtocol. A shard that has applied every event has applied the PINGs after it too."""
         getack_offset, self._getack_offset = self._getack_offset, None
         self.getack_pending = False
-        if self.state not in _SYNCING + _LIVE:
+        if self.state not in table.SYNCING + table.LIVE:
             return b""
         acknowledged = 0
         if applied_offset is not None and self.received_offset is not None:
@@ -190,28 +117,12 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
     def _between_frames(self) -> bool:
         return self.state is _S.STREAM
 
-    def _handshake(self, port: int, username: str | None, password: str | None) -> dict[RedisState, bytes]:
-        """The request whose reply each state waits for; a state without one is passed over."""
-        history, offset = b"?", b"-1"
-        if self.received_offset is not None:
-            history, offset = self.replication_id.encode(), b"%d" % (self.received_offset + 1)
-        requests = {
-            _S.PING: encode_command(b"PING"),
-            _S.PORT: encode_command(b"REPLCONF", b"listening-port", b"%d" % port),
-            _S.CAPA: encode_command(b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"),
-            _S.PSYNC: encode_command(self._psync, history, offset),
-        }
-        if password is not None:
-            user = [username.encode()] if username is not None else []
-            requests[_S.AUTH] = encode_command(b"AUTH", *user, password.encode())
-        return requests
-
     def _step(self, events: list[ReplicaApply], *, one: bool) -> bool:
         if self.state is _S.RDB:
             return self._take_rdb(events)
         if self._intake.command_open:
             return self._take_commands(events, one)
-        if self.state in _NEWLINES_ALLOWED:
+        if self.state in table.NEWLINES_ALLOWED:
             self._before_stream -= self._intake.skip_newlines()
         mark = self._intake.peek()
         if mark is None:
@@ -244,11 +155,8 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
 
     def _take_error(self, line: bytes) -> None:
         reply = line[1:].decode("utf-8", "backslashreplace")
-        tolerated = _TOLERATED_ERRORS.get(self.state, ())
-        if self.state is _S.PING and _S.AUTH in self._requests:
-            tolerated += (b"-NOAUTH",)
         is_unknown = "unknown command" in reply.lower()
-        if line.startswith(tolerated):
+        if table.is_tolerated(self.state, line, logs_in=_S.AUTH in self._requests):
             self._knows_replconf = self._knows_replconf and not is_unknown
             self._go_on_asking()
             return
@@ -275,9 +183,9 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
             self._move(_T.REPLY)
         self._outgoing.append(self._requests[self.state])
 
-    def _take_sync_agreement(self, token: RedisToken, line: bytes, fields: list[bytes]) -> None:
+    def _take_sync_agreement(self, token: table.RedisToken, line: bytes, fields: list[bytes]) -> None:
         history = fields[0].decode("ascii", "replace") if fields else ""
-        known = bool(_REPLICATION_ID.fullmatch(history))
+        known = table.is_history(history)
         offset = parse_decimal(fields[1], 0, MAX_OFFSET) if len(fields) == 2 else None
         if token is _T.FULL_RESYNC and known and offset is not None:
             self._promised_snapshot()
@@ -341,7 +249,7 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
             return
         chunk = unplaced[1]
         found = rdb_position(bytes(chunk.data)) if isinstance(chunk, SnapshotChunk) else None
-        if found is None or not _REPLICATION_ID.fullmatch(found[0]):
+        if found is None or not table.is_history(found[0]):
             command = self._psync.decode()
             raise UpstreamRefused(f"{command} was answered as SYNC", refusal_as_sync(command))
         self.replication_id, self._sync_offset = found
@@ -374,7 +282,7 @@ class RedisProtocol(Conversation[RedisState, RedisToken]):
         """Whether a command that speaks of the link goes to the shard; what it means here takes effect."""
         name, arguments = argv[0].upper(), argv[1:]
         if name == b"SELECT":
-            db = parse_decimal(arguments[0], 0, MAX_DB) if len(arguments) == 1 else None
+            db = parse_decimal(arguments[0], 0, table.MAX_DB) if len(arguments) == 1 else None
             if db is None:
                 raise RemoteProtocolError("a SELECT without a database's number", at=self._command_position)
             self.db = db

@@ -1,13 +1,17 @@
-"""RESP as it arrives: named limits, strict numbers, lines and commands, whole or in any pieces.
+"""RESP: the only writer and the only reader in Python, with named limits and strict numbers.
 
-Bytes go in with ``Intake.feed`` and come out as lines, bulk strings and commands. "Not yet" is a value (None);
-what can never become right raises RemoteProtocolError, and it does so before more is held than the limits allow.
+The writer is ``append_command``, ``encode_command`` and ``encode_bulk``. The reader is ``Intake``: bytes go in with
+``feed`` and come out as lines, bulk strings and commands, whole or in any pieces. "Not yet" is a value (None). Input
+that can never become valid raises RemoteProtocolError, before more is held than the limits allow.
 The wire format is the one of https://redis.io/docs/latest/develop/reference/protocol-spec/.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kevy_ring.errors import RemoteProtocolError
+from kevy_ring.events import BytesLike
 
 MAX_BULK_BYTES = 512 << 20  # Redis' proto-max-bulk-len: no client of the upstream can have written a larger one
 MAX_ARGUMENTS = 1 << 20  # Redis' own bound on a multi-bulk header
@@ -21,18 +25,37 @@ CRLF = b"\r\n"
 NEWLINE = b"\n"
 _SHOWN_BYTES = 64  # of an offending line in an error's text
 
-# Nearly every header of a live stream is one of these: one lookup replaces the checks and the conversion.
+# Nearly every line of a count or a length is one of these. One lookup replaces the formatting.
+_COUNT_LINES = [b"*%d\r\n" % n for n in range(32)]
+_BULK_LINES = [b"$%d\r\n" % n for n in range(512)]
+# The same for reading: one lookup replaces the checks and the conversion.
 _SMALL_BULK = {b"$%d" % n: n for n in range(256)}
 _SMALL_COUNT = {b"*%d" % n: n for n in range(1, 32)}
 _LONGEST_SMALL = len(b"$255\r\n")
 
 
+def append_command(parts: list[bytes], arguments: Sequence[bytes]) -> None:
+    """Append a command's wire form to ``parts``, which the caller joins: one part, and three for each argument.
+
+    The arguments are not copied. So a pipeline of many commands is copied once, by its ``b"".join(parts)``.
+    """
+    count = len(arguments)
+    parts.append(_COUNT_LINES[count] if count < len(_COUNT_LINES) else b"*%d\r\n" % count)
+    for argument in arguments:
+        length = len(argument)
+        parts += (_BULK_LINES[length] if length < len(_BULK_LINES) else b"$%d\r\n" % length, argument, CRLF)
+
+
 def encode_command(*arguments: bytes) -> bytes:
     """A command as RESP clients send it: a multi-bulk of its arguments."""
-    parts = [b"*%d\r\n" % len(arguments)]
-    for argument in arguments:
-        parts += (b"$%d\r\n" % len(argument), argument, CRLF)
+    parts: list[bytes] = []
+    append_command(parts, arguments)
     return b"".join(parts)
+
+
+def encode_bulk(body: bytes) -> bytes:
+    """One bulk string."""
+    return b"$%d\r\n%b\r\n" % (len(body), body)
 
 
 def parse_decimal(digits: bytes, low: int, high: int) -> int | None:
@@ -45,6 +68,22 @@ def parse_decimal(digits: bytes, low: int, high: int) -> int | None:
         return None
     number = int(digits)
     return number if low <= number <= high else None
+
+
+def bulk_ahead(data: BytesLike, low: int, high: int) -> tuple[int, int] | None:
+    """The bytes of head and body of a bulk string that ``data`` begins with, which is not taken.
+
+    (0, 0) while its first line is not whole; None where there is no bulk string of ``low..high`` bytes.
+    """
+    line_bytes = len(b"$%d\r\n" % high)
+    start = bytes(data[:line_bytes])
+    line, found, _ = start.partition(CRLF)
+    if not start.startswith(b"$"):
+        return None
+    if not found:
+        return (0, 0) if len(start) < line_bytes else None
+    length = parse_decimal(line[1:], low, high)
+    return (len(line) + 2, length) if length is not None else None
 
 
 def printable(line: bytes) -> str:
@@ -160,6 +199,19 @@ class Intake:
             return None
         self.at = end + 2
         return self.piece[at:end]
+
+    def take_inline(self, limit: int) -> bytes | None:
+        """A line that a newline ends, with or without a CR before it, of less than ``limit`` bytes; None: not whole."""
+        at = self._mark = self.at
+        end = self.piece.find(NEWLINE, at, at + limit)
+        if end < 0:
+            if len(self.piece) - at >= limit:
+                raise self.violation(f"a line of {limit} bytes or more")
+            self._want = limit
+            self._want_line = True
+            return None
+        self.at = end + 1
+        return self.piece[at:end].removesuffix(b"\r")
 
     def take_number(self, marker: bytes, low: int, high: int) -> int | None:
         """A line of one ``marker`` byte and a number in ``low..high``; None while it is not whole."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
 
 from kevy_ring.errors import LinkError, Refusal, RemoteProtocolError, SendError, UpstreamRefused
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
-from kevy_ring.inbox import ChunkGrant, FrameRun, FrameScanner, Overflow, ScanEnd
+from kevy_ring.inbox import FrameScanner, ScanEnd
 from kevy_ring.replica.link_words import LinkWords
+from kevy_ring.replica.options import DEFAULT_OPTIONS, FollowOptions
 from kevy_ring.replica.protocol import ReplicationProtocol, Synced
 from kevy_ring.replica.protocols.chunk_run import ChunkInRing
 from kevy_ring.replica.runner.link import Link
-from kevy_ring.replica.snapshots.kevysnap import write_snapshot
+from kevy_ring.replica.runner.sender import ReplicaSender
+from kevy_ring.replica.snapshots.kevysnap_writer import write_snapshot
 from kevy_ring.replica.stop import StopSignal
 
 # Measured: fewer calls for each byte than with half of it, and twice as much no longer lies in the cache.
@@ -39,41 +40,6 @@ HANDSHAKE_SILENCE_S = 30.0
 STREAM_SILENCE_S = {"kevy1": float("inf"), "kevy2": 30.0, "redis": 60.0}
 # Nobody is silent in the middle of a snapshot for this long and alive.
 SNAPSHOT_SILENCE_S = 60.0
-
-
-class ReplicaSender(Protocol):
-    """What a feed and a runner use of a ReplicaInboxSender."""
-
-    @property
-    def applied_offset(self) -> int | None:
-        """The last offset that the shard has applied; None: nothing yet."""
-
-    @property
-    def loading(self) -> bool:
-        """True from SnapshotBegin sent to SnapshotEnd applied."""
-
-    @property
-    def overflow(self) -> Overflow:
-        """What waits behind the ring."""
-
-    @property
-    def receiver_gone(self) -> bool:
-        """True once nothing that is sent can be applied any more."""
-
-    def send_many(self, events: Sequence[ReplicaApply], /) -> None:
-        """Send in order, one publish. Raises SendError."""
-
-    def reserve_chunk(self, length: int, /) -> ChunkGrant:
-        """Space for a chunk that is received in place. Raises SendError."""
-
-    def scan_frames(self, scanner: FrameScanner, received: memoryview, offset: int, /) -> FrameRun:
-        """Take the run of plain frames that ``received`` begins with, in one call. Raises SendError."""
-
-    def set_word(self, index: int, value: int, /) -> None:
-        """Publish an application word."""
-
-    def set_upstream(self, upstream_id: str, db: int, /) -> None:
-        """Name the history that the events sent from now on belong to. Raises SendError."""
 
 
 class EndCause(Enum):
@@ -105,7 +71,7 @@ class Feed:
     """Follows one link to its end. The owner opened the link and closes it; the protocol object is new.
 
     ``synced`` is called once, with how the link started; ``paused`` with the bytes behind the ring when they are more
-    than ``overflow_limit`` and reading stops, and with 0 when it goes on.
+    than the options' ``overflow_limit`` and reading stops, and with 0 when it goes on.
     """
 
     def __init__(
@@ -116,8 +82,7 @@ class Feed:
         words: LinkWords,
         stop: StopSignal,
         *,
-        silence_s: float | None = None,
-        overflow_limit: int | None = None,
+        options: FollowOptions = DEFAULT_OPTIONS,
         synced: Callable[[Synced], None] = lambda how: None,
         paused: Callable[[int], None] = lambda waiting_bytes: None,
     ) -> None:
@@ -126,9 +91,8 @@ class Feed:
         self._sender = sender
         self._words = words
         self._stop = stop
-        self._silence_s = silence_s
+        self._options = options
         self._tell_synced = synced
-        self._overflow_limit = overflow_limit
         self._tell_paused = paused
         self._is_paused = False
         self._chunk: ChunkInRing | None = None
@@ -161,12 +125,12 @@ class Feed:
         return FeedEnd(cause, self._link.upstream.scrub(detail), stood, refusal)
 
     def _follow(self) -> tuple[EndCause, str]:
-        protocol, link = self._protocol, self._link
+        protocol, link, limit = self._protocol, self._link, self._options.overflow_limit
         received = memoryview(bytearray(RECEIVE_BYTES))
         kept = 0  # bytes of an unfinished frame, in front of what comes next
         link.send(protocol.data_to_send())
         while not self._stop.is_set():
-            if self._overflow_limit is not None and self._must_pause(self._overflow_limit):
+            if limit is not None and self._must_pause(limit):
                 self._stop.wait(PAUSE_TICK_S)
                 count = None
             else:
@@ -307,8 +271,8 @@ class Feed:
 
     def _silence_limit(self) -> float:
         protocol = self._protocol
-        if self._silence_s is not None:
-            return self._silence_s
+        if self._options.silence_s is not None:
+            return self._options.silence_s
         if not protocol.established:
             return HANDSHAKE_SILENCE_S
         return SNAPSHOT_SILENCE_S if protocol.in_snapshot else STREAM_SILENCE_S[protocol.name]

@@ -6,25 +6,28 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from enum import Enum
+from typing import Any
 
 from kevy_ring.errors import LinkError, Refusal, RefusalKind, UpstreamRefused
 from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.link_words import LinkWords
+from kevy_ring.replica.options import FollowOptions
 from kevy_ring.replica.patience import Patience
 from kevy_ring.replica.protocol import FullSyncReason, ReplicationProtocol, ResumePoint, Synced
 from kevy_ring.replica.protocols.dialect import Dialect
-from kevy_ring.replica.refusal import SAME_MAX, SILENT, VIOLATION, refusal_of_snapshot
-from kevy_ring.replica.runner.feed import EndCause, Feed, FeedEnd, ReplicaSender
-from kevy_ring.replica.runner.link import look_at_port, open_link
+from kevy_ring.replica.refusal import SILENT, VIOLATION, refusal_of_snapshot
+from kevy_ring.replica.runner.connect import open_link
+from kevy_ring.replica.runner.feed import EndCause, Feed, FeedEnd
+from kevy_ring.replica.runner.sender import ReplicaSender
+from kevy_ring.replica.runner.tls import OtherScheme
 from kevy_ring.replica.stop import StopSignal
-from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
+from kevy_ring.replica.upstream_url import UpstreamUrl
 
 __all__ = ["LinkState", "Runner", "RunnerExit"]
 
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S = 10.0
 # A link that stood this long was a success, and the next attempt comes soon. One that broke the protocol must have
 # stood longer: each of its full syncs costs the upstream a snapshot.
 STABLE_S = 1.0
@@ -33,8 +36,6 @@ STABLE_DESPITE_VIOLATION_S = 60.0
 _WAIT_TICK_S = 0.1
 # A runner that waits for minutes repeats its reason after each of this.
 REPEAT_S = 60.0
-# A port that speaks shows within this time whether it speaks TLS.
-_LOOK_TIMEOUT_S = 3.0
 
 _WHY_FULL = {
     FullSyncReason.FIRST: "nothing was received before",
@@ -55,20 +56,20 @@ class RunnerExit(Enum):
 class Runner:
     """Connects to ``url``, syncs, forwards every event to ``sender``, and reconnects until stopped.
 
+    ``url``: an upstream's URL, with any of the options of :class:`FollowOptions` as keywords, or such options, of whose
+    upstreams it follows that of ``shard``.
+
     A lost link is resumed where it broke; an offset gap or any other violation of the protocol is followed by a full
-    sync. ``resume``: where an earlier runner's data ends, None for a full sync. ``protocol``: ``"auto"``,
-    ``"kevy1"``, ``"kevy2"`` or ``"redis"``. ``notify`` is told each change of state with a text for people,
-    ``synced`` how a link started, ``"full"`` or ``"partial"``, with one too, both from the running thread.
-    ``overflow_limit``: while more bytes than this wait behind the ring nothing is read, until half of them are gone,
-    so that what the shard cannot take waits upstream and not in this process. ``silence_s`` replaces the built-in
-    limits after which a silent upstream is given up.
+    sync. ``resume``: where an earlier runner's data ends, None for a full sync. ``notify`` is called with each change
+    of state and a text for people, ``synced`` with how a link started, ``"full"`` or ``"partial"``, and a text too.
+    Both are called from the running thread.
 
     ``refusal`` is the last attempt's :class:`Refusal`, None where it was none. A permanent one is tried again after
     1 s to 5 minutes, and its reason is told every minute; with ``ends_when_refused``, ``run`` returns as soon as a
-    second attempt has confirmed it. ``patience``: other times to wait. ``psync_command``: the name that PSYNC has
-    on a Redis upstream. ``full_reason``: what is told as the reason of a full sync where ``resume`` is None;
-    ``sync_reason`` is the reason of the last link's full sync, None after a partial one. ``words_before``: the words
-    of the ring's producer as an earlier runner left them; its counts of syncs and lost links continue.
+    second attempt has confirmed it. ``patience``: other times to wait. ``full_reason``: the reason of a full sync
+    where ``resume`` is None; ``sync_reason`` is the reason of the last link's full sync, None after a partial one.
+    ``words_before``: the words of the ring's producer as an earlier runner left them; its counts of syncs and lost
+    links continue.
 
     The runner does not close the sender. Raises ValueError for a URL, protocol and resume point that do not fit, and
     for a URL that names a database.
@@ -76,47 +77,37 @@ class Runner:
 
     def __init__(
         self,
-        url: str | UpstreamUrl,
+        url: str | UpstreamUrl | FollowOptions,
         sender: ReplicaSender,
         *,
-        protocol: str = "auto",
+        shard: int = 0,
         backoff: Backoff | None = None,
         stop: StopSignal | None = None,
         resume: ResumePoint | None = None,
         replica_id: str | None = None,
-        listening_port: int = 0,
-        connect_timeout_s: float = CONNECT_TIMEOUT_S,
-        silence_s: float | None = None,
         notify: Callable[[LinkState, str], None] | None = None,
-        overflow_limit: int | None = None,
         synced: Callable[[Synced, str], None] | None = None,
         patience: Patience | None = None,
         ends_when_refused: bool = False,
-        psync_command: str = "PSYNC",
         full_reason: FullSyncReason = FullSyncReason.FIRST,
         words_before: Sequence[int] = (),
+        **options: Any,
     ) -> None:
-        if overflow_limit is not None and overflow_limit < 1:
-            raise ValueError(f"a limit of the overflow is at least one byte: {overflow_limit}")
-        self.upstream = parse_upstream(url)
+        self.options = FollowOptions.of(url, **options)
+        self.upstream = self.options.upstreams[shard]
         self.stop = stop if stop is not None else StopSignal()
         self.last_problem = ""  # why the last link ended or could not be made, for display
         self.sync_reason: FullSyncReason | None = None
         self._sender = sender
-        self._dialect = Dialect(self.upstream, protocol, psync_command)
+        self._dialect = Dialect(self.upstream, self.options)
         self._patience = patience if patience is not None else Patience(backoff)
         self._ends_when_refused = ends_when_refused
         self._full_reason, self._full_detail = full_reason, ""
         self._has_worked = False
-        self._silences = 0  # attempts in a row that ended without a word, as with the wrong scheme
-        self._other_scheme: Refusal | None = None
+        self._other_scheme = OtherScheme(self.upstream, self.stop, lambda: sender.receiver_gone)
         self._resume = resume
         self._replica_id = replica_id or f"kevy-ring-{secrets.token_hex(6)}"
-        self._listening_port = listening_port
-        self._connect_timeout_s = connect_timeout_s
-        self._silence_s = silence_s
         self._notify = notify
-        self._overflow_limit = overflow_limit
         self._tell_synced = synced
         self._words = LinkWords(sender, words_before)
         self._new_protocol()  # a resume point that does not fit is refused now, not in the loop
@@ -159,15 +150,15 @@ class Runner:
         try:
             link = open_link(
                 self.upstream,
-                timeout=self._connect_timeout_s,
+                timeout=self.options.connect_timeout_s,
                 stop=self.stop,
                 given_up=lambda: self._sender.receiver_gone,
             )
         except UpstreamRefused as error:
-            self._silences = 0
+            self._other_scheme.spoke()
             return self._lost(LinkState.REFUSED, error.reply, error.refusal)
         except LinkError as error:
-            refusal = error.refusal or self._look_for_other_scheme(error)
+            refusal = error.refusal or self._other_scheme.look(error)
             return self._lost(LinkState.WAITING, f"{error.reason}: {error.detail}", refusal)
         if link is None:
             return 0.0
@@ -181,8 +172,7 @@ class Runner:
                 self._sender,
                 self._words,
                 self.stop,
-                silence_s=self._silence_s,
-                overflow_limit=self._overflow_limit,
+                options=self.options,
                 synced=self._synced,
                 paused=self._paused,
             )
@@ -211,8 +201,9 @@ class Runner:
     def _paused(self, waiting_bytes: int) -> None:
         words = "reading goes on"
         if waiting_bytes:
-            words = f"reading stops: {waiting_bytes} bytes wait behind the ring, the limit is {self._overflow_limit}"
-        # Both at the same level: who reads of the one waits for the other.
+            limit = self.options.overflow_limit
+            words = f"reading stops: {waiting_bytes} bytes wait behind the ring, the limit is {limit}"
+        # Log pause and resume at the same level so that they appear as a pair.
         log.warning("%s: %s", self.upstream, words)
         self._enter(self._words.state, words)
 
@@ -233,7 +224,7 @@ class Runner:
                 self._patience.worked()
         if end.cause is EndCause.CLOSED and protocol.refused_silently:
             return self._silent()
-        self._silences = 0
+        self._other_scheme.spoke()
         refusal, detail = end.refusal, f"{end.cause.value}{': ' if end.detail else ''}{end.detail}"
         if protocol.snapshot_pending and (refusal is None or refusal.kind is RefusalKind.OTHER):
             refusal = refusal_of_snapshot(self.upstream.kind)
@@ -265,28 +256,7 @@ class Runner:
             if self._dialect.refused():
                 self._lost(LinkState.WAITING, problem, None)
                 return 0.0
-        return self._lost(LinkState.WAITING, problem, self._look_for_other_scheme(None) or silent)
-
-    def _look_for_other_scheme(self, error: LinkError | None) -> Refusal | None:
-        """Whether the port speaks TLS and the URL does not, or the other way round: it shows only as silence.
-
-        Looked at once in a row of silences: at the first for a handshake of TLS that never ends, since that has taken
-        long, and else at the third, since a server that is restarted closes a few links too.
-        """
-        if error is not None and not _is_silence(error, self.upstream):
-            self._silences = 0
-            return None
-        self._silences += 1
-        if self._silences == 1:
-            self._other_scheme = None
-        if self._silences == (1 if self.upstream.scheme == "rediss" else SAME_MAX):
-            self._other_scheme = look_at_port(
-                self.upstream,
-                timeout=_LOOK_TIMEOUT_S,
-                stop=self.stop,
-                given_up=lambda: self._sender.receiver_gone,
-            )
-        return self._other_scheme
+        return self._lost(LinkState.WAITING, problem, self._other_scheme.look(None) or silent)
 
     def _lost(self, state: LinkState, problem: str, refusal: Refusal | None) -> float:
         delay = self._patience.next_delay(problem, refusal)
@@ -312,19 +282,9 @@ class Runner:
                 self._enter(self._words.state, self.last_problem)
 
     def _new_protocol(self) -> ReplicationProtocol:
-        return self._dialect.protocol(
-            replica_id=self._replica_id, listening_port=self._listening_port, resume=self._resume
-        )
+        return self._dialect.protocol(replica_id=self._replica_id, resume=self._resume)
 
     def _enter(self, state: LinkState, text: str = "") -> None:
         self._words.publish_state(state)
         if self._notify is not None:
             self._notify(state, text)
-
-
-def _is_silence(error: LinkError, upstream: UpstreamUrl) -> bool:
-    """Whether a port that speaks TLS (or does not) may have ended a link in this way."""
-    if error.reason == "timeout":
-        return upstream.scheme == "rediss"
-    text = error.detail.lower()
-    return error.reason == "connect" and any(each in text for each in ("reset by peer", "closed", "eof occurred"))

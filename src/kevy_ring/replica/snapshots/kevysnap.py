@@ -1,4 +1,4 @@
-"""KEVYSNAP, the snapshot payload of kevy: a streaming reader and a writer, without I/O and without a clock.
+"""KEVYSNAP, the snapshot payload of kevy: its layout and a streaming reader, without I/O and without a clock.
 
 The layout is little-endian: ``"KEVYSNAP"``, a version byte (2 to 7), records, and a zero byte. Version 2 carries the
 time left of an expiry, all later ones the absolute time. From 4 on streams have their consumer groups; from 5 on a
@@ -9,14 +9,12 @@ follow the entries. Version 7 has stubs of rows whose data is elsewhere: they ar
 from __future__ import annotations
 
 import struct
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator
 from math import isnan
 from typing import Any, NoReturn
 
 from kevy_ring.errors import SnapshotError
 from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup
-
-__all__ = ["Entry", "SnapshotReader", "Stream", "StreamGroup", "write_snapshot"]
 
 MAGIC = b"KEVYSNAP"
 VERSIONS = (2, 3, 4, 5, 6, 7)
@@ -25,24 +23,21 @@ FIRST_WITH_FIELD_EXPIRIES = 6
 FIRST_WITH_STUBS = 7
 END = 0
 TYPES = {1: "string", 2: "hash", 3: "list", 4: "set", 5: "zset", 6: "stream"}
-OPS = {name: op for op, name in TYPES.items()}
 FIELD_EXPIRY, STUB = 7, 8
 
 #: No store holds a longer string (the bulk limit of RESP): a greater length is a lie, found before a byte is held.
 MAX_BYTES_LENGTH = 512 << 20
 #: A key may be 512 MiB long; an error names its beginning.
 _SHOWN_KEY_BYTES = 100
-#: What a kevy replication link allows in one chunk.
-CHUNK_BYTES = 65536
 
-_U32 = struct.Struct("<I")
-_U64 = struct.Struct("<Q")
-_CURSOR = struct.Struct("<QQ")
-_F64 = struct.Struct("<d")
-_ID = struct.Struct("<QQ")
-_STREAM_HEAD = struct.Struct("<QQQQQI")
-_ENTRY_HEAD = struct.Struct("<QQI")
-_DELIVERY = struct.Struct("<QI")
+U32 = struct.Struct("<I")
+U64 = struct.Struct("<Q")
+CURSOR = struct.Struct("<QQ")
+F64 = struct.Struct("<d")
+ID = struct.Struct("<QQ")
+STREAM_HEAD = struct.Struct("<QQQQQI")
+ENTRY_HEAD = struct.Struct("<QQI")
+DELIVERY = struct.Struct("<QI")
 
 
 class SnapshotReader:
@@ -119,7 +114,7 @@ class SnapshotReader:
             self._fail(f"version {self.version} is not known", len(MAGIC))
         self._at = len(MAGIC) + 1
         if self.version >= FIRST_WITH_CURSOR:
-            yield from self._unpack(_CURSOR)
+            yield from self._unpack(CURSOR)
         yield from self._records()
         self.finished = True
         while True:
@@ -161,7 +156,7 @@ class SnapshotReader:
             self._at += 1
             key = yield from self._late_bytes()
             field = yield from self._late_bytes()
-            (at_ms,) = yield from self._unpack(_U64)
+            (at_ms,) = yield from self._unpack(U64)
             self.field_expiries.setdefault(key, {})[field] = at_ms
         elif op == STUB and self.version >= FIRST_WITH_STUBS:
             start = self._before + self._at
@@ -181,7 +176,7 @@ class SnapshotReader:
 
     def _expiry(self) -> Generator[None, None, int]:
         at_ms: int
-        (at_ms,) = yield from self._unpack(_U64)
+        (at_ms,) = yield from self._unpack(U64)
         return at_ms + self._now_ms if self.version == 2 else at_ms
 
     def _value(self, op: int) -> Generator[None, None, Any]:
@@ -189,7 +184,7 @@ class SnapshotReader:
             return (yield from self._late_bytes())
         if op == 6:
             return (yield from self._stream())
-        (count,) = yield from self._unpack(_U32)
+        (count,) = yield from self._unpack(U32)
         if op == 5:
             return (yield from self._scores(count))
         if op == 2:
@@ -199,38 +194,38 @@ class SnapshotReader:
         return values if op == 3 else set(values)
 
     def _stream(self) -> Generator[None, None, Stream]:
-        *ids, added, count = yield from self._unpack(_STREAM_HEAD)
+        *ids, added, count = yield from self._unpack(STREAM_HEAD)
         stream = Stream((ids[0], ids[1]), (ids[2], ids[3]), added)
         for _ in range(count):
-            ms, seq, fields = yield from self._unpack(_ENTRY_HEAD)
+            ms, seq, fields = yield from self._unpack(ENTRY_HEAD)
             flat = iter((yield from self._many(2 * fields)))
             stream.entries.append((ms, seq, list(zip(flat, flat, strict=True))))
         if self.version >= 4:
-            (count,) = yield from self._unpack(_U32)
+            (count,) = yield from self._unpack(U32)
             for _ in range(count):
                 stream.groups.append((yield from self._group()))
         return stream
 
     def _group(self) -> Generator[None, None, StreamGroup]:
         name = yield from self._late_bytes()
-        ms, seq = yield from self._unpack(_ID)
+        ms, seq = yield from self._unpack(ID)
         group = StreamGroup(name, (ms, seq))
-        (count,) = yield from self._unpack(_U32)
+        (count,) = yield from self._unpack(U32)
         for _ in range(count):
             consumer = yield from self._late_bytes()
-            (seen_ms,) = yield from self._unpack(_U64)
+            (seen_ms,) = yield from self._unpack(U64)
             group.consumers.append((consumer, seen_ms))
-        (count,) = yield from self._unpack(_U32)
+        (count,) = yield from self._unpack(U32)
         for _ in range(count):
-            ms, seq = yield from self._unpack(_ID)
+            ms, seq = yield from self._unpack(ID)
             consumer = yield from self._late_bytes()
-            delivered_ms, deliveries = yield from self._unpack(_DELIVERY)
+            delivered_ms, deliveries = yield from self._unpack(DELIVERY)
             group.pending.append((ms, seq, consumer, delivered_ms, deliveries))
         return group
 
     def _many(self, count: int) -> Generator[None, None, list[bytes]]:
         values: list[bytes] = []
-        unpack = _U32.unpack_from
+        unpack = U32.unpack_from
         while True:
             held, at = self._held, self._at
             end = len(held)
@@ -256,7 +251,7 @@ class SnapshotReader:
                 member = yield from self._late_bytes()
             if len(self._held) - self._at < 8:
                 yield from self._fill(8)
-            (score,) = _F64.unpack_from(self._held, self._at)
+            (score,) = F64.unpack_from(self._held, self._at)
             if isnan(score):
                 self._fail("a score is not a number")
             self._at += 8
@@ -268,7 +263,7 @@ class SnapshotReader:
         held, start = self._held, self._at + 4
         if start > len(held):
             return None
-        stop = start + _U32.unpack_from(held, start - 4)[0]
+        stop = start + U32.unpack_from(held, start - 4)[0]
         if stop > len(held):
             return None
         self._at = stop
@@ -277,7 +272,7 @@ class SnapshotReader:
     def _late_bytes(self) -> Generator[None, None, bytes]:
         while (ready := self._ready_bytes()) is None:
             yield from self._fill(4)
-            (length,) = _U32.unpack_from(self._held, self._at)
+            (length,) = U32.unpack_from(self._held, self._at)
             if length > MAX_BYTES_LENGTH:
                 self._fail(f"a length of {length} bytes")
             yield from self._fill(4 + length)
@@ -297,93 +292,3 @@ class SnapshotReader:
 
     def _fail(self, detail: str, ahead: int = 0) -> NoReturn:
         raise SnapshotError(detail, at=self._before + self._at + ahead)
-
-
-def write_snapshot(entries: Iterable[Entry], *, version: int = 4, now_ms: int | None = None) -> Iterator[bytes]:
-    """Yield the snapshot of ``entries`` in chunks of at most 65,536 bytes (all but the last have that size).
-
-    ``now_ms`` is what version 2 counts the time left from. Raises ``ValueError`` for what the version cannot carry:
-    an expiry in version 2 without ``now_ms``, the groups of a stream before version 4, an expiry of a field before
-    version 6, a db other than 0, an unknown type.
-    """
-    if version not in VERSIONS:
-        raise ValueError(f"KEVYSNAP version {version} is not one of {VERSIONS}")
-    pending = bytearray(MAGIC)
-    pending.append(version)
-    if version >= FIRST_WITH_CURSOR:
-        pending += bytes(_CURSOR.size)
-    field_expiries: list[bytes] = []
-    for entry in entries:
-        pending += _encode_entry(entry, version, now_ms)
-        field_expiries += _encode_field_expiries(entry, version)
-        if len(pending) >= CHUNK_BYTES:
-            whole = len(pending) - len(pending) % CHUNK_BYTES
-            for at in range(0, whole, CHUNK_BYTES):
-                yield bytes(pending[at : at + CHUNK_BYTES])
-            del pending[:whole]
-    pending += b"".join(field_expiries)
-    pending.append(END)
-    for at in range(0, len(pending), CHUNK_BYTES):
-        yield bytes(pending[at : at + CHUNK_BYTES])
-
-
-def _encode_field_expiries(entry: Entry, version: int) -> Iterator[bytes]:
-    for field, at_ms in (entry.field_expiries or {}).items():
-        if version < FIRST_WITH_FIELD_EXPIRIES:
-            raise ValueError(f"KEVYSNAP version {version} has no expiries of fields")
-        yield bytes((FIELD_EXPIRY,)) + _counted(entry.key) + _counted(field) + _U64.pack(at_ms)
-
-
-def _encode_entry(entry: Entry, version: int, now_ms: int | None) -> bytes:
-    op = OPS.get(entry.type)
-    if op is None:
-        raise ValueError(f"KEVYSNAP has no type {entry.type!r}")
-    if entry.db:
-        raise ValueError(f"KEVYSNAP has no db {entry.db}")
-    head = bytes((op, 0))
-    if entry.expires_at_ms is not None:
-        at_ms = entry.expires_at_ms
-        if version == 2:
-            if now_ms is None:
-                raise ValueError("a version 2 snapshot with an expiry needs now_ms")
-            at_ms = max(0, at_ms - now_ms)
-        head = bytes((op, 1)) + _U64.pack(at_ms)
-    return head + _counted(entry.key) + _encode_value(entry, version)
-
-
-def _encode_value(entry: Entry, version: int) -> bytes:
-    value = entry.value
-    if entry.type == "string":
-        return _counted(value)
-    if entry.type == "stream":
-        return _encode_stream(value, version)
-    parts = [_U32.pack(len(value))]
-    if entry.type == "hash":
-        parts.extend(_counted(part) for pair in value.items() for part in pair)
-    elif entry.type == "zset":
-        parts.extend(_counted(member) + _F64.pack(score) for member, score in value.items())
-    else:
-        parts.extend(map(_counted, value))
-    return b"".join(parts)
-
-
-def _encode_stream(stream: Stream, version: int) -> bytes:
-    if stream.groups and version < 4:
-        raise ValueError("a stream with groups needs version 4")
-    parts = [_STREAM_HEAD.pack(*stream.last_id, *stream.max_deleted_id, stream.entries_added, len(stream.entries))]
-    for ms, seq, fields in stream.entries:
-        parts.append(_ENTRY_HEAD.pack(ms, seq, len(fields)))
-        parts.extend(_counted(part) for pair in fields for part in pair)
-    if version >= 4:
-        parts.append(_U32.pack(len(stream.groups)))
-        for group in stream.groups:
-            parts += [_counted(group.name), _ID.pack(*group.last_id), _U32.pack(len(group.consumers))]
-            parts.extend(_counted(name) + _U64.pack(seen_ms) for name, seen_ms in group.consumers)
-            parts.append(_U32.pack(len(group.pending)))
-            for ms, seq, consumer, delivered_ms, deliveries in group.pending:
-                parts.append(_ID.pack(ms, seq) + _counted(consumer) + _DELIVERY.pack(delivered_ms, deliveries))
-    return b"".join(parts)
-
-
-def _counted(value: bytes) -> bytes:
-    return _U32.pack(len(value)) + value

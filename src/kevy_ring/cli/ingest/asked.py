@@ -1,0 +1,125 @@
+"""What the user asked of ``kevy-ring ingest``, checked, and parsed into its final types."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import Any
+
+import click
+
+from kevy_ring.replica.options import FollowOptions
+from kevy_ring.replica.refusal import checked_command
+from kevy_ring.replica.upstream_url import REDIS_SCHEMES, UpstreamUrl, parse_upstream
+from kevy_ring.shard.sinks.options import SinkOptions
+from kevy_ring.shard.sinks.sink import STDOUT, is_resumable
+
+#: What the mark in a Redis target calls it: it is another process, on another port, in every run.
+EMBEDDED_NAME = "the embedded upstream"
+_EMBEDDED_SHARDS = 2
+_RING_PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,23}")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """``upstreams``: as given, and ``sources`` where their keys are read, if not there; none: the embedded upstream.
+
+    ``follow`` has the upstream of each stream (for the embedded upstream only what its rings are like). ``sink``: None
+    only with the embedded upstream: memory for the first part of the frames, null for the rest. ``shards``: of each
+    kevy:// upstream.
+    """
+
+    upstreams: tuple[UpstreamUrl, ...]
+    sources: tuple[UpstreamUrl, ...]
+    follow: FollowOptions
+    sink: str | None
+    sink_options: SinkOptions
+    shards: int
+    duration: float | None
+    until_caught_up: bool
+    verify: bool
+    allow_skipped: bool
+    give_up_after_s: float | None
+    keys: int
+    ops: int
+
+
+def asked_of(
+    *, urls: tuple[str, ...], data_urls: tuple[str, ...], shards: int | None, sink: str | None, **options: Any
+) -> Asked:
+    """``options``: those of the command by the names of the fields of FollowOptions, SinkOptions and Asked.
+
+    Raises ``click.UsageError`` for what cannot be, or does not fit together.
+    """
+    follow, sink_options = _taken(FollowOptions, options), _taken(SinkOptions, options)
+    if options["duration"] is not None and options["until_caught_up"]:
+        raise click.UsageError("--duration and --until-caught-up exclude each other")
+    targeted = any(sink_options[each] for each in ("replace_target", "allow_unchecked_target", "target_import_mode"))
+    if targeted and (sink or "").partition("://")[0].lower() not in REDIS_SCHEMES:
+        raise click.UsageError(
+            "--replace-target, --allow-unchecked-target and --target-import-mode are for a redis:// sink"
+        )
+    if not urls:
+        _check_embedded(follow, data_urls)
+        shards = shards or _EMBEDDED_SHARDS
+        embedded = SinkOptions(**sink_options, upstreams=(EMBEDDED_NAME,) * shards)
+        return Asked((), (), FollowOptions(capacity=follow["capacity"]), sink, embedded, shards, **options)
+    sink = sink or STDOUT
+    upstreams, sources = _parsed(urls), _parsed(data_urls)
+    _check_upstreams(upstreams, sources, shards)
+    _check_follow(follow)
+    try:
+        chosen = FollowOptions.of(
+            upstreams,
+            shards=shards or 1,
+            keep_rings=follow["name_prefix"] is not None,
+            resumable=is_resumable(sink),
+            **follow,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    followed = SinkOptions(**sink_options, upstreams=chosen.upstreams)
+    return Asked(upstreams, sources, chosen, sink, followed, shards or 1, **options)
+
+
+def _taken(kind: type[Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Take the options that are fields of ``kind`` out of ``options``."""
+    return {field.name: options.pop(field.name) for field in fields(kind) if field.name in options}
+
+
+def _parsed(urls: tuple[str, ...]) -> tuple[UpstreamUrl, ...]:
+    try:
+        return tuple(map(parse_upstream, urls))
+    except ModuleNotFoundError as error:
+        raise click.ClickException(str(error)) from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _check_embedded(follow: dict[str, Any], data_urls: tuple[str, ...]) -> None:
+    if follow["name_prefix"] is not None:
+        raise click.UsageError("--name is for a URL to follow: the embedded upstream ends with the command")
+    if data_urls:
+        raise click.UsageError("--data-url is for a URL to follow: the embedded upstream knows its keys")
+
+
+def _check_upstreams(upstreams: tuple[UpstreamUrl, ...], sources: tuple[UpstreamUrl, ...], shards: int | None) -> None:
+    try:
+        for upstream in (*upstreams, *sources):
+            upstream.check_all_databases()
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if any(source.kind != "redis" for source in sources):
+        raise click.UsageError("--data-url is a redis://, rediss:// or unix:// URL: keys are read by commands")
+    if shards and not any(upstream.kind == "kevy" for upstream in upstreams):
+        raise click.UsageError("--shards counts the listeners of a kevy:// upstream; any other is one stream")
+
+
+def _check_follow(follow: dict[str, Any]) -> None:
+    try:
+        checked_command(follow["psync_command"])
+    except ValueError as error:
+        raise click.UsageError(f"--psync-command: {error}") from error
+    name = follow["name_prefix"]
+    if name is not None and not _RING_PREFIX.fullmatch(name):
+        raise click.UsageError("--name has 1 to 24 letters, digits, dots, dashes or underscores, no dot first")

@@ -1,0 +1,67 @@
+"""``kevy-ring ingest URL``: upstreams that exist, followed, and compared if asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+
+from kevy_ring.cli import figures
+from kevy_ring.cli.compare.comparison import comparison_of
+from kevy_ring.cli.ingest.asked import Asked
+from kevy_ring.cli.ingest.goal import ForDuration, Goal, UntilCaughtUp, UntilStopped
+from kevy_ring.cli.ingest.outcome import Outcome
+from kevy_ring.cli.ingest.replication import Replication
+from kevy_ring.cli.ingest.sink_check import check_sinks
+from kevy_ring.cli.redaction import shown_url
+from kevy_ring.cli.views.view import View
+
+
+def run_followed(
+    asked: Asked, make_view: Callable[[], View], serve: Callable[[View], AbstractContextManager[None]], stack: ExitStack
+) -> tuple[View, list[Outcome], list[str]]:
+    """Follow until the goal is reached. Returns the view, the outcome, and the closing remarks.
+
+    ``serve``: serves the metrics. ``stack``: is closed when the command ends.
+    """
+    sink, streams = asked.sink or "", len(asked.follow.upstreams)
+    compare = comparison_of(asked.upstreams, asked.sources, sink, asked.shards, streams) if asked.verify else None
+    check_sinks(sink, streams, asked.sink_options, stack)
+    view, goal = make_view(), _goal(asked)
+    replication = Replication(
+        asked.follow,
+        sink,
+        goal,
+        view,
+        compare=compare,
+        sink_options=asked.sink_options,
+        give_up_after_s=asked.give_up_after_s,
+        allow_skipped=asked.allow_skipped,
+    )
+    replication.make_rings()
+    _title(asked, goal, view)
+    with serve(view):
+        outcome = replication.run()
+    view.outcome(outcome)
+    did = "done" if outcome.comparison is None else "verified"
+    return view, [outcome], [f"{did} in {figures.seconds(outcome.seconds)}"]
+
+
+def _goal(asked: Asked) -> Goal:
+    if asked.duration is not None:
+        return ForDuration(asked.duration)
+    return UntilCaughtUp() if asked.until_caught_up or asked.verify else UntilStopped()
+
+
+def _title(asked: Asked, goal: Goal, view: View) -> None:
+    shown, sink, streams = [str(each) for each in asked.upstreams], shown_url(asked.sink or ""), asked.follow.upstreams
+    parts = [f"{len(streams)} shard{'s' if len(streams) > 1 else ''}", goal.text]
+    parts += ["then compared key by key"] if asked.verify else []
+    view.title(
+        f"{', '.join(shown)} → {sink}",
+        " · ".join(parts),
+        upstreams=shown,
+        sink=sink,
+        shards=len(streams),
+        capacity=asked.follow.capacity,
+        verify=asked.verify,
+    )

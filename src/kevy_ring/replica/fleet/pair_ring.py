@@ -1,0 +1,202 @@
+"""The ring of a pair: made or found by its name, watched, and replaced when its processes cannot continue with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from kevy_ring.errors import RoleTaken, SegmentError
+from kevy_ring.replica.options import FollowOptions
+from kevy_ring.replica.protocol import FullSyncReason, ResumePoint
+
+if TYPE_CHECKING:
+    from kevy_ring.ring import Ring
+
+
+class PairRing:
+    """The ring of shard ``index``, and what a process that is started on it has to know.
+
+    ``ring``: None before it is made and after its end. ``words_before``: the words of its producer when it was made or
+    found. ``resume``: where the stream continues while nothing was published on it. ``full_reason``: why it starts with
+    a full sync where there is no such point. ``lost``: the names of its files that were found to be gone. ``tell`` is
+    called with words for people when something happened to the ring.
+    """
+
+    def __init__(self, options: FollowOptions, index: int, label: str, tell: Callable[[str], None]) -> None:
+        self.ring: Ring | None = None
+        self.words_before: tuple[int, ...] = ()
+        self.resume: ResumePoint | None = None
+        self.full_reason = FullSyncReason.FIRST
+        self.lost: list[str] = []
+        self._options = options
+        self._name = f"{options.name_prefix}-{index}" if options.name_prefix else None
+        self._label = label
+        self._tell = tell
+        self._is_new = False
+
+    @property
+    def is_drained(self) -> bool:
+        """True when the shard has taken all that was published."""
+        return self.ring is None or self.ring.stats().used_bytes == 0
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether a new shard process can continue with this ring where a dead one ended."""
+        return self._options.resumable and self.ring is not None and not _is_loading(self.ring)
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether both sides of the ring are held by a live process."""
+        from kevy_ring.ring import RoleState
+
+        assert self.ring is not None
+        stats = self.ring.stats()
+        return all(role.state is RoleState.ALIVE for role in (stats.producer, stats.consumer))
+
+    def make(self, *, was_used: bool) -> None:
+        """Make the ring, or find the one that was kept. An earlier one of this pair is removed, see ``drop``."""
+        self.drop(was_used=was_used)
+        self.ring = self._found() or self._made()
+        self.words_before = self.ring.stats().producer_words
+        self.lost = []
+
+    def drop(self, *, was_used: bool) -> None:
+        """Remove the ring. One that an earlier life kept stays, if no process was started on it (``was_used``)."""
+        if self.ring is None:
+            return
+        self.ring.close()
+        if self._options.keep_rings and (self._is_new or was_used):
+            self.ring.remove()
+        self.ring = None
+
+    def close(self) -> None:
+        """Let go of the ring. Its names are removed unless it is kept."""
+        if self.ring is not None:
+            self.ring.close()
+            self.ring = None
+
+    def look_at_names(self) -> bool:
+        """Whether the ring has lost a name in shared memory; the first time it is told."""
+        if self.ring is None or self.lost:
+            return bool(self.lost)
+        self.lost = self.ring.lost_names()
+        if self.lost:
+            self.full_reason = FullSyncReason.RING
+            lost = f"ring {self.ring.name!r} lost its names: another program removed or replaced {_listed(self.lost)}"
+            when = "" if self.can_continue else " when one of its processes ends"
+            self._tell(f"{lost} in /dev/shm; a new ring takes its place{when}")
+        return bool(self.lost)
+
+    def prepare_resume(self) -> None:
+        """Note where the next ring continues. Call it when both processes have ended and nothing more is applied."""
+        self.resume = self._behind_applied() if self.can_continue else None
+        if self.lost:
+            after = f"the stream goes on after offset {self.resume.offset}, which was applied" if self.resume else ""
+            self._tell(f"a new ring is made: {after or 'a full sync follows'}")
+
+    def give_up(self, *, is_truncated: bool) -> str:
+        """Note that no new shard process can continue with this ring. Returns why."""
+        self.full_reason = FullSyncReason.INTERRUPTED if self._options.resumable else FullSyncReason.STORE
+        if not self._options.resumable:
+            return "what was applied went with the shard"
+        return "an event came in part" if is_truncated else "a snapshot was being loaded"
+
+    def _found(self) -> Ring | None:
+        options = self._options
+        if not options.keep_rings or self._name is None:
+            return None
+        found = kept_ring(self._name, options.capacity, label=self._fitting_label(), tell=self._tell_of_replaced)
+        if found is None:
+            return None
+        if options.resumable and not _is_loading(found):
+            self._is_new = False
+            return found
+        found.close()
+        found.remove()
+        self.full_reason = FullSyncReason.INTERRUPTED if options.resumable else FullSyncReason.STORE
+        return None
+
+    def _made(self) -> Ring:
+        from kevy_ring.ring import Ring
+
+        self._is_new = True
+        options = self._options
+        return Ring.create(options.capacity, self._name, keep=options.keep_rings, label=self._fitting_label())
+
+    def _fitting_label(self) -> str:
+        from kevy_ring.ring.segment import fitting_label
+
+        return fitting_label(self._label)
+
+    def _tell_of_replaced(self, text: str) -> None:
+        self.full_reason = FullSyncReason.RING
+        self._tell(text)
+
+    def _behind_applied(self) -> ResumePoint | None:
+        """The resume point behind what the shard has applied: its store continues there, whatever the ring held."""
+        from kevy_ring.inbox import published_in
+
+        assert self.ring is not None
+        published, applied = published_in(self.ring), self.ring.stats().applied_offset
+        if not published.is_known:
+            return self.resume  # nothing was published on this ring, so the point of the one before still holds
+        if applied is None or not published.upstream_id:
+            return None
+        return ResumePoint(published.upstream_id, applied, published.db)
+
+
+def kept_ring(
+    name: str, capacity: int, *, label: str | None = None, tell: Callable[[str], None] = lambda text: None
+) -> Ring | None:
+    """The ring that an earlier life kept by this name; None: there is none.
+
+    ``label``: its new one. A segment of this name that is no whole ring of this version (another layout version, half
+    made, without a doorbell) is removed if no process uses it; ``tell`` is given the words for it.
+
+    Raises SegmentError when it is not a ring of that capacity, or none that may be removed, and RoleTaken while a
+    process lives in it.
+    """
+    from kevy_ring.ring import Ring, RoleState
+
+    try:
+        ring = Ring.attach(name)
+    except SegmentError as error:
+        if error.reason != "missing":
+            _remove_odd(name, error, tell)
+        return None
+    stats = ring.stats()
+    for role, held in (("producer", stats.producer), ("consumer", stats.consumer)):
+        if held.state is RoleState.ALIVE:
+            ring.close()
+            raise RoleTaken(name, role=role, pid=held.pid)
+    if ring.capacity != capacity:
+        ring.close()
+        detail = f"it was made with a capacity of {ring.capacity} bytes, not {capacity}; kevy-ring gc {name} removes it"
+        raise SegmentError(name, reason="exists", detail=detail)
+    ring.adopt(label)
+    return ring
+
+
+def _remove_odd(name: str, error: SegmentError, tell: Callable[[str], None]) -> None:
+    from kevy_ring.ring.outside.leftovers import settled_odd_segment
+
+    odd = settled_odd_segment(name)
+    if odd is None:
+        raise error
+    if odd.users:
+        detail = f"it {odd.oddity.value}, and is in use by process {', '.join(map(str, odd.users))}"
+        raise SegmentError(name, reason=error.reason, detail=detail)
+    odd.remove()
+    version = f" ({odd.version})" if error.reason == "version" else ""
+    tell(f"segment {name!r} {odd.oddity.value}{version}; a new ring takes its place, and a full sync follows")
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _is_loading(ring: Ring) -> bool:
+    """Whether a snapshot has begun whose end was not applied: its beginning may be gone with a dead shard."""
+    from kevy_ring.inbox import published_in
+
+    return published_in(ring).has_unapplied_snapshot(ring.stats())

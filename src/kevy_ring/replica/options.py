@@ -1,0 +1,82 @@
+"""How upstreams are followed: one object from the command to the runner's process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kevy_ring.replica.stall_watch import STALL_AFTER_S
+from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
+
+#: The capacity of each ring.
+DEFAULT_CAPACITY = 8 << 20
+CONNECT_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class FollowOptions:
+    """Which upstreams are followed, and how. Made once, and passed on unchanged to each runner's process.
+
+    ``upstreams``: what each shard follows, in the order of the shards.
+
+    For the link: ``protocol`` is ``"auto"``, ``"kevy1"``, ``"kevy2"`` or ``"redis"``. ``psync_command`` is the name
+    that PSYNC has on a Redis upstream. ``listening_port`` is the port that a Redis upstream shows for this replica.
+    ``silence_s`` replaces the built-in limits after which a silent upstream is given up. ``overflow_limit``: while more
+    bytes than this wait behind a ring, nothing is read from its upstream, until half of them are gone. So what the
+    shard cannot take waits upstream and not in the runner's process.
+
+    For the rings: ``capacity`` of each in bytes. ``name_prefix``: the rings are named ``PREFIX-0`` and so on.
+    ``keep_rings``: they stay after the end, and the next fleet of the same ``name_prefix`` continues with them.
+    ``resumable``: the shards' stores outlive their processes and know their position. ``stall_after_s``: a ring that is
+    full and was not drained for this long is reported; None: never.
+
+    Raises ValueError for a limit below one byte, and for kept rings without a ``name_prefix``.
+    """
+
+    upstreams: tuple[UpstreamUrl, ...] = ()
+    protocol: str = "auto"
+    psync_command: str = "PSYNC"
+    listening_port: int = 0
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    silence_s: float | None = None
+    overflow_limit: int | None = None
+    capacity: int = DEFAULT_CAPACITY
+    name_prefix: str | None = None
+    keep_rings: bool = False
+    resumable: bool = False
+    stall_after_s: float | None = STALL_AFTER_S
+
+    def __post_init__(self) -> None:
+        if self.overflow_limit is not None and self.overflow_limit < 1:
+            raise ValueError(f"a limit of the overflow is at least one byte: {self.overflow_limit}")
+        if self.keep_rings and not self.name_prefix:
+            raise ValueError("rings that are kept need a name_prefix, to be found again")
+
+    @classmethod
+    def of(cls, urls: Urls, *, shards: int = 1, **options: Any) -> FollowOptions:
+        """The options for ``urls``, with a stream for each of the ``shards`` of a ``kevy://`` URL.
+
+        Options that are made already are returned, with what ``options`` replaces. Raises ValueError for URLs that
+        cannot be followed, and TypeError for an option that does not exist.
+        """
+        if isinstance(urls, FollowOptions):
+            return replace(urls, **options) if options else urls
+        return cls(streams_of(urls, shards), **options)
+
+
+#: Of the link only: they name no upstream.
+DEFAULT_OPTIONS = FollowOptions()
+Urls = str | UpstreamUrl | Iterable[str | UpstreamUrl] | FollowOptions
+
+
+def streams_of(urls: str | UpstreamUrl | Iterable[str | UpstreamUrl], shards: int) -> tuple[UpstreamUrl, ...]:
+    """What each shard follows: a ``kevy://`` URL has ``shards`` listeners (port + i), any other is one stream."""
+    if shards < 1:
+        raise ValueError(f"a kevy primary has at least one shard, not {shards}")
+    streams: list[UpstreamUrl] = []
+    for url in map(parse_upstream, [urls] if isinstance(urls, (str, UpstreamUrl)) else urls):
+        streams += [url.shard(i) for i in range(shards)] if url.kind == "kevy" else [url]
+    if not streams:
+        raise ValueError("a fleet needs an upstream")
+    return tuple(streams)

@@ -1,0 +1,45 @@
+"""What the command makes of its options: parsed once, and in the objects that their users get."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from kevy_ring.cli.ingest.asked import EMBEDDED_NAME, Asked, asked_of
+from kevy_ring.cli.ingest.command import ingest
+from kevy_ring.replica.options import FollowOptions
+from kevy_ring.replica.upstream_url import parse_upstream
+from kevy_ring.shard.sinks.options import SinkOptions
+
+OF_THE_COMMAND = {"as_json", "metrics_port", "metrics_address"}
+
+
+def asked(*arguments: str) -> Asked:
+    options = ingest.make_context("ingest", list(arguments)).params
+    return asked_of(**{name: value for name, value in options.items() if name not in OF_THE_COMMAND})
+
+
+def test_urls_are_parsed_once_and_the_options_are_in_one_object() -> None:
+    found = asked(
+        "kevy://h:7000", "redis://h", "--shards", "2", "--sink", "jsonl:/tmp/x", "--name", "a", "--stall-after", "0",
+        "--overflow-limit", "1KiB", "--psync-command", "SECRET", "--capacity", "4096",
+    )  # fmt: skip
+    upstreams = tuple(map(parse_upstream, ("kevy://h:7000", "kevy://h:7001", "redis://h")))
+    assert found.follow == FollowOptions(
+        upstreams, psync_command="SECRET", overflow_limit=1024, capacity=4096, name_prefix="a", keep_rings=True,
+        resumable=True, stall_after_s=None,
+    )  # fmt: skip
+    assert found.sink_options.upstreams is found.follow.upstreams
+    assert found.upstreams == (upstreams[0], upstreams[2])
+
+
+def test_without_a_url_the_embedded_upstream_is_meant() -> None:
+    found = asked("--shards", "3", "--capacity", "4096")
+    assert (found.upstreams, found.sink, found.shards) == ((), None, 3)
+    assert found.follow == FollowOptions(capacity=4096)
+    assert found.sink_options.upstreams == (EMBEDDED_NAME,) * 3
+
+
+def test_every_option_of_the_command_is_a_field_of_one_object() -> None:
+    taken = {field.name for kind in (FollowOptions, SinkOptions, Asked) for field in fields(kind)}
+    names = {option.name for option in ingest.params} - OF_THE_COMMAND
+    assert names <= taken | {"urls", "data_urls", "help"}

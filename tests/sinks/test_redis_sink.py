@@ -17,7 +17,8 @@ from kevy_ring.errors import SinkError
 from kevy_ring.replica.snapshots.entry import Entry, Stream
 from kevy_ring.shard import BatchSink, Shard, StagingSink, sink_from_url
 from kevy_ring.shard.sinks.options import SinkOptions
-from kevy_ring.shard.sinks.redis.sink import PIPELINE_BYTES, RedisSink
+from kevy_ring.shard.sinks.redis.command_pipeline import PIPELINE_BYTES, CommandPipeline
+from kevy_ring.shard.sinks.redis.sink import RedisSink
 from kevy_ring.shard.sinks.redis.spare_databases import LOCK, MARK
 from kevy_ring.shard.sinks.redis.target import Target
 from kevy_ring.shard.sinks.redis.target_mark import is_mark
@@ -394,8 +395,11 @@ def test_a_closed_sink_takes_nothing(start_redis: Start) -> None:
 
 def test_a_question_waits_for_the_replies_that_are_due(start_redis: Start) -> None:
     sink = RedisSink(start_redis().url)
-    target: Target = sink.connect()
-    target.send(b"*1\r\n$4\r\nPING\r\n" * 3, [(None, b"PING")] * 3)
+    target: Target = sink._access.connect()
+    pipeline = CommandPipeline()
+    for _ in range(3):
+        pipeline.append(None, [b"PING"])
+    target.send(pipeline)
     assert target.ask(b"ECHO", b"a") == b"a"
     with pytest.raises(SinkError) as raised:
         target.ask(b"NOSUCH")

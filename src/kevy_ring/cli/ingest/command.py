@@ -29,7 +29,7 @@ from kevy_ring.replica.refusal import checked_command
 from kevy_ring.replica.stall_watch import STALL_AFTER_S
 from kevy_ring.replica.upstream_url import REDIS_SCHEMES, UpstreamUrl, parse_upstream
 from kevy_ring.shard.sinks.options import SinkOptions
-from kevy_ring.shard.sinks.sink import STDOUT
+from kevy_ring.shard.sinks.stdout import STDOUT
 
 _EMBEDDED_SHARDS = 2
 _RING_PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,23}")

@@ -20,7 +20,7 @@ from kevy_ring.cli.ingest.sink_check import check_sinks
 from kevy_ring.cli.redaction import shown_url
 from kevy_ring.cli.views.view import View
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
-from kevy_ring.shard.sinks.sink import STDOUT
+from kevy_ring.shard.sinks.stdout import STDOUT
 from kevy_ring.testing import EmbeddedPrimary
 
 #: What the mark in a Redis target calls it: it is another process, on another port, in every run.

@@ -28,7 +28,7 @@ from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
 from kevy_ring.shard.shard_line import ShardLines, ShardUnheard
 from kevy_ring.shard.shard_process import FAILED, REFUSED, STACK, ShardProcess
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
-from kevy_ring.shard.sinks.sink import is_resumable, sink_place
+from kevy_ring.shard.sinks.sink_url import is_resumable, sink_place
 
 TICK_S = 0.1
 #: A run that somebody waits for gives up when one process has been replaced this often.

@@ -10,7 +10,7 @@ import pytest
 from kevy_ring.errors import SinkError
 from kevy_ring.shard import BatchSink, ResumableSink, Sink, StagingSink, sink_from_url
 from kevy_ring.shard.sinks.jsonl import JsonlSink
-from kevy_ring.shard.sinks.sink import is_resumable, place_of_shard
+from kevy_ring.shard.sinks.sink_url import is_resumable, place_of_shard
 from kevy_ring.shard.sinks.sqlite import SqliteSink
 
 

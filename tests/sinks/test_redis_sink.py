@@ -55,11 +55,34 @@ def values(server: RedisServer, db: int = 0) -> dict[bytes, Any]:
     return {key: value for key, (_, value, _) in keyspace(server, db).items()}
 
 
+def test_a_batch_is_sent_as_the_core_writes_it_unless_a_command_has_to_change(
+    pair: Pair, start_redis: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(batch: object) -> None:
+        raise AssertionError("frame by frame")
+
+    monkeypatch.setattr("kevy_ring.shard.sinks.redis.sink.owned_frames", refuse)
+    sender, receiver = pair
+    server = start_redis()
+    sink = RedisSink(server.url)
+    shard = Shard(receiver, sink)
+    sender.send_many(
+        frames(b"SET a 1", b"multi", b"INCR a", b"EXPIRE a 1000", b"exec", b"select 2", b"SET b 1", b"MOVE b 3")
+    )
+    drain_and_close(shard)
+    assert [values(server, db) for db in (0, 2, 3)] == [{b"a": b"2"}, {}, {b"b": b"1"}]
+    assert (sink.in_transaction, sink.refusals.count, sender.applied_offset) == (False, 0, 7)
+    sender.send(Frame(8, [b"FLUSHALL"]))
+    with pytest.raises(AssertionError, match="frame by frame"):
+        drain(shard)
+    sink.close()
+
+
 def test_a_value_larger_than_a_pipeline_is_forwarded(pair: Pair, start_redis: Start) -> None:
     sender, receiver = pair
     server = start_redis()
     sink = RedisSink(server.url)
-    big = random.Random(1).randbytes(PIPELINE_BYTES * 5 + 1)
+    big = random.Random(1).randbytes(PIPELINE_BYTES * 17 + 1)
     sender.send_many([Frame(0, [b"SET", b"a", big]), Frame(1, [b"SET", b"b", b"1"])])
     drain_and_close(Shard(receiver, sink))
     assert values(server) == {b"a": big, b"b": b"1"}

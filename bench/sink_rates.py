@@ -4,7 +4,9 @@
     python bench/sink_rates.py redis --beside OTHER/bin/python     also with the kevy-ring of another environment
 
 All frames lie in the ring before the clock starts. It stops when everything is flushed: on the disk, or answered by the
-server. Each figure comes from processes of its own, which take turns round by round.
+server. Each figure comes from processes of its own, which take turns round by round. The rate by CPU time counts only
+what the shard's process uses. It does not depend on what else the machine does, and it leaves out waits for the server
+and the disk.
 """
 
 from __future__ import annotations
@@ -57,27 +59,30 @@ def frames_of(load: str, count: int) -> list[Frame]:
     return frames
 
 
-def measure(url: str, load: str, count: int) -> float:
-    """Frames a second, in this process."""
+def measure(url: str, load: str, count: int) -> tuple[float, float]:
+    """Frames a second and frames a second of CPU time, in this process."""
     sender, receiver = replica_inbox_pair(1 << (256 * count).bit_length())
-    sender.send_many(frames_of(load, count))
     sink = sink_from_url(url)
     shard = Shard(receiver, sink)
-    begin = time.perf_counter()
+    first, *frames = frames_of(load, count + 1)
+    sender.send(first)
+    shard.tick()  # it imports numpy, and the sink claims its place
+    sender.send_many(frames)
+    begin, cpu_begin = time.perf_counter(), time.process_time()
     while shard.tick():
         pass
     shard.close()
-    took_s = time.perf_counter() - begin
-    assert shard.frames == count
+    took_s, cpu_s = time.perf_counter() - begin, time.process_time() - cpu_begin
+    assert shard.frames == count + 1
     assert getattr(sink, "refusals", None) is None or sink.refusals.count == 0  # type: ignore[attr-defined]
     sink.close()
     receiver.close()
     sender.close()
-    return count / took_s
+    return count / took_s, count / cpu_s
 
 
-def measure_apart(python: str, sink: str, load: str, count: int) -> float:
-    """Frames a second, in a process of its own and, for `redis`, with a server of its own."""
+def measure_apart(python: str, sink: str, load: str, count: int) -> tuple[float, float]:
+    """As :func:`measure`, in a process of its own and, for `redis`, with a server of its own."""
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
         free.close()
@@ -88,7 +93,9 @@ def measure_apart(python: str, sink: str, load: str, count: int) -> float:
                 wait_for_port(port)
             url = SINKS[sink].format(folder=folder, port=port)
             command = [python, __file__, "--one", url, "--load", load, "--frames", str(count)]
-            return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=600).stdout)
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=600)
+            by_clock, by_cpu = map(float, done.stdout.split())
+            return by_clock, by_cpu
         finally:
             if server is not None:
                 server.terminate()
@@ -109,19 +116,20 @@ def wait_for_port(port: int) -> None:
 
 def compare(sinks: list[str], pythons: list[str], rounds: int, count: int) -> None:
     """Print the median and the spread of each figure; with another environment the ratio within each round."""
-    rates: dict[tuple[str, str], list[list[float]]] = {}
+    found: dict[tuple[str, str], list[list[tuple[float, float]]]] = {}
     before = os.getloadavg()[0]
     for _ in range(rounds):
         for sink in sinks:
             for load in ("set", "mixed"):
                 row = [measure_apart(python, sink, load, count) for python in pythons]
-                rates.setdefault((sink, load), []).append(row)
+                found.setdefault((sink, load), []).append(row)
     print(f"{rounds} rounds of {count} frames; load average {before:.1f} before, {os.getloadavg()[0]:.1f} after")
-    for (sink, load), rows in rates.items():
-        shown = [spread([row[at] for row in rows], ",.0f") + " frames/s" for at in range(len(pythons))]
-        if len(pythons) > 1:
-            shown.append(spread([row[0] / row[1] for row in rows], ".2f") + " x")
-        print(f"{sink:8} {load:6} " + " | ".join(shown))
+    for (sink, load), rows in found.items():
+        for at, clock in enumerate(("by the clock", "by CPU time")):
+            shown = [spread([row[python][at] for row in rows], ",.0f") + "/s" for python in range(len(pythons))]
+            if len(pythons) > 1:
+                shown.append(spread([row[0][at] / row[1][at] for row in rows], ".2f") + " x")
+            print(f"{sink:8} {load:6} {clock:13} " + " | ".join(shown))
 
 
 def spread(figures: list[float], form: str) -> str:
@@ -138,7 +146,7 @@ def main() -> None:
     parser.add_argument("--load", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(measure(options.one, options.load, options.frames))
+        print(*measure(options.one, options.load, options.frames))
         return
     pythons = [sys.executable] + ([options.beside] if options.beside else [])
     compare(options.sinks or list(SINKS), pythons, options.rounds, options.frames)

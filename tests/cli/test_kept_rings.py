@@ -18,7 +18,7 @@ from kevy_ring.cli.command import run
 from kevy_ring.replica.upstream_url import parse_upstream
 from kevy_ring.ring import inspect_ring
 from kevy_ring.ring.segment import fitting_label
-from kevy_ring.shard.sinks.sink import sink_place
+from kevy_ring.shard.sinks.sink_url import sink_place
 from kevy_ring.testing import EmbeddedPrimary
 from kevy_ring_command import RunningCommand, run_command
 

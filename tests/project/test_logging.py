@@ -19,7 +19,7 @@ OF_ALL = {"cli/command.py", "replica/fleet/child.py", "shard/shard_process.py"}
 INBOX_ENDS = {"sending_end", "overflow_watch", "exit_flush"}
 RUNNER = ("feed", "link")
 PROTOCOLS = ("kevy", "redis", "resp", "chunk_run")
-SHARD = ("shard", "assembly", "owned_frames")
+SHARD = ("shard", "run_loop", "assembly", "owned_frames")
 HOT = [
     *sorted((SOURCE / "ring").glob("*.py")),
     *(path for path in sorted((SOURCE / "inbox").glob("*.py")) if path.stem not in INBOX_ENDS),

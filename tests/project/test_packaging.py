@@ -21,7 +21,7 @@ from kevy_ring.cli import HELP
 from kevy_ring.cli.command import command
 from kevy_ring.errors import SinkError
 from kevy_ring.shard.extras import FAKEREDIS, check_fakeredis
-from kevy_ring.shard.sinks.sink import sink_from_url
+from kevy_ring.shard.sinks.sink_url import sink_from_url
 from places import ROOT
 
 TREE = ROOT

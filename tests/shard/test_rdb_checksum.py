@@ -13,7 +13,7 @@ from kevy_ring.shard.assembly import SnapshotAssembly
 from kevy_ring.shard.rdb_checksum import RdbChecksum, crc64
 from kevy_ring.shard.rdb_file import entry_of_dump
 from kevy_ring.shard.sinks.redis.target_mark import is_mark
-from kevy_ring.shard.sinks.sink import sink_from_url
+from kevy_ring.shard.sinks.sink_url import sink_from_url
 from places import DATA
 from recording_sink import RecordingSink
 from redis_server import RedisServer, redis_version, start_redis

@@ -5,9 +5,6 @@ from __future__ import annotations
 import base64
 import errno
 import json
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from draining import drain
+from full_disk import files_of_at_most
 from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
 from kevy_ring.errors import SinkError
 from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup
-from kevy_ring.shard import Shard, Snapshot
+from kevy_ring.shard import Shard
 from kevy_ring.shard.sinks.jsonl import JsonlSink
 from kevy_ring.shard.sinks.jsonl.line import change_line, entry_line
 from kevy_ring.shard.sinks.jsonl.line_file import BLOCK_BYTES, LineFile, drop_torn_line, last_line
@@ -45,17 +43,6 @@ def files(directory: Path) -> list[str]:
 
 def bytes_of(item: Any) -> bytes:
     return item.encode() if isinstance(item, str) else base64.b64decode(item["base64"])
-
-
-@contextmanager
-def files_of_at_most(limit_bytes: int) -> Iterator[None]:
-    """Writes beyond the limit fail, after a part of them was written: as on a disk that gets full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @given(st.lists(st.binary(max_size=30), min_size=1), st.integers(0, 2**64 - 1), st.integers(0, 99))
@@ -199,28 +186,6 @@ def test_files_are_rotated_by_size(pair: Pair, tmp_path: Path) -> None:
     assert entries[-1]["entries"] == 700
 
 
-def test_a_full_disk_is_a_typed_error_and_nothing_half_written_counts(pair: Pair, tmp_path: Path) -> None:
-    sender, receiver = pair
-    sink = JsonlSink(tmp_path)
-    shard = Shard(receiver, sink, flush_interval_s=0.0)
-    sender.send_many([Frame(at, [b"SET", b"a", b"x" * 100]) for at in range(10)])
-    drain(shard)
-    changes = tmp_path / "generation-000001/changes-000001.jsonl"
-    size = changes.stat().st_size
-    sender.send_many([Frame(at, [b"SET", b"a", b"y" * 100]) for at in range(10, 30)])
-    with files_of_at_most(size + 250):
-        for _ in range(2):
-            with pytest.raises(SinkError) as raised:
-                drain(shard)
-            assert (raised.value.reason, raised.value.errno) == ("space", errno.EFBIG)
-            assert str(changes) in str(raised.value)
-            assert changes.stat().st_size == size
-            assert sender.applied_offset == 9
-    drain(shard)
-    assert [line["offset"] for line in lines(changes)] == list(range(30))
-    assert sender.applied_offset == 29
-
-
 def test_a_block_that_does_not_fit_is_taken_back_and_its_batch_is_seen_again(pair: Pair, tmp_path: Path) -> None:
     sender, receiver = pair
     shard = Shard(receiver, JsonlSink(tmp_path), flush_interval_s=3600.0)
@@ -315,18 +280,6 @@ def test_an_empty_file_behind_a_full_one_is_no_end(tmp_path: Path) -> None:
         changes.write_bytes(content)
         assert reopened(tmp_path) == (4, 0)
         assert changes.read_bytes() == b""
-
-
-@pytest.mark.parametrize(("kind", "ack", "stored"), [("kevysnap", 8, 7), ("kevysnap", 0, None), ("rdb", 8, 8)])
-def test_behind_a_snapshot_without_changes_a_sink_goes_on_after_it(
-    kind: Any, ack: int, stored: int | None, tmp_path: Path
-) -> None:
-    sink = JsonlSink(tmp_path)
-    sink.apply(50, [b"SELECT", b"4"])
-    sink.load(Snapshot(kind, ack, 0, 0))
-    assert sink.stored_offset == stored
-    sink.close()
-    assert reopened(tmp_path) == (stored, 0)
 
 
 def test_a_last_line_of_somebody_else_is_refused(tmp_path: Path) -> None:

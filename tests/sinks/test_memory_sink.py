@@ -71,15 +71,6 @@ def test_a_keyspace_is_a_copy() -> None:
     assert [len(entry.value) for entry in sink.keyspace().values()] == [1, 1, 1, 1]
 
 
-def test_arguments_that_are_views_may_die_after_the_call() -> None:
-    sink = MemorySink()
-    memory = bytearray(b"SETkv")
-    view = memoryview(memory)
-    sink.apply(0, [view[:3], view[3:4], view[4:]])
-    memory[:] = b"xxxxx"
-    assert sink.keyspace()[b"k"].value == b"v"
-
-
 def test_select_chooses_the_database_beyond_the_sixteenth_too() -> None:
     sink = MemorySink()
     apply_all(
@@ -90,29 +81,6 @@ def test_select_chooses_the_database_beyond_the_sixteenth_too() -> None:
     expires_at_ms = sink.keyspace(5)[b"a"].expires_at_ms
     assert expires_at_ms is not None
     assert abs(expires_at_ms / 1000 - time.time() - 1000) < 60
-
-
-def test_a_transaction_is_applied_at_its_exec() -> None:
-    sink = MemorySink()
-    apply_all(sink, b"SET a 1", b"MULTI", b"SET a 2", b"RPUSH l x")
-    assert sink.in_transaction
-    assert sink.keyspace() == {b"a": Entry(b"a", "string", b"1")}
-    apply_all(sink, b"EXEC")
-    assert not sink.in_transaction
-    assert sorted(sink.keyspace()) == [b"a", b"l"]
-    assert sink.keyspace()[b"a"].value == b"2"
-    apply_all(sink, b"MULTI", b"SET a 3", b"DISCARD")
-    assert sink.keyspace()[b"a"].value == b"2"
-    assert sink.refusals.count == 0
-
-
-def test_a_snapshot_ends_an_open_transaction_and_the_selected_database() -> None:
-    sink = MemorySink()
-    apply_all(sink, b"SELECT 3", b"SET a 1", b"MULTI", b"SET b 1")
-    sink.load(Snapshot("rdb", 5, 0, 0))
-    apply_all(sink, b"SET c 1")
-    assert sink.databases == [0]
-    assert list(sink.keyspace()) == [b"c"]
 
 
 def test_readers_see_no_key_whose_time_has_come() -> None:
@@ -148,20 +116,6 @@ def test_a_stream_of_a_snapshot_goes_on_where_it_stood() -> None:
     after = sink.keyspace()[b"x"].value
     assert (after.last_id, after.entries_added, len(after.entries)) == ((9, 4), 13, 3)
     assert after.groups[0].pending == []
-
-
-def test_a_refused_command_is_counted_and_the_first_is_kept() -> None:
-    sink = MemorySink()
-    apply_all(sink, b"SET a 1", b"RPUSH a x", b"NOSUCH a", b"SET")
-    assert sink.refusals.count == 3
-    first = sink.refusals.first
-    assert first is not None
-    assert (first.offset, first.command) == (1, b"RPUSH")
-    assert "WRONGTYPE" in first.reply
-    assert sink.keyspace()[b"a"].value == b"1"
-    apply_all(sink, b"MULTI", b"RPUSH a x", b"SET b 1", b"EXEC")
-    assert sink.refusals.count == 4
-    assert b"b" in sink.keyspace()
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))

@@ -70,27 +70,6 @@ def test_the_log_of_a_sqlite_file_behind_a_symbolic_link_is_looked_after(tmp_pat
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_second_sink_is_refused_by_the_pid_of_the_first_and_touches_nothing(kind: str, tmp_path: Path) -> None:
-    place = place_of(kind, tmp_path)
-    first = opened(kind, place)
-    first.apply(0, [b"SET", b"a", b"1"])
-    first.flush()
-    if kind == "jsonl":
-        first.stage()
-        assert (place / "generation-000002.partial").is_dir()
-    before = sorted((path, path.stat().st_size) for path in tmp_path.rglob("*"))
-    with pytest.raises(SinkError, match=f"process {os.getpid()} writes there") as raised:
-        opened(kind, place)
-    assert raised.value.reason == "locked"
-    assert sorted((path, path.stat().st_size) for path in tmp_path.rglob("*")) == before
-    first.close()
-    again = opened(kind, place)
-    assert again.stored_offset == 0
-    again.close()
-    assert not [path for path in tmp_path.rglob("*") if path.name.endswith("lock")]
-
-
-@pytest.mark.parametrize("kind", KINDS)
 def test_a_second_ingest_into_the_same_place_ends_at_once_and_names_the_first(kind: str, tmp_path: Path) -> None:
     place = place_of(kind, tmp_path)
     lock = place / ".kevy-ring.lock" if kind == "jsonl" else tmp_path / "replica.db-lock"

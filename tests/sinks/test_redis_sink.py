@@ -14,14 +14,14 @@ import pytest
 from draining import drain
 from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
 from kevy_ring.errors import SinkError
-from kevy_ring.replica.snapshots.entry import Entry, Stream
-from kevy_ring.shard import BatchSink, Shard, StagingSink, sink_from_url
+from kevy_ring.replica.snapshots.entry import Entry
+from kevy_ring.shard import Shard, sink_from_url
 from kevy_ring.shard.sinks.options import SinkOptions
-from kevy_ring.shard.sinks.redis.sink import PIPELINE_BYTES, RedisSink
+from kevy_ring.shard.sinks.redis.command_pipeline import PIPELINE_BYTES, CommandPipeline
+from kevy_ring.shard.sinks.redis.sink import RedisSink
 from kevy_ring.shard.sinks.redis.spare_databases import LOCK, MARK
 from kevy_ring.shard.sinks.redis.target import Target
 from kevy_ring.shard.sinks.redis.target_mark import is_mark
-from keyspaces import comparable, differences
 from redis_server import Comparable, RedisServer, read_keyspace, redis_version, start_redis
 from snapshot_events import kevysnap, snapshot_events, strings
 
@@ -55,22 +55,26 @@ def values(server: RedisServer, db: int = 0) -> dict[bytes, Any]:
     return {key: value for key, (_, value, _) in keyspace(server, db).items()}
 
 
-def test_frames_are_forwarded_in_order_and_marked_when_answered(pair: Pair, start_redis: Start) -> None:
+def test_a_batch_is_sent_as_the_core_writes_it_unless_a_command_has_to_change(
+    pair: Pair, start_redis: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(batch: object) -> None:
+        raise AssertionError("frame by frame")
+
+    monkeypatch.setattr("kevy_ring.shard.sinks.redis.sink.owned_frames", refuse)
     sender, receiver = pair
     server = start_redis()
-    sink = sink_from_url(server.url)
-    assert sink.durable
-    assert isinstance(sink, BatchSink)
-    assert isinstance(sink, StagingSink)
-    shard = Shard(receiver, sink, max_events=100)
-    binary = bytes(range(256)) * 5
-    sent = [Frame(at, [b"APPEND", b"k%d" % (at % 7), b"%d," % at]) for at in range(1000)]
-    sender.send_many([*sent, Frame(1000, [b"SET", binary, binary]), Frame(1001, [b"SET", b"", b""])])
+    sink = RedisSink(server.url)
+    shard = Shard(receiver, sink)
+    sender.send_many(
+        frames(b"SET a 1", b"multi", b"INCR a", b"EXPIRE a 1000", b"exec", b"select 2", b"SET b 1", b"MOVE b 3")
+    )
     drain_and_close(shard)
-    expected = {b"k%d" % n: b"".join(b"%d," % at for at in range(n, 1000, 7)) for n in range(7)}
-    assert values(server) == {**expected, binary: binary, b"": b""}
-    assert sender.applied_offset == 1001
-    sink.close()
+    assert [values(server, db) for db in (0, 2, 3)] == [{b"a": b"2"}, {}, {b"b": b"1"}]
+    assert (sink.in_transaction, sink.refusals.count, sender.applied_offset) == (False, 0, 7)
+    sender.send(Frame(8, [b"FLUSHALL"]))
+    with pytest.raises(AssertionError, match="frame by frame"):
+        drain(shard)
     sink.close()
 
 
@@ -78,80 +82,10 @@ def test_a_value_larger_than_a_pipeline_is_forwarded(pair: Pair, start_redis: St
     sender, receiver = pair
     server = start_redis()
     sink = RedisSink(server.url)
-    big = random.Random(1).randbytes(PIPELINE_BYTES * 5 + 1)
+    big = random.Random(1).randbytes(PIPELINE_BYTES * 17 + 1)
     sender.send_many([Frame(0, [b"SET", b"a", big]), Frame(1, [b"SET", b"b", b"1"])])
     drain_and_close(Shard(receiver, sink))
     assert values(server) == {b"a": big, b"b": b"1"}
-    sink.close()
-
-
-def test_select_and_transactions_act_as_they_stand(pair: Pair, start_redis: Start) -> None:
-    sender, receiver = pair
-    server = start_redis()
-    sink = RedisSink(server.url)
-    shard = Shard(receiver, sink)
-    sender.send_many(frames(b"SELECT 3", b"SET a 1", b"MULTI", b"INCR a", b"SELECT 4", b"SET b 1"))
-    drain_and_close(shard)
-    assert sink.in_transaction
-    assert values(server, 3) == {b"a": b"1"}
-    assert sender.applied_offset is None
-    sender.send_many([Frame(6, [b"EXEC"]), Frame(7, [b"INCR", b"b"])])
-    drain_and_close(shard)
-    assert values(server, 3) == {b"a": b"2"}
-    assert values(server, 4) == {b"b": b"2"}
-    assert sender.applied_offset == 7
-    assert sink.refusals.count == 0
-    sink.close()
-
-
-def test_a_refused_command_is_counted_and_the_first_is_kept(pair: Pair, start_redis: Start) -> None:
-    sender, receiver = pair
-    server = start_redis()
-    sink = RedisSink(server.url)
-    sender.send_many(
-        frames(
-            b"SET a 1", b"LPOP none", b"RPUSH a x", b"NOSUCH a", b"MULTI", b"RPUSH a x", b"SET b 1", b"EXEC", b"SET c 1"
-        )
-    )
-    drain_and_close(Shard(receiver, sink))
-    assert sink.refusals.count == 3
-    first = sink.refusals.first
-    assert first is not None
-    assert (first.offset, first.command) == (2, b"RPUSH")
-    assert "WRONGTYPE" in first.reply
-    assert sorted(values(server)) == [b"a", b"b", b"c"]
-    assert sender.applied_offset == 8
-    sink.close()
-
-
-EVERY_TYPE = [
-    Entry(b"string", "string", b"\x00\xff\r\n"),
-    Entry(b"hash", "hash", {b"f": b"1", b"": b"2"}),
-    Entry(b"list", "list", [b"b", b"a", b"b"]),
-    Entry(b"set", "set", {b"x", b"y"}),
-    Entry(b"zset", "zset", {b"a": 1.5, b"b": float("inf")}),
-    Entry(b"expires", "string", b"v", 4_000_000_000_123),
-    Entry(b"stream", "stream", Stream((7, 1), (6, 0), 4, [(5, 1, [(b"a", b"1")]), (7, 1, [(b"b", b"")])])),
-]
-
-
-def test_a_snapshot_replaces_all_that_the_server_holds(pair: Pair, start_redis: Start) -> None:
-    sender, receiver = pair
-    server = start_redis()
-    sink = RedisSink(server.url)
-    shard = Shard(receiver, sink)
-    *most, end = snapshot_events(kevysnap(EVERY_TYPE), 50, 64)
-    sender.send_many([*frames(b"SET old 1", b"SELECT 7", b"SET older 1", b"MULTI", b"SET never 1"), *most])
-    drain(shard)
-    assert values(server) == {b"old": b"1"}
-    assert values(server, 7) == {b"older": b"1"}
-    sender.send_many([end, Frame(50, [b"APPEND", b"string", b"!"])])
-    drain_and_close(shard)
-    after = [*EVERY_TYPE[1:], Entry(b"string", "string", b"\x00\xff\r\n!")]
-    assert differences(comparable({entry.key: entry for entry in after}), keyspace(server)) == []
-    assert list(server.client().info("keyspace")) == ["db0"]
-    assert sender.applied_offset == 50
-    assert sink.refusals.count == 0
     sink.close()
 
 
@@ -394,8 +328,11 @@ def test_a_closed_sink_takes_nothing(start_redis: Start) -> None:
 
 def test_a_question_waits_for_the_replies_that_are_due(start_redis: Start) -> None:
     sink = RedisSink(start_redis().url)
-    target: Target = sink.connect()
-    target.send(b"*1\r\n$4\r\nPING\r\n" * 3, [(None, b"PING")] * 3)
+    target: Target = sink._access.connect()
+    pipeline = CommandPipeline()
+    for _ in range(3):
+        pipeline.append(None, [b"PING"])
+    target.send(pipeline)
     assert target.ask(b"ECHO", b"a") == b"a"
     with pytest.raises(SinkError) as raised:
         target.ask(b"NOSUCH")

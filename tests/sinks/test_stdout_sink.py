@@ -24,7 +24,7 @@ from kevy_ring.ring.segment_names import remove_names
 from kevy_ring.shard import Snapshot, sink_from_url
 from kevy_ring.shard.sinks.jsonl.line import change_of, entry_of
 from kevy_ring.shard.sinks.options import SinkOptions
-from kevy_ring.shard.sinks.sink import is_resumable
+from kevy_ring.shard.sinks.sink_url import is_resumable
 from kevy_ring.testing import EmbeddedPrimary
 from kevy_ring_command import RunningCommand, run_command
 from redis_server import RedisServer, redis_version, start_redis

@@ -88,7 +88,7 @@ class LiveReplica:
         assert not self.sink.refusals.count
 
     def keyspace(self, db: int = 0) -> dict[bytes, Comparable]:
-        """The store in the form that ``read_keyspace`` gives. The shard's thread may change it meanwhile: then read again."""
+        """The store in the form that ``read_keyspace`` gives. Read again if the shard's thread changes it meanwhile."""
         deadline = time.monotonic() + DEADLINE_S
         while True:
             try:

@@ -5,33 +5,26 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING
 
-from kevy_ring.errors import EventTruncated, RemoteProtocolError, SinkError, ViewsEscaped
+from kevy_ring.errors import EventTruncated, RemoteProtocolError, ViewsEscaped
 from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.inbox.header_words import ConsumerWord
-from kevy_ring.ring.event_loop import running_loop
-from kevy_ring.shard.assembly import SnapshotAssembly, StopAsked
-from kevy_ring.shard.run_result import RunEnd, RunResult
+from kevy_ring.shard.assembly import StopAsked
+from kevy_ring.shard.ring_sink import check_sink_of_ring
+from kevy_ring.shard.run_loop import FLUSH_INTERVAL_S, RunLoop
 from kevy_ring.shard.sinks.sink import ResumableSink, Sink
 from kevy_ring.shard.snapshot import LeftOut
 
 if TYPE_CHECKING:
     from kevy_ring.inbox import Batch, ReplicaInboxReceiver
 
-#: How long ``run`` sleeps at most before it asks ``stop`` again.
-POLL_S = 0.1
-#: How often a shard that outlives its sender looks for the next one.
-NEXT_SENDER_S = 0.02
 #: After this long inside one batch ``stop`` is asked before each further event: a sink may need long for one.
 PATIENCE_S = 0.25
-#: How often a durable sink is flushed while events flow; the runner acknowledges about as often.
-FLUSH_INTERVAL_S = 0.1
 
 
-class Shard:
+class Shard(RunLoop):
     """Drains ``receiver`` in bounded batches and applies each to ``sink``, from one thread.
 
     ``frames``, ``frame_bytes`` (payload), ``entries`` (of snapshots loaded) and ``snapshots`` count what was applied,
@@ -49,18 +42,12 @@ class Shard:
         max_bytes: int | None = None,
         flush_interval_s: float = FLUSH_INTERVAL_S,
     ) -> None:
-        self._receiver = receiver
-        self._sink = sink
+        super().__init__(receiver, sink, flush_interval_s)
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._flush_interval_s = flush_interval_s
         self._apply_batch: Callable[[Batch], None] | None = getattr(sink, "apply_batch", None)
         self._follow: Callable[[str], None] | None = getattr(sink, "follow_history", None)
-        self._assembly = SnapshotAssembly(sink)
-        self._stop: Callable[[], bool] = _never
         self._replicating_thread = 0
-        self._unmarked = False
-        self._flushed_at = time.monotonic()
         before = receiver.stats().consumer_words
         # Of earlier shards on this ring, whose snapshot and whose refusals are in the sink as well.
         self.refused_before = before[ConsumerWord.REFUSALS]
@@ -71,8 +58,7 @@ class Shard:
         self._kept = (0, 0)  # frames and frame bytes, as of the last commit
         self._lost: int | None = None
         self._looked_for_losses = False
-        self.applied_offset: int | None = None
-        self.frames = self.frame_bytes = self.entries = self.snapshots = self.frames_skipped = 0
+        self.frame_bytes = self.entries = self.frames_skipped = 0
         #: Keys of the last snapshot that its decoder left out, also where an earlier shard of this ring has loaded it;
         #: None where that cannot be told.
         self.skipped: int | None = before[ConsumerWord.SKIPPED_KEYS]
@@ -89,11 +75,6 @@ class Shard:
         A store that sends its own changes on asks this, and keeps what it was told by its upstream to itself.
         """
         return self._replicating_thread == get_ident()
-
-    @property
-    def in_snapshot(self) -> bool:
-        """True while a snapshot has begun and not ended."""
-        return self._assembly.in_progress
 
     @property
     def left_out_besides(self) -> int:
@@ -130,118 +111,17 @@ class Shard:
         self._settle()
         return count
 
-    def run(self, stop: Callable[[], bool] = lambda: False, *, outlives_sender: bool = False) -> RunResult:
-        """Apply until ``stop()`` is true or the sender is gone; with ``outlives_sender`` another one is waited for.
-
-        ``stop`` is asked between batches, at least every 0.1 s while nothing comes, and inside a batch or a load that
-        takes long.
-
-        When the sender is gone all that it published is applied first. Raises what ``tick`` raises; what was applied
-        before is marked.
-        """
-        self._stop = stop
-        try:
-            end = self._run(outlives_sender)
-        finally:
-            self._stop = _never
-        return self._ended(end)
-
-    async def run_async(self, stop: Callable[[], bool] = lambda: False, *, outlives_sender: bool = False) -> RunResult:
-        """As :meth:`run`, for a task of asyncio (uvloop too) or trio.
-
-        Other tasks run between batches: ``max_events`` bounds how long one keeps them waiting, but a snapshot's end is
-        applied in one step. When it is cancelled, what was applied is marked.
-        """
-        self._stop = stop
-        try:
-            end = await self._run_async(outlives_sender)
-        except BaseException:
-            self._settle_what_can_be()
-            raise
-        finally:
-            self._stop = _never
-        return self._ended(end)
-
-    def _ended(self, end: RunEnd) -> RunResult:
-        self._settle(now=True)
-        unfinished = end is not RunEnd.STOPPED and self.in_snapshot
-        if unfinished:
-            self._assembly.abort()
-        return RunResult(end, self.applied_offset, self.frames, self.snapshots, unfinished or self.in_snapshot)
-
-    def close(self) -> None:
-        """Forget a half snapshot and mark what was applied."""
-        self._assembly.abort()
-        self._settle(now=True)
-
-    def _run(self, outlives_sender: bool) -> RunEnd:
-        while not self._stop():
-            try:
-                # Asked before the tick: what was published before the sender went is then drained by it.
-                gone = self._receiver.sender_gone
-                if not self.tick():
-                    if gone and not outlives_sender:
-                        return RunEnd.SENDER_GONE
-                    if gone:
-                        time.sleep(NEXT_SENDER_S)
-                    self._receiver.wait(self._wait_s())
-            except StopAsked:
-                break
-        return RunEnd.STOPPED
-
-    async def _run_async(self, outlives_sender: bool) -> RunEnd:
-        while not self._stop():
-            gone = self._receiver.sender_gone  # before the tick, as above
-            try:
-                found = self.tick()
-            except StopAsked:
-                break
-            if not found and gone:
-                if not outlives_sender:
-                    return RunEnd.SENDER_GONE
-                await running_loop().pause(NEXT_SENDER_S)
-            await self._receiver.wait_async(0 if found else self._wait_s())
-        return RunEnd.STOPPED
-
-    @property
-    def _in_transaction(self) -> bool:
-        return bool(getattr(self._sink, "in_transaction", False))
-
-    def _wait_s(self) -> float:
-        if not self._unmarked or self._in_transaction:
-            return POLL_S
-        return min(POLL_S, max(0.0, self._flushed_at + self._flush_interval_s - time.monotonic()))
-
     def _drained(self) -> Batch:
         if not self._looked_for_losses:
-            self._look_for_losses()
+            self._lost = self._receiver.lost_offset
+            if self._resumable is not None:
+                check_sink_of_ring(self._resumable, self._receiver)
+            self._looked_for_losses = True
         try:
             return self._receiver.drain(self._max_events, self._max_bytes)
         except EventTruncated as error:
             self._lost = error.offset
             raise
-
-    def _look_for_losses(self) -> None:
-        """See what earlier shards of this ring left undone, and that this one has the sink of theirs."""
-        stats = self._receiver.stats()
-        self._lost = self._receiver.lost_offset
-        marked = stats.applied_offset
-        if self._resumable is not None and marked is not None:
-            stored = self._resumable.stored_offset
-            # Marked is what a sink had flushed: what lies between the two is nowhere. And beyond what was ever
-            # published a sink of this ring cannot be: it would skip what it never had.
-            end = self._published_end()
-            if stored is None or stored < marked or (end is not None and stored > max(end, marked)):
-                stands = "is empty" if stored is None else f"stands at offset {stored}"
-                was = f"was applied up to {marked}" + ("" if end is None else f" of {end}")
-                detail = f"it {stands}, but ring {self._receiver.name} {was}, to another sink"
-                raise SinkError(type(self._resumable).__name__, reason="refused", detail=detail)
-        self._looked_for_losses = True
-
-    def _published_end(self) -> int | None:
-        """The last offset in the ring; None where there is none, or a snapshot waits: it may go back with that."""
-        published = self._receiver.published
-        return None if published.has_unapplied_snapshot(self._receiver.stats()) else published.offset
 
     def _apply(self, batch: Batch) -> None:
         self._replicating_thread = get_ident()
@@ -361,25 +241,6 @@ class Shard:
         self.frames, self.frame_bytes = self._kept
         self._unmarked = True
 
-    def _settle(self, *, now: bool = False) -> None:
-        """Mark what is applied, once it is where it has to be."""
-        if not self._unmarked or self._in_transaction:
-            return
-        if self._sink.durable:
-            at = time.monotonic()
-            if not now and at - self._flushed_at < self._flush_interval_s:
-                return
-            self._sink.flush()
-            self._flushed_at = at
-            self._publish_counts()  # a sink may learn of refused commands here
-        self._receiver.mark_applied(self.applied_offset)  # None: a kevy snapshot of offset 0, before the first frame
-        self._unmarked = False
-
-    def _settle_what_can_be(self) -> None:
-        """Mark the events before the one that failed; the failure itself is what the caller has to hear of."""
-        with suppress(Exception):
-            self._settle(now=True)
-
     def _publish_counts(self) -> None:
         refusals = getattr(self._sink, "refusals", None)
         refused = self.refused_before + (refusals.count if refusals is not None else 0)
@@ -407,11 +268,3 @@ def _drop_cycles_with_views(batch: Batch, upto: int) -> None:
         batch.release(upto)
     except ViewsEscaped:
         gc.collect()
-
-
-def _never() -> bool:
-    return False
-
-
-def _or_none_yet(offset: int | None) -> int:
-    return -1 if offset is None else offset

@@ -18,7 +18,8 @@ from kevy_ring.replica.stop import StopSignal
 from kevy_ring.shard.heap import relaxed_collector, settle_after_snapshot
 from kevy_ring.shard.shard import Shard
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
-from kevy_ring.shard.sinks.sink import Sink, sink_from_url
+from kevy_ring.shard.sinks.sink import Sink
+from kevy_ring.shard.sinks.sink_url import sink_from_url
 from kevy_ring.shard.snapshot import SkippedKey
 
 _ATTACH_TIMEOUT_S = 10.0

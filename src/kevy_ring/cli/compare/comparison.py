@@ -14,7 +14,8 @@ from kevy_ring.cli.compare.redis_keys import RedisKeys
 from kevy_ring.cli.compare.verify import ROUNDS_S, Verification, compare
 from kevy_ring.cli.ingest.replication import Access, Comparison
 from kevy_ring.replica.upstream_url import UpstreamUrl
-from kevy_ring.shard.sinks.sink import STDOUT, place_of_shard
+from kevy_ring.shard.sinks.sink_url import place_of_shard
+from kevy_ring.shard.sinks.stdout import STDOUT
 from kevy_ring.shard.snapshot import SkippedKey
 from kevy_ring.testing import EmbeddedPrimary
 

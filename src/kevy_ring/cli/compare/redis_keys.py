@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from typing import Any, cast
 
 from kevy_ring.cli.failure import Failure
-from kevy_ring.replica.protocols.resp import encode_command
 from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup
 from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
 
@@ -37,8 +38,7 @@ class RedisKeys:
     def __init__(self, url: str | UpstreamUrl, *, only_db: int | None = None) -> None:
         self._url = parse_upstream(url)
         self._only_db = only_db
-        self._connection: Any = None
-        self._selected = 0
+        self._clients: dict[int, Any] = {}
         self._has_pexpiretime = True
 
     @property
@@ -48,66 +48,72 @@ class RedisKeys:
     def databases(self) -> list[int]:
         if self._only_db is not None:
             return [0]
-        keyspace = bytes(self._ask([[b"INFO", b"keyspace"]])[0])
+        keyspace = bytes(self._ask(0, [[b"INFO", b"keyspace"]])[0])
         names = [line.partition(b":")[0] for line in keyspace.splitlines()]
         return [int(name[2:]) for name in names if name.startswith(b"db") and name[2:].isdigit()]
 
     def pages(self, db: int) -> Iterator[dict[bytes, Entry]]:
-        self._select(db)
-        cursor = b"0"
+        found = self._client(db).scan_iter(count=PAGE_KEYS)
         while True:
-            cursor, keys = self._ask([[b"SCAN", cursor, b"COUNT", b"%d" % PAGE_KEYS]])[0]
-            if keys:
-                yield self.read(db, keys)
-                self._select(db)
-            if cursor == b"0":
+            with self._failures_of(b"SCAN"):
+                keys = list(islice(found, PAGE_KEYS))
+            if not keys:
                 return
+            yield self.read(db, keys)
 
     def read(self, db: int, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        self._select(db)
         found: dict[bytes, Entry] = {}
         for start in range(0, len(keys), PAGE_KEYS):
             found |= self._read_page(db, keys[start : start + PAGE_KEYS])
         return found
 
     def close(self) -> None:
-        """Let go of the connection; the next reading opens another."""
-        connection, self._connection, self._selected = self._connection, None, 0
-        if connection is not None:
-            connection.disconnect()
+        """Let go of the connections; the next reading opens others."""
+        while self._clients:
+            self._clients.popitem()[1].connection_pool.disconnect()
 
     def _read_page(self, db: int, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        kinds = [bytes(kind).decode() for kind in self._ask([[b"TYPE", key] for key in keys])]
+        kinds = [bytes(kind).decode() for kind in self._ask(db, [[b"TYPE", key] for key in keys])]
         present = [(key, kind) for key, kind in zip(keys, kinds, strict=True) if kind != "none"]
-        expiries = self._expiries([key for key, _ in present])
+        ask_expiries = self._expiry_commands([key for key, _ in present])
         readable = [(key, kind) for key, kind in present if kind in _READS]
-        replies = self._ask([_READS[kind](key) for key, kind in readable], refusals_too=True)
-        values = dict(zip((key for key, _ in readable), replies, strict=True))
+        reads = [_READS[kind](key) for key, kind in readable]
+        replies = self._ask(db, [*ask_expiries, *reads], refusals_too=True)
+        expiries = self._expiries_in(replies[: len(ask_expiries)])
+        if expiries is None:
+            self._has_pexpiretime = False
+            return self._read_page(db, keys)
+        values = dict(zip((key for key, _ in readable), replies[len(ask_expiries) :], strict=True))
         entries = {}
         for (key, kind), expires_at_ms in zip(present, expiries, strict=True):
             reply = values.get(key)
             # Replaced by another type between the two pipelines: no value of this type, so it will be read again.
             value = None if isinstance(reply, Exception) or reply is None else _plain(kind, reply)
             if kind == "stream" and value is not None:
-                value = self._with_groups(key, value)
+                value = self._with_groups(db, key, value)
             entries[key] = Entry(key, kind, value, expires_at_ms, db)
         return entries
 
-    def _expiries(self, keys: list[bytes]) -> list[int | None]:
+    def _expiry_commands(self, keys: list[bytes]) -> list[list[bytes]]:
         if self._has_pexpiretime:
-            replies = self._ask([[b"PEXPIRETIME", key] for key in keys], refusals_too=True)
-            if not any(isinstance(reply, Exception) for reply in replies):
-                return [reply if reply >= 0 else None for reply in replies]
-            self._has_pexpiretime = False  # before Redis 7
-        clock, *left = self._ask([[b"TIME"], *([b"PTTL", key] for key in keys)], refusals_too=True)
+            return [[b"PEXPIRETIME", key] for key in keys]
+        return [[b"TIME"], *([b"PTTL", key] for key in keys)]
+
+    def _expiries_in(self, replies: list[Any]) -> list[int | None] | None:
+        """When each key expires, from the replies to the commands above. None: a server before Redis 7 refused them."""
+        if self._has_pexpiretime:
+            if any(isinstance(reply, Exception) for reply in replies):
+                return None
+            return [reply if reply >= 0 else None for reply in replies]
+        clock, *left = replies
         if isinstance(clock, Exception):
             now_ms = time.time_ns() // 1_000_000
         else:
             now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
         return [now_ms + ms if isinstance(ms, int) and ms >= 0 else None for ms in left]
 
-    def _with_groups(self, key: bytes, stream: Stream) -> Stream:
-        about, groups = self._ask([[b"XINFO", b"STREAM", key], [b"XINFO", b"GROUPS", key]], refusals_too=True)
+    def _with_groups(self, db: int, key: bytes, stream: Stream) -> Stream:
+        about, groups = self._ask(db, [[b"XINFO", b"STREAM", key], [b"XINFO", b"GROUPS", key]], refusals_too=True)
         if isinstance(about, list):
             stream.last_id = _id(_fields(about)[b"last-generated-id"])
         if isinstance(groups, list):
@@ -115,37 +121,62 @@ class RedisKeys:
                 stream.groups.append(StreamGroup(group[b"name"], _id(group[b"last-delivered-id"])))
         return stream
 
-    def _select(self, db: int) -> None:
-        number = db if self._only_db is None else self._only_db
-        if number != self._selected:
-            self._ask([[b"SELECT", b"%d" % number]])
-            self._selected = number
+    def _client(self, db: int) -> Any:
+        """A client with one connection, on which ``db`` is selected whenever it is opened."""
+        if db not in self._clients:
+            self._clients[db] = _client_of(self._url, db if self._only_db is None else self._only_db)
+        return self._clients[db]
 
-    def _ask(self, commands: list[list[bytes]], *, refusals_too: bool = False) -> list[Any]:
+    def _ask(self, db: int, commands: list[list[bytes]], *, refusals_too: bool = False) -> list[Any]:
         """The replies to ``commands``. An error reply raises Failure, or stands in the list for ``refusals_too``."""
         from redis import exceptions
 
-        replies: list[Any] = []
-        try:
-            if self._connection is None:
-                self._connection = cast(Any, self._url.redis_connection(TIMEOUT_S))
-                self._connection.connect()
-            self._connection.send_packed_command([encode_command(*command) for command in commands], check_health=False)
-            for command in commands:
-                try:
-                    replies.append(self._connection.read_response(disable_decoding=True))
-                except exceptions.ResponseError as error:
-                    if not refusals_too or isinstance(error, exceptions.NoPermissionError):
-                        self.close()
-                        raise Failure(self._refused(command, str(error))) from None
-                    replies.append(error)
-        except (exceptions.RedisError, OSError) as error:
-            self.close()
-            raise Failure(f"{self._url.redacted}: reading keys: {self._url.scrub(str(error))}") from None
+        pipeline = self._client(db).pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        with self._failures_of():
+            replies: list[Any] = pipeline.execute(raise_on_error=False)
+        kind = exceptions.NoPermissionError if refusals_too else exceptions.ResponseError
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, kind):
+                with self._failures_of(command[0]):
+                    raise reply
         return replies
 
-    def _refused(self, command: list[bytes], text: str) -> str:
-        return f"{self._url.redacted}: {command[0].decode()} was refused: {self._url.scrub(text)}"
+    @contextmanager
+    def _failures_of(self, command: bytes = b"") -> Iterator[None]:
+        """Turn errors of redis-py into Failures. ``command``: what a server refuses when it answers with an error."""
+        from redis import exceptions
+
+        try:
+            yield
+        except (exceptions.RedisError, OSError) as error:
+            self.close()
+            is_refusal = command and isinstance(error, exceptions.ResponseError)
+            what = f"{command.decode()} was refused" if is_refusal else "reading keys"
+            raise Failure(f"{self._url.redacted}: {what}: {self._url.scrub(str(error))}") from None
+
+
+def _client_of(url: UpstreamUrl, db: int) -> Any:
+    from redis import Redis, exceptions
+    from redis.backoff import NoBackoff
+    from redis.connection import ConnectionPool
+    from redis.retry import Retry
+
+    def connection(**_: Any) -> Any:
+        made = cast(Any, url.redis_connection(TIMEOUT_S))
+        made.db = db
+        # A server that does not answer in time is not asked again: that would double a long wait.
+        made.retry = Retry(NoBackoff(), 1, supported_errors=(exceptions.ConnectionError,))
+        return made
+
+    pool = ConnectionPool(connection_class=cast(Any, connection), max_connections=1, protocol=2)
+    client = Redis(connection_pool=pool)
+    # Replies stay as the server sends them: redis-py makes a dict of a stream's entry, and loses repeated fields.
+    callbacks = cast(Any, client.response_callbacks)
+    for name in set(callbacks) - {"SCAN"}:
+        del callbacks[name]
+    return client
 
 
 def _plain(kind: str, reply: Any) -> Any:

@@ -12,7 +12,8 @@ from kevy_ring.replica.options import FollowOptions
 from kevy_ring.replica.refusal import checked_command
 from kevy_ring.replica.upstream_url import REDIS_SCHEMES, UpstreamUrl, parse_upstream
 from kevy_ring.shard.sinks.options import SinkOptions
-from kevy_ring.shard.sinks.sink import STDOUT, is_resumable
+from kevy_ring.shard.sinks.sink_url import is_resumable
+from kevy_ring.shard.sinks.stdout import STDOUT
 
 #: What the mark in a Redis target calls it: it is another process, on another port, in every run.
 EMBEDDED_NAME = "the embedded upstream"

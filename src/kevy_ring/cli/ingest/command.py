@@ -18,7 +18,7 @@ from kevy_ring.cli.ingest.metrics_server import serve_metrics
 from kevy_ring.cli.ingest.replication import GIVE_UP_AFTER_S
 from kevy_ring.cli.views.view import choose_view
 from kevy_ring.replica.stall_watch import STALL_AFTER_S
-from kevy_ring.shard.sinks.sink import STDOUT
+from kevy_ring.shard.sinks.stdout import STDOUT
 
 _HELP = """Follow upstreams into shard processes.
 

@@ -21,7 +21,7 @@ from kevy_ring.cli.ingest.sink_check import check_sinks
 from kevy_ring.cli.redaction import shown_url
 from kevy_ring.cli.views.view import View
 from kevy_ring.replica.options import FollowOptions
-from kevy_ring.shard.sinks.sink import STDOUT
+from kevy_ring.shard.sinks.stdout import STDOUT
 from kevy_ring.testing import EmbeddedPrimary
 
 #: Of the live frames, what goes into memory and is compared key by key; of the rest the number and a CRC-32 are.

@@ -26,7 +26,7 @@ from kevy_ring.replica.fleet import Fleet, FleetEnd, FleetEvent, ShardUnheard
 from kevy_ring.replica.options import FollowOptions
 from kevy_ring.shard.shard_process import ShardProcess
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
-from kevy_ring.shard.sinks.sink import sink_place
+from kevy_ring.shard.sinks.sink_url import sink_place
 
 TICK_S = 0.1
 #: A run that somebody waits for gives up when one process has been replaced this often.

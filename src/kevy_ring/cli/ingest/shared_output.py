@@ -6,8 +6,7 @@ import os
 from dataclasses import replace
 
 from kevy_ring.shard.sinks.options import SinkOptions
-from kevy_ring.shard.sinks.sink import STDOUT
-from kevy_ring.shard.sinks.stdout import reader_is_gone
+from kevy_ring.shard.sinks.stdout import STDOUT, reader_is_gone
 
 
 class SharedOutput:

@@ -8,7 +8,7 @@ import click
 
 from kevy_ring.cli.redaction import without_secrets
 from kevy_ring.shard.sinks.options import SinkOptions
-from kevy_ring.shard.sinks.sink import sink_from_url
+from kevy_ring.shard.sinks.sink_url import sink_from_url
 
 
 def check_sinks(sink: str, shards: int, options: SinkOptions, at_the_end: ExitStack) -> None:

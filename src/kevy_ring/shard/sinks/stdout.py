@@ -26,12 +26,14 @@ from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.jsonl.line import change_line, end_line, entry_line, mark_line, selected_by, skipped_lines
-from kevy_ring.shard.sinks.sink import STDOUT, load_by_stage
+from kevy_ring.shard.sinks.sink import load_by_stage
 from kevy_ring.shard.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from kevy_ring.inbox import Batch
 
+#: The URL of this sink.
+STDOUT = "jsonl:-"
 _FD = 1
 
 

@@ -3,48 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-#: What is kept of a command until its reply is there: the offset of its frame (None: of no frame) and its name.
-Command = tuple[int | None, bytes]
+from kevy_ring.replica.protocols.resp import encode_command
 
-_CRLF = b"\r\n"
-#: ``$<length>`` lines ready made: nearly every argument has one of these lengths.
-_HEADS = [b"$%d\r\n" % length for length in range(512)]
+if TYPE_CHECKING:
+    from kevy_ring.inbox import Batch
+
+#: A pipeline that is filled command by command is sent at this size: large enough to make the round trip cheap.
+PIPELINE_BYTES = 128 * 1024
+#: A reader moves all that it holds after each KiB that it has parsed. Small pieces keep that cheap.
+_PIECE_BYTES = 64 * 1024
 
 
 class CommandPipeline:
-    """``size_bytes``: of the arguments so far. ``commands``: one for each reply that is to come."""
+    """The bytes of some commands, and for each command the offset of its frame (None: the command is the sink's own).
+
+    ``wire``: the bytes. ``argument_count``: the arguments of all commands without their names. The pipeline cannot make
+    more keys than that. ``len()``: the number of commands, each of which gets one reply.
+    """
 
     def __init__(self) -> None:
-        self.size_bytes = 0
-        self.commands: list[Command] = []
-        self._parts: list[bytes] = []
+        self.wire = bytearray()
+        self.argument_count = 0
+        self._offsets: list[int | None] = []
+        self._commands: list[tuple[int | None, bytes]] = []
 
-    @property
-    def argument_count(self) -> int:
-        """How many arguments there are beside the names: no more keys than that can be made."""
-        return (len(self._parts) - len(self.commands)) // 3 - len(self.commands)
+    def __len__(self) -> int:
+        return len(self._offsets)
 
     def append(self, offset: int | None, argv: list[bytes]) -> None:
-        """Add a command. ``offset``: of its frame; None: the sink's own."""
-        parts = self._parts
-        parts.append(b"*%d\r\n" % len(argv))
-        for argument in argv:
-            length = len(argument)
-            parts.append(_HEADS[length] if length < len(_HEADS) else b"$%d\r\n" % length)
-            parts.append(argument)
-            parts.append(_CRLF)
-            self.size_bytes += length
-        self.commands.append((offset, argv[0]))
+        """Add one command."""
+        self.wire += encode_command(*argv)
+        self.argument_count += len(argv) - 1
+        self._offsets.append(offset)
 
-    def wire(self) -> bytes:
-        """All of it as bytes."""
-        return b"".join(self._parts)
+    def append_batch(self, batch: Batch) -> None:
+        """Add all frames of a batch as the core writes them. ``batch`` holds nothing but frames."""
+        for block in batch.resp():
+            self.wire += block
+        self.argument_count += int(batch.argcs.sum()) - len(batch)
+        self._offsets += batch.offsets.tolist()
+
+    def extend(self, other: CommandPipeline) -> None:
+        """Add the commands of another pipeline."""
+        self.wire += other.wire
+        self.argument_count += other.argument_count
+        self._offsets += other._offsets
+
+    def command(self, number: int) -> tuple[int | None, bytes]:
+        """The offset and the name of command ``number``.
+
+        The bytes are parsed at the first call, for a reply that is an error. Add no command after that.
+        """
+        if not self._commands:
+            self._commands = [(offset, argv[0]) for offset, argv in self]
+        return self._commands[number]
 
     def __iter__(self) -> Iterator[tuple[int | None, list[bytes]]]:
-        """Each command again, with the offset of its frame."""
-        at = 0
-        for offset, _ in self.commands:
-            end = at + 1 + 3 * int(self._parts[at][1:-2])
-            yield offset, self._parts[at + 2 : end : 3]
-            at = end
+        """The offset and the arguments of each command, parsed from the bytes."""
+        return zip(self._offsets, self._parsed(), strict=True)
+
+    def _parsed(self) -> Iterator[list[bytes]]:
+        from hiredis import Reader  # here, so that this module can be imported without the extra `ingest`
+
+        not_yet = object()
+        reader = Reader(notEnoughData=not_yet)
+        for start in range(0, len(self.wire), _PIECE_BYTES):
+            reader.feed(bytes(self.wire[start : start + _PIECE_BYTES]))
+            yield from iter(reader.gets, not_yet)

@@ -5,19 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
 
 from kevy_ring.errors import SinkError
 from kevy_ring.events import BytesLike
 from kevy_ring.shard.extras import missing_extra
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
-from kevy_ring.shard.sinks.redis.command_pipeline import CommandPipeline
-from kevy_ring.shard.sinks.redis.database_commands import WATCHED, OtherDatabase, in_one_database
-from kevy_ring.shard.sinks.redis.import_mode import ImportModeSwitch, become_import_source
-from kevy_ring.shard.sinks.redis.target_mark import MARK, without_mark
-from kevy_ring.shard.sinks.redis.target_users import TargetUsers
-from kevy_ring.shard.sinks.refusals import Refusals
+from kevy_ring.shard.sinks.redis.command_pipeline import PIPELINE_BYTES, CommandPipeline
+from kevy_ring.shard.sinks.redis.database_commands import (
+    DATABASE_NAMING,
+    EMPTYING,
+    MARK_MOVING,
+    WATCHED,
+    OtherDatabase,
+    in_one_database,
+    selected_database,
+    watched_frames,
+)
+from kevy_ring.shard.sinks.redis.stage import RedisStage
+from kevy_ring.shard.sinks.redis.target_mark import MARK
 from kevy_ring.shard.sinks.sink import load_by_stage
 from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
 from kevy_ring.shard.snapshot import SkippedKey, Snapshot
@@ -25,18 +31,12 @@ from kevy_ring.shard.snapshot import SkippedKey, Snapshot
 if TYPE_CHECKING:
     from kevy_ring.inbox import Batch
     from kevy_ring.replica.upstream_url import UpstreamUrl
-    from kevy_ring.shard.sinks.redis.stage import RedisStage
     from kevy_ring.shard.sinks.redis.target import Target
 
 #: No step of an honest server's takes this long; one that does is taken for gone.
 TIMEOUT_S = 30.0
-#: A pipeline is sent once it has this many bytes: enough to make the round trip cheap.
-PIPELINE_BYTES = 128 * 1024
 #: How often the target is asked, while it is written to, whether it has become a replica.
 _IDENTITY_EVERY_S = 1.0
-
-#: Commands that empty databases, and the mark with them.
-_EMPTYING = (b"FLUSHALL", b"FLUSHDB")
 
 
 class RedisSink:
@@ -64,26 +64,19 @@ class RedisSink:
         options: SinkOptions = DEFAULT_OPTIONS,
     ) -> None:
         try:
-            from kevy_ring.replica.upstream_url import parse_upstream
-            from kevy_ring.shard.sinks.redis.target import Target
-            from kevy_ring.shard.sinks.redis.target_guard import TargetGuard
+            from kevy_ring.shard.sinks.redis.target_access import TargetAccess
 
-            self.url = parse_upstream(url)
+            self._access = TargetAccess(url, upstream, timeout_s=timeout_s, options=options)
         except ImportError as error:
-            raise missing_extra("redis", "redis") from error
-        parts = urlsplit(url)
-        named = "db" in parse_qs(parts.query) or (parts.scheme != "unix" and parts.path not in ("", "/"))
-        #: The one database that is the replica; None: all of the server's.
-        self.only_db: int | None = self.url.db if named else None
+            raise missing_extra("redis", "redis or hiredis") from error
+        self.url = self._access.url
+        self.guard = self._access.guard
+        self.refusals = self._access.refusals
         self.in_transaction = False
-        self.refusals = Refusals(self.url.redacted)
-        self.guard = TargetGuard(self.url, upstream, only_db=self.only_db, options=options)
-        self._users = TargetUsers(self.url.redacted, run=options.run, only_db=self.only_db)
-        self._import_mode = ImportModeSwitch(self.url.redacted, is_wanted=options.target_import_mode)
         #: Keys that the snapshot skipped, and that the target lacks.
         self.skipped = SkippedKeys()
-        self._new_target = Target
-        self._timeout_s = timeout_s
+        #: The one database that is the replica; None: all of the server's.
+        self.only_db = self._access.only_db
         self._target: Target | None = None
         self._is_claimed = False
         self._identity_at = time.monotonic()
@@ -93,7 +86,7 @@ class RedisSink:
         self.guard.ask_upstream()
         self.reconnect()
         try:
-            self._users.check(self._live())
+            self._access.users.check(self._live())
             self.guard.check_keys(self._live())
             self._live().ask(b"SELECT", b"%d" % self._db)
         except BaseException:
@@ -103,26 +96,14 @@ class RedisSink:
     @property
     def restores_at_close(self) -> bool:
         """True where ``close`` puts something back that this object has changed for all users of the server."""
-        return self._import_mode.restores
-
-    def connect(self) -> Target:
-        """Another connection to the server. Raises TargetRefused where it may not be written to any more."""
-        target = self._plain_connection()
-        try:
-            self.guard.check_identity(target)
-            self._users.introduce(target)
-            become_import_source(target)
-        except BaseException:
-            target.close()
-            raise
-        return target
+        return self._access.import_mode.restores
 
     def reconnect(self) -> None:
         """Start a stream anew: no transaction, and the stream's database 0."""
         self.in_transaction = False
         self._pipeline = CommandPipeline()
         # One after the other: a moment without a connection would look like the end of this run.
-        before, self._target = self._target, self.connect()
+        before, self._target = self._target, self._access.connect()
         if before is not None:
             before.close()
         self._db = self._sent_db = self.only_db or 0
@@ -140,7 +121,7 @@ class RedisSink:
         """Take note of the history that the next events belong to. Raises TargetRefused where it is the target's."""
         if self.guard.follows(history):
             self.guard.ask_upstream()
-            self.connect().close()
+            self._access.connect().close()
 
     def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:
         # A single event may not leave views behind, so nothing waits for the next one.
@@ -149,10 +130,11 @@ class RedisSink:
 
     def apply_batch(self, batch: Batch) -> None:
         try:
-            for offset, argv in owned_frames(batch):
-                self._append(offset, argv)
-                if self._pipeline.size_bytes >= PIPELINE_BYTES:
-                    self._send()
+            if not self._append_batch(batch):
+                for offset, argv in owned_frames(batch):
+                    self._append(offset, argv)
+                    if len(self._pipeline.wire) >= PIPELINE_BYTES:
+                        self._send()
             self._send()
         finally:
             self._pipeline = CommandPipeline()
@@ -161,9 +143,8 @@ class RedisSink:
         load_by_stage(self, snapshot)
 
     def stage(self) -> RedisStage:
-        from kevy_ring.shard.sinks.redis.stage import RedisStage
-
-        return RedisStage(self)
+        self._live().settle()
+        return RedisStage(self._access, settle_stream=self._settle_stream, has_loaded=self._has_loaded)
 
     def flush(self) -> None:
         target = self._live()
@@ -177,7 +158,7 @@ class RedisSink:
         self.guard.recount(target)
         ours = CommandPipeline()
         self._append_own(ours, [self.guard.update_command()])
-        target.send(ours.wire(), ours.commands)
+        target.send(ours)
 
     def close(self) -> None:
         target, self._target = self._target, None
@@ -186,43 +167,65 @@ class RedisSink:
                 target.settle()
             finally:
                 target.close()
-                self._import_mode.switch_back(self._plain_connection, self.guard.home)
-
-    def prepare(self, target: Target) -> None:
-        """Look at the target again, on another connection to it, before a snapshot is staged or replaces anything."""
-        self._live().settle()
-        self.guard.check_identity(target)
-        self.guard.check_keys(target)
-        if not self.guard.is_written:
-            target.ask_all([b"SELECT", b"%d" % self.guard.home], *self.guard.claim_commands(renew=False))
+                self._access.import_mode.switch_back(self._access.connect_unchecked, self.guard.home)
 
     @property
     def skipped_keys(self) -> list[SkippedKey]:
         """The keys that the snapshot skipped, and that were neither deleted nor rewritten since."""
         return self.skipped.listed()
 
+    def _settle_stream(self) -> None:
+        """Before a snapshot replaces anything: all that was applied is answered, and the mark counts it."""
+        self.flush()
+        self._live().settle()
+
+    def _has_loaded(self, snapshot: Snapshot) -> None:
+        self.reconnect()
+        self.skipped = SkippedKeys(snapshot.left_out.keys if snapshot else ())
+
     def _claim(self, *, renew: bool) -> None:
         target, guard = self._live(), self.guard
-        self._import_mode.switch_on(target, guard, renew=renew)
+        self._access.import_mode.switch_on(target, guard, renew=renew)
         commands = guard.claim_commands(renew=renew) if renew or not guard.is_written else []
         target.ask_all([b"SELECT", b"%d" % guard.home], *commands, [b"SELECT", b"%d" % self._sent_db])
         self._is_claimed = True
 
     def _append(self, offset: int, argv: list[bytes]) -> None:
-        if not self.skipped:
-            self._append_admitted(offset, argv)
-            return
-        commands, refusal = self.skipped.admit(argv)
-        if refusal is not None:
-            self.refusals.add(offset, argv[0], refusal)
+        commands = [argv]
+        if self.skipped:
+            commands, refusal = self.skipped.admit(argv)
+            if refusal is not None:
+                self.refusals.add(offset, argv[0], refusal)
         for command in commands:
-            self._append_admitted(offset, command)
+            name = command[0].upper()
+            if name in WATCHED:
+                self._append_watched(offset, name, command)
+            else:
+                self._pipeline.append(offset, command)
 
-    def _append_admitted(self, offset: int, argv: list[bytes]) -> None:
-        if argv[0] in WATCHED:
-            self._append_watched(offset, argv[0].upper(), argv)
-        else:
-            self._pipeline.append(offset, argv)
+    def _append_batch(self, batch: Batch) -> bool:
+        """Append a batch as the core writes it. False, and nothing is done, when one of its commands has to change."""
+        if self.skipped:
+            return False
+        watched = watched_frames(batch)
+        changed = MARK_MOVING if self.only_db is None else DATABASE_NAMING
+        if any(name in changed for _, name in watched):
+            return False
+        self._pipeline.append_batch(batch)
+        selects = []
+        for number, name in watched:
+            self._note_transaction(name)
+            if name == b"SELECT":
+                selects.append(number)
+        selected = (selected_database(batch.argv(number)) for number in reversed(selects))
+        self._db = next((db for db in selected if db is not None), self._db)
+        return True
+
+    def _note_transaction(self, name: bytes) -> None:
+        if name == b"MULTI":
+            self.in_transaction = True
+        elif name in (b"EXEC", b"DISCARD"):
+            self.in_transaction = False
 
     def _append_watched(self, offset: int, name: bytes, argv: list[bytes]) -> None:
         """A command that concerns the connection or a whole database: keep track of what it does."""
@@ -235,16 +238,13 @@ class RedisSink:
             if here is None:
                 return
             argv, name = here, here[0].upper()
-        if name in _EMPTYING or (name == b"SWAPDB" and len(argv) == 3):
+        if name in EMPTYING or (name == b"SWAPDB" and len(argv) == 3):
             self._append_with_mark(offset, name, argv)
             return
         self._pipeline.append(offset, argv)
-        if name == b"MULTI":
-            self.in_transaction = True
-        elif name in (b"EXEC", b"DISCARD"):
-            self.in_transaction = False
-        elif name == b"SELECT" and len(argv) == 2 and argv[1].isdigit():
-            self._db = int(argv[1])
+        self._note_transaction(name)
+        if name == b"SELECT" and (db := selected_database(argv)) is not None:
+            self._db = db
 
     def _append_with_mark(self, offset: int, name: bytes, argv: list[bytes]) -> None:
         """A command that empties or moves a database, and with it in one transaction what puts the mark back."""
@@ -262,7 +262,7 @@ class RedisSink:
                 moved = other if one == guard.home else one
                 pipeline.append(None, [b"SELECT", b"%d" % moved])
                 pipeline.append(None, guard.delete_command())
-        elif name in _EMPTYING:
+        elif name in EMPTYING:
             guard.flushed(self._db if name == b"FLUSHDB" else None)
         self._append_own(pipeline, [guard.write_command()], back_to=self._db)
         if not self.in_transaction:
@@ -277,38 +277,18 @@ class RedisSink:
 
     def _send(self, *, adds_keys: bool = True) -> None:
         pipeline, self._pipeline = self._pipeline, CommandPipeline()
-        if not pipeline.commands:
+        if not pipeline:
             return
         if not self._is_claimed:
             self._claim(renew=False)
-        wire, commands = pipeline.wire(), pipeline.commands
-        if MARK in wire:
-            pipeline = self._without_marks(pipeline)
-            wire, commands = pipeline.wire(), pipeline.commands
+        if MARK in pipeline.wire:
+            pipeline = self._access.without_marks(pipeline)
         if adds_keys and self.guard.ahead(pipeline.argument_count):
-            ours = CommandPipeline()
-            self._append_own(ours, [self.guard.update_command()])
-            wire, commands = ours.wire() + wire, ours.commands + commands
-        self._live().send(wire, commands)
+            theirs, pipeline = pipeline, CommandPipeline()
+            self._append_own(pipeline, [self.guard.update_command()])
+            pipeline.extend(theirs)
+        self._live().send(pipeline)
         self._sent_db = self._db
-
-    def _without_marks(self, pipeline: CommandPipeline) -> CommandPipeline:
-        """``pipeline`` without the mark of the server that is followed. Raises TargetRefused for the sink's own id."""
-        kept = CommandPipeline()
-        for offset, argv in pipeline:
-            if offset is None:
-                kept.append(None, argv)
-                continue
-            self.guard.check_copy(argv)
-            left = without_mark(argv)
-            if left is not None:
-                kept.append(offset, left)
-            elif argv[0].upper() not in (b"SET", b"MSET", b"DEL", b"UNLINK"):
-                self.refusals.add(offset, argv[0], f"not sent: {MARK.decode()} is the sink's own key")
-        return kept
-
-    def _plain_connection(self) -> Target:
-        return self._new_target(self.url, self.refusals, timeout_s=self._timeout_s)
 
     def _live(self) -> Target:
         if self._target is None:

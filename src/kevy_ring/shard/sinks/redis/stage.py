@@ -5,23 +5,21 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from kevy_ring.errors import SinkError
-from kevy_ring.replica.protocols.resp import encode_command
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.shard.sinks.redis.command_pipeline import Command
+from kevy_ring.shard.sinks.redis.command_pipeline import PIPELINE_BYTES, CommandPipeline
 from kevy_ring.shard.sinks.redis.entry_commands import entry_commands
 from kevy_ring.shard.sinks.redis.spare_databases import SpareDatabases
 from kevy_ring.shard.sinks.redis.target_mark import MARK
-from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
 
 if TYPE_CHECKING:
-    from kevy_ring.shard.sinks.redis.sink import RedisSink
+    from kevy_ring.shard.sinks.redis.target_access import TargetAccess
     from kevy_ring.shard.snapshot import Snapshot
 
-_PIPELINE_BYTES = 128 * 1024
 _log = logging.getLogger(__name__)
 
 
@@ -32,23 +30,30 @@ class RedisStage:
     one (all are in use, or the server has no SWAPDB) is held here and filled by that same transaction.
     """
 
-    def __init__(self, sink: RedisSink) -> None:
-        self._sink = sink
-        self._target = sink.connect()
+    def __init__(
+        self,
+        access: TargetAccess,
+        *,
+        settle_stream: Callable[[], None],
+        has_loaded: Callable[[Snapshot], None],
+    ) -> None:
+        """``settle_stream`` is called before the snapshot replaces anything, ``has_loaded`` after it has."""
+        self._access = access
+        self._settle_stream = settle_stream
+        self._has_loaded = has_loaded
+        self._target = access.connect()
         try:
-            sink.prepare(self._target)
+            access.prepare(self._target)
         except BaseException:
             self._target.close()
             raise
-        self._stream_counts = int((sink.guard.identity.version or "7").partition(".")[0]) >= 7
-        self._spares = SpareDatabases(self._target, keep=sink.only_db, token=os.urandom(8).hex().encode())
+        self._stream_counts = int((access.guard.identity.version or "7").partition(".")[0]) >= 7
+        self._spares = SpareDatabases(self._target, keep=access.only_db, token=os.urandom(8).hex().encode())
         #: Where each database of the snapshot is filled, in the order in which they came; None: held here.
         self._places: dict[int, int | None] = {}
         self._counts: Counter[int] = Counter()
-        self._held: dict[int, list[bytes]] = {}
-        self._held_commands: dict[int, list[Command]] = {}
-        self._wire = bytearray()
-        self._commands: list[Command] = []
+        self._held: dict[int, CommandPipeline] = {}
+        self._pipeline = CommandPipeline()
         self._selected: int | None = None
         self._has_field_expiries: bool | None = None  # asked when a hash needs it
 
@@ -69,37 +74,33 @@ class RedisStage:
     def commit(self, snapshot: Snapshot) -> None:
         self._send()
         self._target.settle()
-        self._sink.flush()
+        self._settle_stream()
         # Loading may have taken long, and what others have added since is not to be lost either.
-        self._sink.prepare(self._target)
-        homes = set(self._places)
-        wire = bytearray()
-        commands: list[Command] = []
-        for command in [[b"MULTI"], *self._swaps(), *self._clearings(homes)]:
-            wire += encode_command(*command)
-            commands.append((None, command[0]))
-        for home, blocks in self._held.items():
-            wire += encode_command(b"SELECT", b"%d" % home)
-            commands.append((None, b"SELECT"))
-            for block in blocks:
-                wire += block
-            commands += self._held_commands[home]
-        guard = self._sink.guard
+        self._access.prepare(self._target)
+        self._target.send(self._transaction())
+        for text in self._target.settle():
+            if text.startswith(("EXECABORT", "CROSSSLOT")):
+                raise SinkError(self._access.url.redacted, reason="refused", detail=text)
+        self._target.close()
+        self._has_loaded(snapshot)
+
+    def _transaction(self) -> CommandPipeline:
+        """What replaces the replica by the snapshot in one step."""
+        pipeline = CommandPipeline()
+        for command in [[b"MULTI"], *self._swaps(), *self._clearings()]:
+            pipeline.append(None, command)
+        for home, held in self._held.items():
+            pipeline.append(None, [b"SELECT", b"%d" % home])
+            pipeline.extend(held)
+        guard = self._access.guard
         guard.loaded(self._counts)
         last = [[b"SELECT", b"%d" % guard.home], guard.write_command(), [b"EXEC"]]
         if guard.identity.is_cluster_node:
             # A transaction there is of one slot, which may be another than that of the mark.
             last = [last[2], *last[:2]]
         for command in last:
-            wire += encode_command(*command)
-            commands.append((None, command[0]))
-        self._target.send(bytes(wire), commands)
-        for text in self._target.settle():
-            if text.startswith(("EXECABORT", "CROSSSLOT")):
-                raise SinkError(self._sink.url.redacted, reason="refused", detail=text)
-        self._target.close()
-        self._sink.reconnect()
-        self._sink.skipped = SkippedKeys(snapshot.left_out.keys if snapshot else ())
+            pipeline.append(None, command)
+        return pipeline
 
     def abort(self) -> None:
         try:
@@ -109,22 +110,22 @@ class RedisStage:
             # A full server refuses commands that need memory, and still takes those that free it. Another
             # failure leaves what is found and emptied by the next load.
             if error.reason == "refused":
-                with suppress(SinkError), closing(self._sink.connect()) as another:
+                with suppress(SinkError), closing(self._access.connect()) as another:
                     self._spares.give_back(another)
         self._target.close()
 
     def _is_left_out(self, entry: Entry) -> bool:
         """Whether an entry is the mark of the upstream as a target. Raises TargetRefused for this sink's own id."""
-        self._sink.guard.check_copy([entry.key, entry.value if isinstance(entry.value, bytes) else b""])
+        self._access.guard.check_copy([entry.key, entry.value if isinstance(entry.value, bytes) else b""])
         return entry.key == MARK
 
     def _home_of(self, db: int) -> int:
-        if self._sink.only_db is None:
+        if self._access.only_db is None:
             return db
         if db:
             detail = f"the snapshot has keys in database {db}; a URL without a database takes them all"
-            raise SinkError(self._sink.url.redacted, reason="refused", detail=detail)
-        return self._sink.only_db
+            raise SinkError(self._access.url.redacted, reason="refused", detail=detail)
+        return self._access.only_db
 
     def _place_of(self, home: int) -> int | None:
         if home not in self._places:
@@ -132,9 +133,8 @@ class RedisStage:
             self._places[home] = self._spares.claim(besides=set(self._places) | {home})
             self._selected = None
             if self._places[home] is None:
-                self._held[home] = []
-                self._held_commands[home] = []
-                _log.warning("%s has no spare database: database %d is held here", self._sink.url.redacted, home)
+                self._held[home] = CommandPipeline()
+                _log.warning("%s has no spare database: database %d is held here", self._access.url.redacted, home)
         return self._places[home]
 
     def _lets_fields_expire(self, entry: Entry) -> bool:
@@ -152,29 +152,24 @@ class RedisStage:
                 self._has_field_expiries = False
         if not self._has_field_expiries:
             lost = f"{len(entry.field_expiries or ())} expiries of fields of {entry.key[:100]!r} are lost: the target"
-            self._sink.refusals.add(None, b"HPEXPIREAT", f"{lost} has none (Redis from 7.4 on has, Valkey from 9 on)")
+            self._access.refusals.add(None, b"HPEXPIREAT", f"{lost} has none (Redis from 7.4 on has, Valkey from 9 on)")
         return self._has_field_expiries
 
     def _append(self, place: int | None, home: int, command: list[bytes]) -> None:
-        wire = encode_command(*command)
         if place is None:
-            self._held[home].append(wire)
-            self._held_commands[home].append((None, command[0]))
+            self._held[home].append(None, command)
             return
         if place != self._selected:
-            self._wire += encode_command(b"SELECT", b"%d" % place)
-            self._commands.append((None, b"SELECT"))
+            self._pipeline.append(None, [b"SELECT", b"%d" % place])
             self._selected = place
-        self._wire += wire
-        self._commands.append((None, command[0]))
-        if len(self._wire) >= _PIPELINE_BYTES:
+        self._pipeline.append(None, command)
+        if len(self._pipeline.wire) >= PIPELINE_BYTES:
             self._send()
 
     def _send(self) -> None:
-        if self._commands:
-            self._target.send(bytes(self._wire), self._commands)
-            self._wire = bytearray()
-            self._commands = []
+        if self._pipeline:
+            self._target.send(self._pipeline)
+            self._pipeline = CommandPipeline()
 
     def _swaps(self) -> list[list[bytes]]:
         """In the order of the claims: a spare database that the snapshot itself uses later is free again by then."""
@@ -186,10 +181,11 @@ class RedisStage:
                 swaps += [[b"SWAPDB", b"%d" % home, number], [b"FLUSHDB", b"ASYNC"]]
         return swaps
 
-    def _clearings(self, homes: set[int]) -> list[list[bytes]]:
+    def _clearings(self) -> list[list[bytes]]:
         """Empties what is the replica's and gets nothing from the snapshot, and what is filled in place."""
-        if self._sink.only_db is not None:
-            emptied = {self._sink.only_db} - homes
+        homes = set(self._places)
+        if self._access.only_db is not None:
+            emptied = {self._access.only_db} - homes
         else:
             spares = {spare for spare in self._places.values() if spare is not None}
             emptied = self._spares.in_use() - homes - spares

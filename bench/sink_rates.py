@@ -1,0 +1,156 @@
+"""How many frames a second one shard applies to each sink: SET alone, and a mixed load.
+
+    python bench/sink_rates.py                                     the table of docs/sinks.md
+    python bench/sink_rates.py redis --beside OTHER/bin/python     also with the kevy-ring of another environment
+
+All frames lie in the ring before the clock starts. It stops when everything is flushed: on the disk, or answered by the
+server. Each figure comes from processes of its own, which take turns round by round. The rate by CPU time counts only
+what the shard's process uses. It does not depend on what else the machine does, and it leaves out waits for the server
+and the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+
+from kevy_ring import Frame, replica_inbox_pair
+from kevy_ring.shard import Shard, sink_from_url
+
+SINKS = {
+    "null": "null",
+    "memory": "memory",
+    "jsonl": "jsonl:{folder}/lines",
+    "sqlite": "sqlite:{folder}/replica.db",
+    "redis": "redis://127.0.0.1:{port}",
+    "python": "python:sink_rates:ignore",
+}
+KEYS = 10_000
+VALUE = b"v" * 64
+SERVER_DEADLINE_S = 20
+
+
+def ignore(offset: int, argv: Sequence[bytes]) -> None:
+    """The callable of the sink `python`: what remains is the price of calling it."""
+
+
+def frames_of(load: str, count: int) -> list[Frame]:
+    """`set`: SET of 64 bytes. `mixed`: equally often SET, HSET, INCR, PEXPIREAT and LPUSH."""
+    rng = random.Random(1)
+    frames = []
+    for offset in range(count):
+        key = b"%d" % rng.randrange(KEYS)
+        mixed = (
+            [b"SET", b"key:" + key, VALUE],
+            [b"HSET", b"hash:" + key, b"field:%d" % (offset % 8), VALUE],
+            [b"INCR", b"count:" + key],
+            [b"PEXPIREAT", b"key:" + key, b"4000000000000"],
+            [b"LPUSH", b"list:" + key, VALUE],
+        )
+        frames.append(Frame(offset, mixed[offset % len(mixed) if load == "mixed" else 0]))
+    return frames
+
+
+def measure(url: str, load: str, count: int) -> tuple[float, float]:
+    """Frames a second and frames a second of CPU time, in this process."""
+    sender, receiver = replica_inbox_pair(1 << (256 * count).bit_length())
+    sink = sink_from_url(url)
+    shard = Shard(receiver, sink)
+    first, *frames = frames_of(load, count + 1)
+    sender.send(first)
+    shard.tick()  # it imports numpy, and the sink claims its place
+    sender.send_many(frames)
+    begin, cpu_begin = time.perf_counter(), time.process_time()
+    while shard.tick():
+        pass
+    shard.close()
+    took_s, cpu_s = time.perf_counter() - begin, time.process_time() - cpu_begin
+    assert shard.frames == count + 1
+    assert getattr(sink, "refusals", None) is None or sink.refusals.count == 0  # type: ignore[attr-defined]
+    sink.close()
+    receiver.close()
+    sender.close()
+    return count / took_s, count / cpu_s
+
+
+def measure_apart(python: str, sink: str, load: str, count: int) -> tuple[float, float]:
+    """As :func:`measure`, in a process of its own and, for `redis`, with a server of its own."""
+    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+        free.close()
+        options = ["--port", str(port), "--save", "", "--dir", folder]
+        server = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL) if sink == "redis" else None
+        try:
+            if server is not None:
+                wait_for_port(port)
+            url = SINKS[sink].format(folder=folder, port=port)
+            command = [python, __file__, "--one", url, "--load", load, "--frames", str(count)]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=600)
+            by_clock, by_cpu = map(float, done.stdout.split())
+            return by_clock, by_cpu
+        finally:
+            if server is not None:
+                server.terminate()
+                server.wait(SERVER_DEADLINE_S)
+
+
+def wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + SERVER_DEADLINE_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def compare(sinks: list[str], pythons: list[str], rounds: int, count: int) -> None:
+    """Print the median and the spread of each figure; with another environment the ratio within each round."""
+    found: dict[tuple[str, str], list[list[tuple[float, float]]]] = {}
+    before = os.getloadavg()[0]
+    for _ in range(rounds):
+        for sink in sinks:
+            for load in ("set", "mixed"):
+                row = [measure_apart(python, sink, load, count) for python in pythons]
+                found.setdefault((sink, load), []).append(row)
+    print(f"{rounds} rounds of {count} frames; load average {before:.1f} before, {os.getloadavg()[0]:.1f} after")
+    for (sink, load), rows in found.items():
+        for at, clock in enumerate(("by the clock", "by CPU time")):
+            shown = [spread([row[python][at] for row in rows], ",.0f") + "/s" for python in range(len(pythons))]
+            if len(pythons) > 1:
+                shown.append(spread([row[0][at] / row[1][at] for row in rows], ".2f") + " x")
+            print(f"{sink:8} {load:6} {clock:13} " + " | ".join(shown))
+
+
+def spread(figures: list[float], form: str) -> str:
+    return f"{statistics.median(figures):{form}} ({min(figures):{form}} to {max(figures):{form}})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sinks", nargs="*", choices=[*SINKS, []], help="those to measure (default: all)")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--frames", type=int, default=100_000)
+    parser.add_argument("--beside", help="the interpreter of another environment with a kevy-ring")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--load", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(*measure(options.one, options.load, options.frames))
+        return
+    pythons = [sys.executable] + ([options.beside] if options.beside else [])
+    compare(options.sinks or list(SINKS), pythons, options.rounds, options.frames)
+
+
+if __name__ == "__main__":
+    main()

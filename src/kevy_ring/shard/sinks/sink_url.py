@@ -1,0 +1,89 @@
+"""How a sink is found by its URL."""
+
+from __future__ import annotations
+
+import os
+
+from kevy_ring.replica.upstream_url import REDIS_SCHEMES
+from kevy_ring.shard.sinks.jsonl.sink import JsonlSink
+from kevy_ring.shard.sinks.null import NullSink
+from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
+from kevy_ring.shard.sinks.python import PythonSink
+from kevy_ring.shard.sinks.sink import Sink
+from kevy_ring.shard.sinks.stdout import STDOUT, StdoutSink
+
+_KINDS = "jsonl:-, null, memory, jsonl:DIR, sqlite:FILE, redis://HOST:PORT, python:MODULE:CALLABLE"
+
+
+def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOptions = DEFAULT_OPTIONS) -> Sink:
+    """The sink that ``url`` names, for shard number ``shard`` of ``shards``.
+
+    ``jsonl:-`` (standard output), ``null``, ``memory``, ``jsonl:DIR``, ``sqlite:FILE``,
+    ``redis://[user:pass@]host:port[/db]`` (also ``rediss://``, ``valkey://``, ``valkeys://`` and ``unix://``),
+    ``python:module:callable``. ``{shard}`` in the URL stands for the shard's number. With more than one shard,
+    ``jsonl:DIR`` writes to ``DIR/shard-N`` and ``sqlite:a.db`` to ``a-shard-N.db``, and a Redis target needs
+    ``{shard}`` in its URL (a database or a port of its own), because a snapshot replaces all that its target holds.
+
+    Raises ``ValueError`` for a URL that names no sink, and SinkError where the sink cannot be made.
+    """
+    own = url.replace("{shard}", str(shard))
+    kind, _, rest = own.partition(":")
+    if own == "null":
+        return NullSink()
+    if own == STDOUT:
+        return StdoutSink(shard=shard if shards > 1 else None, lock_path=options.line_lock)
+    if kind == "jsonl" and rest:
+        return JsonlSink(place_of_shard(url, shard=shard, shards=shards), file_mode=options.file_mode)
+    if kind == "python" and rest:
+        return PythonSink(rest)
+    if kind in REDIS_SCHEMES and rest.startswith("//"):
+        if shards > 1 and own == url:
+            raise ValueError(
+                f"{shards} shards cannot share the target {_without_login(url)!r}: a snapshot replaces all that its "
+                "target holds; put {shard} in the URL, as in redis://host:port/{shard}"
+            )
+        from kevy_ring.shard.sinks.redis.sink import RedisSink  # here, because it brings numpy
+
+        return RedisSink(own, upstream=options.upstream_of(shard), options=options)
+    # Below, because both sinks need packages of the extra `ingest`.
+    if own == "memory":
+        from kevy_ring.shard.sinks.memory import MemorySink
+
+        return MemorySink()
+    if kind == "sqlite" and rest:
+        from kevy_ring.shard.sinks.sqlite.sink import SqliteSink
+
+        return SqliteSink(place_of_shard(url, shard=shard, shards=shards), file_mode=options.file_mode)
+    raise ValueError(f"{_without_login(url)!r} names no sink: {_KINDS}")
+
+
+def is_resumable(url: str) -> bool:
+    """Whether the sink that ``url`` names outlives its process and knows how far it is: a later one goes on there."""
+    return url.partition(":")[0] in ("jsonl", "sqlite") and url != STDOUT
+
+
+def place_of_shard(url: str, *, shard: int, shards: int) -> str:
+    """The directory or the file of one shard, of a sink that is named by a path."""
+    own = url.replace("{shard}", str(shard))
+    kind, _, path = own.partition(":")
+    if shards == 1 or own != url:
+        return path
+    if kind == "jsonl":
+        return f"{path}/shard-{shard}"
+    directory, name = os.path.split(path)
+    stem, suffix = os.path.splitext(name)
+    return os.path.join(directory, f"{stem}-shard-{shard}{suffix}")
+
+
+def sink_place(url: str, shard: int, shards: int) -> str:
+    """Where one shard's sink writes, for people: a URL without login and options, or a whole path."""
+    kind = url.partition(":")[0]
+    if kind in ("jsonl", "sqlite"):
+        return f"{kind}:{os.path.abspath(place_of_shard(url, shard=shard, shards=shards))}"
+    return _without_login(url.replace("{shard}", str(shard))).partition("?")[0]
+
+
+def _without_login(url: str) -> str:
+    """The URL without what precedes its last ``@``: errors are printed and logged, passwords are not."""
+    scheme, found, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if found else url.rpartition("@")[2]

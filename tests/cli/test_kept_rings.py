@@ -144,7 +144,7 @@ def test_gc_of_a_name_that_no_ring_has_is_an_error(capsys: pytest.CaptureFixture
     assert run(["gc", "kr-no-such-ring"]) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err == "kevy-ring: there is no ring 'kr-no-such-ring'; kevy-ring ls shows those there are\n"
+    assert said.err == "kevy-ring: there is no ring 'kr-no-such-ring': kevy-ring ls shows the rings that exist\n"
     assert run(["gc", "kr-no-such-ring", "--json"]) == 1
     (failed,) = json.loads(capsys.readouterr().out)["failed"]
     assert failed["name"] == "kr-no-such-ring"

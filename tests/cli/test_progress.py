@@ -11,8 +11,8 @@ from rich.console import Console
 from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
 from kevy_ring.cli.ingest.progress import ProgressMeter, ShardProgress
 from kevy_ring.cli.rates import Rates
+from kevy_ring.cli.views.outcome_text import summary_table
 from kevy_ring.cli.views.progress_table import progress_table
-from kevy_ring.cli.views.summary_table import summary_table
 from kevy_ring.inbox.header_words import ConsumerWord, LinkState
 from kevy_ring.replica.fleet.event import ShardStatus
 from kevy_ring.ring import RingStats

@@ -13,8 +13,8 @@ import pytest
 
 from kevy_ring.cli.command import run
 from kevy_ring.cli.ingest.cluster_look import cluster_text
-from kevy_ring.cli.ingest.goal import UntilStopped
-from kevy_ring.cli.repeated import RepeatedFailures
+from kevy_ring.cli.ingest.goal import ForDuration, UntilStopped
+from kevy_ring.cli.ingest.narration import RepeatedFailures
 from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.upstream_url import parse_upstream
 from kevy_ring.shard.sinks.redis.target_mark import is_mark
@@ -80,7 +80,7 @@ def test_a_sink_that_fails_three_times_in_a_row_with_the_same_words_ends_a_run_w
     redis_server.client().set("a", 1)
     done = run_command("ingest", redis_server.url, "--sink", "python:cli_sinks:unloadable", path=[SUPPORT])
     assert done.code == 1
-    words = "shard 0: its process failed 3 times in a row with the same words: RuntimeError: no snapshot for me"
+    words = "shard 0: its process failed 3 times in a row for the same reason: RuntimeError: no snapshot for me"
     assert done.err == f"kevy-ring: {words}\n"
     assert done.out.count("exited with code 1") == 3
 
@@ -120,6 +120,15 @@ def test_never_synced_names_the_upstream_its_state_and_since_when(state: LinkSta
     assert start == "shard 0: redis://replica-0.example:6379"
     assert since.count(":") == 2
     assert age.endswith(f" (12.0 s), last state: {words}")
+
+
+@pytest.mark.parametrize("state", list(LinkState))
+def test_a_kept_ring_without_a_link_in_this_run_fails_whatever_state_an_earlier_run_left(state: LinkState) -> None:
+    earlier = progress_of(state, full_syncs=3)
+    assert earlier.ring is not None
+    said = ForDuration(1.0).missed([replace(earlier, words_before=earlier.ring.producer_words)])
+    assert said is not None
+    assert said.startswith("shard 0: redis://replica-0.example:6379: the link was down at the end: no link since ")
 
 
 def test_the_name_of_the_protocol_is_never_the_reason_of_a_missing_link() -> None:
@@ -220,7 +229,7 @@ def test_where_the_user_may_not_ask_about_a_cluster_the_run_says_that_it_is_not_
     url = f"redis://reader:open-sesame@127.0.0.1:{redis_server.port}"
     done = run_command("ingest", url, "--sink", "null", "--until-caught-up", "--json")
     assert done.code == 0
-    assert any("cannot be told whether this is one node of a cluster" in text for text in notes(done.objects))
+    assert any("cannot tell whether this is one node of a cluster" in text for text in notes(done.objects))
 
 
 CLUSTER = """\

@@ -26,23 +26,26 @@ def keys_of(keys: TopKeys, count: int) -> list[str | None]:
 
 def test_keys_have_names_however_they_come(terminal: tuple[int, int]) -> None:
     ours, theirs = terminal
-    with TopKeys(theirs) as keys:
-        os.write(ours, b"r\x1b[A\x1b[5~\x1bOB\n7\x1b[1;5Cq")
-        names = keys_of(keys, 8)
-        assert names == ["r", "up", "page up", "down", "enter", "7", "", "q"]
-        os.write(ours, b"\x1b")
-        assert keys.next(5) == "esc"
-        os.write(ours, b"\x1b\x1b[B")
-        assert keys_of(keys, 2) == ["esc", "down"]
-        assert keys.next(0) is None
-        assert not keys.ended
+    keys = TopKeys(theirs)
+    keys.take()
+    os.write(ours, b"r\x1b[A\x1b[5~\x1bOB\n7\x1b[1;5Cq")
+    names = keys_of(keys, 8)
+    assert names == ["r", "up", "page up", "down", "enter", "7", "", "q"]
+    os.write(ours, b"\x1b")
+    assert keys.next(5) == "esc"
+    os.write(ours, b"\x1b\x1b[B")
+    assert keys_of(keys, 2) == ["esc", "down"]
+    assert keys.next(0) is None
+    assert not keys.ended
 
 
 def test_the_terminal_is_as_it_was_afterwards(terminal: tuple[int, int]) -> None:
     _, theirs = terminal
     before = termios.tcgetattr(theirs)
-    with TopKeys(theirs):
-        assert termios.tcgetattr(theirs) != before
+    keys = TopKeys(theirs)
+    keys.take()
+    assert termios.tcgetattr(theirs) != before
+    keys.give_back()
     assert termios.tcgetattr(theirs) == before
 
 
@@ -59,8 +62,9 @@ def test_a_terminal_that_goes_away_ends_the_keys() -> None:
 
 def test_without_a_terminal_there_are_no_keys() -> None:
     reading, writing = os.pipe()
-    with TopKeys(reading) as keys:
-        os.write(writing, b"q")
-        assert keys.next(0.01) is None
+    keys = TopKeys(reading)
+    keys.take()
+    os.write(writing, b"q")
+    assert keys.next(0.01) is None
     os.close(reading)
     os.close(writing)

@@ -52,6 +52,7 @@ def progress_of(
         consumer_words=tuple(consumer),
         **header,
     )
+    upstream = f"redis://replica-{index}.example:6379"
     return ShardProgress(
-        index, f"redis://replica-{index}.example:6379", state, "", ring, rates or Rates(), link_age_s=link_age_s
+        index, upstream, ring, state, "", None, None, 0, 0, link_age_s=link_age_s, rates=rates or Rates()
     )

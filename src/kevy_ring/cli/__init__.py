@@ -1,4 +1,4 @@
-"""The kevy-ring command. Printing and exiting live here and nowhere else."""
+"""The kevy-ring command. Only this package prints and exits."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Options:
   -h, --help  Show this message and exit.
 
 Commands:
-  bench    Measure kevy-ring beside its rivals.
+  bench    Run the benchmarks of kevy-ring and its rivals.
   gc       Remove abandoned rings.
   ingest   Follow upstreams into shard processes.
-  inspect  Look into one ring.
-  ls       List every ring of this machine.
-  primary  Serve the embedded upstream, alone.
-  top      Watch all rings of this machine.
+  inspect  Show one ring and the records in it.
+  ls       List all rings of this machine.
+  primary  Serve an embedded upstream to follow.
+  top      Watch all rings of this machine, live.
 
 The commands need pip install 'kevy-ring[cli]'."""
 
@@ -34,15 +34,15 @@ _NEEDED = ("click", "rich")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command with ``arguments`` (those of the process by default) and exit with its code.
+    """Run the command with ``arguments`` (by default those of the process) and exit with its code.
 
-    0: done, and verified where that was asked for; 1: it ran and something is wrong, said in one line; 2: bad usage,
-    also no arguments at all. The help and the version need no extra.
+    0: done, and equal if a comparison was asked for. 1: something is wrong; one line says what. 2: bad usage, or no
+    arguments. ``--help`` and ``--version`` need no extra.
     """
     try:
         code = _code(sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:
-        # The reader of our output has closed it. Without this, Python prints an error when it flushes at exit.
+        # The reader of our output closed it. Without this, Python prints an error when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code)
@@ -61,8 +61,9 @@ def _code(arguments: Sequence[str]) -> int:
     try:
         from kevy_ring.cli.command import run
     except ModuleNotFoundError as error:
-        if error.name not in _NEEDED:
+        package = (error.name or "").partition(".")[0]
+        if package not in _NEEDED:
             raise
-        print(f"kevy-ring: {error.name} is not installed; pip install 'kevy-ring[cli]'", file=sys.stderr)
+        print(f"kevy-ring: {package} is not installed; pip install 'kevy-ring[cli]'", file=sys.stderr)
         return 1
     return run(arguments)

@@ -12,7 +12,7 @@ _FORM = re.compile(r"(\d+)\s*([kmg]?)(?:i?b)?", re.IGNORECASE)
 
 
 class ByteSize(click.ParamType):  # type: ignore[type-arg, unused-ignore] # generic in newer versions of click
-    """Bytes, with an optional K, M or G (all powers of 1024, with or without iB). ``power_of_two``: nothing else."""
+    """Bytes, with an optional K, M or G (powers of 1024, with or without iB). ``power_of_two``: refuse other sizes."""
 
     name = "SIZE"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
-from kevy_ring.cli.bench import bench
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.ingest.command import ingest
 from kevy_ring.cli.primary import primary
@@ -19,7 +20,7 @@ from kevy_ring.cli.rings.ls import ls
 from kevy_ring.cli.top.command import top
 from kevy_ring.errors import KevyRingError
 
-_INTERRUPTED = "interrupted"
+_TREE = Path(__file__).resolve().parents[3]
 
 
 # The package prints its own help and version, because it must do so without click.
@@ -32,13 +33,27 @@ def command() -> None:
     """All subcommands; ``kevy_ring.cli.HELP`` lists them."""
 
 
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[CASE ...] [--quick] [--json] ...")
+def bench(arguments: tuple[str, ...]) -> int:
+    """Run the benchmarks, or the cases that are named. They are part of the source tree, not of the package."""
+    tree = next((tree for tree in (Path.cwd(), _TREE) if (tree / "bench" / "__main__.py").is_file()), None)
+    if tree is None:
+        raise Failure("the benchmarks are not in the package: run this in the source tree, or run make bench there")
+    sys.path.insert(0, str(tree))
+    try:
+        return int(importlib.import_module("bench").run(arguments))
+    except ModuleNotFoundError as error:
+        raise Failure(f"the benchmarks need {error.name}, which is not installed: make bench installs it") from error
+
+
 for _each in (ingest, primary, bench, ls, inspect, top, gc):
     command.add_command(_each)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; every failure is said in one line, without any secret. Returns the exit code."""
-    # What the layers below log is told here as notes, and a second time nowhere.
+    """Run the command and return its exit code. A failure is printed as one line, without secrets."""
+    # The views show what the layers below log as notes. Do not let logging print it a second time.
     logging.getLogger("kevy_ring").addHandler(logging.NullHandler())
     logging.getLogger("kevy_ring").propagate = False
     try:
@@ -49,7 +64,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _say(error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        return _say(_INTERRUPTED)
+        return _say("interrupted")
     except (Failure, KevyRingError) as error:
         return _say(str(error))
 

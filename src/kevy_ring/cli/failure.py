@@ -1,5 +1,5 @@
-"""What went wrong in a run of the command, in one line for its user."""
+"""The error of a command that ran."""
 
 
 class Failure(Exception):
-    """The command ran and something is wrong: exit code 1."""
+    """The command ran and something is wrong: one line for the user, and exit code 1."""

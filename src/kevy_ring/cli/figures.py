@@ -1,8 +1,8 @@
-"""Figures as people read them: counts, sizes, rates, times and bytes as text."""
+"""Counts, sizes, rates, times and bytes as text for people."""
 
 from __future__ import annotations
 
-#: Where there is no figure.
+#: Shown if there is no figure.
 NOTHING = "-"
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -13,7 +13,7 @@ def count(number: int | None) -> str:
 
 
 def short(number: float) -> str:
-    """Four places at most: ``812``, ``8.1k``, ``81.2k``, ``812k``, ``1.2M``."""
+    """At most five characters below 1,000G: ``812``, ``8.1k``, ``81.2k``, ``812k``, ``1.2M``."""
     for unit in ("", "k", "M", "G"):
         if abs(number) < 999.5 or unit == "G":
             break
@@ -24,7 +24,7 @@ def short(number: float) -> str:
 def size(number: float) -> str:
     """``512 B``, ``7.9 MiB``."""
     for unit in _SIZES:
-        # Not 1023: four digits would be one too many.
+        # The limit is not 1023, so that a size never has four digits.
         if number < 999.5 or unit == _SIZES[-1]:
             break
         number /= 1024
@@ -33,7 +33,7 @@ def size(number: float) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """``12 %``; something is never shown as nothing."""
+    """``12 %``. More than nothing but less than one per cent is ``<1 %``."""
     if not whole:
         return NOTHING
     share = 100 * part / whole
@@ -55,7 +55,7 @@ def seconds(number: float | None) -> str:
 
 
 def moment(number: float) -> str:
-    """``5 µs``, ``2.5 ms``, ``10 s``: of a bound, which has few digits."""
+    """A bound, which has few digits: ``5 µs``, ``2.5 ms``, ``10 s``."""
     for unit, size in (("µs", 1e-6), ("ms", 1e-3)):
         if number < 1000 * size:
             return f"{number / size:.3g} {unit}"
@@ -63,7 +63,7 @@ def moment(number: float) -> str:
 
 
 def age(number: float | None) -> str:
-    """The greatest unit only: ``12 s``, ``21 min``, ``3 h``, ``2 d``; a dash for None."""
+    """In the largest unit only: ``12 s``, ``21 min``, ``3 h``, ``2 d``; a dash for None."""
     if number is None:
         return NOTHING
     for unit, length in (("s", 60), ("min", 60), ("h", 24)):
@@ -74,15 +74,13 @@ def age(number: float | None) -> str:
 
 
 def text(value: bytes, limit: int = 40) -> str:
-    """Bytes for a terminal: text where it is text, escapes for all that a terminal would obey or cannot show."""
-    cut = value[:limit]
-    shown = cut.decode("utf-8", "backslashreplace")
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)
+    """Bytes for a terminal, safe as :func:`name` is; cut after ``limit`` bytes."""
+    shown = name(value[:limit].decode("utf-8", "backslashreplace"))
     return f"'{shown}'" + (f"… ({count(len(value))} bytes)" if len(value) > limit else "")
 
 
 def name(text: str) -> str:
-    """A name that somebody else chose, for a terminal: escapes for all that a terminal would obey or cannot show."""
+    """Text from outside, for a terminal: characters that a terminal cannot show or would obey become escapes."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -1,4 +1,4 @@
-"""``kevy-ring primary``: the embedded upstream, alone."""
+"""``kevy-ring primary``: the embedded upstream without a replica."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import click
-from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -16,14 +15,15 @@ from rich.text import Text
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.byte_size import ByteSize
+from kevy_ring.cli.tables import new_table
 from kevy_ring.testing.options import DEFAULT_BACKLOG_BYTES, PrimaryOptions
 from kevy_ring.testing.primary import UpstreamStatus, serve
 
 _TERMINAL_S, _JSON_S, _PIPE_S = 0.5, 1.0, 5.0
-_HELP = """Serve the embedded upstream: kevy protocol 1 and 2 on loopback ports, one per shard, in the foreground.
+_HELP = """Serve an embedded upstream for tests, in the foreground, until Ctrl-C.
 
-It holds keys of all types, sends them as a snapshot, and then live frames from a seeded workload once every shard has
-a replica. Follow it with:
+It speaks the kevy protocols 1 and 2 on loopback, with one port per shard. It holds keys of all types and sends them as
+a snapshot. Once every shard has a replica, it sends live frames from a workload that --seed repeats. Follow it with:
 
 \b
     kevy-ring ingest kevy://127.0.0.1:PORT --shards N
@@ -37,37 +37,39 @@ def _as_number(context: click.Context, parameter: click.Parameter, choice: str |
 # An option is named like the field of PrimaryOptions that it sets.
 @click.command(help=_HELP)
 @click.option(
-    "--shards", metavar="N", type=click.IntRange(1, 1024), default=2, show_default=True, help="A port for each."
-)
+    "--shards", metavar="N", type=click.IntRange(1, 1024), default=2, show_default=True,
+    help="Number of shards. Each has a port.",
+)  # fmt: skip
 @click.option(
-    "--port", metavar="N", type=click.IntRange(0, 65535), default=0, help="Of shard 0; the others follow.  [any]"
-)
+    "--port", metavar="N", type=click.IntRange(0, 65535), default=0,
+    help="Port of shard 0; the other shards use the next ports.  [default: any free ports]",
+)  # fmt: skip
 @click.option(
-    "--keys",
-    metavar="N",
-    type=click.IntRange(0),
-    default=50_000,
-    show_default=True,
-    help="In the snapshot, over all shards.",
-)
+    "--keys", metavar="N", type=click.IntRange(0), default=50_000, show_default=True,
+    help="Number of keys in the snapshot, over all shards.",
+)  # fmt: skip
 @click.option(
-    "--ops", metavar="N", type=click.IntRange(0), default=500_000, show_default=True, help="Live frames, in all."
-)
+    "--ops", metavar="N", type=click.IntRange(0), default=500_000, show_default=True,
+    help="Number of live frames, over all shards.",
+)  # fmt: skip
 @click.option(
-    "--rate",
-    metavar="N",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Live frames per second.  [as many as are taken]",
-)
+    "--rate", metavar="N", type=click.FloatRange(min=0, min_open=True),
+    help="Live frames per second.  [default: as fast as the replicas take them]",
+)  # fmt: skip
 @click.option(
-    "--value-bytes", metavar="N", type=click.IntRange(0), default=64, show_default=True, help="Of most values."
-)
+    "--value-bytes", metavar="N", type=click.IntRange(0), default=64, show_default=True,
+    help="Size of most values in bytes.",
+)  # fmt: skip
 @click.option(
-    "--backlog", "backlog_bytes", type=ByteSize(), default=DEFAULT_BACKLOG_BYTES, help="Of each shard.  [64MiB]"
-)
-@click.option("--protocol", type=click.Choice(["1", "2"]), callback=_as_number, help="Speak only this one.  [both]")
-@click.option("--seed", metavar="N", type=int, default=1, show_default=True, help="Of the workload.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+    "--backlog", "backlog_bytes", type=ByteSize(), default=DEFAULT_BACKLOG_BYTES,
+    help="Backlog of each shard in bytes.  [default: 64MiB]",
+)  # fmt: skip
+@click.option(
+    "--protocol", type=click.Choice(["1", "2"]), callback=_as_number,
+    help="Speak only this version of the kevy protocol.  [default: both]",
+)  # fmt: skip
+@click.option("--seed", metavar="N", type=int, default=1, show_default=True, help="Seed of the workload.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object per line.")
 def primary(*, as_json: bool, **options: Any) -> int:
     try:
         chosen = PrimaryOptions(**options)
@@ -79,7 +81,7 @@ def primary(*, as_json: bool, **options: Any) -> int:
     try:
         serve(chosen, on_status=on_status, status_interval_s=interval_s)
     except OSError as error:
-        raise click.ClickException(f"the ports cannot be opened: {error}") from error
+        raise click.ClickException(f"the ports cannot be opened: {error}; choose others with --port") from error
     finally:
         if live is not None:
             live.stop()
@@ -87,7 +89,7 @@ def primary(*, as_json: bool, **options: Any) -> int:
 
 
 def _view(shards: int, *, as_json: bool) -> tuple[Callable[[list[UpstreamStatus]], None], float, Live | None]:
-    """What is called with every status, how often, and the live display where there is one."""
+    """Returns the function to call with every status, the seconds between calls, and the live display or None."""
     if as_json:
         return _say_json, _JSON_S, None
     if not sys.stdout.isatty():
@@ -110,7 +112,7 @@ def _where(statuses: list[UpstreamStatus], shards: int) -> Text:
 
 
 def _table(statuses: list[UpstreamStatus]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="bold")
+    table = new_table()
     for name in ("shard", "port", "replicas", "live frames sent", "of", "acknowledged by a replica"):
         table.add_column(name, justify="right", no_wrap=True)
     for number, status in enumerate(statuses):
@@ -127,7 +129,7 @@ def _table(statuses: list[UpstreamStatus]) -> Table:
 
 
 class _Lines:
-    """Plain lines: where it is at first, then only what has changed."""
+    """Plain lines: the address first, then one line for each change."""
 
     def __init__(self, shards: int) -> None:
         self._shards = shards

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from kevy_ring.ring import RingStats
 
-#: Rates are means over about this long: steady enough to be read, fresh enough to be true.
+#: Rates are means over about this long: long enough to be steady, short enough to be current.
 RATE_WINDOW_S = 1.0
 
 
 class Rates(NamedTuple):
-    """Per second. In: what was sent, into the ring or behind it. Out: what was released. Wakes: of both sides.
+    """Per second. In: sent, into the ring or into the overflow. Out: released. Wakes: of both sides.
 
-    Bytes are those of the ring's records, headers included.
+    Bytes are those of the ring's records, with their headers.
     """
 
     in_events: float = 0.0
@@ -28,9 +28,10 @@ NO_RATES = Rates()
 
 
 class RateMeter:
-    """Turns looks at one ring into rates. ``rates``: over the last second. ``still_looks``: in how many no count moved.
+    """Turns looks at one ring into rates.
 
-    ``last_in_events``: events in per second between the last two looks; None before the second look.
+    ``rates``: over the last second. ``still_looks``: the number of looks since a count changed. ``last_in_events``:
+    events in per second between the last two looks; None before the second look.
     """
 
     __slots__ = ("_created", "_past", "last_in_events", "rates", "still_looks")
@@ -41,14 +42,14 @@ class RateMeter:
         self.forget()
 
     def forget(self) -> None:
-        """Begin again, as for a ring that is gone or cannot be read."""
+        """Start again: the ring is gone or cannot be read."""
         self._past.clear()
         self.rates = NO_RATES
         self.last_in_events: float | None = None
         self.still_looks = 0
 
     def take(self, stats: RingStats, now: float) -> bool:
-        """Take a look. ``now``: seconds of any even clock. True: it is another ring than before, with new counters."""
+        """Take a look. ``now``: seconds of a monotonic clock. True: it is a new ring, with new counters."""
         is_another = stats.created_unix_s != self._created
         if is_another:
             self.forget()

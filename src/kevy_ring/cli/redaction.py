@@ -1,4 +1,4 @@
-"""Texts without the secrets of URLs: for words that come from a library, or repeat what the user typed."""
+"""Removes the secrets of URLs from text that comes from a library or repeats what the user typed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from kevy_ring.replica.upstream_url import REDACTED, parse_upstream
 
-# Everything between the scheme and the LAST @ before a blank or a quote: a password that was not percent-encoded may
-# hold an @ or a slash itself.
+# Everything between the scheme and the LAST @ before a blank or a quote. A password that was not percent-encoded may
+# contain an @ or a slash.
 _LOGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^\s'\"]*@", re.IGNORECASE)
 _OPTION = re.compile(r"(?P<name>[?&](?:\w*password\w*|\w*secret\w*)=)[^&\s'\"]*", re.IGNORECASE)
 
@@ -27,14 +27,14 @@ def _without(found: re.Match[str]) -> str:
 def shown_url(url: str) -> str:
     """An upstream's or a sink's URL for display."""
     try:
-        # A place for the shard's number is no part of a URL, and would not be shown.
+        # parse_upstream() would drop the placeholder for the shard's number.
         return _without_login(url) if "{shard}" in url else parse_upstream(url).redacted
     except (ValueError, ModuleNotFoundError):
         return _without_login(url)
 
 
 def without_typed_secrets(text: str, arguments: Iterable[str]) -> str:
-    """``text`` without the secrets of ``arguments``, in whatever broken form they were typed."""
+    """``text`` without the secrets of ``arguments``, even if an argument is a broken URL."""
     for argument in arguments:
         text = text.replace(argument, _without_login(argument))
     return without_secrets(text)

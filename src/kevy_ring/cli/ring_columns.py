@@ -1,4 +1,4 @@
-"""The columns that show a ring in figures, for the tables of ``top`` and ``ingest``: the title, the width, the cell."""
+"""The columns that show the figures of a ring in the tables of ``top`` and ``ingest``: title, width and cell."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def fill_look(share: float) -> Style:
 
 
 def bar(share: float, cells: int) -> str:
-    """A part of a whole, in eighths of a cell."""
+    """``share`` (0 to 1) as a bar, in eighths of a cell."""
     eighths = min(8 * cells, ceil(share * 8 * cells))
     whole, rest = divmod(eighths, 8)
     return ("█" * whole + (_EIGHTHS[rest] if rest else "")).ljust(cells, "·")

@@ -1,10 +1,11 @@
-"""Tables and lines on a terminal, and without what only a terminal needs elsewhere."""
+"""Tables and lines for a terminal, and a plainer form for pipes and files."""
 
 from __future__ import annotations
 
 import sys
 from typing import TextIO
 
+from rich import box
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -12,15 +13,23 @@ from rich.text import Text
 
 
 def tables_console(pipe_width: int, out: TextIO | None = None) -> Console:
-    """A console on standard output, or on ``out``: what is no terminal has ``pipe_width`` cells and no colours."""
+    """A console on ``out`` (standard output by default). Off a terminal: ``pipe_width`` cells, no colours."""
     out = out or sys.stdout
     if out.isatty():
         return Console(file=out, highlight=False)
     return Console(file=out, width=pipe_width, color_system=None, force_terminal=False, highlight=False)
 
 
+def new_table(gap: int = 1, *, show_footer: bool = False) -> Table:
+    """An empty table in the style of this command, with ``gap`` blanks between columns."""
+    return Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, gap), collapse_padding=True, header_style="bold",
+        show_footer=show_footer,
+    )  # fmt: skip
+
+
 def print_table(console: Console, table: Table) -> None:
-    """Print a table; in a pipe without the blanks and empty lines that hold it together on a terminal."""
+    """Print a table; without a terminal, leave out empty lines and blanks at the end of lines."""
     if console.is_terminal:
         console.print(table)
         return
@@ -31,7 +40,7 @@ def print_table(console: Console, table: Table) -> None:
 
 
 def print_line(console: Console, text: Text, *, indent: int = 0) -> None:
-    """One line, wrapped between words on a terminal; in a pipe it stays one line."""
+    """Print a line; only a terminal wraps it."""
     if console.is_terminal:
         console.print(Padding(text, (0, 0, 0, indent)))
     else:

@@ -1,4 +1,4 @@
-"""Prometheus metrics of all rings of this machine, read from their headers; needs the extra ``metrics``."""
+"""Prometheus metrics of all rings of this machine, read from their headers. Needs the extra ``metrics``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The collector: what prometheus-client asks at each scrape, answered from the headers of the rings."""
+"""The collector that prometheus-client calls at each scrape. It reads the headers of the rings."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def collector(
     *,
     wanted: Callable[[RingStats], bool] | None = None,
 ) -> RingCollector:
-    """A collector over all rings of this machine whose names begin with ``prefix``, whoever lives in them.
+    """A collector of all rings of this machine whose names begin with ``prefix``, whichever processes use them.
 
-    ``wanted``: only those for which it is true. Register it with a registry of prometheus-client; one process of a
-    machine is enough.
+    ``wanted``: if given, only the rings for which it returns True. Register the collector with a registry of
+    prometheus-client. One process per machine is enough.
     """
     return RingCollector(prefix, wanted=wanted)
 
 
 class RingCollector(Collector):
-    """See :func:`collector`. Takes no role and writes nothing; scrapes may come from several threads."""
+    """See :func:`collector`. It takes no role and writes into no ring. Several threads may scrape."""
 
     def __init__(self, prefix: str, *, wanted: Callable[[RingStats], bool] | None) -> None:
         self._wanted = wanted
@@ -38,11 +38,11 @@ class RingCollector(Collector):
         self._lock = threading.Lock()
 
     def describe(self) -> list[Metric]:
-        """All families, without a sample: two collectors in one registry are refused."""
+        """All families, without samples. A registry uses their names to refuse a second collector."""
         return [*_about_all([]), *(_family(figure) for figure in FIGURES), *_about_times({})]
 
     def collect(self) -> Iterator[Metric]:
-        """Look at all rings now. A ring that cannot be read counts as corrupt; nothing is raised for it."""
+        """Look at all rings now. A ring that cannot be read counts as corrupt and raises nothing."""
         with self._lock:
             looks = self._watch.look()
             times = {look.name: self._watch.time_in_ring(look.name) for look in looks if look.fault is None}
@@ -60,7 +60,7 @@ class RingCollector(Collector):
         yield from _about_times({stats.name: times[stats.name] for stats in sound})
 
     def close(self) -> None:
-        """Let go of the rings; the next scrape finds them again."""
+        """Unmap the rings. The next scrape maps them again."""
         with self._lock:
             self._watch.close()
 
@@ -68,12 +68,12 @@ class RingCollector(Collector):
 def _about_times(times: Mapping[str, TimeInRing | None]) -> list[Metric]:
     spent = HistogramMetricFamily(
         "kevy_ring_time_in_ring_seconds",
-        "From the publish of a record to its release, of one record in 1,024.",
+        "Seconds from the publish of a record to its release, measured for one record in 1,024.",
         labels=["ring"],
     )
     waiting = GaugeMetricFamily(
         "kevy_ring_oldest_record_age_seconds",
-        "For how long the oldest measured record (one in 1,024) in the ring has waited; absent where none waits.",
+        "Seconds that the oldest measured record (one in 1,024) in the ring has waited; absent if none waits.",
         labels=["ring"],
     )
     for name, found in times.items():
@@ -90,11 +90,11 @@ def _le(bound: float) -> str:
 
 
 def _about_all(looks: list[RingLook]) -> list[Metric]:
-    build = GaugeMetricFamily("kevy_ring_build_info", "1; the versions that these figures come from.",
+    build = GaugeMetricFamily("kevy_ring_build_info", "Always 1; the labels are the versions of kevy-ring and Python.",
                               labels=["version", "python"])  # fmt: skip
     build.add_metric([__version__, platform.python_version()], 1)
     corrupt = GaugeMetricFamily(
-        "kevy_ring_corrupt", "1 for a ring whose header cannot be read or contradicts itself.", labels=["ring"]
+        "kevy_ring_corrupt", "1 if the ring's header cannot be read or contradicts itself, else 0.", labels=["ring"]
     )
     for look in looks:
         corrupt.add_metric([look.name], float(look.fault is not None))

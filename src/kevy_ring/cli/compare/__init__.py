@@ -1,1 +1,1 @@
-"""The comparison of what a sink holds with what the upstream holds, key by key."""
+"""Compares the contents of a sink with those of its upstream."""

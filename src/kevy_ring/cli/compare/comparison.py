@@ -1,4 +1,4 @@
-"""Which keys are compared with which, for each kind of upstream and of sink."""
+"""Chooses the comparison for each kind of upstream and sink."""
 
 from __future__ import annotations
 
@@ -23,19 +23,23 @@ from kevy_ring.testing import EmbeddedPrimary
 def comparison_of(
     upstreams: Sequence[UpstreamUrl], data_urls: Sequence[UpstreamUrl], sink: str, shards: int, streams: int
 ) -> Comparison:
-    """The comparison at the end of following ``upstreams``, each with its own shards.
+    """The comparison at the end of a run that follows ``upstreams``, each with its own shards.
 
-    Raises ``click.UsageError`` where there is nothing to compare with, or nothing that could be read back.
+    Raises ``click.UsageError`` if the keys of an upstream or of the sink cannot be read.
     """
     check_readable(sink)
     if data_urls and len(data_urls) != len(upstreams):
-        raise click.UsageError(f"--data-url was given {len(data_urls)} times for {len(upstreams)} upstreams")
+        raise click.UsageError(
+            f"--data-url was given {len(data_urls)} times for {len(upstreams)} upstreams: give one for each"
+        )
     if not data_urls and any(upstream.kind == "kevy" for upstream in upstreams):
-        raise click.UsageError("--verify of a kevy:// upstream reads its keys from --data-url redis://host:port")
+        raise click.UsageError(
+            "--verify of a kevy:// upstream reads its keys over Redis commands: give --data-url redis://HOST:PORT"
+        )
     sources = data_urls or upstreams
 
     def compare_each(access: Access) -> Verification:
-        # What is on its way now is no difference; and a replica that is not there yet is not compared at all.
+        # Let the replica apply what is on its way. A replica that cannot is not compared.
         access.settle(0.0)
         result = Verification()
         first = 0
@@ -57,7 +61,7 @@ def comparison_of(
 
 
 def embedded_comparison(primary: EmbeddedPrimary, sink: str, shards: int) -> Comparison:
-    """The comparison with an embedded upstream that has published all its frames: with ``null`` by digest."""
+    """The comparison with an embedded upstream that has published all its frames. ``null``: by digest."""
 
     def by_keys(access: Access) -> Verification:
         result = Verification()
@@ -75,29 +79,29 @@ def embedded_comparison(primary: EmbeddedPrimary, sink: str, shards: int) -> Com
 
 
 def _skipped(sink: str, replicas: Sequence[KeySource], shards: Sequence[int], access: Access) -> list[SkippedKey]:
-    """The keys that these shards lack because a snapshot skipped them: told by the files, or by the processes."""
+    """The keys that a snapshot skipped, so that these shards lack them. The files or the processes know them."""
     found: list[SkippedKey] = []
     for shard, replica in zip(shards, replicas, strict=True):
-        told = getattr(replica, "skipped", None)
-        found += told() if told is not None else access.ask(shard, "skipped")
+        of_files = getattr(replica, "skipped", None)
+        found += of_files() if of_files is not None else access.ask(shard, "skipped")
     return found
 
 
 def check_readable(sink: str) -> None:
-    """Raises ``click.UsageError`` for a sink whose keys nobody can read back."""
+    """Raises ``click.UsageError`` for a sink whose keys cannot be read back."""
     if sink == "null":
-        raise click.UsageError("--verify needs what null does not keep: keys; use --sink memory")
+        raise click.UsageError("--verify needs keys, and null keeps none: use --sink memory")
     if sink == STDOUT:
         raise click.UsageError(
             "--verify needs a sink whose keys can be read back, and standard output is none: "
             "use --sink memory, sqlite:FILE or jsonl:DIR"
         )
     if sink.startswith("python:"):
-        raise click.UsageError(f"--verify cannot look into {sink}")
+        raise click.UsageError(f"--verify cannot read the keys of {sink}: use --sink memory, sqlite:FILE or jsonl:DIR")
 
 
 def replica_keys(sink: str, shard: int, shards: int, access: Access) -> KeySource:
-    """Where the keys of one shard's replica are read."""
+    """The source of the keys of one shard's replica."""
     own = sink.replace("{shard}", str(shard))
     if sink == "memory":
         return ShardKeys(access.ask, shard)
@@ -113,7 +117,7 @@ def replica_keys(sink: str, shard: int, shards: int, access: Access) -> KeySourc
 
 
 def database_named(url: str) -> int | None:
-    """The database that a Redis URL names: a sink with one replicates into that one only. None: it names none."""
+    """The database that a Redis URL names, which is then the only one of the sink; None: it names none."""
     parts = urlsplit(url)
     if "db" in (query := parse_qs(parts.query)):
         return int(query["db"][0])

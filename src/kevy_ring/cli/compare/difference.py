@@ -1,4 +1,4 @@
-"""A key that is not the same on both sides, and how that is said."""
+"""A key that differs between the two sides, and the text that says how."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from kevy_ring.cli import figures
 from kevy_ring.replica.snapshots.entry import Entry, Stream
 
 _MISSING = object()
-# Values that begin alike for longer than this are not told apart by their beginnings.
+# If two values are equal for longer than this, their beginnings do not show the difference.
 _SAME_START_BYTES = 20
-# Beyond this many milliseconds datetime has no word for a time.
+# datetime cannot show a later time.
 _LAST_YEAR_MS = 253_402_300_799_000
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """``upstream`` and ``replica`` are None where the key does not exist."""
+    """``upstream`` and ``replica`` are None if the key does not exist there."""
 
     db: int
     key: bytes
@@ -32,7 +32,7 @@ class Difference:
 
     @property
     def text(self) -> str:
-        """What is different, without the key's name."""
+        """The difference, without the key's name."""
         if self.replica is None:
             assert self.upstream is not None
             return f"a {self.upstream.type} of the upstream that the replica lacks"
@@ -47,9 +47,9 @@ class Difference:
 
 
 def is_same(one: Entry | None, other: Entry | None, slack_ms: int) -> bool:
-    """Whether two sides of a key agree in type, value and expiry, the latter within ``slack_ms``.
+    """Whether both sides of a key agree in type, value and expiry. Expiries may differ by ``slack_ms``.
 
-    A key whose expiry has come is gone, whether or not a server has noticed.
+    A key whose expiry has passed counts as gone, even if a server still holds it.
     """
     if one is None or other is None:
         left = one or other
@@ -64,12 +64,12 @@ def is_same(one: Entry | None, other: Entry | None, slack_ms: int) -> bool:
 
 
 def is_expired(entry: Entry, slack_ms: int) -> bool:
-    """Whether the key's time has come, on this machine's clock."""
+    """Whether the key's expiry has passed, by this machine's clock."""
     return entry.expires_at_ms is not None and entry.expires_at_ms <= time.time_ns() // 1_000_000 + slack_ms
 
 
 def is_same_value(one: Entry, other: Entry) -> bool:
-    """Whether the values are the same; of streams what every server and store tells: entries, last id, groups."""
+    """Whether the values are equal. Of streams: the entries, the last id and the groups, which every store can tell."""
     if isinstance(one.value, Stream) and isinstance(other.value, Stream):
         return _stream_facts(one.value) == _stream_facts(other.value)
     return bool(one.value == other.value)

@@ -1,4 +1,4 @@
-"""Compares what a sink that keeps nothing has counted, and its CRC-32, with what the embedded upstream has sent."""
+"""Compares the counts and the CRC-32 of a sink that keeps nothing with what the embedded upstream has sent."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from kevy_ring.testing import EmbeddedPrimary
 
 @dataclass(slots=True)
 class DigestComparison:
-    """``frames``: whose digests were compared. ``faults``: what is not the same, in words."""
+    """``frames``: the number of frames in the compared digests. ``faults``: the differences, as text."""
 
     frames: int = 0
-    frame_bytes: int = 0
     faults: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -34,7 +33,7 @@ class DigestComparison:
 def compare_digests(
     primary: EmbeddedPrimary, facts: Sequence[ShardFacts], pulse: Callable[[], None] = lambda: None
 ) -> DigestComparison:
-    """Compare each shard's frames since its last snapshot; the upstream's are generated once more from its seed."""
+    """Compare each shard's frames since its last snapshot. The upstream generates its frames again from its seed."""
     began = time.monotonic()
     result = DigestComparison()
     for shard, fact in enumerate(facts):
@@ -44,13 +43,12 @@ def compare_digests(
         first = primary.first_offset(shard) if start is None else start
         end = -1 if fact.applied_offset is None else fact.applied_offset
         counted = end - first + 1 if start is not None else 0
-        # Frames from before a second snapshot are counted too, and are in no digest.
+        # ``fact.frames`` also counts frames before a second snapshot. They are in no digest.
         if counted != expected or (fact.snapshots <= 1 and fact.frames != expected):
-            fault = f"shard {shard} took {figures.plural(fact.frames, 'frame')} where the upstream sent {expected:,}"
+            fault = f"shard {shard} took {figures.plural(fact.frames, 'frame')}, but the upstream sent {expected:,}"
             result.faults.append(fault)
         elif fact.digest != digest:
             result.faults.append(f"shard {shard}: the CRC-32 over its frames is not the upstream's")
         result.frames += expected
-        result.frame_bytes += fact.frame_bytes
     result.seconds = time.monotonic() - began
     return result

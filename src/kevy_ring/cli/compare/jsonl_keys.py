@@ -1,4 +1,4 @@
-"""The keys that the files of the jsonl sink stand for: read back, and applied to a store in memory."""
+"""The keys in the files of a jsonl sink: this reads the files and applies them to a store in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Parsed = TypeVar("Parsed")
 
 
 class JsonlKeys:
-    """A key source: each call of ``databases`` or ``read`` reads the files anew, as they are then."""
+    """A key source. Each call of ``databases`` or ``read`` reads the current files again."""
 
     expiry_slack_ms = 1
 
@@ -31,7 +31,7 @@ class JsonlKeys:
         return self._store.databases
 
     def skipped(self) -> list[SkippedKey]:
-        """The keys that the snapshot skipped, and that were neither deleted nor rewritten since."""
+        """The keys that the snapshot skipped and that were not deleted or rewritten since."""
         return self._store.skipped_keys
 
     def pages(self, db: int) -> Iterator[dict[bytes, Entry]]:
@@ -44,7 +44,7 @@ class JsonlKeys:
 
 
 def replayed(directory: Path) -> MemorySink:
-    """A store with what the newest generation in ``directory`` says. Raises :class:`Failure` for lines of no sense."""
+    """A store with the newest generation in ``directory``. Raises :class:`Failure` for a foreign line."""
     store = MemorySink()
     generations = sorted(path for path in directory.glob("generation-*") if path.name[11:].isdigit())
     if not generations:
@@ -74,7 +74,7 @@ def _parsed(directory: Path, stem: str, parse: Callable[[dict[str, Any]], Parsed
         with path.open("rb") as file:
             for number, raw in enumerate(file, 1):
                 if not raw.endswith(b"\n"):
-                    break  # a line on its way
+                    break  # the sink is writing this line
                 try:
                     yield parse(json.loads(raw))
                 except (ValueError, TypeError, AttributeError, RecursionError) as error:

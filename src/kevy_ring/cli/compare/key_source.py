@@ -1,4 +1,4 @@
-"""Where the keys of an upstream or of a replica can be read, as plain entries."""
+"""Sources of the keys of an upstream or a replica, as plain entries."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class KeySource(Protocol):
 
     @property
     def expiry_slack_ms(self) -> int:
-        """How far an expiry read here may be off."""
+        """How much an expiry read here may differ from the true one."""
 
     def databases(self) -> list[int]:
-        """The databases that hold keys now. A source that is a copy takes a fresh one here."""
+        """The databases that hold keys now. A source that is a copy is renewed here."""
 
     def pages(self, db: int) -> Iterator[dict[bytes, Entry]]:
-        """All keys of a database, some at a time; one that changes meanwhile may come in either form, or twice."""
+        """All keys of a database, page by page. A key that changes meanwhile may come with either value, or twice."""
 
     def read(self, db: int, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """Those of ``keys`` that exist, as they are now."""
 
 
 class EmbeddedKeys:
-    """The keys of one shard of an embedded upstream, as they are when first asked for."""
+    """The keys of one shard of an embedded upstream, as they are at the first call."""
 
     expiry_slack_ms = 0
 
@@ -50,7 +50,7 @@ class EmbeddedKeys:
 
 
 class ShardKeys:
-    """The keys in the memory of a shard process, asked for over its line."""
+    """The keys in the memory of a shard process, which this asks over the process's line."""
 
     expiry_slack_ms = 1  # a store in memory keeps expiries as seconds in a float
 
@@ -74,7 +74,7 @@ class ShardKeys:
 
 
 class UnitedKeys:
-    """Several sources that hold one keyspace between them: the shards of one upstream."""
+    """Several sources that together hold one keyspace: the shards of one upstream."""
 
     def __init__(self, sources: Sequence[KeySource]) -> None:
         self._sources = sources

@@ -1,4 +1,4 @@
-"""The keys of a Redis server (or of anything that answers like one), read in pipelines."""
+"""The keys of a Redis server, or of a server with the same commands, read in pipelines."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup
 from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
 
 TIMEOUT_S = 30.0
-#: Keys per pipeline: the server answers others in between.
+#: Keys per pipeline. The server answers other clients between two pipelines.
 PAGE_KEYS = 500
-#: PTTL is read some moments before or after TIME.
+#: PTTL and TIME are not read at the same moment.
 _PTTL_SLACK_MS = 500
 
 _READS: dict[str, Callable[[bytes], list[bytes]]] = {
@@ -29,10 +29,10 @@ _READS: dict[str, Callable[[bytes], list[bytes]]] = {
 
 
 class RedisKeys:
-    """A key source. A value that cannot be read (a module's type) is None, its type is as the server names it.
+    """A key source. A value that cannot be read (a module's type) is None; its type is the server's name for it.
 
-    ``only_db``: that database stands for database 0 and is the only one. Raises :class:`Failure` when the server
-    cannot be reached or does not let the user read.
+    ``only_db``: read only this database, as database 0. Raises :class:`Failure` if the server cannot be reached or
+    refuses to let the user read.
     """
 
     def __init__(self, url: str | UpstreamUrl, *, only_db: int | None = None) -> None:
@@ -68,7 +68,7 @@ class RedisKeys:
         return found
 
     def close(self) -> None:
-        """Let go of the connections; the next reading opens others."""
+        """Close the connections. The next read opens new ones."""
         while self._clients:
             self._clients.popitem()[1].connection_pool.disconnect()
 
@@ -87,7 +87,7 @@ class RedisKeys:
         entries = {}
         for (key, kind), expires_at_ms in zip(present, expiries, strict=True):
             reply = values.get(key)
-            # Replaced by another type between the two pipelines: no value of this type, so it will be read again.
+            # An error: a key of another type took its place between the two pipelines. It will be read again.
             value = None if isinstance(reply, Exception) or reply is None else _plain(kind, reply)
             if kind == "stream" and value is not None:
                 value = self._with_groups(db, key, value)
@@ -100,7 +100,7 @@ class RedisKeys:
         return [[b"TIME"], *([b"PTTL", key] for key in keys)]
 
     def _expiries_in(self, replies: list[Any]) -> list[int | None] | None:
-        """When each key expires, from the replies to the commands above. None: a server before Redis 7 refused them."""
+        """When each key expires, from the replies to ``_expiry_commands``. None: Redis before 7 refused them."""
         if self._has_pexpiretime:
             if any(isinstance(reply, Exception) for reply in replies):
                 return None
@@ -122,13 +122,13 @@ class RedisKeys:
         return stream
 
     def _client(self, db: int) -> Any:
-        """A client with one connection, on which ``db`` is selected whenever it is opened."""
+        """A client with one connection, which selects ``db`` whenever it opens."""
         if db not in self._clients:
             self._clients[db] = _client_of(self._url, db if self._only_db is None else self._only_db)
         return self._clients[db]
 
     def _ask(self, db: int, commands: list[list[bytes]], *, refusals_too: bool = False) -> list[Any]:
-        """The replies to ``commands``. An error reply raises Failure, or stands in the list for ``refusals_too``."""
+        """The replies to ``commands``. An error reply raises Failure; with ``refusals_too`` it is in the list."""
         from redis import exceptions
 
         pipeline = self._client(db).pipeline(transaction=False)
@@ -145,7 +145,7 @@ class RedisKeys:
 
     @contextmanager
     def _failures_of(self, command: bytes = b"") -> Iterator[None]:
-        """Turn errors of redis-py into Failures. ``command``: what a server refuses when it answers with an error."""
+        """Turn errors of redis-py into Failures. ``command``: the command that an error reply refuses."""
         from redis import exceptions
 
         try:
@@ -166,13 +166,13 @@ def _client_of(url: UpstreamUrl, db: int) -> Any:
     def connection(**_: Any) -> Any:
         made = cast(Any, url.redis_connection(TIMEOUT_S))
         made.db = db
-        # A server that does not answer in time is not asked again: that would double a long wait.
+        # Do not ask a server again that did not answer in time: that would double a long wait.
         made.retry = Retry(NoBackoff(), 1, supported_errors=(exceptions.ConnectionError,))
         return made
 
     pool = ConnectionPool(connection_class=cast(Any, connection), max_connections=1, protocol=2)
     client = Redis(connection_pool=pool)
-    # Replies stay as the server sends them: redis-py makes a dict of a stream's entry, and loses repeated fields.
+    # Keep replies as the server sends them. redis-py turns a stream's entry into a dict and loses repeated fields.
     callbacks = cast(Any, client.response_callbacks)
     for name in set(callbacks) - {"SCAN"}:
         del callbacks[name]
@@ -193,7 +193,7 @@ def _plain(kind: str, reply: Any) -> Any:
 
 
 def _fields(flat: Any) -> dict[bytes, Any]:
-    # A connection may speak RESP3, whatever it was asked for: there a map is a map.
+    # A connection may speak RESP3 although RESP2 was asked for. RESP3 has maps.
     return dict(flat) if isinstance(flat, dict) else dict(_pairs(flat))
 
 

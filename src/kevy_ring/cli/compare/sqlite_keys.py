@@ -1,4 +1,4 @@
-"""The keys in the file of a sqlite sink, read as anybody may read it: by SQL, while it is written to."""
+"""The keys in the file of a sqlite sink, read by SQL while the sink writes to it, as any program can."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COLUMNS = "SELECT db, key, type, value, expires_at_ms FROM keys"
 
 
 class SqliteKeys:
-    """A key source. Raises :class:`Failure` where the file cannot be read."""
+    """A key source. Raises :class:`Failure` if the file cannot be read."""
 
     expiry_slack_ms = 1  # the sink's store keeps expiries as seconds in a float
 
@@ -32,7 +32,7 @@ class SqliteKeys:
         return [db for (db,) in self._rows("SELECT DISTINCT db FROM keys ORDER BY db")]
 
     def skipped(self) -> list[SkippedKey]:
-        """The keys that the snapshot skipped, and that were neither deleted nor rewritten since."""
+        """The keys that the snapshot skipped and that were not deleted or rewritten since."""
         return [SkippedKey(*row) for row in self._rows("SELECT db, key, type FROM skipped")]
 
     def pages(self, db: int) -> Iterator[dict[bytes, Entry]]:
@@ -56,7 +56,7 @@ class SqliteKeys:
         try:
             return {entry.key: entry for entry in map(entry_of_row, rows)}
         except ValueError as error:
-            raise Failure(f"sqlite:{self._path}: a row that this sink has not written: {error}") from None
+            raise Failure(f"sqlite:{self._path}: a row that the sink did not write: {error}") from None
 
     def _rows(self, query: str, arguments: tuple[Any, ...] = ()) -> list[Any]:
         try:

@@ -1,10 +1,10 @@
-"""Compares a replica with its upstream key by key, also while writes go on."""
+"""Compares a replica with its upstream key by key, even while writes continue."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kevy_ring.cli import figures
@@ -16,7 +16,7 @@ from kevy_ring.shard.snapshot import SkippedKey
 
 #: How many differences are named.
 NAMED = 10
-#: How long the stream is given to bring a change over, round by round, before a key that differs is read again.
+#: Before each round of reading differing keys again, wait this long for the stream to bring their changes.
 ROUNDS_S = (0.4, 0.6, 1.0, 2.0, 3.0)
 
 Name = tuple[int, bytes]
@@ -24,12 +24,12 @@ Name = tuple[int, bytes]
 
 @dataclass(slots=True)
 class Verification:
-    """What a comparison came to.
+    """The result of a comparison. The fields count keys.
 
-    ``compared``: keys found equal, ``by_type`` the same by type. ``unreadable``: keys of types whose values cannot be
-    read, by type. ``skipped``: keys that the replica is known to lack, because the snapshot skipped them, by type; they
-    are not compared. ``restless``: keys that the upstream kept changing, so that nothing can be said of them.
-    ``reread``: keys that differed at first, and were equal once the stream had brought the change.
+    ``compared``: equal keys, and ``by_type`` the same by type. ``unreadable``: keys whose values cannot be read, by
+    type. ``skipped``: keys that the snapshot skipped, by type; they are not compared. ``restless``: keys that the
+    upstream changed in every round, so that they could not be compared. ``reread``: keys that differed first and were
+    equal after the stream had brought the change.
     """
 
     differences: list[Difference] = field(default_factory=list)
@@ -48,14 +48,14 @@ class Verification:
 
     @property
     def not_compared(self) -> str:
-        """Which keys were not compared, in words; empty where all were (or kept changing)."""
+        """Which keys were not compared, as text; empty: all keys, except restless ones, were."""
         kinds = [(kind, number, "skipped by the snapshot") for kind, number in sorted(self.skipped.items())]
         kinds += [(kind, number, "a value that cannot be read") for kind, number in sorted(self.unreadable.items())]
         said = [f"{figures.plural(number, 'key')} of type {kind} ({why})" for kind, number, why in kinds]
         return ", ".join(said)
 
     def add_equal(self, entry: Entry | None) -> None:
-        """Count a key that is the same on both sides (None: on both sides gone)."""
+        """Count a key that is equal on both sides. None: it is gone on both sides."""
         if entry is None:
             return
         if entry.value is None:
@@ -99,12 +99,13 @@ def compare(
     rounds_s: Sequence[float] = ROUNDS_S,
     skipped: Callable[[], Iterable[SkippedKey]] = lambda: (),
 ) -> Verification:
-    """Compare all keys of all databases, but for those that are ``skipped`` (asked once the replica was read).
+    """Compare all keys of all databases except the ``skipped`` ones. ``skipped`` is called after the replica was read.
 
-    ``is_final``: nothing changes any more, so what differs, differs. Else a key that differs is read again on both
-    sides, after ``settle(seconds)`` has let the replica apply what was on its way: it counts as different when the
-    upstream's has stayed the same around a replica's that is another, and as restless when the upstream's keeps
-    changing. ``pulse`` is called now and then and may raise to end it.
+    ``is_final``: nothing changes any more, so a key that differs is different. Otherwise a key that differs is read
+    again on both sides, after ``settle(seconds)`` has let the replica apply what was on its way. It counts as different
+    if the upstream's value did not change between two readings and the replica's, read between them, is another. It
+    counts as restless if the upstream's value keeps changing. ``pulse`` is called often, and may raise to end the
+    comparison.
     """
     began = time.monotonic()
     result = Verification()
@@ -118,7 +119,7 @@ def compare(
     else:
         before = {name: ours for name, (ours, _) in suspects.items()}
         if before:
-            _look_again(upstream, replica, before, result, _rounds(settle, rounds_s))
+            _look_again(upstream, replica, before, result, settle=settle, rounds_s=rounds_s)
     result.seconds = time.monotonic() - began
     return result
 
@@ -130,7 +131,7 @@ def _slack_ms(upstream: KeySource, replica: KeySource) -> int:
 def _first_look(
     upstream: KeySource, replica: KeySource, result: Verification, pulse: Callable[[], None]
 ) -> dict[Name, tuple[Entry | None, Entry | None]]:
-    """All keys once. Equal ones are counted, the others returned."""
+    """Read all keys once, count the equal ones, and return the others."""
     suspects: dict[Name, tuple[Entry | None, Entry | None]] = {}
     for db in sorted({*upstream.databases(), *replica.databases()}):
         theirs: dict[bytes, Entry] = {}
@@ -160,11 +161,14 @@ def _look_again(
     replica: KeySource,
     before: dict[Name, Entry | None],
     result: Verification,
-    settled: Iterable[None],
+    *,
+    settle: Callable[[float], None],
+    rounds_s: Sequence[float],
 ) -> None:
-    """``before``: the upstream's side of the keys to read again, as it was; once for every item of ``settled``."""
+    """Read keys again in rounds. ``before``: the keys, with the upstream's last value."""
     steady: dict[Name, Difference] = {}
-    for _ in settled:
+    for wait_s in rounds_s:
+        settle(wait_s)
         theirs = _read(replica, before)
         ours = _read(upstream, before)
         slack_ms = _slack_ms(upstream, replica)
@@ -184,12 +188,6 @@ def _look_again(
     result.restless += len(before) - len(steady)
     for difference in steady.values():
         result.add_different(difference)
-
-
-def _rounds(settle: Callable[[float], None], rounds_s: Sequence[float]) -> Iterator[None]:
-    for wait_s in rounds_s:
-        settle(wait_s)
-        yield
 
 
 def _read(source: KeySource, names: dict[Name, Entry | None]) -> dict[Name, Entry]:

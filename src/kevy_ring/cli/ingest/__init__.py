@@ -1,1 +1,1 @@
-"""The command ``ingest``: follow an upstream into a sink, and say how it went."""
+"""The command ``ingest``: follow upstreams into a sink, and report the outcome."""

@@ -1,4 +1,4 @@
-"""What the user asked of ``kevy-ring ingest``, checked, and parsed into its final types."""
+"""The options of ``kevy-ring ingest``, checked and parsed into their final types."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.sink_url import is_resumable
 from kevy_ring.shard.sinks.stdout import STDOUT
 
-#: What the mark in a Redis target calls it: it is another process, on another port, in every run.
+#: The embedded upstream's name in the mark of a Redis target: its port changes with every run.
 EMBEDDED_NAME = "the embedded upstream"
 _EMBEDDED_SHARDS = 2
 _RING_PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,23}")
@@ -23,11 +23,12 @@ _RING_PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,23}")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """``upstreams``: as given, and ``sources`` where their keys are read, if not there; none: the embedded upstream.
+    """What the user asked for.
 
-    ``follow`` has the upstream of each stream (for the embedded upstream only what its rings are like). ``sink``: None
-    only with the embedded upstream: memory for the first part of the frames, null for the rest. ``shards``: of each
-    kevy:// upstream.
+    ``upstreams``: as given; empty: the embedded upstream. ``sources``: other servers that hold the keys of the
+    upstreams, for a comparison. ``follow``: has one upstream for each stream; for the embedded upstream, only the
+    ring's capacity counts. ``sink``: None only with the embedded upstream, which then uses memory for the first part of
+    the frames and null for the rest. ``shards``: of each kevy:// upstream.
     """
 
     upstreams: tuple[UpstreamUrl, ...]
@@ -48,13 +49,13 @@ class Asked:
 def asked_of(
     *, urls: tuple[str, ...], data_urls: tuple[str, ...], shards: int | None, sink: str | None, **options: Any
 ) -> Asked:
-    """``options``: those of the command by the names of the fields of FollowOptions, SinkOptions and Asked.
+    """``options``: the command's options, named like the fields of FollowOptions, SinkOptions and Asked.
 
-    Raises ``click.UsageError`` for what cannot be, or does not fit together.
+    Raises ``click.UsageError`` for a wrong value and for options that exclude each other.
     """
     follow, sink_options = _taken(FollowOptions, options), _taken(SinkOptions, options)
     if options["duration"] is not None and options["until_caught_up"]:
-        raise click.UsageError("--duration and --until-caught-up exclude each other")
+        raise click.UsageError("--duration and --until-caught-up exclude each other: give one of them")
     targeted = any(sink_options[each] for each in ("replace_target", "allow_unchecked_target", "target_import_mode"))
     if targeted and (sink or "").partition("://")[0].lower() not in REDIS_SCHEMES:
         raise click.UsageError(
@@ -99,9 +100,9 @@ def _parsed(urls: tuple[str, ...]) -> tuple[UpstreamUrl, ...]:
 
 def _check_embedded(follow: dict[str, Any], data_urls: tuple[str, ...]) -> None:
     if follow["name_prefix"] is not None:
-        raise click.UsageError("--name is for a URL to follow: the embedded upstream ends with the command")
+        raise click.UsageError("--name needs a URL to follow: the embedded upstream ends with the command")
     if data_urls:
-        raise click.UsageError("--data-url is for a URL to follow: the embedded upstream knows its keys")
+        raise click.UsageError("--data-url needs a URL to follow: the keys of the embedded upstream are known")
 
 
 def _check_upstreams(upstreams: tuple[UpstreamUrl, ...], sources: tuple[UpstreamUrl, ...], shards: int | None) -> None:
@@ -111,9 +112,9 @@ def _check_upstreams(upstreams: tuple[UpstreamUrl, ...], sources: tuple[Upstream
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if any(source.kind != "redis" for source in sources):
-        raise click.UsageError("--data-url is a redis://, rediss:// or unix:// URL: keys are read by commands")
+        raise click.UsageError("--data-url must be a redis://, rediss:// or unix:// URL: keys are read by commands")
     if shards and not any(upstream.kind == "kevy" for upstream in upstreams):
-        raise click.UsageError("--shards counts the listeners of a kevy:// upstream; any other is one stream")
+        raise click.UsageError("--shards is for a kevy:// upstream: any other upstream is one stream")
 
 
 def _check_follow(follow: dict[str, Any]) -> None:
@@ -123,4 +124,4 @@ def _check_follow(follow: dict[str, Any]) -> None:
         raise click.UsageError(f"--psync-command: {error}") from error
     name = follow["name_prefix"]
     if name is not None and not _RING_PREFIX.fullmatch(name):
-        raise click.UsageError("--name has 1 to 24 letters, digits, dots, dashes or underscores, no dot first")
+        raise click.UsageError("--name takes 1 to 24 letters, digits, dots, dashes or underscores, no dot first")

@@ -1,4 +1,4 @@
-"""When a replica counts as caught up with its upstream."""
+"""Decides when a replica has caught up with its upstream."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from kevy_ring.cli.ingest.progress import ShardProgress
 from kevy_ring.inbox.header_words import LinkState
 
-#: The state has to last this long: a moment of it is luck.
+#: The state must hold this long, to rule out a momentary match.
 HOLD_S = 1.0
-#: On a busy stream there is always something on its way, and the runner tells its offsets ten times a second: what the
-#: upstream had this long ago is what must be applied now. A stream that stands still is compared as it is now.
+#: On a busy stream some events are always on their way, and the runner publishes its offsets ten times a second. So the
+#: shard must have applied what the upstream had this long ago. On an idle stream this is the upstream's offset now.
 ON_ITS_WAY_S = 0.3
 
 
@@ -26,10 +26,10 @@ class _ShardWatch:
 
 
 class CatchUp:
-    """Looks at each sample, and says whether every shard has been caught up for ``hold_s`` seconds.
+    """Takes samples, and says whether all shards have been caught up for ``hold_s`` seconds.
 
-    Where the upstream tells its offset, a shard is caught up while its applied offset is what the upstream's was just
-    before. Where it does not (kevy 1), nothing must have come for ``hold_s`` seconds, and all must be applied.
+    If the upstream tells its offset, a shard is caught up while it has applied what the upstream had just before. If
+    the upstream does not (kevy 1), nothing may arrive for ``hold_s`` seconds, and everything must be applied.
     """
 
     def __init__(self, hold_s: float = HOLD_S) -> None:
@@ -37,7 +37,7 @@ class CatchUp:
         self._shards: dict[int, _ShardWatch] = {}
 
     def seen(self, shards: Sequence[ShardProgress], now: float) -> bool:
-        """Take a sample; ``now`` in seconds of an even clock."""
+        """Take a sample; ``now``: seconds of a monotonic clock."""
         held = [self._has_held(shard, now) for shard in shards]
         return bool(held) and all(held)
 
@@ -66,7 +66,7 @@ def _is_level(shard: ShardProgress, watch: _ShardWatch, now: float) -> bool:
 
 
 def _take_sync(shard: ShardProgress, watch: _ShardWatch) -> None:
-    """Notice a full sync: offsets from before it say nothing, and its snapshot may be long in coming."""
+    """Notice a full sync. Offsets from before it mean nothing, and its snapshot may take long to arrive."""
     syncs = (shard.ring.created_unix_s, shard.full_syncs) if shard.ring else (0.0, 0)
     if syncs != watch.syncs:
         watch.wanted.clear()

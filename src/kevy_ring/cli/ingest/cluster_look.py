@@ -1,4 +1,4 @@
-"""Whether an upstream is one node of a cluster, and which other nodes hold the rest of the keys."""
+"""Finds out whether an upstream is a node of a cluster, and which other nodes hold the other keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAMED = 8
 
 
 class ClusterLook:
-    """Asks one upstream in a thread of its own. ``text``: what to tell; None: nothing is known yet, or to be told."""
+    """Asks one upstream in its own thread. ``text``: what to report; None: no answer yet, or nothing to report."""
 
     def __init__(self, upstream: UpstreamUrl, followed: Sequence[UpstreamUrl]) -> None:
         self.text: str | None = None
@@ -30,9 +30,9 @@ class ClusterLook:
         try:
             nodes = _nodes_of(self._upstream)
         except Exception as error:
-            # A user with just the replication commands is refused here, and may well follow a server of no cluster.
+            # A user with only the replication commands is refused here. The server need not be part of a cluster.
             why = self._upstream.scrub(str(error)) or type(error).__name__
-            self.text = f"{self._upstream}: it cannot be told whether this is one node of a cluster: {why}"
+            self.text = f"{self._upstream}: cannot tell whether this is one node of a cluster: {why}"
             return
         if nodes is not None:
             self.text = cluster_text(self._upstream, nodes, self._followed)
@@ -40,7 +40,7 @@ class ClusterLook:
 
 
 def _nodes_of(upstream: UpstreamUrl) -> str | None:
-    """What CLUSTER NODES says; None where the server is of no cluster."""
+    """The answer to CLUSTER NODES; None if the server is not part of a cluster."""
     connection = cast(Any, upstream.redis_connection(_TIMEOUT_S))
     try:
         connection.connect()
@@ -57,9 +57,9 @@ def _nodes_of(upstream: UpstreamUrl) -> str | None:
 
 
 def cluster_text(upstream: UpstreamUrl, nodes: str, followed: set[tuple[str, int]]) -> str | None:
-    """One line that names the other primaries of a cluster, from what CLUSTER NODES says of it.
+    """One line that names the other primaries of the cluster. ``nodes``: the answer to CLUSTER NODES.
 
-    None where there are none, or all are ``followed`` (host and port) as well.
+    None if there are no others, or if all of them are ``followed`` (host and port) as well.
     """
     lines = [line.split() for line in nodes.splitlines() if len(line.split()) >= 8]
     mine = next((line for line in lines if "myself" in line[2].split(",")), None)

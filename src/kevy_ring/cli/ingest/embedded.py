@@ -24,7 +24,7 @@ from kevy_ring.replica.options import FollowOptions
 from kevy_ring.shard.sinks.stdout import STDOUT
 from kevy_ring.testing import EmbeddedPrimary
 
-#: Of the live frames, what goes into memory and is compared key by key; of the rest the number and a CRC-32 are.
+#: This share of the live frames goes into memory and is compared key by key. The rest is compared by number and CRC-32.
 MEMORY_SHARE = 0.6
 
 
@@ -56,9 +56,9 @@ class _Phase:
 def run_embedded(
     asked: Asked, make_view: Callable[[], View], serve: Callable[[View], AbstractContextManager[None]], stack: ExitStack
 ) -> tuple[View, list[Outcome], list[str]]:
-    """Run the phases until one goes wrong. Returns the view, what each came to, and the closing remarks.
+    """Run the phases until one fails. Returns the view, the outcomes, and the closing remarks.
 
-    ``serve``: serves the metrics. ``stack``: is closed when the command ends.
+    ``serve``: serves the metrics. ``stack``: the command closes it at its end.
     """
     if asked.verify and asked.sink not in (None, "null"):
         check_readable(asked.sink or "")
@@ -110,7 +110,7 @@ def _run(phase: _Phase, asked: Asked, view: View, *, says_why: bool) -> Outcome:
 
 def _title(phase: _Phase, asked: Asked, view: View, *, says_why: bool) -> None:
     if says_why:
-        view.note("No URL: an upstream is started here, fed, followed over TCP and compared with what arrives.")
+        view.note("No URL: this run starts an upstream, follows it over TCP, and compares what arrives with it.")
     view.title(
         phase.title,
         phase.detail(asked.shards),
@@ -125,7 +125,7 @@ def _title(phase: _Phase, asked: Asked, view: View, *, says_why: bool) -> None:
 
 
 def _closing(outcomes: list[Outcome], elapsed: float) -> list[str]:
-    """What was shown, and what was not."""
+    """What was compared, and a note on the rates."""
     compared = [outcome.comparison for outcome in outcomes]
     keys = sum(each.compared for each in compared if isinstance(each, Verification))
     frames = sum(each.frames for each in compared if isinstance(each, DigestComparison))
@@ -135,6 +135,5 @@ def _closing(outcomes: list[Outcome], elapsed: float) -> list[str]:
         return [f"done in {figures.seconds(elapsed)}; nothing was compared"]
     return [
         f"verified in {figures.seconds(elapsed)}: {' and '.join(proofs)}",
-        "The rates are those of this machine with all of it on loopback: a Python upstream, the runners and the shards "
-        "share its processors.",
+        "The rates are of this machine alone: the Python upstream, the runners and the shards share its processors.",
     ]

@@ -1,4 +1,4 @@
-"""``kevy-ring ingest URL``: upstreams that exist, followed, and compared if asked."""
+"""``kevy-ring ingest URL``: follow existing upstreams, and compare if asked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack
 from kevy_ring.cli import figures
 from kevy_ring.cli.compare.comparison import comparison_of
 from kevy_ring.cli.ingest.asked import Asked
-from kevy_ring.cli.ingest.goal import ForDuration, Goal, UntilCaughtUp, UntilStopped
+from kevy_ring.cli.ingest.goal import ForDuration, UntilCaughtUp, UntilStopped
 from kevy_ring.cli.ingest.outcome import Outcome
 from kevy_ring.cli.ingest.replication import Replication
 from kevy_ring.cli.ingest.sink_check import check_sinks
@@ -21,7 +21,7 @@ def run_followed(
 ) -> tuple[View, list[Outcome], list[str]]:
     """Follow until the goal is reached. Returns the view, the outcome, and the closing remarks.
 
-    ``serve``: serves the metrics. ``stack``: is closed when the command ends.
+    ``serve``: serves the metrics. ``stack``: the command closes it at its end.
     """
     sink, streams = asked.sink or "", len(asked.follow.upstreams)
     compare = comparison_of(asked.upstreams, asked.sources, sink, asked.shards, streams) if asked.verify else None
@@ -46,13 +46,13 @@ def run_followed(
     return view, [outcome], [f"{did} in {figures.seconds(outcome.seconds)}"]
 
 
-def _goal(asked: Asked) -> Goal:
+def _goal(asked: Asked) -> UntilStopped:
     if asked.duration is not None:
         return ForDuration(asked.duration)
     return UntilCaughtUp() if asked.until_caught_up or asked.verify else UntilStopped()
 
 
-def _title(asked: Asked, goal: Goal, view: View) -> None:
+def _title(asked: Asked, goal: UntilStopped, view: View) -> None:
     shown, sink, streams = [str(each) for each in asked.upstreams], shown_url(asked.sink or ""), asked.follow.upstreams
     parts = [f"{len(streams)} shard{'s' if len(streams) > 1 else ''}", goal.text]
     parts += ["then compared key by key"] if asked.verify else []

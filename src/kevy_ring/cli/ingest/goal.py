@@ -1,10 +1,9 @@
-"""When a run ends, and what is wrong when it ended without that."""
+"""The goals of a run: when it ends, and what is wrong if it was stopped before."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Protocol
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.failure import Failure
@@ -15,62 +14,51 @@ from kevy_ring.inbox.header_words import LinkState, ProducerWord
 from kevy_ring.testing import EmbeddedPrimary
 
 _TROUBLE = (LinkState.NONE, LinkState.CONNECTING, LinkState.WAITING, LinkState.REFUSED)
-#: How often the embedded upstream is asked how it is.
+#: Seconds between two questions to the embedded upstream.
 _ASK_S = 0.3
 
 
-class Goal(Protocol):
-    """``text``: when it ends, for people. ``is_awaited``: somebody waits for the end, so what cannot end must fail.
-    ``has_end``: it ends by itself, so an upstream that can never be followed ends it at once."""
-
-    text: str
-    is_awaited: bool
-    has_end: bool
-
-    def stage(self, shards: Sequence[ShardProgress]) -> str:
-        """What is going on, as a label."""
-
-    def reached(self, shards: Sequence[ShardProgress], now: float) -> bool:
-        """Take a sample at ``now`` (seconds of an even clock). Raises Failure when it can never be reached."""
-
-    def missed(self, shards: Sequence[ShardProgress]) -> str | None:
-        """What is wrong with a run that was stopped at this sample; None: nothing."""
-
-
 class UntilStopped:
-    """Until the user says so."""
+    """Run until the user stops it. The other goals change parts of this one.
+
+    ``text``: the end, for people. ``is_awaited``: the user waits for the end, so a run that cannot reach it must fail.
+    ``has_end``: the run ends by itself, so an upstream that can never be followed ends it at once.
+    """
 
     text = "until Ctrl-C"
     is_awaited = False
     has_end = False
 
     def stage(self, shards: Sequence[ShardProgress]) -> str:
+        """What the run is doing, as a label."""
         return _stage(shards)
 
     def reached(self, shards: Sequence[ShardProgress], now: float) -> bool:
+        """Take a sample; ``now``: seconds of a monotonic clock. Raises Failure if the goal can never be reached."""
         return False
 
     def missed(self, shards: Sequence[ShardProgress]) -> str | None:
+        """What is wrong with a run that was stopped at this sample; None: nothing."""
         return link_trouble(shards)
 
 
 class ForDuration(UntilStopped):
-    """For some seconds."""
+    """Run for some seconds."""
 
     has_end = True
 
     def __init__(self, seconds: float) -> None:
         self.text = f"for {figures.seconds(seconds)}"
-        self._seconds = seconds
+        self.seconds = seconds
         self._began: float | None = None
 
     def reached(self, shards: Sequence[ShardProgress], now: float) -> bool:
         self._began = now if self._began is None else self._began
-        return now - self._began >= self._seconds
+        return now - self._began >= self.seconds
 
 
 class UntilCaughtUp(UntilStopped):
-    """Until what the upstream has is applied."""
+    """Run until everything that the upstream has is applied."""
 
     text = "until it has caught up"
     is_awaited = True
@@ -86,11 +74,11 @@ class UntilCaughtUp(UntilStopped):
         return super().missed(shards) or "it was stopped before it had caught up"
 
 
-class EmbeddedDone:
-    """Until every frame that the embedded upstream has to give is applied.
+class EmbeddedDone(UntilStopped):
+    """Run until every frame of the embedded upstream is applied.
 
-    The live frames are started once every shard has its snapshot and the upstream has encoded its frames ahead, so
-    that what is then measured is the replica.
+    The live frames start when every shard has its snapshot and the upstream has encoded its frames. From then on, the
+    replica sets the rate.
     """
 
     text = "until every frame is applied"
@@ -115,7 +103,7 @@ class EmbeddedDone:
         if self._is_live and all(self._has_all(shard) for shard in shards):
             return True
         if self._limit is not None and self._limit.reached(shards, now):
-            raise Failure(f"it had not applied every frame {self._limit.text}")
+            raise Failure(f"not every frame was applied within {figures.seconds(self._limit.seconds)} (--duration)")
         return False
 
     def missed(self, shards: Sequence[ShardProgress]) -> str | None:
@@ -130,7 +118,7 @@ class EmbeddedDone:
         return self._is_synced(shard)
 
     def _is_synced(self, shard: ShardProgress) -> bool:
-        # A shard without keys gets no snapshot, but starts with the first frame.
+        # A shard without keys gets no snapshot. It starts with the first frame.
         has_snapshot = shard.snapshots > 0 or not self._primary.workloads[shard.index].key_count
         return shard.link_state is LinkState.STREAMING and shard.is_drained and has_snapshot
 
@@ -156,7 +144,7 @@ def _stage(shards: Sequence[ShardProgress]) -> str:
 
 
 def link_trouble(shards: Sequence[ShardProgress]) -> str | None:
-    """The first shard that is not following its upstream now, as text; None: all are."""
+    """What is wrong with the first shard that does not follow its upstream; None: all follow."""
     return next((text for shard in shards if (text := _trouble(shard))), None)
 
 
@@ -164,17 +152,17 @@ def _trouble(shard: ShardProgress) -> str | None:
     where = f"shard {shard.index}: {shard.upstream}"
     if not shard.full_syncs + shard.partial_syncs:
         return f"{where} never synced: {no_link_text(shard)}"
-    # The link of an earlier run on the same ring does not count for this run.
+    # A kept ring still has the state and the counts of an earlier run. They do not count for this run.
     has_synced = shard.of_run(ProducerWord.FULL_SYNCS) + shard.of_run(ProducerWord.PARTIAL_SYNCS) > 0
     if shard.link_state in _TROUBLE or not has_synced:
         return f"{where}: the link was down at the end: {no_link_text(shard)}"
     if shard.link_state is LinkState.SNAPSHOT or shard.awaits_snapshot:
-        return f"{where} was still in its snapshot at the end"
+        return f"{where} had not loaded its snapshot at the end"
     return None
 
 
 def no_link_text(shard: ShardProgress) -> str:
-    """How the link stands that an upstream is not followed by: the reason, the state, and since when."""
+    """Why a shard has no link, since when, and the last state of the link."""
     since = time.strftime("%H:%M:%S", time.localtime(time.time() - shard.link_age_s))
     reason = f"{shard.link_text}; " if shard.link_text else ""
     lasted = figures.seconds(shard.link_age_s)

@@ -1,4 +1,4 @@
-"""The metrics of a run, served over HTTP while it lasts."""
+"""Serves the metrics of a run over HTTP while it lasts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from contextlib import contextmanager
 
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.views.view import View
-from kevy_ring.ring import RingStats
 
 
 @contextmanager
 def serve_metrics(port: int | None, address: str, view: View) -> Iterator[None]:
-    """Serve what Prometheus asks for, of the rings that this process made; port 0: any; None: not at all.
+    """Serve the metrics of the rings that this process made. Port 0: any free port; None: serve nothing.
 
-    Raises :class:`Failure` where prometheus-client is missing or the port cannot be had.
+    Raises :class:`Failure` if prometheus-client is not installed or the port cannot be opened.
     """
     if port is None:
         yield
@@ -27,7 +26,7 @@ def serve_metrics(port: int | None, address: str, view: View) -> Iterator[None]:
     from prometheus_client import CollectorRegistry, start_http_server
 
     registry = CollectorRegistry()
-    rings = collector(wanted=_is_ours)
+    rings = collector(wanted=lambda stats: stats.creator_pid == os.getpid())
     registry.register(rings)
     try:
         server, thread = start_http_server(port, address, registry)
@@ -42,7 +41,3 @@ def serve_metrics(port: int | None, address: str, view: View) -> Iterator[None]:
         server.server_close()
         thread.join()
         rings.close()
-
-
-def _is_ours(stats: RingStats) -> bool:
-    return stats.creator_pid == os.getpid()

@@ -1,4 +1,4 @@
-"""What one run of a fleet came to."""
+"""The outcome of one run of a fleet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kevy_ring.shard.shard_process import ShardFacts
 
 @dataclass(frozen=True, slots=True)
 class ShardOutcome:
-    """The last look at a shard's ring, and its process's own last words (None when it had none)."""
+    """The last look at a shard's ring, and the facts that its process reported at its end (None: it reported none)."""
 
     last: ShardProgress
     facts: ShardFacts | None
@@ -43,8 +43,8 @@ class ShardOutcome:
 
 @dataclass(slots=True)
 class Outcome:
-    """``problems``: what is wrong, the most telling first; none when all is well. ``accepted``: what is missing, as
-    the user has allowed. ``comparison``: None: not made."""
+    """``problems``: what is wrong, the most important first; empty: all is well. ``accepted``: what is missing, as the
+    user allowed. ``comparison``: None: not made."""
 
     name: str
     sink: str
@@ -78,7 +78,7 @@ class Outcome:
         return _span(self.shards, "snapshot_began_at", "snapshot_ended_at")
 
     def faults(self, failures: Mapping[int, str]) -> list[str]:
-        """What the shards' last words, and a comparison, say against it. ``failures``: why a shard's process failed."""
+        """What is wrong by the shards' facts and the comparison. ``failures``: why a shard's process failed."""
         faults: list[str] = []
         if self.comparison is not None and not self.comparison.is_equal:
             faults.append(str(self.comparison))
@@ -87,9 +87,11 @@ class Outcome:
             facts = shard.facts
             if facts is None:
                 why = failures.get(at)
-                faults.append(f"shard {at}: its process did not tell what it applied" + (f": {why}" if why else ""))
+                faults.append(
+                    f"shard {at}: its process ended without reporting what it applied" + (f": {why}" if why else "")
+                )
                 continue
-            # What earlier processes of this run refused is not in the facts of the last one.
+            # The facts of the last process lack what earlier processes of this run refused.
             refusals = facts.refusals - facts.refusals_on_skipped + (facts.refused_before if shard.restarts else 0)
             if refusals:
                 first = f", the first: {facts.first_refusal}" if facts.first_refusal else ""
@@ -98,7 +100,7 @@ class Outcome:
         return faults
 
     def left_out(self) -> list[str]:
-        """What of the upstream the replica lacks, because it could not be read, and what could not be compared."""
+        """What the replica lacks because a snapshot could not be read in full, and what could not be compared."""
         found: list[str] = []
         for shard in self.shards:
             facts = shard.facts
@@ -115,7 +117,7 @@ class Outcome:
                 found.append(f"shard {shard.last.index}: the snapshot does not tell whether all of its keys were read")
             if facts.refusals_on_skipped:
                 refused = figures.plural(facts.refusals_on_skipped, "later command")
-                found.append(f"shard {shard.last.index}: {refused} on what was skipped not applied")
+                found.append(f"shard {shard.last.index}: {refused} on skipped keys not applied")
         if isinstance(self.comparison, Verification) and self.comparison.not_compared:
             found.append(f"not compared: {self.comparison.not_compared}")
         return found

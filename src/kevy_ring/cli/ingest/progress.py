@@ -1,38 +1,28 @@
-"""How far each shard of a fleet is, with rates, from what the rings' headers tell."""
+"""How far each shard of a fleet is, with rates, read from the rings' headers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.rates import RateMeter, Rates
+from kevy_ring.cli.rates import NO_RATES, RateMeter, Rates
 from kevy_ring.inbox import header_words
-from kevy_ring.inbox.header_words import ConsumerWord, LinkState, ProducerWord
+from kevy_ring.inbox.header_words import ConsumerWord, ProducerWord
 from kevy_ring.replica.fleet.event import ShardStatus
 from kevy_ring.replica.link_words import full_syncs_by_reason
 from kevy_ring.replica.protocol import FullSyncReason
-from kevy_ring.ring import RingStats
 
 
 @dataclass(frozen=True, slots=True)
-class ShardProgress:
-    """One shard at one moment. Received is what the runner has sent into the inbox, applied what the shard released.
+class ShardProgress(ShardStatus):
+    """One shard at one moment. Received: the runner has sent it into the inbox. Applied: the shard has released it.
 
-    Offsets are None where there is none yet; ``ring`` is None between two lives of the ring. Syncs and lost links are
-    those since the ring was made; ``of_run`` counts those since ``words_before``.
+    An offset is None before the first event. Counts of syncs and lost links begin with the ring; ``of_run`` gives the
+    counts since ``words_before``.
     """
 
-    index: int
-    upstream: str
-    link_state: LinkState
-    link_text: str
-    ring: RingStats | None
-    rates: Rates
-    runner_restarts: int = 0
-    shard_restarts: int = 0
-    link_age_s: float = 0.0
-    words_before: tuple[int, ...] = ()
+    rates: Rates = NO_RATES
 
     @property
     def received_offset(self) -> int | None:
@@ -75,7 +65,7 @@ class ShardProgress:
         return self._link_word(ProducerWord.PARTIAL_SYNCS)
 
     def of_run(self, counter: ProducerWord) -> int:
-        """What a counter of the link has counted since this run began, also where its ring is older."""
+        """The count of a counter of the link since this run began, even if the ring is older."""
         return self._link_word(counter) - (self.words_before[counter] if self.words_before else 0)
 
     @property
@@ -107,17 +97,17 @@ class ShardProgress:
 
     @property
     def awaits_snapshot(self) -> bool:
-        """True while a full sync is agreed on and its snapshot has not come whole yet, as at the very start."""
+        """True from the first full sync until the runner has sent the first whole snapshot."""
         return self.full_syncs > 0 and not self.snapshots_sent
 
     @property
     def is_loading(self) -> bool:
-        """True while a snapshot that was sent whole is not marked as applied."""
+        """True while a snapshot was sent whole and is not marked as applied."""
         return self.ring is not None and header_words.is_snapshot_pending(self.ring)
 
     @property
     def is_drained(self) -> bool:
-        """True when nothing waits in the ring or in the overflow: all that was sent has been applied."""
+        """True when nothing waits in the ring or in the overflow: everything that was sent is applied."""
         return self.ring is not None and not self.ring.used_bytes and not self.ring.overflow_events
 
     def _shard_word(self, word: ConsumerWord) -> int:
@@ -128,7 +118,7 @@ class ShardProgress:
 
 
 def trouble_text(shards: Sequence[ShardProgress]) -> str:
-    """What was refused or skipped so far, as text; empty where nothing was."""
+    """What was refused or skipped so far, as text; empty: nothing."""
     refused, skipped = sum(shard.refusals for shard in shards), sum(shard.skipped for shard in shards)
     parts = [f"{figures.plural(refused, 'command')} refused"] if refused else []
     parts += [f"{figures.plural(skipped, 'key')} skipped"] if skipped else []
@@ -142,7 +132,7 @@ class ProgressMeter:
         self._meters: dict[int, RateMeter] = {}
 
     def sample(self, statuses: Sequence[ShardStatus], now: float) -> list[ShardProgress]:
-        """``now``: of any clock that goes on evenly, in seconds."""
+        """``now``: seconds of a monotonic clock."""
         return [self._sample(status, now) for status in statuses]
 
     def _sample(self, status: ShardStatus, now: float) -> ShardProgress:
@@ -151,15 +141,5 @@ class ProgressMeter:
             meter.forget()
         else:
             meter.take(status.ring, now)
-        return ShardProgress(
-            status.index,
-            status.upstream,
-            status.link_state,
-            status.link_text,
-            status.ring,
-            meter.rates,
-            status.runner_restarts,
-            status.shard_restarts,
-            status.link_age_s,
-            status.words_before,
-        )
+        facts = {field.name: getattr(status, field.name) for field in fields(status)}
+        return ShardProgress(**facts, rates=meter.rates)

@@ -1,7 +1,8 @@
-"""One fleet, shown while it runs, compared with its upstream before it is closed."""
+"""Runs one fleet: shows its progress, and compares it with its upstream before it closes."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,13 +13,11 @@ from kevy_ring.cli.compare.digest import DigestComparison
 from kevy_ring.cli.compare.key_source import Pulse
 from kevy_ring.cli.compare.verify import Verification
 from kevy_ring.cli.failure import Failure
-from kevy_ring.cli.ingest.goal import Goal, link_trouble, no_link_text
-from kevy_ring.cli.ingest.narration import Narrator
+from kevy_ring.cli.ingest.goal import UntilStopped, link_trouble, no_link_text
+from kevy_ring.cli.ingest.narration import SAME_MAX, Narrator
 from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
 from kevy_ring.cli.ingest.progress import ProgressMeter, ShardProgress
-from kevy_ring.cli.ingest.shared_output import SharedOutput
 from kevy_ring.cli.redaction import shown_url, without_secrets
-from kevy_ring.cli.repeated import SAME_MAX
 from kevy_ring.cli.views.view import View
 from kevy_ring.errors import RoleTaken, SegmentError
 from kevy_ring.inbox.header_words import LinkState
@@ -27,29 +26,30 @@ from kevy_ring.replica.options import FollowOptions
 from kevy_ring.shard.shard_process import ShardProcess
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
 from kevy_ring.shard.sinks.sink_url import sink_place
+from kevy_ring.shard.sinks.stdout import STDOUT, reader_is_gone
 
 TICK_S = 0.1
-#: A run that somebody waits for gives up when one process has been replaced this often.
+#: A run with an awaited end gives up when one process was replaced this often.
 RESTARTS_MAX = 5
-#: What the shards may take to apply what is on its way, before a comparison and at the end.
+#: How long the shards may take to apply what is on its way, before a comparison and at the end.
 DRAIN_S = 60.0
-#: A run that somebody waits for gives up when an upstream was not followed for this long.
+#: A run with an awaited end gives up when an upstream was not followed for this long.
 GIVE_UP_AFTER_S = 60.0
-#: How long the processes may take to end after the reader of the stream has gone.
+#: How long the processes may take to end after the reader of standard output has gone.
 _NO_READER_S = 1.0
 
 
 class Interrupted(Exception):
-    """A signal came while something was being waited for."""
+    """A signal came during a comparison."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
     """What a comparison may use.
 
-    ``ask(shard, question, ...)`` asks a shard's process. ``pulse`` keeps the fleet and the view going while the
-    comparison works, and raises :class:`Interrupted`. ``settle(seconds)`` waits that long, and then until all that came
-    is applied.
+    ``ask(shard, question, ...)`` asks a shard's process. A comparison calls ``pulse`` often: it keeps the fleet and the
+    view running, and raises :class:`Interrupted`. ``settle(seconds)`` waits that long, and then until everything that
+    arrived is applied.
     """
 
     ask: Callable[..., Any]
@@ -61,13 +61,13 @@ Comparison = Callable[[Access], "Verification | DigestComparison"]
 
 
 class Replication:
-    """Follows upstreams into ``sink`` until the goal is reached or a signal comes; ``run`` is called once."""
+    """Follows upstreams into ``sink`` until the goal is reached or a signal comes. Call ``run`` once."""
 
     def __init__(
         self,
         follow: FollowOptions,
         sink: str,
-        goal: Goal,
+        goal: UntilStopped,
         view: View,
         *,
         name: str = "",
@@ -102,23 +102,23 @@ class Replication:
         )
 
     def make_rings(self) -> None:
-        """Make the rings before anything is shown, so that the first line is the reason if one cannot be made."""
+        """Make the rings before the first line of output, so that a failure is the first line."""
         self._fleet.make_rings()
 
     def run(self) -> Outcome:
-        """Returns what it came to; what went wrong is told there and not raised."""
+        """Returns the outcome. It has the errors: nothing is raised for them."""
         self._began = time.monotonic()
         with self._output, self._fleet:
             ended = FleetEnd.UNTIL
             try:
                 ended = self._fleet.run(self._is_over, tick_s=TICK_S)
-            except (SegmentError, RoleTaken) as error:  # no new ring can take the place of a lost one
+            except (SegmentError, RoleTaken) as error:  # a lost ring cannot be replaced
                 self._problems.append(without_secrets(str(error)))
         return self._outcome(ended)
 
     def _is_over(self) -> bool:
         if self._output.has_no_reader:
-            # The reader of the stream has gone, so the rest of it has no use.
+            # The reader of standard output has gone, so no one needs the rest.
             self._stage = "ending"
             self._fleet.close(_NO_READER_S)
             return True
@@ -179,7 +179,7 @@ class Replication:
         repeated = self._narrator.repeated.found()
         if repeated is not None:
             shard, why = repeated
-            raise Failure(f"shard {shard}: its process failed {SAME_MAX} times in a row with the same words: {why}")
+            raise Failure(f"shard {shard}: its process failed {SAME_MAX} times in a row for the same reason: {why}")
         if self._goal.has_end and self._narrator.refused:
             raise Failure(next(iter(self._narrator.refused.values())))
 
@@ -208,7 +208,7 @@ class Replication:
 
     def _outcome(self, ended: FleetEnd) -> Outcome:
         results = self._fleet.results
-        # Words may have come after the last look.
+        # A report of the runner may have come after the last look.
         shards = [
             replace(shard, link_text=self._narrator.trouble.get(shard.index, shard.link_text)) for shard in self._shards
         ]
@@ -235,10 +235,41 @@ class Replication:
 
 
 def _is_level(shard: ShardProgress) -> bool:
-    """Whether what the runner has told to have received is applied."""
+    """Whether everything that the runner has received, by its own word, is applied."""
     if shard.link_state is not LinkState.STREAMING or shard.awaits_snapshot:
         return False
     if shard.is_loading and not shard.is_drained:
         return False
     received = shard.received_offset
     return shard.is_drained or (received is not None and (shard.applied_offset or 0) >= received)
+
+
+class SharedOutput:
+    """Standard output as the sink of a run: a lock for the shard processes that share it, and whether it has a reader.
+
+    For any other sink there is nothing to lock, and there is always a reader.
+    """
+
+    def __init__(self, sink: str, streams: int) -> None:
+        self._is_output = sink == STDOUT
+        self._is_gone = False
+        # A file without a name. The shard processes open it through this process's /proc entry.
+        self._fd = os.memfd_create("kevy-ring-lines") if self._is_output and streams > 1 else -1
+
+    def options(self, options: SinkOptions) -> SinkOptions:
+        """``options`` for the shard processes, with the lock."""
+        return replace(options, line_lock=f"/proc/{os.getpid()}/fd/{self._fd}") if self._fd >= 0 else options
+
+    @property
+    def has_no_reader(self) -> bool:
+        """Whether the stream goes to standard output and its reader has gone."""
+        self._is_gone = self._is_gone or (self._is_output and reader_is_gone())
+        return self._is_gone
+
+    def __enter__(self) -> SharedOutput:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)

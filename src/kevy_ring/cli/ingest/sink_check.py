@@ -1,4 +1,4 @@
-"""Looks at a sink before any process is started: a mistake is then one line, and no process that dies and dies."""
+"""Checks the sinks before any process starts, so that a mistake is one error line and not a restart loop."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from kevy_ring.shard.sinks.sink_url import sink_from_url
 
 
 def check_sinks(sink: str, shards: int, options: SinkOptions, at_the_end: ExitStack) -> None:
-    """Make every shard's sink once, claim what can be claimed, and let go of it.
+    """Make every shard's sink once, claim it if it has a claim, and close it.
 
-    A sink that puts something back when it is closed is kept until ``at_the_end``. Raises ``click.UsageError`` for a
-    URL that names no sink, SinkError for one that cannot be had.
+    A sink that restores a setting when it closes stays open until ``at_the_end``. Raises ``click.UsageError`` for a URL
+    that names no sink, and SinkError for a sink that cannot be opened.
     """
     with ExitStack() as made:
         sinks = []
@@ -25,10 +25,10 @@ def check_sinks(sink: str, shards: int, options: SinkOptions, at_the_end: ExitSt
             except ValueError as error:
                 raise click.UsageError(f"--sink: {without_secrets(str(error))}") from error
             if not sink.startswith("python:"):
-                # Closing is the user's own code there, and nothing was opened.
+                # close() of a python: sink is the user's code, and nothing was opened.
                 made.callback(each.close)
             sinks.append(each)
-        # Only when all of them can be had: a refused run marks no target.
+        # Claim only after all sinks could be made: a refused run must not mark a target.
         for each in sinks:
             if (claim := getattr(each, "claim", None)) is not None and not sink.startswith("python:"):
                 claim()

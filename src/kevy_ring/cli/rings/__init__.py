@@ -1,1 +1,1 @@
-"""The commands ``ls``, ``inspect`` and ``gc``: which rings there are, what one holds, and what can be removed."""
+"""The commands ``ls``, ``inspect`` and ``gc``: list rings, show one, and remove the abandoned ones."""

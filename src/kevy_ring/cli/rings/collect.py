@@ -1,4 +1,4 @@
-"""``kevy-ring gc``: remove the rings that no process will remove any more."""
+"""``kevy-ring gc``: remove the rings that dead processes left behind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.rings.ls import Found, look_at_all
-from kevy_ring.cli.rings.ring_text import odd_text, users_text
+from kevy_ring.cli.rings.ring_text import missing_text, odd_text, users_text
 from kevy_ring.errors import SegmentError
 from kevy_ring.ring import RingStats
 from kevy_ring.ring.outside.leftovers import OddSegment, is_unused, remove_abandoned, settled_odd_segment
@@ -18,9 +18,9 @@ from kevy_ring.ring.outside.leftovers import OddSegment, is_unused, remove_aband
 
 @dataclass(slots=True)
 class _Outcome:
-    """What became of the rings that were found: names with bytes, and text for people.
+    """What gc did with the rings: names with bytes, and text for people.
 
-    ``in_use``: named by the user, and not removed because a process uses them.
+    ``in_use``: rings that the user named and that a process uses. ``left``: the number of all rings in use.
     """
 
     removed: list[tuple[str, int]] = field(default_factory=list)
@@ -33,23 +33,23 @@ class _Outcome:
 
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--kept", is_flag=True, help="Also remove rings that were kept on purpose and that no process uses.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--kept", is_flag=True, help="Also remove kept rings (ingest --name) that no process uses.")
+@click.option("--dry-run", is_flag=True, help="Remove nothing; print what would be removed.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
 def gc(names: tuple[str, ...], kept: bool, dry_run: bool, as_json: bool) -> int:
-    """Remove every ring (or only those NAMEd) whose creator and both of whose roles are dead, with its doorbells; never
-    a live one.
+    """Remove abandoned rings with their doorbells: all of them, or only each NAME. A ring is abandoned if its creator
+    is dead and no live process has one of its roles.
 
-    A ring that was kept on purpose (ingest --name) is removed only if it is NAMEd or with --kept: its service would
-    have to load everything again. Segments of other layout versions and half made ones are removed when their creator
-    is dead and no process has them mapped; if that cannot be seen for all processes, only when they are NAMEd.
+    gc removes a kept ring (ingest --name) only with its NAME or with --kept, because its service would have to load
+    everything again. It removes segments of other layout versions and half-made ones if their creator is dead and no
+    process has them mapped. If it cannot see this for all processes, it removes them only with their NAME.
 
-    Processes are told dead by this machine's process table: do not run it in a container whose shared memory is the
-    host's and whose processes are not.
+    gc looks up processes in this machine's process table. Do not run it in a container that shares the host's shared
+    memory but not its processes.
     """
     found = look_at_all(names)
     outcome = _Outcome(failed=[(error.name, str(error)) for error in found.unreadable])
-    outcome.failed += [(name, _missing(name)) for name in dict.fromkeys(names) if name not in found.names]
+    outcome.failed += [(name, missing_text(name)) for name in dict.fromkeys(names) if name not in found.names]
     for stats in found.rings:
         _collect(stats, outcome, named=bool(names), kept=kept, dry_run=dry_run)
     for odd in found.odd:
@@ -59,10 +59,6 @@ def gc(names: tuple[str, ...], kept: bool, dry_run: bool, as_json: bool) -> int:
     else:
         _print(outcome, found, dry_run=dry_run)
     return 1 if outcome.failed or outcome.in_use else 0
-
-
-def _missing(name: str) -> str:
-    return f"there is no ring {name!r}; kevy-ring ls shows those there are"
 
 
 def _collect(stats: RingStats, outcome: _Outcome, *, named: bool, kept: bool, dry_run: bool) -> None:

@@ -1,4 +1,4 @@
-"""A ring's header in sentences: what it tells, and what is wrong with it if something is."""
+"""A ring's header in sentences, and what is wrong with the ring."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Fact = tuple[str, "Text | str"]
 
 
 def ring_facts(stats: RingStats, published: Published | None, times: TimeInRing | None) -> list[Fact]:
-    """A label and a text for each thing that the header tells. The last two: None where that could not be read."""
+    """A label and a text for each fact in the header. ``published`` and ``times``: None if they could not be read."""
     drained = "never" if stats.last_drain_age_s is None else f"{figures.seconds(stats.last_drain_age_s)} ago"
     facts: list[Fact] = [
         ("created", _created(stats)),
@@ -43,11 +43,11 @@ def ring_facts(stats: RingStats, published: Published | None, times: TimeInRing 
         ("producer", _role(stats.producer)),
         ("consumer", _role(stats.consumer)),
         ("written", f"{figures.plural(stats.events_in, 'record')}, {figures.size(stats.bytes_in)}, in "
-                    f"{figures.plural(stats.publishes, 'publish', 'publishes')}; found it full "
-                    f"{figures.plural(stats.full_hits, 'time')}, woke the consumer "
+                    f"{figures.plural(stats.publishes, 'publish', 'publishes')}; the ring was full "
+                    f"{figures.plural(stats.full_hits, 'time')}, the consumer was woken "
                     f"{figures.plural(stats.data_wakes, 'time')}"),
         ("read", f"{figures.plural(stats.events_out, 'record')}, {figures.size(stats.bytes_out)}, in "
-                 f"{figures.plural(stats.drains, 'drain')}; woke the producer "
+                 f"{figures.plural(stats.drains, 'drain')}; the producer was woken "
                  f"{figures.plural(stats.space_wakes, 'time')}; last drained {drained}"),
         ("overflow", _overflow(stats)),
     ]  # fmt: skip
@@ -62,7 +62,7 @@ def ring_facts(stats: RingStats, published: Published | None, times: TimeInRing 
 
 
 def ring_faults(stats: RingStats, peek: Peek | None = None) -> list[str]:
-    """What is wrong, a sentence each; ``peek``: the records were looked at too. Empty: nothing that can be seen."""
+    """What is wrong, one sentence each; empty: nothing was found. ``peek``: the records, if they were read too."""
     faults = []
     fault = header_fault(stats)
     if fault is not None:
@@ -71,17 +71,17 @@ def ring_faults(stats: RingStats, peek: Peek | None = None) -> list[str]:
         faults.append(f"corrupt at position {peek.corrupt_at}: {peek.corrupt}")
     if is_abandoned(stats):
         faults.append("abandoned: kevy-ring gc removes it")
-    # A kept ring that no process uses waits for its service: neither its roles nor its link are faults.
+    # A kept ring that no process uses waits for its service. The state of its roles and its link are no faults.
     waits = is_unused(stats) and stats.is_kept
     if not is_unused(stats):
         faults += _faults_of_roles(stats)
     late = stats.last_drain_age_s is not None and stats.last_drain_age_s >= STALL_AFTER_S
     if is_full(stats) and late and not waits:
-        faults.append(f"it is full and was not drained for {figures.seconds(stats.last_drain_age_s)}")
+        faults.append(f"the ring is full and was not drained for {figures.seconds(stats.last_drain_age_s)}")
     lost = lost_offset(stats)
     if lost is not None:
         faults.append(
-            f"the beginning of the frame at offset {figures.count(lost)} went with a dead shard: it needs a snapshot"
+            f"a dead shard had read only a part of the frame at offset {figures.count(lost)}: it needs a snapshot"
         )
     if not waits and link_state(stats) in (LinkState.WAITING, LinkState.REFUSED):
         faults.append("the runner has no link to its upstream")
@@ -94,16 +94,16 @@ def _faults_of_roles(stats: RingStats) -> list[str]:
         if role.state is RoleState.DEAD:
             faults.append(f"the {name}, pid {role.pid}, died without closing")
         elif role.state is RoleState.ALIVE and process_state(role.pid) is ProcessState.STOPPED:
-            faults.append(f"the {name}, pid {role.pid}, is stopped (SIGSTOP); kill -CONT {role.pid} lets it go on")
+            faults.append(f"the {name}, pid {role.pid}, is stopped (SIGSTOP): kill -CONT {role.pid} continues it")
     if stats.used_bytes and stats.consumer.state is RoleState.CLOSED:
-        faults.append("what waits has nobody to read it: the consumer closed")
+        faults.append("records wait, but the consumer has closed")
     return faults
 
 
 def _created(stats: RingStats) -> str:
     try:
         made = f"{datetime.fromtimestamp(stats.created_unix_s).astimezone():%Y-%m-%d %H:%M:%S}"
-    except (OverflowError, OSError, ValueError):  # no time that a calendar has
+    except (OverflowError, OSError, ValueError):  # not a date
         made = f"{stats.created_unix_s:g} s after 1970"
     age = figures.seconds(max(0.0, time.time() - stats.created_unix_s))
     return f"{made}, {age} ago, by process {stats.creator_pid}, {'alive' if stats.creator_alive else 'dead'}"
@@ -118,18 +118,18 @@ def _role(role: RoleStats) -> Text:
 
 def _overflow(stats: RingStats) -> str:
     age = f", the oldest for {figures.seconds(stats.overflow_age_s)}" if stats.overflow_events else ""
-    return f"{overflow_text(stats)} now{age}, {figures.size(stats.overflow_peak_bytes)} at the most"
+    return f"{overflow_text(stats)} now{age}, at most {figures.size(stats.overflow_peak_bytes)} so far"
 
 
 def _times(times: TimeInRing | None) -> list[Fact]:
-    """From publish to release; a ring that gave nothing back yet, and holds nothing measured, has none."""
+    """The time from publish to release. Empty: the ring has released no measured record and holds none."""
     parts = []
     if times is not None and times.measured:
         median, most = (_bound(times.quantile(q)) for q in (0.5, 0.99))
         measured = figures.plural(times.measured, "measured record")
         parts.append(f"half within {median}, 99 % within {most}, of {measured}")
     if times is not None and times.oldest_age_s is not None:
-        parts.append(f"the oldest measured one waits for {figures.seconds(times.oldest_age_s)}")
+        parts.append(f"the oldest measured record has waited for {figures.seconds(times.oldest_age_s)}")
     return [("in ring", "; ".join(parts))] if parts else []
 
 
@@ -138,19 +138,19 @@ def _bound(seconds: float | None) -> str:
 
 
 def _resume_point(published: Published | None) -> list[Fact]:
-    """Where a new sender would go on; a ring without replication has none."""
+    """Where a new sender would continue. Empty: the ring is not used for replication."""
     if published is None or not published.is_known:
         return []
     upstream = f" of upstream {figures.name(published.upstream_id)}" if published.upstream_id else ""
     if published.in_snapshot:
-        return [("published", f"a snapshot{upstream} that has not ended: a new sender begins anew")]
+        return [("published", f"a snapshot{upstream} that has not ended: a new sender starts from the beginning")]
     what = "the snapshot that ends at" if published.after_snapshot else "the frame at"
     at = f"{what} offset {figures.count(published.offset)}{upstream}, database {published.db}"
-    return [("published", f"up to {at}; a new sender goes on behind it")]
+    return [("published", f"up to {at}; a new sender continues after it")]
 
 
 def _replica_facts(stats: RingStats) -> list[Fact]:
-    """What a runner and a shard publish in the application words; nothing if they do not."""
+    """What a runner and a shard publish in the application words. Empty: they publish nothing."""
     producer, consumer = stats.producer_words, stats.consumer_words
     state, received, upstream = link_state(stats), received_offset(stats), upstream_offset(stats)
     behind = how_far_behind(stats)
@@ -165,7 +165,7 @@ def _replica_facts(stats: RingStats) -> list[Fact]:
         if received is not None:
             parts.append(f"received up to offset {figures.count(received)}")
         if behind is not None:
-            parts.append(f"applied: {figures.count(behind)} behind" if behind else "all of it applied")
+            parts.append(f"applied: {figures.count(behind)} behind" if behind else "all of it is applied")
         if upstream is not None:
             parts.append(f"the upstream is at {figures.count(upstream)}")
         facts.append(("runner", ", ".join(parts)))

@@ -1,4 +1,4 @@
-"""``kevy-ring inspect``: one ring as text, and what waits in it; nothing is changed."""
+"""``kevy-ring inspect``: the header of one ring as text, and the records that wait in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from math import isinf
 from typing import Any
 
 import click
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,8 +15,8 @@ from rich.text import Text
 from kevy_ring.cli import figures
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.rings.facts import ring_facts, ring_faults
-from kevy_ring.cli.rings.ring_text import odd_text, ring_object
-from kevy_ring.cli.tables import print_table, tables_console
+from kevy_ring.cli.rings.ring_text import missing_text, odd_text, ring_object
+from kevy_ring.cli.tables import new_table, print_table, tables_console
 from kevy_ring.errors import SegmentError
 from kevy_ring.events import Kind
 from kevy_ring.inbox import Published
@@ -37,13 +36,14 @@ _ARGC = struct.Struct("<I")
 @click.command()
 @click.argument("name")
 @click.option(
-    "--records", metavar="N", type=click.IntRange(0, 1000), default=10, show_default=True, help="How many to show."
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+    "--records", metavar="N", type=click.IntRange(0, 1000), default=10, show_default=True,
+    help="How many waiting records to show.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
 def inspect(name: str, records: int, as_json: bool) -> int:
-    """Say what the ring NAME holds, and show the records that wait in it.
+    """Show the header of the ring NAME in sentences, and the records that wait in it.
 
-    Takes no role and writes nothing; works on a ring whose processes are dead.
+    It takes no role and writes nothing into the ring. It also works if the ring's processes are dead.
     """
     try:
         peek = peek_records(name, records)
@@ -65,7 +65,7 @@ def inspect(name: str, records: int, as_json: bool) -> int:
 
 def _why_not(name: str, error: SegmentError) -> str:
     if error.reason == "missing":
-        return f"there is no ring {name!r}; kevy-ring ls shows those there are"
+        return missing_text(name)
     odd = odd_segment(name)
     return str(error) if odd is None else odd_text(odd)
 
@@ -80,18 +80,18 @@ def _print(console: Console, peek: Peek, published: Published, times: TimeInRing
     if peek.records:
         print_table(console, _record_table(peek.records))
     elif peek.moved:
-        console.print(f"  records    {figures.size(stats.used_bytes)} waited, and were drained while this looked")
+        console.print(f"  records    {figures.size(stats.used_bytes)} waited, but were drained during this look")
     elif peek.corrupt is None:
-        console.print("  records    none waits" if not stats.used_bytes else "  records    not shown")
+        console.print("  records    none" if not stats.used_bytes else "  records    not shown")
 
 
 def _record_table(records: tuple[PeekedRecord, ...]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="bold")
+    table = new_table()
     table.add_column("position", justify="right", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     table.add_column("offset", justify="right", no_wrap=True)
     table.add_column("bytes", justify="right", no_wrap=True)
-    # Not the column but its cells do not wrap: then it is this one that gives way on a narrow terminal.
+    # The cells do not wrap, but the column may: so this is the column that a narrow terminal cuts.
     table.add_column("begins with")
     for record in records:
         has_offset = record.kind in (Kind.FRAME, Kind.SNAPSHOT_END)
@@ -113,7 +113,7 @@ def _beginning(record: PeekedRecord) -> str:
 
 
 def _arguments(record: PeekedRecord) -> list[str] | None:
-    """The arguments of a frame, as far as its first bytes reach; None for what is no whole frame."""
+    """The arguments of a frame, as far as its first bytes go; None: the record is no whole frame."""
     payload = record.payload
     if record.kind != Kind.FRAME or record.is_fragment or len(payload) < _ARGC.size:
         return None
@@ -136,7 +136,7 @@ def _arguments(record: PeekedRecord) -> list[str] | None:
 
 
 def _finite(bound: float | None) -> float | None:
-    """JSON has no infinity: beyond all bounds is null, as is nothing measured."""
+    """JSON has no infinity, so a time beyond all bounds is null."""
     return None if bound is None or isinf(bound) else bound
 
 

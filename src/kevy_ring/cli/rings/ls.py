@@ -7,29 +7,29 @@ import time
 from dataclasses import dataclass
 
 import click
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.rings.ring_text import kept_text, odd_object, odd_text, ring_object, role_text
-from kevy_ring.cli.tables import print_table, tables_console
+from kevy_ring.cli.tables import new_table, print_table, tables_console
 from kevy_ring.errors import SegmentError
 from kevy_ring.ring import RingStats, inspect_ring, ring_names
 from kevy_ring.ring.outside.leftovers import OddSegment, is_abandoned, odd_segment, odd_segments
 
 _PIPE_WIDTH = 160
-#: From this width on a ring has one line.
+#: From this width on, a ring has one line.
 WIDE = 100
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per ring and line.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object per line, one for each ring.")
 def ls(as_json: bool) -> int:
-    """List the rings in this machine's shared memory that this user may look at.
+    """List the rings in this machine's shared memory that this user may read.
 
-    A ring is marked abandoned when its creator and both of its roles are dead and it was not kept on purpose:
-    kevy-ring gc removes those. Segments of other layout versions and half made ones are listed with what they are.
+    A ring is marked abandoned if its creator is dead, no live process has one of its roles, and it is not a kept ring
+    (ingest --name): kevy-ring gc removes it. Segments of other layout versions and half-made ones are listed too, with
+    what removes them.
     """
     found = look_at_all()
     if as_json:
@@ -63,7 +63,7 @@ def ls(as_json: bool) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The headers of rings; segments that are no whole rings of this version; and what could not be read."""
+    """The headers of rings, segments that are no whole rings of this version, and errors of unreadable ones."""
 
     rings: list[RingStats]
     odd: list[OddSegment]
@@ -71,13 +71,13 @@ class Found:
 
     @property
     def names(self) -> set[str]:
-        """Of all of them."""
+        """The names of all of them."""
         odd, unreadable = [each.name for each in self.odd], [each.name for each in self.unreadable]
         return {*(stats.name for stats in self.rings), *odd, *unreadable}
 
 
 def look_at_all(names: tuple[str, ...] = ()) -> Found:
-    """All rings (those of ``names``, if there are any) that are there now."""
+    """All rings that exist now; if ``names`` is not empty, only those."""
     odd = odd_segments(names)
     found: list[RingStats] = []
     unreadable: list[SegmentError] = []
@@ -87,21 +87,20 @@ def look_at_all(names: tuple[str, ...] = ()) -> Found:
         try:
             found.append(inspect_ring(name))
         except SegmentError as error:
-            now_odd = None if error.reason == "missing" else odd_segment(name)  # it came while we looked
+            now_odd = None if error.reason == "missing" else odd_segment(name)  # it was made after the first look
             if now_odd is not None:
                 odd.append(now_odd)
             elif error.reason != "missing":
                 unreadable.append(error)
-        except ValueError as error:  # a name that no ring can have
+        except ValueError as error:  # no ring can have this name
             unreadable.append(SegmentError(name, reason="not-a-ring", detail=str(error)))
     return Found(found, odd, unreadable)
 
 
 def _table(found: list[RingStats], width: int) -> Table:
-    """A line per ring, or on a narrow terminal two."""
+    """One line per ring, or two on a narrow terminal."""
     is_wide = width >= WIDE
-    gap = (0, 1 if is_wide else 0)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=gap, collapse_padding=True, header_style="bold")
+    table = new_table(1 if is_wide else 0)
     table.add_column("ring", no_wrap=True, overflow="fold")
     for name in ("capacity", "fill") if is_wide else ("size",):
         table.add_column(name, justify="right", no_wrap=True)

@@ -11,18 +11,33 @@ from kevy_ring.ring import RingStats, RoleState, RoleStats
 from kevy_ring.ring.outside.leftovers import OddSegment, is_abandoned, is_unused
 from kevy_ring.ring.stats import VERSION
 
-_LOOKS = {
-    RoleState.VACANT: ("nobody yet", "dim"),
-    RoleState.ALIVE: ("alive", "green"),
-    RoleState.DEAD: ("dead", "bold red"),
-    RoleState.CLOSED: ("closed", "yellow"),
+ROLE_STYLES = {
+    RoleState.VACANT: "dim",
+    RoleState.ALIVE: "green",
+    RoleState.DEAD: "bold red",
+    RoleState.CLOSED: "yellow",
 }
 
 
+#: Figures of the header that have the same name in JSON.
+_SAME_NAMES = (
+    "events_in", "bytes_in", "publishes", "full_hits", "events_out", "bytes_out", "drains", "data_wakes", "space_wakes",
+    "last_drain_age_s", "overflow_events", "overflow_bytes", "overflow_peak_bytes", "overflow_age_s", "applied_offset",
+)  # fmt: skip
+
+
+def role_label(role: RoleStats) -> str:
+    """``alive 1234``, ``dead 1234``, ``vacant``."""
+    label = role.state.name.lower()
+    return f"{label} {role.pid}" if role.state is not RoleState.VACANT and role.pid else label
+
+
 def role_text(role: RoleStats) -> Text:
-    """``alive 1234``, ``dead 1234``, ``nobody yet``."""
-    label, look = _LOOKS[role.state]
-    return Text(f"{label} {role.pid}" if role.state is not RoleState.VACANT and role.pid else label, style=look)
+    return Text(role_label(role), style=ROLE_STYLES[role.state])
+
+
+def missing_text(name: str) -> str:
+    return f"there is no ring {name!r}: kevy-ring ls shows the rings that exist"
 
 
 def overflow_text(stats: RingStats) -> str:
@@ -32,7 +47,7 @@ def overflow_text(stats: RingStats) -> str:
 
 
 def kept_text(stats: RingStats) -> str:
-    """What is known of the purpose of a ring: ``kept; its service is not running (redis://a → null)``; or nothing."""
+    """The purpose of a ring: ``kept; its service is not running (redis://a → null)``; empty: unknown."""
     text = ""
     if stats.is_kept:
         text = "kept; its service is not running" if is_unused(stats) else "kept; its service is running"
@@ -46,11 +61,11 @@ def users_text(stats: RingStats) -> str:
     for name, role in (("producer", stats.producer), ("consumer", stats.consumer)):
         if role.state is RoleState.ALIVE:
             used.append((name, role.pid))
-    return ", ".join(f"its {name} (pid {pid}) is alive" for name, pid in used) or "a process came to use it"
+    return ", ".join(f"its {name} (pid {pid}) is alive" for name, pid in used) or "a process has started to use it"
 
 
 def odd_text(odd: OddSegment) -> str:
-    """What a segment is that is no whole ring of this version, and what removes it."""
+    """Describes a segment that is no whole ring of this version, and says what removes it."""
     what = f"segment {figures.name(odd.name)!r} ({figures.size(odd.size_bytes)}) {odd.oddity.value}"
     if odd.oddity is odd.oddity.OTHER_VERSION:
         what += f" ({odd.version}; this kevy-ring has {VERSION})"
@@ -61,12 +76,12 @@ def odd_text(odd: OddSegment) -> str:
     if odd.is_kept:
         return f"{what}; it was kept, and its service is not running; {remedy} removes it"
     if odd.mapped_by is None:
-        return f"{what}; some processes do not let us see whether they use it, so it is removed only by name: {remedy}"
+        return f"{what}; some processes hide whether they use it, so it is removed only by name: {remedy}"
     return f"{what}; no process uses it: kevy-ring gc removes it"
 
 
 def odd_object(odd: OddSegment) -> dict[str, Any]:
-    """The same as plain values."""
+    """The same, as plain values."""
     return {
         "name": odd.name,
         "error": odd_text(odd),
@@ -81,7 +96,7 @@ def odd_object(odd: OddSegment) -> dict[str, Any]:
 
 
 def ring_object(stats: RingStats) -> dict[str, Any]:
-    """All of the header as plain values."""
+    """The whole header as plain values."""
     return {
         "name": stats.name,
         "capacity_bytes": stats.capacity,
@@ -96,21 +111,7 @@ def ring_object(stats: RingStats) -> dict[str, Any]:
         "creator": {"pid": stats.creator_pid, "alive": stats.creator_alive},
         "producer": _role_object(stats.producer),
         "consumer": _role_object(stats.consumer),
-        "events_in": stats.events_in,
-        "bytes_in": stats.bytes_in,
-        "publishes": stats.publishes,
-        "full_hits": stats.full_hits,
-        "events_out": stats.events_out,
-        "bytes_out": stats.bytes_out,
-        "drains": stats.drains,
-        "data_wakes": stats.data_wakes,
-        "space_wakes": stats.space_wakes,
-        "last_drain_age_s": stats.last_drain_age_s,
-        "overflow_events": stats.overflow_events,
-        "overflow_bytes": stats.overflow_bytes,
-        "overflow_peak_bytes": stats.overflow_peak_bytes,
-        "overflow_age_s": stats.overflow_age_s,
-        "applied_offset": stats.applied_offset,
+        **{name: getattr(stats, name) for name in _SAME_NAMES},
         "producer_words": list(stats.producer_words),
         "consumer_words": list(stats.consumer_words),
     }

@@ -1,4 +1,4 @@
-"""The columns of top: which there are, and which of them a terminal has room for."""
+"""The columns of top, and the choice of those that fit a terminal."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from functools import lru_cache
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
+from rich.style import Style
 
 from kevy_ring.cli import figures, ring_columns
 from kevy_ring.cli.rates import Rates
 from kevy_ring.cli.ring_columns import CYAN, DIM, GREEN, PLAIN, RED, YELLOW, Cell, Column, rate_cell
+from kevy_ring.cli.rings.ring_text import ROLE_STYLES, role_label
 from kevy_ring.cli.top.meter import SPARK_LOOKS, TopRing
 from kevy_ring.inbox.header_words import how_far_behind
 from kevy_ring.ring import RingStats, RoleState, RoleStats
@@ -18,12 +20,12 @@ from kevy_ring.ring.outside.process_state import ProcessState, process_state
 
 _SPARKS = "▁▂▃▄▅▆▇█"
 _NAME_MIN, _NAME_MAX = 10, 30
-#: A role's process is looked up in the process table when the ring holds something and was not drained for this long.
+#: Look up a role's process in the process table if records wait and were not drained for this long.
 _SUSPECT_S = 2.0
 
 
 def spark(history: Sequence[float], cells: int) -> str:
-    """The last ``cells`` numbers as bars, against the greatest of them."""
+    """The last ``cells`` numbers as bars, relative to the largest of them."""
     shown = list(history)[-cells:]
     most = max(shown, default=0.0)
     if not most:
@@ -45,20 +47,17 @@ def _drained(stats: RingStats | None, rates: Rates) -> Cell:
 
 
 def is_suspect(stats: RingStats) -> bool:
-    """Whether something waits and was not drained for a while."""
+    """Whether records wait and were not drained for a while."""
     return stats.used_bytes > 0 and (stats.last_drain_age_s or 0.0) > _SUSPECT_S
 
 
+_ROLE_STYLES = {state: Style.parse(style) for state, style in ROLE_STYLES.items()}
+
+
 def _role(role: RoleStats, *, ask: bool) -> Cell:
-    if role.state is RoleState.VACANT:
-        return "nobody", DIM
-    if role.state is RoleState.CLOSED:
-        return f"closed {role.pid}", YELLOW
-    if role.state is RoleState.DEAD:
-        return f"dead {role.pid}", RED
-    if ask and process_state(role.pid) is ProcessState.STOPPED:
+    if ask and role.state is RoleState.ALIVE and process_state(role.pid) is ProcessState.STOPPED:
         return f"stopped {role.pid}", RED
-    return f"alive {role.pid}", GREEN
+    return role_label(role), _ROLE_STYLES[role.state]
 
 
 def _producer(stats: RingStats | None, rates: Rates) -> Cell:
@@ -76,9 +75,9 @@ def _behind(stats: RingStats | None, rates: Rates) -> Cell:
     return (f"-{figures.short(behind)}", YELLOW) if behind else ("level", GREEN)
 
 
-#: Its cell comes from what top remembers of the ring, not from the last look: see ``pieces``.
+#: ``pieces`` fills its cell from the ring's history, not from the last look.
 _HISTORY = Column("history", SPARK_LOOKS, lambda stats, rates: ("", CYAN))
-#: In the order of the screen. The one with the highest rank is left out first.
+#: In the order of the screen. A narrow terminal drops the columns with the highest ranks.
 _RANKS = {
     ring_columns.FILL_BAR: 7,
     ring_columns.FILL: 0,
@@ -100,8 +99,8 @@ _RANKS = {
 
 @lru_cache(maxsize=16)
 def choose_columns(width: int, longest_name: int) -> tuple[int, tuple[Column, ...]]:
-    """The cells of the name and the columns beside it that ``width`` has room for, in their order."""
-    left = width - 4 - _NAME_MIN  # the number of the ring and a blank stand before the name
+    """The cells for the name, and the other columns that fit ``width``, in their order."""
+    left = width - 4 - _NAME_MIN  # the ring's number and a blank come before the name
     chosen = []
     for column in sorted(_RANKS, key=_RANKS.__getitem__):
         if column.cells + 1 > left:
@@ -114,7 +113,7 @@ def choose_columns(width: int, longest_name: int) -> tuple[int, tuple[Column, ..
 
 @lru_cache(maxsize=4096)
 def fit(text: str, cells: int, is_right: bool = False) -> str:
-    """Exactly so many cells: cut with a mark, or filled up."""
+    """``text`` in exactly ``cells`` cells: cut with a mark, or padded."""
     length = cell_len(text)
     if length > cells:
         return set_cell_size(text, cells - 1) + "…"
@@ -122,7 +121,7 @@ def fit(text: str, cells: int, is_right: bool = False) -> str:
 
 
 def pieces(ring: TopRing, columns: Sequence[Column]) -> list[Segment]:
-    """A ring's cells, a blank before each."""
+    """A ring's cells, with a blank before each."""
     line: list[Segment] = []
     last, together = PLAIN, ""
     for column in columns:

@@ -1,4 +1,4 @@
-"""``kevy-ring top``: all rings of this machine, live; reads headers only."""
+"""``kevy-ring top``: all rings of this machine, live."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from types import FrameType
 
 import click
 from rich.console import Console
-from rich.segment import Segment
 
 from kevy_ring.cli.rings.facts import ring_faults
 from kevy_ring.cli.rings.ring_text import ring_object
@@ -35,21 +34,21 @@ _CLEAR = "\x1b[2J"
 @click.argument("prefix", default="")
 @click.option(
     "--interval", type=click.FloatRange(min=0.05, max=3600), metavar="S", default=0.25, show_default=True,
-    help="Between two looks.",
+    help="Seconds between two looks.",
 )  # fmt: skip
-@click.option("--sort", type=click.Choice(ORDERS), default="name", show_default=True, help="The order at first.")
-@click.option("--once", is_flag=True, help="Look twice, an interval apart, for the rates; print that and end.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object for each look, with all rings.")
+@click.option("--sort", type=click.Choice(ORDERS), default="name", show_default=True, help="Order at the start.")
+@click.option("--once", is_flag=True, help="Look twice, one interval apart, print the rings with their rates, and end.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object, with all rings, for each look.")
 def top(prefix: str, interval: float, sort: str, once: bool, as_json: bool) -> int:
-    """Show every ring of this machine while it works, or those whose names begin with PREFIX: fill, rates, overflow,
-    wakes, both roles, and what is applied.
+    """Watch all rings of this machine, or those whose names begin with PREFIX: fill, rates, overflow, wakes, both
+    roles, and the applied offset.
 
     \b
     Keys:  r f o n     sort by rate, fill, overflow, name
-           ↑ ↓ enter   choose a ring and open it; its number does it too
+           ↑ ↓ enter   choose a ring and open it; or type its number
            esc q       back; quit
 
-    Takes no role, writes nothing into a ring, and reads no record.
+    It only reads headers: it takes no role, writes nothing into a ring, and reads no record.
     """
     meter, watch, state = TopMeter(), RingWatch(lambda name: name.startswith(prefix)), TopState(sort)
 
@@ -71,7 +70,7 @@ def top(prefix: str, interval: float, sort: str, once: bool, as_json: bool) -> i
 
 
 def top_object(rings: Sequence[TopRing], interval: float) -> dict[str, object]:
-    """All rings as plain values; ``interval`` seconds is what the rates are at least over."""
+    """All rings as plain values. The rates cover at least ``interval`` seconds."""
     return {
         "time_unix_s": round(time.time(), 3),
         "interval_s": interval,
@@ -103,26 +102,13 @@ def _print_table(rings: Sequence[TopRing]) -> None:
     if not rings:
         print("no rings")
         return
+    paint = Paint(console)
     for line in table_lines(rings, console.width, time.monotonic()):
-        if console.is_terminal:
-            console.print(_Drawn([line]), end="\n", soft_wrap=True)
-        else:
-            print("".join(segment.text for segment in line).rstrip())
-
-
-class _Drawn:
-    """Lines that need no more of rich than their colours."""
-
-    def __init__(self, lines: Sequence[Line]) -> None:
-        self._lines = lines
-
-    def __rich_console__(self, console: object, options: object) -> Iterator[Segment]:
-        for line in self._lines:
-            yield from line
+        print(paint(line).rstrip())
 
 
 class _Screen:
-    """The live view: draws, waits for a key or the next look, and leaves the terminal as it found it."""
+    """The live view: draws, waits for a key or the next look, and restores the terminal at the end."""
 
     def __init__(self, console: Console, state: TopState, look: Callable[[], list[TopRing]], interval: float) -> None:
         self._console = console
@@ -170,7 +156,7 @@ class _Screen:
         if size != self._size:
             self._size, self._shown = size, []
             changed.append(_CLEAR)
-        # Only what has changed: most lines of most machines stand still.
+        # Write only the lines that changed. Most do not.
         shown = self._shown
         for number, line in enumerate(lines):
             if number >= len(shown) or (line is not shown[number] and line != shown[number]):
@@ -193,7 +179,7 @@ class _Screen:
 
     @contextmanager
     def _signals_taken(self) -> Iterator[None]:
-        """The terminal is given back before a signal ends or stops this process."""
+        """Restore the terminal before a signal ends or stops this process."""
 
         def end(number: int, frame: FrameType | None) -> None:
             raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""The keys of a terminal, one at a time and without an echo; the terminal is as it was afterwards."""
+"""Reads the keys of a terminal, one at a time and without an echo, and restores the terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import select
 import termios
 import time
 import tty
-from types import TracebackType
 
 _NAMES = {
     b"\x1b[A": "up", b"\x1b[B": "down", b"\x1b[C": "right", b"\x1b[D": "left", b"\x1bOA": "up", b"\x1bOB": "down",
@@ -15,12 +14,12 @@ _NAMES = {
     b"\x1b[F": "end", b"\x1b[1~": "home", b"\x1b[4~": "end", b"\x1bOH": "home", b"\x1bOF": "end", b"\x1b": "esc",
     b"\r": "enter", b"\n": "enter", b"\x7f": "backspace", b"\x08": "backspace",
 }  # fmt: skip
-#: A sequence of a slow line comes in pieces; an escape that nothing follows for so long was the key.
+#: On a slow line a sequence comes in pieces. An escape that nothing follows for this long was the escape key.
 _REST_S = 0.03
 
 
 class TopKeys:
-    """Reads keys from the terminal ``fd``; a context manager. Without a terminal there are no keys, only the wait."""
+    """Reads keys from the terminal ``fd``. If ``fd`` is no terminal, there are no keys and :meth:`next` only waits."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -29,21 +28,14 @@ class TopKeys:
         self._pending = b""
         self.ended = False
 
-    def __enter__(self) -> TopKeys:
-        self.take()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self.give_back()
-
     def take(self) -> None:
-        """Have every key at once; Ctrl-C and Ctrl-Z still mean what they mean."""
+        """Receive every key at once, without enter. Ctrl-C and Ctrl-Z keep their meaning."""
         if self._is_terminal and self._before is None:
             self._before = list(termios.tcgetattr(self._fd))
             tty.setcbreak(self._fd, termios.TCSADRAIN)
 
     def give_back(self) -> None:
-        """The terminal as it was; a terminal that is gone is fine."""
+        """Restore the terminal. Does nothing if the terminal is gone."""
         before, self._before = self._before, None
         if before is not None:
             try:
@@ -52,7 +44,7 @@ class TopKeys:
                 self.ended = True
 
     def next(self, timeout: float) -> str | None:
-        """The next key by its name or character; None: none came within ``timeout`` seconds.
+        """The next key, as its name or character; None: no key within ``timeout`` seconds.
 
         ``ended`` is true once the terminal is gone.
         """
@@ -82,7 +74,7 @@ class TopKeys:
                 self._pending = self._pending[size:]
                 return name
         if self._pending[:1] == b"\x1b":
-            # A sequence that means nothing here: its end is the first letter or tilde.
+            # A sequence without a name here. It ends with the first letter or tilde.
             end = 2
             while end < len(self._pending) and not (0x40 <= self._pending[end] <= 0x7E):
                 end += 1

@@ -1,4 +1,4 @@
-"""What top knows of each ring: its last look, rates over a second, and the history that its sparkline draws."""
+"""What top knows of each ring: the last look, rates over a second, and the history for its sparkline."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from kevy_ring.cli.rates import NO_RATES, RateMeter, Rates
 from kevy_ring.ring import RingStats
 from kevy_ring.ring.outside.watch import RingLook
 
-#: Looks that the sparkline of an opened ring can show, and that of a line.
+#: Looks in the sparkline of an opened ring, and in that of a row.
 HISTORY = 120
 SPARK_LOOKS = 12
-#: A ring that has gone stays in the list for this long, marked so.
+#: A ring that is gone stays in the list for this long, marked as gone.
 GONE_SHOWN_S = 5.0
 
 
 @dataclass(slots=True, eq=False)
 class TopRing:
-    """One ring as it is shown. ``stats`` is the last that was read; ``gone_at``: when it was missed, None: it is there.
+    """One ring as it is shown.
 
-    ``history``: events in per second, one number for each look, the newest last. ``is_quiet``: no counter has moved for
-    so long that nothing but ages changes on the screen. ``drawn``, ``drawn_at`` and ``row`` are the screen's: what it
-    shows already.
+    ``stats``: the last header that was read. ``gone_at``: when the ring was missing first; None: it exists.
+    ``history``: events in per second, one number for each look, the newest last. ``is_quiet``: no counter has changed
+    for so long that only ages change on the screen. ``drawn``, ``drawn_at`` and ``row`` belong to the screen, which
+    shows them now.
     """
 
     name: str
@@ -49,7 +50,7 @@ class TopMeter:
         self._rings: dict[str, TopRing] = {}
 
     def take(self, looks: Sequence[RingLook], now: float) -> list[TopRing]:
-        """All rings, by name, those lately gone too. ``now``: seconds of any clock that goes on evenly."""
+        """All rings by name, with those that went lately. ``now``: seconds of a monotonic clock."""
         there = set()
         for look in looks:
             there.add(look.name)

@@ -1,4 +1,4 @@
-"""One ring, opened in top: its header in sentences, what is wrong with it, and its last looks as a line of bars."""
+"""One ring, opened in top: what is wrong with it, its history as a line of bars, and its header in sentences."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PLAIN_CONSOLE = Console(width=1000, color_system=None, legacy_windows=False)
 
 
 def ring_lines(ring: TopRing, width: int, height: int, now: float) -> list[Line]:
-    """At most ``height`` lines of exactly ``width`` cells; what is too long is cut."""
+    """At most ``height`` lines of exactly ``width`` cells. Longer lines are cut."""
     state = "gone" if ring.gone_at is not None else "live"
     lines = [_line(width, (f" {figures.name(ring.name)}", BOLD), (f"  {state}", DIM))]
     faults = [f"corrupt: {ring.fault}"] if ring.fault else ring_faults(ring.stats) if ring.stats else []
@@ -44,14 +44,14 @@ def _figures(ring: TopRing, width: int) -> list[Line]:
     share = fill_share(ring.stats)
     fill = figures.percent(ring.stats.used_bytes, ring.stats.capacity)
     history = spark(ring.history, min(HISTORY, width - _LABEL - 2))
-    told = (
+    shown = (
         ("fill", f"{bar(share, cells)} {fill}", fill_look(share)),
         ("in", f"{figures.short(rates.in_events)}/s  {figures.size(rates.in_bytes)}/s", PLAIN),
         ("", history, CYAN),
         ("out", f"{figures.short(rates.out_events)}/s  {figures.size(rates.out_bytes)}/s", PLAIN),
         ("wakes", f"{figures.short(rates.wakes)}/s", PLAIN),
     )
-    return [_line(width, (f" {label:<{_LABEL}}", DIM), (text, look)) for label, text, look in told]
+    return [_line(width, (f" {label:<{_LABEL}}", DIM), (text, look)) for label, text, look in shown]
 
 
 def _facts(ring: TopRing, width: int) -> list[Line]:
@@ -61,7 +61,7 @@ def _facts(ring: TopRing, width: int) -> list[Line]:
         segment = RingSegment.attach(ring.name)
         published, times = read_published(segment), read_time_in_ring(segment)
     except (SegmentError, ValueError):
-        pass  # gone, or corrupt by now
+        pass  # it is gone or corrupt by now
     lines = []
     for label, fact in ring_facts(ring.stats, published, times):
         parts = [(f" {label:<{_LABEL}}", DIM)]
@@ -72,7 +72,7 @@ def _facts(ring: TopRing, width: int) -> list[Line]:
 
 
 def _line(width: int, *parts: tuple[str, Style]) -> Line:
-    """The parts one after another, cut or filled up to the width."""
+    """The parts one after another, cut or padded to the width."""
     line, left = [], width
     for text, style in parts:
         if left > 0:

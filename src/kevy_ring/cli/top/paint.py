@@ -1,29 +1,22 @@
-"""Lines as the text that a terminal takes; rich itself, which looks at every segment anew, costs twice as much."""
+"""Lines as text with escape sequences. rich itself looks at every segment again, which costs twice as much."""
 
 from __future__ import annotations
 
-from rich.color import ColorSystem
-from rich.console import Console
+from rich.console import COLOR_SYSTEMS, Console
 from rich.style import Style
 
 from kevy_ring.cli.top.screen import Line
 
-_SYSTEMS = {
-    "standard": ColorSystem.STANDARD,
-    "256": ColorSystem.EIGHT_BIT,
-    "truecolor": ColorSystem.TRUECOLOR,
-    "windows": ColorSystem.WINDOWS,
-}
 _MARK = "text"
 
 
 class Paint:
-    """Paints for one console: what each style puts before and behind its text is asked of rich once."""
+    """Paints for one console. It asks rich once for the sequences before and after the text of each style."""
 
     def __init__(self, console: Console) -> None:
-        self._system = _SYSTEMS.get(console.color_system or "")
+        self._system = COLOR_SYSTEMS.get(console.color_system or "")
         self._no_color = console.no_color
-        # By identity, with the style itself: a style's own hash is computed in Python.
+        # Keyed by id(), because a style computes its hash in Python. The entry keeps the style alive.
         self._ends: dict[int, tuple[str, str, Style | None]] = {}
 
     def __call__(self, line: Line) -> str:

@@ -1,4 +1,4 @@
-"""The screen of top: a line per ring, drawn as segments; a table of rich costs more than all the rest."""
+"""The screen of top: a line of segments per ring. A rich table would cost more than everything else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kevy_ring.ring.outside.leftovers import is_abandoned
 
 _KEYS = "q quit · r rate · f fill · o overflow · n name · ↑ ↓ enter or number open"
 _KEYS_SHORT = "q r f o n ↑↓ enter"
-#: Of more rings than these a row is drawn no more often than this: drawing is what most of the time goes into.
+#: With more rings than this, draw a row no more often than this: drawing takes most of the time.
 _ROWS_AT_ONCE = 24
 _LARGE_REDRAW_S = 0.4
 _MARKED = Style.parse("reverse")
@@ -27,7 +27,7 @@ Line = list[Segment]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a screen of ``width`` cells has room for. ``rows``: of rings, that are shown."""
+    """What fits a screen of ``width`` cells. ``rows``: the number of rings that are shown."""
 
     width: int
     rows: int
@@ -42,9 +42,9 @@ def layout_for(rings: Sequence[TopRing], width: int, rows: int) -> Layout:
 
 
 def list_lines(rings: Sequence[TopRing], state: TopState, width: int, height: int, now: float) -> list[Line]:
-    """At most ``height`` lines of exactly ``width`` cells. Where there is little room the rings come first.
+    """At most ``height`` lines of exactly ``width`` cells. A low screen shows only rings.
 
-    ``rings`` in the order shown; the marked one is always among those that there is room for.
+    ``rings``: in the order to show. The marked ring is always among those that are shown.
     """
     with_ends = height >= 5
     room = max(1, height - (3 if with_ends else 1))
@@ -66,7 +66,7 @@ def list_lines(rings: Sequence[TopRing], state: TopState, width: int, height: in
 
 
 def table_lines(rings: Sequence[TopRing], width: int, now: float) -> list[Line]:
-    """All rings, without what only a terminal needs."""
+    """All rings, without summary and keys."""
     layout = layout_for(rings, width, len(rings))
     return [_titles(layout), *(_row(number, ring, layout, now) for number, ring in enumerate(rings, 1))]
 
@@ -116,14 +116,14 @@ def _row(number: int, ring: TopRing, layout: Layout, now: float, *, is_marked: b
 
 
 def _is_fresh(ring: TopRing, layout: Layout, now: float) -> bool:
-    """Whether what is on the screen will do for now."""
+    """Whether the row on the screen is still good enough."""
     if ring.is_quiet:
-        return int(now) == int(ring.drawn_at)  # nothing moves but its ages
+        return int(now) == int(ring.drawn_at)  # only its ages change
     return layout.rows > _ROWS_AT_ONCE and now - ring.drawn_at < _LARGE_REDRAW_S
 
 
 def _instead(ring: TopRing, now: float) -> tuple[str, Style]:
-    """Words in the place of figures that are not there or not to be believed, and how the name looks."""
+    """The text instead of missing or wrong figures (empty: show the figures), and the style of the name."""
     if ring.gone_at is not None:
         return f"gone {figures.age(now - ring.gone_at)} ago", DIM
     if ring.fault is not None:

@@ -1,4 +1,4 @@
-"""What the keys of top change: the order, the ring that is marked, and the one that is open."""
+"""The state that the keys of top change: the order, the marked ring, and the open ring."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _STEPS = {"up": -1, "k": -1, "down": 1, "j": 1}
 
 
 class TopState:
-    """``order`` is one of ``ORDERS``; ``marked`` and ``opened`` are names of rings, None for none."""
+    """``order`` is one of ``ORDERS``; ``marked`` and ``opened`` are names of rings, or None."""
 
     def __init__(self, order: str = "name") -> None:
         self.order = order
         self.marked: str | None = None
         self.opened: str | None = None
-        self.page = 10  # rows that the screen had room for
+        self.page = 10  # rows that fit the screen
         self._typed = ""
 
     def sorted(self, rings: Sequence[TopRing]) -> list[TopRing]:
-        """``rings``, which come by name, in the chosen order: by name, or the greatest first."""
+        """``rings`` (given by name) in the chosen order: by name, or the largest figure first."""
         for name, key in _ORDERS.values():
             if name == self.order and key is not None:
                 return sorted(rings, key=key, reverse=True)
         return list(rings)
 
     def press(self, key: str, names: Sequence[str]) -> bool:
-        """Take a key; ``names``: of the rings as they are shown. False: the user wants to leave."""
+        """Take a key. ``names``: of the rings, in the order shown. False: the user wants to leave."""
         typed, self._typed = self._typed, ""
         if key == "q":
             return False
@@ -68,7 +68,7 @@ class TopState:
             self.opened = self.marked
 
     def _number(self, typed: str, names: Sequence[str]) -> None:
-        """Mark the ring of this number, and open it as soon as no more digits can make another one of it."""
+        """Mark the ring with this number. Open it if no further digit could lead to another ring."""
         number = int(typed)
         if not 1 <= number <= len(names):
             return

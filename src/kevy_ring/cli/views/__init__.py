@@ -1,1 +1,1 @@
-"""How a run is shown: on a terminal, as plain lines, and as JSON."""
+"""The views of a run: on a terminal, as plain lines, and as JSON."""

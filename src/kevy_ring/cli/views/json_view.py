@@ -1,4 +1,4 @@
-"""A run for a program: one JSON object per line, each with a ``type``; the last one is the summary."""
+"""The view for programs: one JSON object per line, each with a ``type``; the last one is the summary."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INTERVAL_S = 1.0
 
 
 class JsonView:
-    """``start``, ``progress`` (every second), ``note``, ``outcome`` and ``summary`` objects, one a line."""
+    """Writes ``start``, ``progress`` (every second), ``note``, ``outcome`` and ``summary`` objects, one per line."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stdout
@@ -58,7 +58,7 @@ class JsonView:
 
 
 def outcome_object(outcome: Outcome) -> dict[str, Any]:
-    """An outcome as plain values. Times in seconds, sizes in bytes, null for what there is not."""
+    """An outcome as plain values: times in seconds, sizes in bytes, null if there is no value."""
     return {
         "name": outcome.name,
         "sink": outcome.sink,

@@ -1,23 +1,27 @@
-"""What a run came to, as lines for people; the same on a terminal and in a pipe."""
+"""The outcome of a run as tables and lines for people, the same on a terminal and in a pipe."""
 
 from __future__ import annotations
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.compare.digest import DigestComparison
 from kevy_ring.cli.compare.verify import Verification
-from kevy_ring.cli.ingest.outcome import Outcome
-from kevy_ring.cli.tables import print_line, print_table
-from kevy_ring.cli.views.summary_table import rate_lines, summary_table
+from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
+from kevy_ring.cli.tables import new_table, print_line, print_table
+from kevy_ring.inbox.header_words import ProducerWord
+
+#: A rate over fewer things or fewer seconds than these would be noise.
+_RATE_LEAST, _RATE_LEAST_S = 1000, 0.01
 
 
 def print_outcome(console: Console, outcome: Outcome) -> None:
-    """The summary table, the rates, the comparison with the first differences, and what is wrong."""
+    """Print the summary table, the rates, the comparison with the first differences, and the problems."""
     if outcome.shards:
         print_table(console, summary_table(outcome))
-    for line in rate_lines(outcome):
+    for line in _rate_lines(outcome):
         print_line(console, Text(line), indent=2)
     comparison = outcome.comparison
     if comparison is not None:
@@ -43,11 +47,60 @@ def _details(comparison: Verification | DigestComparison) -> list[str]:
         lines.append(", ".join([*kinds, took]))
     if comparison.reread:
         keys = figures.plural(comparison.reread, "key")
-        lines.append(f"{keys} differed at first because writes went on, and were equal when read again")
+        lines.append(f"{keys} differed at first because writes continued, and were equal when read again")
     if comparison.restless:
         lines.append(f"{figures.plural(comparison.restless, 'key')} kept changing and could not be compared")
     for kind, number in sorted(comparison.skipped.items()):
         lines.append(f"{figures.plural(number, 'key')} of type {kind}: skipped by the snapshot, not compared")
     for kind, number in sorted(comparison.unreadable.items()):
-        lines.append(f"{figures.plural(number, 'key')} of type {kind}: there on both sides, values not compared")
+        lines.append(f"{figures.plural(number, 'key')} of type {kind}: on both sides, values not compared")
+    return lines
+
+
+def summary_table(outcome: Outcome) -> Table:
+    """One row per shard, and a row with the sums if there are several."""
+    table = new_table(show_footer=len(outcome.shards) > 1)
+    sizes = sum(s.facts.frame_bytes if s.facts else 0 for s in outcome.shards)
+    restarts = sum(s.restarts for s in outcome.shards)
+    peak = max((s.overflow_peak_bytes for s in outcome.shards), default=0)
+    table.add_column("shard", "all", justify="right", no_wrap=True)
+    table.add_column("syncs", justify="left", no_wrap=True)
+    table.add_column("snapshot\nkeys", figures.count(outcome.entries), justify="right", no_wrap=True)
+    table.add_column("frames\napplied", figures.count(outcome.frames), justify="right", no_wrap=True)
+    table.add_column("frame\nbytes", figures.size(sizes), justify="right", no_wrap=True)
+    table.add_column("overflow\npeak", figures.size(peak), justify="right", no_wrap=True)
+    table.add_column("applied\nup to", justify="right", no_wrap=True)
+    table.add_column("restarts", figures.count(restarts), justify="right", no_wrap=True)
+    for shard in outcome.shards:
+        table.add_row(
+            str(shard.last.index),
+            _syncs(shard),
+            figures.count(shard.entries),
+            figures.count(shard.frames),
+            figures.size(shard.facts.frame_bytes) if shard.facts else figures.NOTHING,
+            figures.size(shard.overflow_peak_bytes),
+            figures.count(shard.applied_offset),
+            figures.count(shard.restarts),
+        )
+    return table
+
+
+def _syncs(shard: ShardOutcome) -> str:
+    full, partial = shard.last.of_run(ProducerWord.FULL_SYNCS), shard.last.of_run(ProducerWord.PARTIAL_SYNCS)
+    parts = [f"{full} full"] if full else []
+    parts += [f"{partial} partial"] if partial else []
+    return ", ".join(parts) or "none"
+
+
+def _rate_lines(outcome: Outcome) -> list[str]:
+    """The time of the snapshots and of the live frames, over all shards, with rates."""
+    lines = []
+    if outcome.entries and (took := outcome.snapshot_seconds):
+        rate = f", {figures.short(outcome.entries / took)} keys/s"
+        shown = rate if outcome.entries >= _RATE_LEAST and took >= _RATE_LEAST_S else ""
+        lines.append(f"snapshot: {figures.plural(outcome.entries, 'key')} in {figures.seconds(took)}{shown}")
+    if outcome.frames and (took := outcome.frame_seconds):
+        rate = f", {figures.short(outcome.frames / took)} frames/s over {figures.plural(len(outcome.shards), 'shard')}"
+        shown = rate if outcome.frames >= _RATE_LEAST and took >= _RATE_LEAST_S else ""
+        lines.append(f"live: {figures.plural(outcome.frames, 'frame')} in {figures.seconds(took)}{shown}")
     return lines

@@ -1,4 +1,4 @@
-"""A run in a pipe or a file: a line every few seconds, and the tables at the end without colours."""
+"""The view for a pipe or a file: a line every two seconds, and the tables at the end, without colours."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from kevy_ring.cli.views.outcome_text import print_outcome
 from kevy_ring.cli.views.progress_table import link_label
 
 INTERVAL_S = 2.0
-#: Wide enough for the summary table: a pipe has no edge.
+#: Wide enough for the summary table: a pipe has no width.
 _WIDTH = 120
 
 
 class PlainView:
-    """Writes to standard output; what makes the exit code 1 goes to standard error as well."""
+    """Writes to ``out``, and the reason for exit code 1 to standard error as well."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stdout

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from kevy_ring.cli import figures, ring_columns
 from kevy_ring.cli.ingest.progress import ShardProgress
 from kevy_ring.cli.ring_columns import Column
+from kevy_ring.cli.tables import new_table
 from kevy_ring.inbox.header_words import LinkState
 
-#: From this width on everything of a shard is in one line, its upstream too.
+#: From this width on, one line has everything about a shard, its upstream too.
 WIDE = 140
-#: From this width on names are written out, and columns are further apart.
+#: From this width on, names are written out and columns are further apart.
 _ROOMY = 92
-#: Lines of a terminal that are not rows of the table.
+#: Lines of the terminal that are not rows of the table.
 _OTHER_LINES = 10
 
-#: What a column of the table shows of the ring: its title, its least width, and the figures of a cell. They are below
-#: each other in a tall table, else side by side.
+#: A column of the table: its title, its least width, and the figures in a cell. A tall table puts them on two lines,
+#: the others side by side.
 Shown = tuple[str, int, tuple[Column, ...]]
 _WIDE: tuple[Shown, ...] = (
     ("received/s", 16, (ring_columns.IN_EVENTS, ring_columns.IN_BYTES)),
@@ -68,11 +68,10 @@ def link_label(state: LinkState) -> str:
 def progress_table(shards: Sequence[ShardProgress], width: int, height: int) -> Table:
     """A table for a terminal of ``width`` by ``height`` cells.
 
-    On a wide one a shard has one line with everything. Elsewhere it has two, what it received and what it applied; and
-    where there is no room for that, one without the bytes per second.
+    On a wide terminal, a shard has one line with everything. On others it has two, for received and applied. If the
+    terminal is not high enough for two, it has one, without bytes per second.
     """
-    gap = (0, 1 if width >= _ROOMY else 0)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=gap, collapse_padding=True, header_style="bold")
+    table = new_table(1 if width >= _ROOMY else 0)
     if width >= WIDE:
         _fill(table, shards, _WIDE, with_upstream=True)
     elif 2 * len(shards) + _OTHER_LINES <= height:
@@ -98,7 +97,7 @@ def _fill(
         table.add_column("upstream", no_wrap=True, overflow="ellipsis", max_width=36)
     if sides:
         table.add_column("", no_wrap=True)
-    for title, cells, _ in shown:  # of at least so many cells, so that columns do not move while the figures change
+    for title, cells, _ in shown:  # a least width, so that columns do not move when the figures change
         table.add_column(title, justify="right", no_wrap=True, min_width=cells)
     for shard in shards:
         row = _first_cells(shard)

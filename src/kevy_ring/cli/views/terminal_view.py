@@ -1,4 +1,4 @@
-"""A run on a terminal: a live table while it goes on, tables and sentences when it is over."""
+"""The view on a terminal: a live table during the run, tables and sentences at its end."""
 
 from __future__ import annotations
 

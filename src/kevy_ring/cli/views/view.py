@@ -1,4 +1,4 @@
-"""What a run shows of itself, however it is shown."""
+"""What every view of a run can show, and the choice of one."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from kevy_ring.cli.ingest.progress import ShardProgress
 
 
 class View(Protocol):
-    """Everything that a run says. All texts are free of secrets when they come here."""
+    """Shows a run. The caller has removed all secrets from the texts."""
 
     def title(self, text: str, detail: str = "", **facts: Any) -> None:
-        """What is about to be done. ``facts``: the same for a program."""
+        """Show what the run is about to do. ``facts``: the same for a program."""
 
     def progress(self, stage: str, elapsed: float, shards: Sequence[ShardProgress]) -> None:
-        """How far it is; called often, shown when it is time."""
+        """Take the progress. The caller calls often; the view shows it at its own interval."""
 
     def note(self, text: str, *, is_bad: bool = False) -> None:
-        """Something that happened."""
+        """Show something that happened."""
 
     def outcome(self, outcome: Outcome) -> None:
-        """One run is over."""
+        """Show the outcome of a run."""
 
     def close(self, outcomes: Sequence[Outcome], remarks: Sequence[str], problem: str | None) -> None:
-        """All is over. ``remarks``: what to say at the end; ``problem``: what makes the exit code 1, None for 0."""
+        """End the view. ``remarks``: closing lines. ``problem``: the reason for exit code 1; None: exit code 0."""
 
 
 def choose_view(*, as_json: bool, to_stderr: bool = False) -> View:
-    """Lines of JSON when asked for, a live table on a terminal, plain lines elsewhere.
+    """JSON lines if asked for, a live table on a terminal, plain lines elsewhere.
 
-    ``to_stderr``: standard output belongs to the stream.
+    ``to_stderr``: the stream itself uses standard output.
     """
     out = sys.stderr if to_stderr else sys.stdout
     if as_json:
         from kevy_ring.cli.views.json_view import JsonView
 
         return JsonView(out)
-    # A table that is drawn again and again would mix with the lines of the stream on the same terminal.
+    # A live table would mix with the lines of the stream on the same terminal.
     if out.isatty() and not (to_stderr and sys.stdout.isatty()):
         from rich.console import Console
 

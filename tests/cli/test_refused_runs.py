@@ -42,7 +42,7 @@ def test_a_run_with_an_end_ends_with_the_reason_and_the_remedy_of_a_refusal(
     assert done.code == 1
     where = f"redis://reader:***@127.0.0.1:{redis_server.port}"
     assert done.err.startswith(f"kevy-ring: shard 0: {where} cannot be followed: NOPERM ")
-    assert "run ACL SETUSER reader +psync +replconf +ping there" in done.err
+    assert "run ACL SETUSER reader +psync +replconf +ping on the upstream" in done.err
     assert done.summary["problem"] in done.err
 
 

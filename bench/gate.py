@@ -1,7 +1,7 @@
 """The regression gate: instructions per record of the core's hot paths, counted by callgrind, against the values kept.
 
-Instruction counts do not depend on how busy the machine is. They depend on the compiler and the C library, so the file of
-kept values names those. With any other tools, the gate compares nothing.
+Instruction counts do not depend on how busy the machine is. They depend on the compiler and the C library, so the file
+of kept values names those. With any other tools, the gate compares nothing.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ PATHS = (
     HotPath("ingest scan, mixed lengths", ("scan-mixed", "1"), ("kr_scan_kevy",)),
     HotPath("ingest drain", ("scan", "1"), _DRAIN),
     HotPath("ingest drain, mixed lengths", ("scan-mixed", "1"), _DRAIN),
-    # By separate arguments, as the binding sends them: 49 instructions more than one copy of joined bytes took.
+    # By separate arguments, as the binding sends them: 42 instructions more than one copy of joined bytes took.
     HotPath("overflow append", ("overflow", "2"), ("kr_send_pieces",)),
     HotPath("overflow move", ("overflow", "2"), ("kr_pump",)),
 )

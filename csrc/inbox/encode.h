@@ -64,15 +64,10 @@ static inline void kr_frame_put_over(struct kr_frame_writer *frame, uint64_t i, 
 /* A frame of `length` payload bytes, from arguments in separate places. */
 static inline void kr_encode_frame(char *at, uint64_t offset, uint64_t length, const kr_piece *arguments, uint32_t argc)
 {
-    uint32_t *words = (uint32_t *)(void *)(at + KR_RECORD_BYTES), end = 0;
-    char *to = (char *)(words + 1 + argc);
-    kr_record_header(at, length, KR_KIND_FRAME, 0, offset);
-    *(uint64_t *)(void *)(at + kr_record_span(length) - 8) = 0; /* the padding; the rest of the word is written below */
-    words[0] = argc;
-    for (uint32_t i = 0; i < argc; i++) {
-        kr_copy(to + end, arguments[i].bytes, arguments[i].length);
-        words[1 + i] = end += (uint32_t)arguments[i].length;
-    }
+    kr_encode_header(at, KR_KIND_FRAME, offset, length);
+    struct kr_frame_writer frame = kr_frame_open(at, argc);
+    for (uint32_t i = 0; i < argc; i++)
+        kr_frame_put(&frame, i, arguments[i].bytes, arguments[i].length);
 }
 
 #endif

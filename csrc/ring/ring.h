@@ -1,4 +1,4 @@
-/* What the files of the core share: the handles of one process. Nothing here lies in shared memory. */
+/* Shared by the files of the core: the handles of one process. Nothing here is in shared memory. */
 #ifndef KR_RING_H
 #define KR_RING_H
 

@@ -13,14 +13,14 @@ SOURCES = [path for layer in LAYERS for path in sorted((HERE / layer).glob("*.c"
 
 
 def declarations() -> str:
-    """The part of the header between its two markers, which is all that cffi is told."""
+    """The part of the header between its two markers: cffi needs nothing else."""
     text = (HERE / "kevy_ring.h").read_text(encoding="utf-8")
     begin = text.index("/* CDEF BEGIN */")
     return text[begin : text.index("/* CDEF END */", begin)]
 
 
 def require_compiler() -> None:
-    """Fail in one line, before setuptools fails in a hundred."""
+    """Exit with one line if there is no compiler; setuptools would print a hundred."""
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     if not any(shutil.which(name) for name in (compiler, "cc", "gcc", "clang")):
         raise SystemExit(
@@ -40,7 +40,7 @@ ffibuilder.set_source(
     extra_compile_args=[
         "-std=gnu11",
         "-O3",
-        "-falign-loops=32",  # a loop across two lines of decoded instructions is slower by half on some cores
+        "-falign-loops=32",  # a loop that crosses a line of decoded instructions takes half as long again on some cores
         "-fvisibility=hidden",
         "-fno-strict-aliasing",
         "-Wall",

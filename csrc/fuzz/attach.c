@@ -1,6 +1,6 @@
-/* A segment that somebody else made, from the name on: attached, looked at, both roles taken, used and given up.
+/* A hostile segment, from its name on: the harness attaches, looks, takes both roles, uses them and gives them up.
  *
- *   input   u8 size of the file, u8 what is done, u8 how many of 8 * {u16 place in the header, u64 value}, the bytes of the ring */
+ *   input   u8 size of the file, u8 actions, u8 how many of 8 * {u16 place in the header, u64 value}, the bytes of the ring */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdlib.h>
@@ -21,8 +21,8 @@ enum { TAKE_CONSUMER = 1, TAKE_PRODUCER = 2, BLANK_HEADER = 4, SLEEP = 8, SEND_L
 
 struct object {
     char name[32];
-    kr_map *made; /* keeps the file at hand */
-    char *bytes;  /* of the largest size */
+    kr_map *made; /* keeps the file open */
+    char *bytes;  /* mapped at the largest size */
     uint64_t page, size;
     struct kr_header honest;
 };

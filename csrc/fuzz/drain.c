@@ -1,16 +1,17 @@
-/* Drains, arguments and RESP of records that lie, and that change while they are looked at.
+/* Drains, arguments and RESP of hostile records, which also change while the consumer reads them.
  *
- *   input   u16 index / 8, u8 where in 64 bits, u16 span, u8 rows, u16 bytes at most,
+ *   input   u16 index / 8, u8 place in 64 bits, u16 span, u8 rows, u16 bytes at most,
  *           4 * {u8 moment, u16 place, u8 value}, the bytes of the ring from the head on
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "hostile_ring.h"
+#include "inbox/decode.h"
 
 #define CHANGES 4
 #define DRAINS_MAX 16
-#define BEHIND_TAIL KR_RECORD_BYTES /* a header is read whole, and so is what should be a frame's number of arguments */
+#define BEHIND_TAIL KR_RECORD_BYTES /* a drain may read a header, and a frame's number of arguments, beyond a wrong tail */
 
 enum { BEFORE_ARGUMENTS = 0, BEFORE_RESP = 1, BETWEEN_SIZE_AND_RESP = 2, BEFORE_NEXT_DRAIN = 3, MOVE_TAIL = 4, MOMENTS = 5 };
 
@@ -36,7 +37,7 @@ static void change(struct hostile_drain *drain, unsigned moment)
             *(volatile char *)(ring->area + ((ring->consumer->head + drain->changes[i].where) & mask)) ^= (char)drain->changes[i].value;
 }
 
-/* The other side moves its position, mostly forward, by what no honest one would. */
+/* Moves the other side's position, mostly forward, as no honest side does. */
 static void move_tail(struct hostile_drain *drain)
 {
     kr_word *tail = &drain->ring->map->header->tail;
@@ -45,7 +46,7 @@ static void move_tail(struct hostile_drain *drain)
             store_release(tail, load_relaxed(tail) + drain->changes[i].where - drain->changes[i].value);
 }
 
-/* The other side's stores are not the consumer's reads. */
+/* Lets the other side make its changes. They may touch all of the ring. */
 static void apply(struct hostile_drain *drain, unsigned moment)
 {
     hostile_allow(drain->ring);
@@ -62,15 +63,7 @@ static void forbid_what_is_not_published(struct hostile_drain *drain)
     hostile_forbid_all_but(ring, ring->consumer->head, span > ring->map->capacity ? 0 : span + BEHIND_TAIL);
 }
 
-static uint64_t arguments_of(const struct kr_columns *columns, uint64_t count)
-{
-    uint64_t total = 0;
-    for (uint64_t i = 0; i < count; i++)
-        total += columns->argcs[i];
-    return total;
-}
-
-/* What a batch promises, whatever was in the ring. */
+/* The promises of a batch, for any bytes in the ring. */
 static void check_columns(const struct hostile_drain *drain, const struct kr_columns *columns, uint64_t count)
 {
     const kr_batch *batch = &drain->batch;
@@ -96,16 +89,18 @@ static void check_payloads(const struct hostile_drain *drain, const struct kr_co
         MUST(hostile_allowed(drain->ring->area + drain->batch.index + columns->starts[i], columns->lengths[i]));
 }
 
+/* An argument is inside the payload, for any end positions. */
 static void take_arguments(struct hostile_drain *drain, const struct kr_columns *columns, uint64_t count)
 {
-    const char *batch = drain->ring->area + drain->batch.index;
-    uint64_t room = arguments_of(columns, count), *starts = malloc((room ? room : 1) * 8), *ends = malloc((room ? room : 1) * 8);
-    int64_t found = kr_batch_arguments(batch, drain->columns, drain->rows, count, starts, ends, room);
-    MUST(found == (int64_t)room || (found < 0 && -1 - found < (int64_t)count));
-    for (int64_t i = 0; i < found; i++)
-        MUST(starts[i] <= ends[i] && ends[i] <= drain->batch.span);
-    free(starts);
-    free(ends);
+    for (uint64_t i = 0; i < count; i++) {
+        const char *payload = drain->ring->area + drain->batch.index + columns->starts[i], *argument;
+        struct kr_frame_reader frame;
+        uint32_t length;
+        if (!columns->argcs[i] || !kr_frame_read(&frame, payload, columns->lengths[i], columns->argcs[i]))
+            continue;
+        for (uint32_t a = 0; a < columns->argcs[i] && kr_frame_next(&frame, &argument, &length); a++)
+            MUST(argument > payload && argument + length <= payload + columns->lengths[i]);
+    }
 }
 
 static void take_resp(struct hostile_drain *drain, uint64_t count)
@@ -170,7 +165,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     drain.max_bytes = input_number(&input, 2);
     drain.max_bytes = drain.max_bytes ? drain.max_bytes : UINT64_MAX;
     for (unsigned i = 0; i < CHANGES; i++) {
-        drain.changes[i].moment = (unsigned)input_number(&input, 1) % (2 * MOMENTS); /* half of them never come */
+        drain.changes[i].moment = (unsigned)input_number(&input, 1) % (2 * MOMENTS); /* half of them never happen */
         drain.changes[i].where = (unsigned)input_number(&input, 2);
         drain.changes[i].value = (uint8_t)input_number(&input, 1);
     }

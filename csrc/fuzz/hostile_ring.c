@@ -73,7 +73,7 @@ struct hostile_ring *hostile_ring(void)
     ring.sender = kr_sender_open(ring.map, kr_area_map(ring.map, &why), &why);
     MUST(ring.sender);
     ring.producer = kr_sender_producer(ring.sender);
-    ring.producer->data = ring.area; /* in front of which there is no page that counts its holders */
+    ring.producer->data = ring.area; /* not at kr_area_map(): this area has no page that counts its holders */
     ring.consumer = kr_consumer_open(ring.map, ring.area, &why);
     MUST(ring.consumer);
     return &ring;
@@ -107,7 +107,7 @@ void hostile_reset(struct hostile_ring *ring, uint64_t position)
     store_relaxed(&consumer->idle_at, UINT64_MAX);
 }
 
-/* Of the two copies of a stretch, which wraps around or not. */
+/* Both copies of a range, which may wrap around. */
 static void mark(struct hostile_ring *ring, uint64_t from, uint64_t span, int forbid)
 {
     uint64_t capacity = ring->map->capacity, index = from & (capacity - 1);
@@ -126,7 +126,7 @@ static void mark(struct hostile_ring *ring, uint64_t from, uint64_t span, int fo
 
 void hostile_allow(struct hostile_ring *ring) { ASAN_UNPOISON_MEMORY_REGION(ring->area, 2 * ring->map->capacity); }
 
-/* Without the sanitizer nobody knows, and everything is. */
+/* Without the sanitizer nothing is poisoned, so everything is allowed. */
 int hostile_allowed(const char *at, uint64_t bytes)
 {
 #if defined(__SANITIZE_ADDRESS__) || (defined(__has_feature) && __has_feature(address_sanitizer))
@@ -142,7 +142,7 @@ void hostile_forbid(struct hostile_ring *ring, uint64_t from, uint64_t span)
         mark(ring, from, span < ring->map->capacity ? span : ring->map->capacity, 1);
 }
 
-/* Only the copy that begins in the first half: the consumer reads a batch in one piece. */
+/* Allows only the copy that begins in the first half: the consumer reads a batch in one piece. */
 void hostile_forbid_all_but(struct hostile_ring *ring, uint64_t from, uint64_t span)
 {
     uint64_t capacity = ring->map->capacity, index = from & (capacity - 1);

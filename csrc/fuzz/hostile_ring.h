@@ -1,7 +1,7 @@
-/* A ring whose every byte an input decides, and how an input is taken apart.
+/* A ring of which an input sets every byte, and the reading of an input.
  *
- * The mapping lies between guards of 4 GiB, as far as any 32-bit length reaches, and what a call has no business with is
- * poisoned: under AddressSanitizer a read or write of it ends the program although it is mapped. */
+ * The mapping is between guards of 4 GiB, as far as any 32-bit length reaches. The bytes that a call must not touch are
+ * poisoned: under AddressSanitizer a read or write of them ends the program although they are mapped. */
 #ifndef KR_HOSTILE_RING_H
 #define KR_HOSTILE_RING_H
 
@@ -19,11 +19,11 @@ struct hostile_ring {
     kr_consumer *consumer;
 };
 
-/* The one ring of this process, made at the first call, with both roles taken; its name is gone already. */
+/* The one ring of this process, made at the first call, with both roles taken. Its name is removed already. */
 struct hostile_ring *hostile_ring(void);
-/* An empty shared-memory object of its own, removed when the program ends. */
+/* Makes an empty shared-memory object, which is removed when the program ends. */
 void hostile_object(char name[32]);
-/* As new, but that all begins at `position`. */
+/* Makes it as new, but with all positions at `position`. */
 void hostile_reset(struct hostile_ring *ring, uint64_t position);
 
 /* Only `[from, from + span)` of the positions may be touched until hostile_allow(). */
@@ -40,7 +40,7 @@ struct input {
 uint64_t input_number(struct input *input, unsigned bytes);
 static inline size_t input_left(const struct input *input) { return (size_t)(input->end - input->at); }
 
-/* A property that holds whatever the input is. */
+/* A property that holds for every input. */
 #define MUST(condition) ((condition) ? (void)0 : must_failed(__FILE__, __LINE__, #condition))
 void must_failed(const char *file, int line, const char *what) __attribute__((noreturn));
 

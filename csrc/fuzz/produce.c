@@ -1,10 +1,11 @@
-/* A producer whose consumer lies: positions, requests and its claim are what the input says, between any two calls.
- * What belongs to the consumer, as far as this side can believe it, must not be touched.
+/* A producer with a hostile consumer: between any two calls the input sets the consumer's positions and requests.
+ * The producer must not touch the bytes that belong to the consumer by the last head that it could believe.
  *
- *   input   u16 index / 8, u8 where in 64 bits, then calls: u8 which, and what it takes */
+ *   input   u16 index / 8, u8 place in 64 bits, then calls: u8 which one, and its arguments */
 #include <string.h>
 
 #include "hostile_ring.h"
+#include "../tests/open_ring.h"
 #include "../tests/send_joined.h"
 
 #define CALLS_MAX 200
@@ -70,7 +71,7 @@ static void reserve(struct hostile_ring *ring, struct input *input)
         memset(ring->area + index, 0x77, length);
 }
 
-/* What a consumer that keeps to nothing may store, and the bytes of the ring. */
+/* The stores of a hostile consumer, in the header and in the bytes of the ring. */
 static void other_side(struct hostile_ring *ring, struct input *input)
 {
     struct kr_header *header = ring->map->header;
@@ -87,7 +88,7 @@ static void other_side(struct hostile_ring *ring, struct input *input)
     }
 }
 
-/* The head moves on by what a consumer has released; what lies before it is free then. */
+/* Bytes before the head are free. A head that no consumer can have written does not count. */
 static void forbid_what_is_the_consumers(struct hostile_ring *ring)
 {
     const struct kr_producer *producer = ring->producer;

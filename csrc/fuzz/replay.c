@@ -1,4 +1,4 @@
-/* Feeds files to a harness without a fuzzer: `replay_NAME FILE|DIRECTORY ...`. Each input has memory of exactly its size. */
+/* Feeds files to a harness without a fuzzer: `replay_NAME FILE|DIRECTORY ...`. The memory of each input has exactly its size. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <stdio.h>

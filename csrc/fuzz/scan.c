@@ -1,17 +1,18 @@
-/* The RESP scanner: whatever the bytes and however they are cut, it reads nothing beside them and says the same.
+/* The RESP scanner: for any bytes it reads only those bytes, and its result is the same for any cuts.
  *
- *   input   u8 dialect and padding, u8 first offset, u8 bytes to drain between, 6 * u16 cuts, the bytes of the wire */
+ *   input   u8 dialect and padding, u8 first offset, u8 after which pieces to drain, 6 * u16 cuts, the bytes of the wire */
 #include <stdlib.h>
 #include <string.h>
 
 #include "hostile_ring.h"
+#include "inbox/decode.h"
 
 #define CUTS 6
-#define PADDING 1300u /* behind the wire, so that also the last frame is read the fast way */
+#define PADDING 1300u /* behind the wire, so that plain_frame() also reads the last frame */
 #define ROWS 256
 #define WIRE_MAX 65536u
 
-/* All that a scan leaves. */
+/* The whole result of a scan. */
 struct verdict {
     uint64_t consumed, frames, last_offset, stopped_at, events, digest;
     int why;
@@ -46,8 +47,15 @@ static void note_batch(struct hostile_ring *ring, const kr_batch *batch, char *m
     }
     if (batch->fragment)
         return;
-    static uint64_t starts[4096], ends[4096]; /* more than the ring has room for */
-    MUST(kr_batch_arguments(ring->area + batch->index, memory, ROWS, batch->count, starts, ends, 4096) > 0);
+    for (uint32_t i = 0; i < batch->count; i++) {
+        struct kr_frame_reader frame;
+        const char *argument;
+        uint32_t length, argc = columns.argcs[i];
+        MUST(argc && kr_frame_read(&frame, ring->area + batch->index + columns.starts[i], columns.lengths[i], argc));
+        for (uint32_t a = 0; a < argc; a++)
+            MUST(kr_frame_next(&frame, &argument, &length));
+        MUST(frame.done == frame.total);
+    }
 }
 
 static void drain_all(struct hostile_ring *ring, struct verdict *verdict)
@@ -87,7 +95,7 @@ static int scan_once(struct hostile_ring *ring, const struct cut_wire *wire, siz
     return out.why == KR_SCAN_NEED;
 }
 
-/* `drains`: bit i, whether everything is drained behind piece i. */
+/* `drains`: bit i says whether everything is drained after piece i. */
 static struct verdict scan_in_pieces(const struct cut_wire *wire, unsigned pieces, unsigned drains)
 {
     struct hostile_ring *ring = hostile_ring();

@@ -1,4 +1,4 @@
-/* A chunk of a snapshot that is written where it will lie, in the ring itself. */
+/* A chunk of a snapshot that the caller writes in place, in the ring itself. */
 #include <string.h>
 
 #include "inbox/encode.h"
@@ -10,7 +10,7 @@ int64_t kr_chunk_reserve(kr_sender *sender, uint64_t length)
     int64_t answer = kr_producer_enter(producer);
     if (answer)
         return answer;
-    /* In front of an overflow a chunk in the ring would overtake it. */
+    /* A chunk in the ring would overtake the events of the overflow. */
     answer = kr_producer_reserve_locked(producer, length, !sender->overflow.events);
     kr_producer_unlock(producer);
     return answer;
@@ -28,7 +28,7 @@ int kr_chunk_abort(kr_sender *sender)
     return kr_producer_leave(producer, 0);
 }
 
-/* Ends a reservation as a SnapshotChunk. If other threads sent events meanwhile, these lie in the overflow: the chunk is then
+/* Makes the reservation a SnapshotChunk. If other threads sent events meanwhile, those are in the overflow. Then the chunk is
  * copied behind them. */
 int kr_chunk_commit(kr_sender *sender, uint64_t length)
 {

@@ -10,6 +10,14 @@
 /* Payload bytes of a frame of `argc` arguments of together `total` bytes. */
 static inline uint64_t kr_frame_bytes(uint64_t argc, uint64_t total) { return 4 + 4 * argc + total; }
 
+/* For a writer that writes beyond the end of the payload: clears the padding afterwards. */
+static inline void kr_clear_padding(char *at, uint64_t length)
+{
+    uint64_t span = kr_record_span(length), padding = span - KR_RECORD_BYTES - length;
+    if (span > KR_RECORD_BYTES)
+        *(uint64_t *)(void *)(at + span - 8) &= UINT64_MAX >> (8 * padding);
+}
+
 /* The header of a record, and the zeros of its padding. */
 static inline void kr_encode_header(char *at, uint32_t kind, uint64_t offset, uint64_t length)
 {
@@ -39,43 +47,27 @@ static inline struct kr_frame_writer kr_frame_open(char *at, uint64_t argc)
     return (struct kr_frame_writer){words + 1, (char *)(words + 1 + argc), 0};
 }
 
-/* Argument `i`; they are put in order. */
+/* Argument `i`. The caller puts them in order. */
 static inline void kr_frame_put(struct kr_frame_writer *frame, uint64_t i, const char *bytes, uint64_t length)
 {
     kr_copy(frame->to + frame->done, bytes, length);
     frame->ends[i] = (uint32_t)(frame->done += length);
 }
 
-/* The same, and up to KR_COPY_OVER bytes behind both places may be touched. */
+/* The same, if up to KR_COPY_OVER bytes behind both places may be touched. */
 static inline void kr_frame_put_over(struct kr_frame_writer *frame, uint64_t i, const char *bytes, uint64_t length)
 {
     kr_copy_over(frame->to + frame->done, bytes, length);
     frame->ends[i] = (uint32_t)(frame->done += length);
 }
 
-/* All arguments at once, which lie back to back. */
-static inline void kr_encode_joined(char *at, uint64_t offset, const char *joined, uint64_t total, const uint32_t *lengths, uint32_t argc)
-{
-    kr_encode_header(at, KR_KIND_FRAME, offset, kr_frame_bytes(argc, total));
-    struct kr_frame_writer frame = kr_frame_open(at, argc);
-    uint32_t end = 0;
-    for (uint32_t i = 0; i < argc; i++)
-        frame.ends[i] = end += lengths[i];
-    memcpy(frame.to, joined, total);
-}
-
-/* A frame of `length` payload bytes whose arguments lie apart. */
+/* A frame of `length` payload bytes, from arguments in separate places. */
 static inline void kr_encode_frame(char *at, uint64_t offset, uint64_t length, const kr_piece *arguments, uint32_t argc)
 {
-    uint32_t *words = (uint32_t *)(void *)(at + KR_RECORD_BYTES), end = 0;
-    char *to = (char *)(words + 1 + argc);
-    kr_record_header(at, length, KR_KIND_FRAME, 0, offset);
-    *(uint64_t *)(void *)(at + kr_record_span(length) - 8) = 0; /* the padding; what lies before it is written below */
-    words[0] = argc;
-    for (uint32_t i = 0; i < argc; i++) {
-        kr_copy(to + end, arguments[i].bytes, arguments[i].length);
-        words[1 + i] = end += (uint32_t)arguments[i].length;
-    }
+    kr_encode_header(at, KR_KIND_FRAME, offset, length);
+    struct kr_frame_writer frame = kr_frame_open(at, argc);
+    for (uint32_t i = 0; i < argc; i++)
+        kr_frame_put(&frame, i, arguments[i].bytes, arguments[i].length);
 }
 
 #endif

@@ -1,5 +1,5 @@
-/* What the files of the inbox share: the sender, which owns a producer of the ring and everything that waits behind it.
- * Nothing here lies in shared memory. */
+/* Shared by the files of the inbox: the sender, which owns a producer of the ring and everything that waits behind it.
+ * Nothing here is in shared memory. */
 #ifndef KR_INBOX_H
 #define KR_INBOX_H
 
@@ -16,20 +16,20 @@ struct kr_overflow {
     uint64_t fragment_done; /* payload bytes of the first event that are already in the ring as fragments */
     uint64_t high, low;     /* marks in bytes; high 0: none */
     uint64_t watches;       /* how often marks were set */
-    uint64_t crossed, told; /* how often a mark was crossed, in turn from the high one on, and told; odd: above */
+    uint64_t crossed, told; /* crossings of a mark that happened, and that were reported. The first is of the high mark; odd: above */
 };
 
-/* The thread that moves the overflow into the ring; pump.c. All under the producer's lock, but for the two words. */
+/* The thread that moves the overflow into the ring; pump.c. All under the producer's lock, except the two words. */
 struct kr_pump {
     int by_hand;     /* tests: no thread is started, and the caller moves the overflow with kr_pump() */
-    int running;     /* a thread has begun and not found that it has nothing left to do. Only the core knows this */
-    int was_refused; /* no thread could be started, which was told */
-    int flushed_fd;  /* an eventfd, readable while nothing waits that can move; -1 until it is asked for */
+    int running;     /* a thread was started and has not ended its work yet */
+    int was_refused; /* no thread could be started, and a send has reported it */
+    int flushed_fd;  /* an eventfd, readable while the overflow is empty or cannot move; -1 until it is asked for */
     kr_word32 news;  /* futex: the overflow is empty, cannot move, or has crossed a mark */
     kr_word32 listeners;
 };
 
-/* The note of the ring is the resume point: what the last staged record is in the upstream's stream. Its words. */
+/* The note of the ring is the resume point: the place of the last staged record in the upstream's stream. Its words: */
 enum { NOTE_OFFSET = 0, NOTE_FLAGS = 1, NOTE_DB = 2, NOTE_ID = 3 };
 /* NOTE_FLAGS: the KR_RESUME_FLAG_ bits of kevy_ring.h, and above them: */
 #define KR_RESUME_SNAPSHOT 256u /* from this bit on: how many SnapshotEnds were published */
@@ -40,11 +40,11 @@ struct kr_sender {
     struct kr_producer producer; /* its lock is that of the whole sender */
     struct kr_overflow overflow;
     struct kr_pump pump;
-    uint64_t next_id[KR_RESUME_ID_WORDS]; /* the upstream's id from the moment on at which the overflow is empty */
+    uint64_t next_id[KR_RESUME_ID_WORDS]; /* the upstream's id as soon as the overflow is empty */
     int id_waits;                         /* there is such an id */
     int in_snapshot;
-    uint64_t snapshots_ended; /* by a send, wherever their markers are by now */
-    int closes_when_drained; /* its user dropped it with events in the overflow */
+    uint64_t snapshots_ended; /* how many SnapshotEnds were sent; some may still be in the overflow */
+    int closes_when_drained; /* its user dropped it while events were in the overflow */
     int is_orphan;           /* the same, and no pump could be started for it */
     kr_word32 owners;        /* its user and its pump: the last one frees it */
     struct kr_sender *next, *previous; /* of all inboxes of this process; inboxes.c */
@@ -54,7 +54,7 @@ struct kr_sender {
 void kr_sender_close_locked(struct kr_sender *sender);
 void kr_sender_disown(struct kr_sender *sender);
 
-/* send.c, under the lock: a place for the next record, and the end of a send (which unlocks). */
+/* send.c, under the lock: a place for the next record, and the end of a send, which unlocks. */
 char *kr_place(struct kr_sender *sender, uint64_t span, int *in_ring);
 int kr_finish(struct kr_sender *sender);
 
@@ -62,12 +62,12 @@ int kr_finish(struct kr_sender *sender);
 void kr_resume_note_rare(struct kr_note *note, const char *at);
 void kr_resume_drained(struct kr_sender *sender);
 
-/* The payload of SELECT and a number of one to ten digits has so many bytes: a frame of any other length is none. */
+/* Bytes of the payload of SELECT with a number of one to ten digits. A frame of any other length selects no database. */
 #define KR_SELECT_BYTES_MIN 19u
 #define KR_SELECT_BYTES_MAX 28u
 
-/* An event is staged for the ring: its record lies at `at`. `may_be_rare`: 0 for a frame that is known to select no
- * database. */
+/* Notes the event that is staged for the ring. Its record is at `at`. `may_be_rare`: 0 if it is known to be a frame that
+ * selects no database. */
 static inline void kr_resume_note(struct kr_note *note, const char *at, int may_be_rare)
 {
     const struct kr_record *record = (const struct kr_record *)(const void *)at;
@@ -88,9 +88,9 @@ void kr_overflow_publish_gauges(struct kr_sender *sender);
 #define KR_PUMP_DONE 0  /* the overflow is empty */
 #define KR_PUMP_AGAIN 1 /* call again */
 
-/* overflow.c, outside the lock: moves what there is until the overflow is empty (KR_PUMP_DONE), or one sleep of at most
- * `timeout_ns` brought no news (KR_PUMP_AGAIN). The second is the pump's own thread: it has ended with any other answer
- * than KR_PUMP_AGAIN. */
+/* overflow.c, outside the lock: kr_pump() moves events until the overflow is empty (KR_PUMP_DONE), or one sleep of at most
+ * `timeout_ns` brought no news (KR_PUMP_AGAIN). Only the pump's own thread calls kr_pump_of_thread(), until the answer is not
+ * KR_PUMP_AGAIN. */
 int kr_pump(struct kr_sender *sender, int64_t timeout_ns);
 int kr_pump_of_thread(struct kr_sender *sender);
 

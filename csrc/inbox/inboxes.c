@@ -1,4 +1,5 @@
-/* All inboxes that this process sends into, for its end: what they hold is delivered within one deadline, or counted. */
+/* All inboxes that this process sends into, for its end. It delivers their overflows within one deadline, and counts the
+ * rest. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <string.h>
@@ -6,14 +7,14 @@
 
 #include "inbox/inbox.h"
 
-#define LOOK_NS 1000000 /* between two looks at the end of a process; the pumps do the work meanwhile */
+#define LOOK_NS 1000000 /* between two looks of kr_inboxes_flush(); the pumps work meanwhile */
 
-/* `listing` is taken before the lock of a sender, never under it. */
+/* Take `listing` before the lock of a sender, never under it. */
 static pthread_mutex_t listing = PTHREAD_MUTEX_INITIALIZER;
 static struct kr_sender *first;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
-/* In a child: the inboxes are its parent's, and the lock may be held by a thread that the child does not have. */
+/* In a forked child: the inboxes belong to its parent, and a thread that the child does not have may hold the lock. */
 static void forked_away(void)
 {
     pthread_mutex_init(&listing, NULL);
@@ -34,7 +35,7 @@ void kr_inboxes_add(struct kr_sender *sender)
     pthread_mutex_unlock(&listing);
 }
 
-/* Called before its memory goes: who looks through the list finds only what exists. */
+/* Call it before the sender is freed, so that the list holds only senders that exist. */
 void kr_inboxes_remove(struct kr_sender *sender)
 {
     if (kr_producer_is_foreign(&sender->producer))
@@ -51,12 +52,12 @@ void kr_inboxes_remove(struct kr_sender *sender)
 }
 
 struct state {
-    int has_work; /* it holds events that can still be delivered */
+    int has_work; /* its overflow has events that can still be delivered */
     int is_pumped, is_orphan;
 };
 
-/* With work its pump runs, or is started if there is a thread to be had. An orphan's pump takes its user's place among the
- * owners. */
+/* If the sender has work and no pump, starts one if the system grants a thread. An orphan's pump replaces its user among
+ * the owners. */
 static struct state look_after(struct kr_sender *sender)
 {
     kr_producer_lock(&sender->producer);
@@ -70,7 +71,7 @@ static struct state look_after(struct kr_sender *sender)
     return state;
 }
 
-/* The receiver of this orphan is gone, so its events cannot be delivered. Take it off the list. */
+/* Finds an orphan whose receiver is gone, so that its events cannot be delivered. The caller ends it. */
 static struct kr_sender *hopeless(void)
 {
     struct kr_sender *at;
@@ -89,7 +90,7 @@ static struct kr_sender *hopeless(void)
     return at;
 }
 
-/* Orphans get their pump as soon as there is a thread to be had, and end when their receiver is gone. */
+/* Starts a pump for each orphan if the system grants a thread, and ends the orphans whose receiver is gone. */
 void kr_inboxes_adopt(void)
 {
     struct kr_sender *found;

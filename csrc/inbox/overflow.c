@@ -1,5 +1,5 @@
-/* The overflow: what did not fit the ring, encoded once, in contiguous blocks of the sender's own memory,
- * in the ring's own layout, so that moving it on is a memcpy of whole records. */
+/* The overflow: events that did not fit into the ring, in contiguous blocks of the sender's own memory. They are encoded
+ * once, in the layout of the ring, so that moving them is a memcpy of whole records. */
 #define _GNU_SOURCE
 #include <sched.h>
 #include <string.h>
@@ -9,8 +9,8 @@
 #include "inbox/inbox.h"
 
 #define BLOCK_BYTES ((uint64_t)1 << 20)
-#define LARGE_RECORD (BLOCK_BYTES / 4) /* gets a block of its own: the unused end of a block stays under a quarter */
-#define STEP_BYTES ((uint64_t)64 << 10) /* moved per hold of the lock: a sender waits for a few microseconds at most */
+#define LARGE_RECORD (BLOCK_BYTES / 4) /* a larger record gets a block of its own: so less than a quarter of a block is unused */
+#define STEP_BYTES ((uint64_t)64 << 10) /* moved per hold of the lock: a send waits for a few microseconds at most */
 
 struct kr_block {
     struct kr_block *next;
@@ -21,7 +21,7 @@ struct kr_block {
 
 static char *block_bytes(struct kr_block *block) { return (char *)(block + 1); }
 
-/* Read by the sender's `overflow` in other processes, and by the operator's tools. */
+/* For other processes: the sender's `overflow`, and the operator's tools. */
 void kr_overflow_publish_gauges(struct kr_sender *sender)
 {
     struct kr_overflow *overflow = &sender->overflow;
@@ -70,7 +70,7 @@ static void drop_first(struct kr_overflow *overflow)
         unmap(block);
 }
 
-/* Room for one record of `span` bytes, which the caller writes before it gives the lock back. NULL: there is no memory. */
+/* Room for one record of `span` bytes. The caller writes it before it unlocks. NULL: there is no memory. */
 char *kr_overflow_append(struct kr_sender *sender, uint64_t span)
 {
     struct kr_overflow *overflow = &sender->overflow;
@@ -101,10 +101,10 @@ void kr_overflow_free(struct kr_overflow *overflow)
 
 static uint64_t length_at(const char *at) { return ((const struct kr_record *)(const void *)at)->length; }
 
-/* An event larger than the ring goes in pieces of a quarter of it, so that the two sides overlap. */
+/* An event larger than the ring goes in pieces of a quarter of the ring, so that both sides work at the same time. */
 static uint64_t piece_bytes(const struct kr_sender *sender) { return sender->producer.capacity / 4 - KR_RECORD_BYTES; }
 
-/* Bytes of room that the next move needs; 0 when the overflow is empty. */
+/* Bytes of room that the next move needs; 0 if the overflow is empty. */
 static uint64_t next_span(struct kr_sender *sender)
 {
     struct kr_producer *producer = &sender->producer;
@@ -195,7 +195,7 @@ static uint64_t move_step(struct kr_sender *sender)
     return span;
 }
 
-/* Lets senders that wait for the lock have it before the next step. */
+/* Lets the threads that wait for the lock have it before the next step. */
 static void step_aside(struct kr_sender *sender)
 {
     struct kr_producer *producer = &sender->producer;
@@ -203,14 +203,14 @@ static void step_aside(struct kr_sender *sender)
         sched_yield();
 }
 
-/* Under the lock: there is nothing to move, or it can not be moved. */
+/* Under the lock: the overflow is empty, or cannot be moved. */
 static int end_pump(struct kr_sender *sender, int answer, int is_thread)
 {
     struct kr_producer *producer = &sender->producer;
     if (is_thread)
         sender->pump.running = 0;
     else if (sender->pump.running)
-        kr_bell_ring(producer->space_bell); /* it sleeps, and has nothing left to do */
+        kr_bell_ring(producer->space_bell); /* the thread sleeps, and has nothing left to do */
     kr_overflow_ended(sender);
     if (sender->closes_when_drained)
         kr_sender_close_locked(sender);

@@ -1,6 +1,6 @@
-/* The pump: a thread of the core that moves the overflow into the ring while the overflow is not empty. It is started by
- * the send that overflows, under its lock, so that no accepted event waits for anybody else's next step.
- * And those who wait for what it does: a flush, a watcher of the marks, a descriptor for event loops. */
+/* The pump: a thread of the core that moves the overflow into the ring while the overflow is not empty. The send that
+ * overflows starts it under its lock, so that no accepted event depends on a later call.
+ * And the waits for it: a flush, a watch of the marks, a descriptor for event loops. */
 #define _GNU_SOURCE
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -18,7 +18,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* Under the lock, when no pump is running. 0, or the errno that says why there is no thread to be had. */
+/* Under the lock, if no pump is running. 0, or the errno with which the system refused a thread. */
 int kr_pump_start(struct kr_sender *sender)
 {
     pthread_t thread;
@@ -33,12 +33,12 @@ int kr_pump_start(struct kr_sender *sender)
     return 0;
 }
 
-/* ---------------------------------------------------------------------------------- what others are told, under the lock */
+/* ------------------------------------------------------------------------------------ reports to waiters, under the lock */
 
 static void tell(struct kr_sender *sender)
 {
     struct kr_pump *pump = &sender->pump;
-    count_up32(&pump->news); /* the lock orders it: listeners look, and count themselves, under it */
+    count_up32(&pump->news); /* the lock orders it: listeners look and count themselves under it */
     if (load_relaxed32(&pump->listeners))
         kr_futex_wake(&pump->news);
 }
@@ -47,10 +47,10 @@ static void show_flushed(const struct kr_pump *pump, int is_flushed)
 {
     eventfd_t counted;
     if (pump->flushed_fd >= 0 && (is_flushed ? eventfd_write(pump->flushed_fd, 1) : eventfd_read(pump->flushed_fd, &counted)))
-        return; /* it said so already, or the application closed it */
+        return; /* it was in that state already, or the application closed it */
 }
 
-/* Something was appended. What the send answers besides KR_SEND_OVERFLOW. */
+/* Events were appended. Returns the bits of the send's answer besides KR_SEND_OVERFLOW. */
 int kr_overflow_waits(struct kr_sender *sender)
 {
     struct kr_overflow *overflow = &sender->overflow;
@@ -68,7 +68,7 @@ int kr_overflow_waits(struct kr_sender *sender)
     return answer;
 }
 
-/* Something was moved. */
+/* Events were moved. */
 void kr_overflow_fell(struct kr_sender *sender)
 {
     struct kr_overflow *overflow = &sender->overflow;
@@ -78,16 +78,16 @@ void kr_overflow_fell(struct kr_sender *sender)
     }
 }
 
-/* Nothing is left to move, or it can not be moved any more. */
+/* The overflow is empty, or cannot be moved any more. */
 void kr_overflow_ended(struct kr_sender *sender)
 {
     show_flushed(&sender->pump, 1);
     tell(sender);
 }
 
-/* ----------------------------------------------------------------------------------------------------- those who wait */
+/* ---------------------------------------------------------------------------------------------------------------- waits */
 
-/* Gives the lock back and sleeps until there is news, for a signal, or for `timeout_ns`. */
+/* Unlocks, and sleeps until there is news, a signal comes, or `timeout_ns` have passed. */
 static void listen_unlocked(struct kr_sender *sender, int64_t timeout_ns)
 {
     struct kr_pump *pump = &sender->pump;
@@ -98,8 +98,9 @@ static void listen_unlocked(struct kr_sender *sender, int64_t timeout_ns)
     count_down32(&pump->listeners);
 }
 
-/* Waits until the overflow is empty (KR_WAIT_READY), can not be moved (KR_WAIT_GONE), or for one sleep of at most
- * `timeout_ns`, which a signal ends: KR_WAIT_TIMEOUT, look again. Without a pump it moves the overflow itself. */
+/* Waits until the overflow is empty (KR_WAIT_READY) or cannot be moved (KR_WAIT_GONE). After one sleep of at most
+ * `timeout_ns`, which a signal ends early, it returns KR_WAIT_TIMEOUT: call it again. Without a pump it moves the overflow
+ * itself. */
 int kr_flush(kr_sender *sender, int64_t timeout_ns)
 {
     uint64_t deadline = kr_now_ns() + (uint64_t)timeout_ns;
@@ -126,8 +127,7 @@ int kr_flush(kr_sender *sender, int64_t timeout_ns)
     }
 }
 
-/* A descriptor that is readable while nothing waits in the overflow, or no more of it can move. It is closed with the
- * producer. */
+/* A descriptor that is readable while the overflow is empty or cannot be moved. It is closed with the producer. */
 int kr_flushed_fd(kr_sender *sender)
 {
     struct kr_pump *pump = &sender->pump;
@@ -143,7 +143,7 @@ int kr_flushed_fd(kr_sender *sender)
     return kr_producer_leave(&sender->producer, pump->flushed_fd < 0 ? KR_E_SYSTEM : pump->flushed_fd);
 }
 
-/* New marks, none with `high` 0. Crossings from before are dropped. Returns the number of this watch, above 0. */
+/* Sets new marks (none if `high` is 0), and drops earlier crossings. Returns the number of this watch, above 0. */
 int64_t kr_overflow_marks(kr_sender *sender, uint64_t high, uint64_t low)
 {
     struct kr_overflow *overflow = &sender->overflow;
@@ -159,8 +159,8 @@ int64_t kr_overflow_marks(kr_sender *sender, uint64_t high, uint64_t low)
     return (int64_t)watch;
 }
 
-/* The next crossing of a mark of this watch that was not told yet: each once, in order. KR_MARK_NONE after one sleep of at
- * most `timeout_ns` without any. */
+/* The next crossing of a mark of this watch that was not reported yet: each once, in order. KR_MARK_NONE after one sleep of
+ * at most `timeout_ns` without one. */
 int kr_overflow_next_mark(kr_sender *sender, int64_t watch, int64_t timeout_ns)
 {
     struct kr_overflow *overflow = &sender->overflow;

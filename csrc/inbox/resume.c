@@ -1,12 +1,12 @@
-/* The resume point: where the last published event is in the upstream's stream, so that a successor of this sender can ask
- * the upstream for what follows. The ring publishes it as its note, together with the tail. */
+/* The resume point: the place of the last published event in the upstream's stream. A successor of this sender asks the
+ * upstream to continue there. The ring publishes it as its note, together with the tail. */
 #include <string.h>
 
 #include "inbox/inbox.h"
 
 #define SELECT_LENGTH 6u
 
-/* The database of a SELECT command that lies at `payload`; -1 for any other frame. */
+/* The database of the SELECT command at `payload`; -1 for any other frame. */
 static int64_t selected(const char *payload, uint64_t length)
 {
     uint32_t words[3];
@@ -27,7 +27,7 @@ static int64_t selected(const char *payload, uint64_t length)
     return (int64_t)db;
 }
 
-/* kr_resume_note() of what is rare. */
+/* kr_resume_note() of a rare event: a marker, a chunk, or a frame that may be SELECT. */
 void kr_resume_note_rare(struct kr_note *note, const char *at)
 {
     const struct kr_record *record = (const struct kr_record *)(const void *)at;
@@ -52,7 +52,7 @@ void kr_resume_note_rare(struct kr_note *note, const char *at)
     }
 }
 
-/* The overflow is empty: from now on all that is sent belongs to the history that was named last. */
+/* The overflow is empty: every later event belongs to the history that was named last. */
 void kr_resume_drained(struct kr_sender *sender)
 {
     if (sender->id_waits)
@@ -60,9 +60,9 @@ void kr_resume_drained(struct kr_sender *sender)
     sender->id_waits = 0;
 }
 
-/* The history that what is sent from now on belongs to; `id`: at most 64 bytes; `db`: selected at its start. While events
- * of another history wait behind the ring, it is not known which one the tail belongs to: the point then says so, and a
- * successor starts afresh. */
+/* Names the history of all later events. `id`: at most 64 bytes; `db`: the database that is selected at its start. While
+ * events of another history wait in the overflow, it is not known which history the tail belongs to. Then the resume point
+ * has no id, and a successor starts with a full sync. */
 int kr_sender_set_upstream(kr_sender *sender, const char *id, uint64_t length, uint64_t db)
 {
     struct kr_producer *producer = &sender->producer;
@@ -74,7 +74,7 @@ int kr_sender_set_upstream(kr_sender *sender, const char *id, uint64_t length, u
         return kr_producer_leave(producer, KR_E_ARGUMENT);
     memcpy(given, id, length);
     if (!words[NOTE_FLAGS])
-        words[NOTE_DB] = db; /* later it is followed event by event */
+        words[NOTE_DB] = db; /* later each SELECT changes it */
     if (!memcmp(given, sender->id_waits ? sender->next_id : present, sizeof given))
         return kr_producer_leave(producer, 0);
     sender->id_waits = sender->overflow.events != 0;

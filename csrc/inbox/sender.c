@@ -1,5 +1,5 @@
-/* The sender: how it begins and ends. It ends when its user closes it. If its user drops it with events in the overflow, the
- * pump still delivers them and then ends it. */
+/* How a sender begins and ends. It ends when its user closes it. If its user drops it with events in the overflow, the pump
+ * still delivers them and then ends it. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -19,7 +19,7 @@ kr_sender *kr_sender_new(kr_map *map, char *area)
 
 kr_producer *kr_sender_producer(kr_sender *sender) { return &sender->producer; }
 
-/* The role was taken. Of a predecessor only what it published counts: its overflow ended with it. */
+/* The role was just taken. Only the published snapshots of a predecessor count: its overflow ended with it. */
 static void begin(struct kr_sender *sender)
 {
     kr_overflow_publish_gauges(sender);
@@ -30,7 +30,7 @@ static void begin(struct kr_sender *sender)
 int kr_sender_take(kr_sender *sender, kr_failure *why)
 {
     if (!sender || kr_producer_is_foreign(&sender->producer))
-        return why->code = sender ? KR_E_FORKED : KR_E_NOMEM; /* no memory: of kr_sender_new() */
+        return why->code = sender ? KR_E_FORKED : KR_E_NOMEM; /* kr_sender_new() had no memory */
     struct kr_producer *producer = &sender->producer;
     kr_inboxes_adopt();
     kr_producer_lock(producer);
@@ -43,7 +43,7 @@ int kr_sender_take(kr_sender *sender, kr_failure *why)
     return refused;
 }
 
-/* Gives the role up, and what is in the overflow with it. */
+/* Gives up the role, and the events of the overflow. */
 void kr_sender_close_locked(struct kr_sender *sender)
 {
     if (sender->producer.closed)
@@ -71,20 +71,20 @@ uint64_t kr_sender_close(kr_sender *sender)
     return lost;
 }
 
-/* Whether its overflow holds what can still be delivered. */
+/* Whether its overflow has events that can still be delivered. */
 static int has_work(struct kr_sender *sender)
 {
     return !sender->pump.by_hand && sender->overflow.events && !kr_producer_usable(&sender->producer);
 }
 
-/* Closed now, or by the pump when the overflow is empty: 1, 0. */
+/* 1: closed now. 0: the pump will close it when the overflow is empty. */
 int kr_sender_close_when_drained(kr_sender *sender)
 {
     struct kr_producer *producer = &sender->producer;
     if (kr_producer_is_foreign(producer))
         return 1;
     kr_producer_lock(producer);
-    producer->reserved = 0; /* the handle is gone, and its grant too: the pump must not wait for it */
+    producer->reserved = 0; /* the handle and its grant are gone: the pump must not wait for them */
     int waits = has_work(sender);
     if (waits) {
         sender->closes_when_drained = 1;
@@ -107,7 +107,7 @@ static void dispose(struct kr_sender *sender)
     free(sender);
 }
 
-/* One of its owners, its user or its pump, has done with it. */
+/* One of its owners, its user or its pump, does not need it any more. */
 void kr_sender_disown(struct kr_sender *sender)
 {
     if (count_down32(&sender->owners) == 0)
@@ -118,13 +118,13 @@ void kr_sender_free(kr_sender *sender)
 {
     if (!sender)
         return;
-    if (kr_producer_is_foreign(&sender->producer)) { /* the pump did not come through the fork */
+    if (kr_producer_is_foreign(&sender->producer)) { /* the child has no pump */
         dispose(sender);
         return;
     }
     if (!kr_sender_close_when_drained(sender)) {
         kr_producer_lock(&sender->producer);
-        /* Without a pump it stays as it is until there is a thread to be had, at the latest until the process ends. */
+        /* Without a pump it stays as it is until the system grants a thread, at the latest until the process ends. */
         sender->is_orphan = !sender->pump.running && !sender->producer.closed;
         int is_orphan = sender->is_orphan;
         kr_producer_unlock(&sender->producer);
@@ -134,7 +134,7 @@ void kr_sender_free(kr_sender *sender)
     kr_sender_disown(sender);
 }
 
-/* The next writes go to another mapping of the same pages. */
+/* Makes the next writes go to another mapping of the same pages. */
 int kr_sender_rebase(kr_sender *sender, char *area)
 {
     struct kr_producer *producer = &sender->producer;

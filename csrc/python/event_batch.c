@@ -1,4 +1,5 @@
 /* Batches of events: an event, the arguments of a frame, or all frames as RESP, without a copy or with one. */
+#include "inbox/decode.h"
 #include "python/calls.h"
 
 #define GROUP_EVENTS 64 /* views of arguments are made for so many events at once: that is cheaper than one by one */
@@ -21,21 +22,20 @@ static PyObject *wrong_event(Batch *batch, Py_ssize_t i, const char *field)
 /* Views of the arguments of event `i`, from `list[at]` on. 0; -1: the end positions are wrong, or an exception. */
 static int add_views(Batch *batch, const struct kr_columns *columns, Py_ssize_t i, PyObject *list, Py_ssize_t at)
 {
-    uint32_t argc = columns->argcs[i], last = 0;
-    uint64_t head = 4 + 4 * (uint64_t)argc, first = columns->starts[i] + head;
-    const volatile uint32_t *ends = (const uint32_t *)(const void *)(kr_records_of(batch) + columns->starts[i] + 4);
+    uint32_t argc = columns->argcs[i], length;
+    struct kr_frame_reader frame;
+    const char *records = kr_records_of(batch), *argument;
     if (!argc)
         return 0;
-    if (head > columns->lengths[i])
+    if (!kr_frame_read(&frame, records + columns->starts[i], columns->lengths[i], argc))
         return -1;
     for (uint32_t a = 0; a < argc; a++) {
-        uint32_t end = ends[a]; /* read once, because it is another process's claim */
-        if (end < last || end > columns->lengths[i] - head)
+        if (!kr_frame_next(&frame, &argument, &length))
             return -1;
-        PyObject *view = PySequence_GetSlice(batch->root, (Py_ssize_t)(first + last), (Py_ssize_t)(first + end));
+        Py_ssize_t first = argument - records;
+        PyObject *view = PySequence_GetSlice(batch->root, first, first + (Py_ssize_t)length);
         if (!view || PyList_SetItem(list, at++, view) < 0)
             return -1;
-        last = end;
     }
     return 0;
 }

@@ -1,27 +1,19 @@
 /* Events as objects: with memory of their own, or lying in a batch. */
+#include "inbox/decode.h"
 #include "python/calls.h"
-
-/* The end of argument `i` of a frame. Read once, because it is another process's claim. */
-static uint32_t end_of(const char *payload, uint32_t i)
-{
-    return *(const volatile uint32_t *)(const void *)(payload + 4 + 4 * (uint64_t)i);
-}
 
 /* NULL without an exception: the end positions do not rise within the payload. */
 static PyObject *argv_of(const char *payload, uint32_t length, uint32_t argc)
 {
-    uint64_t head = 4 + 4 * (uint64_t)argc, total = length - head;
-    uint32_t last = 0;
-    if (head > length)
+    struct kr_frame_reader frame;
+    if (!kr_frame_read(&frame, payload, length, argc))
         return NULL;
     PyObject *argv = PyList_New((Py_ssize_t)argc);
     for (uint32_t i = 0; argv && i < argc; i++) {
-        uint32_t end = end_of(payload, i);
-        int is_right = last <= end && end <= total;
-        PyObject *argument = is_right ? PyBytes_FromStringAndSize(payload + head + last, (Py_ssize_t)(end - last)) : NULL;
+        const char *bytes;
+        PyObject *argument = kr_frame_next(&frame, &bytes, &length) ? PyBytes_FromStringAndSize(bytes, (Py_ssize_t)length) : NULL;
         if (!argument || PyList_SetItem(argv, (Py_ssize_t)i, argument) < 0)
             Py_CLEAR(argv);
-        last = end;
     }
     return argv;
 }

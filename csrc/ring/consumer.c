@@ -1,16 +1,16 @@
-/* The consumer: one pass over the published records fills the columns of a batch; one store of `head`
- * gives their space back.
+/* The consumer: one pass over the published records fills the columns of a batch. One store of `head` gives their space
+ * back.
  *
- * Every record is another process's claim: its header is read once into a local and bounded by what is
- * published before it is used. */
+ * Every record is a claim by another process. Its header is read once into a local, and checked against the published
+ * bytes before it is used. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "ring/ring.h"
 
-/* Locks a usable handle, or says why not. Whether it is closed is asked under the lock: who waited for it while the
- * role was given up must not write the words of the next holder. */
+/* Locks a usable handle, or says why it is not usable. It checks `closed` under the lock: another thread may have given the
+ * role up meanwhile, and then this one must not write the words of the next holder. */
 int kr_consumer_enter(struct kr_consumer *consumer)
 {
     if (kr_consumer_is_foreign(consumer))
@@ -38,7 +38,7 @@ static int fault(struct kr_consumer *consumer, uint64_t position, int field)
     return KR_E_CORRUPT;
 }
 
-/* Reads one header once, checks it against what is published. Returns 0 or the number of the wrong field. */
+/* Reads one header once and checks it against the published bytes. Returns 0, or the number of the wrong field. */
 static int read_record(const char *at, uint64_t available, struct kr_record *out, uint32_t *argc)
 {
     uint64_t first = *(const volatile uint64_t *)(const void *)at;
@@ -68,16 +68,16 @@ static int read_record(const char *at, uint64_t available, struct kr_record *out
     return 0;
 }
 
-/* The idle path: one load of a shared word, no lock. Not while a batch is open, nor while a descriptor is watched,
- * which wants tending. */
+/* The idle path: one load of a shared word, no lock. Not for an open batch, nor for a watched descriptor, because a drain
+ * has to tend it. */
 static int nothing_to_drain(struct kr_consumer *consumer)
 {
     uint64_t idle_at = load_relaxed(&consumer->idle_at);
     return idle_at != KR_NOT_IDLE && load_acquire(&consumer->header->tail) == idle_at && !kr_consumer_is_foreign(consumer);
 }
 
-/* Goes on behind the records in `out` with records of any form, each of them checked. Returns 0, or the number of the wrong
- * field if the first record of the batch is wrong. */
+/* Adds records of any form to those in `out`, and checks each of them. Returns 0, or the number of the wrong field if the
+ * first record of the batch is wrong. */
 static int take_checked(const char *base, uint64_t bytes, uint64_t max_records, uint64_t max_bytes, struct kr_columns to, kr_batch *out)
 {
     while (out->count < max_records && out->span != bytes) {
@@ -85,7 +85,7 @@ static int take_checked(const char *base, uint64_t bytes, uint64_t max_records, 
         uint32_t argc, i = out->count;
         int wrong = read_record(base + out->span, bytes - out->span, &record, &argc);
         if (wrong)
-            return i ? 0 : wrong; /* the records before the fault are whole: deliver them first */
+            return i ? 0 : wrong; /* the records before the wrong one are whole: deliver them first */
         uint64_t span = kr_record_span(record.length);
         if (i && (record.flags || out->span + span > max_bytes))
             return 0;
@@ -118,7 +118,7 @@ int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t 
     uint64_t head = consumer->head;
     /* Pairs with the store of tail in kr_producer_publish_locked(). */
     uint64_t tail = load_acquire(&consumer->header->tail), bytes = tail - head;
-    /* Pairs with the store in kr_stamp_make(): who sees the number finds the stamp. Here, where its line was just read. */
+    /* Pairs with the store in kr_stamp_make(): after this number the stamp is visible. It is on the same line as tail. */
     consumer->stamps_made = load_acquire(&consumer->header->stamps);
     struct kr_columns to = kr_split_columns(columns, max_records);
     if (bytes > consumer->capacity)
@@ -145,7 +145,7 @@ int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t 
     return (int64_t)count;
 }
 
-/* The producer asked for space. It is woken when the head is where it wants it. */
+/* The producer asked for space. Wake it if the head has reached the position that it wants. */
 static void wake_for_space(struct kr_consumer *consumer, uint64_t position, uint64_t request)
 {
     struct kr_header *header = consumer->header;
@@ -160,7 +160,7 @@ static void wake_for_space(struct kr_consumer *consumer, uint64_t position, uint
     }
 }
 
-/* Gives the space before `position` back. With `done` the batch is over, and what lies behind is drained again. */
+/* Gives the space before `position` back. With `done` the batch ends, and the next drain starts again at `position`. */
 int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t events, int done)
 {
     int refused = kr_consumer_enter(consumer);
@@ -177,7 +177,7 @@ int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t event
     if (seen_again && consumer->peer.wait_fd >= 0)
         kr_consumer_tend(consumer, position, load_acquire(&header->tail));
     else if (seen_again && load_relaxed32(&consumer->sleepers))
-        kr_bell_ring(consumer->data_bell); /* they found nothing, and now there is something */
+        kr_bell_ring(consumer->data_bell); /* they found nothing, and now there are records again */
     if (!freed)
         return kr_consumer_leave(consumer, 0);
     consumer->events_out += events;
@@ -188,7 +188,7 @@ int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t event
         kr_stamps_count(consumer, position - freed, position);
     KR_POINT(23);
     /* As a release it pairs with the acquire load of head in kr_producer_room(): this side has read all bytes
-     * before the producer may write over them. As seq_cst it stands before the load of the request. */
+     * before the producer may write over them. As seq_cst it comes before the load of the request. */
     store_seq_cst(&header->head, position);
     uint64_t request = load_seq_cst(&header->space_request);
     KR_POINT(24);

@@ -1,4 +1,4 @@
-/* How a consumer begins and ends: the handle, the role that it takes and gives up, and what it tells about both. */
+/* How a consumer begins and ends: the handle, its role, and the state of both. */
 #include <stdlib.h>
 
 #include "ring/ring.h"
@@ -24,17 +24,11 @@ kr_consumer *kr_consumer_new(kr_map *map, char *area)
     return consumer;
 }
 
-static int refuse(kr_failure *why, int code)
-{
-    why->code = code;
-    return code;
-}
-
 static int take(struct kr_consumer *consumer, kr_failure *why)
 {
     struct kr_header *header = consumer->header;
     if (consumer->takes_none || (consumer->has_role && consumer->closed))
-        return refuse(why, KR_E_CLOSED);
+        return kr_refuse(why, KR_E_CLOSED, 0);
     if (consumer->has_role)
         return 0;
     if (kr_role_take(&consumer->role, &header->consumer, why))
@@ -43,7 +37,7 @@ static int take(struct kr_consumer *consumer, kr_failure *why)
     uint64_t tail = load_acquire(&header->tail);
     if (tail - consumer->head > consumer->capacity || (consumer->head & 7)) {
         kr_role_release(&consumer->role, KR_ROLE_CLOSED);
-        return refuse(why, KR_E_CORRUPT);
+        return kr_refuse(why, KR_E_CORRUPT, 0);
     }
     store_relaxed(&consumer->idle_at, consumer->head);
     consumer->data_request = load_relaxed(&header->data_request);
@@ -55,9 +49,9 @@ static int take(struct kr_consumer *consumer, kr_failure *why)
     consumer->stamps_made = load_acquire(&header->stamps);
     consumer->stamps = consumer->stamps_made < KR_STAMPS ? 0 : consumer->stamps_made - KR_STAMPS;
     KR_POINT(27);
-    /* What a predecessor left in the FIFO, or took out of it, is unknown: begin with a new request. */
+    /* A predecessor may have left bytes in the FIFO, or taken them out: begin with a new request. */
     kr_consumer_arm(consumer);
-    kr_bell_ring(consumer->space_bell); /* a waiting producer learns of its new peer */
+    kr_bell_ring(consumer->space_bell); /* a waiting producer looks at its new peer */
     consumer->has_role = 1;
     consumer->closed = 0;
     return 0;
@@ -66,23 +60,13 @@ static int take(struct kr_consumer *consumer, kr_failure *why)
 int kr_consumer_take(kr_consumer *consumer, kr_failure *why)
 {
     if (!consumer)
-        return refuse(why, KR_E_NOMEM); /* of kr_consumer_new() */
+        return kr_refuse(why, KR_E_NOMEM, 0); /* of kr_consumer_new() */
     if (kr_consumer_is_foreign(consumer))
-        return refuse(why, KR_E_FORKED);
+        return kr_refuse(why, KR_E_FORKED, 0);
     pthread_mutex_lock(&consumer->lock);
     int refused = take(consumer, why);
     pthread_mutex_unlock(&consumer->lock);
     return refused;
-}
-
-kr_consumer *kr_consumer_open(kr_map *map, char *area, kr_failure *why)
-{
-    kr_consumer *consumer = kr_consumer_new(map, area);
-    if (kr_consumer_take(consumer, why)) {
-        kr_consumer_free(consumer);
-        return NULL;
-    }
-    return consumer;
 }
 
 void kr_consumer_close(kr_consumer *consumer)
@@ -95,7 +79,7 @@ void kr_consumer_close(kr_consumer *consumer)
         consumer->closed = 1;
         kr_role_release(&consumer->role, KR_ROLE_CLOSED);
         kr_bell_ring(consumer->space_bell); /* the producer's pump: look at the claim */
-        kr_bell_ring(consumer->data_bell);  /* our own waiter in another thread: look at `closed` */
+        kr_bell_ring(consumer->data_bell);  /* another thread of this process that waits: look at `closed` */
     }
     kr_consumer_leave(consumer, 0);
 }
@@ -111,10 +95,10 @@ void kr_consumer_free(kr_consumer *consumer)
     free(consumer);
 }
 
-/* The area was frozen for views that outlive their batch; go on with a new mapping of the same pages. */
+/* The area was frozen for views that outlive their batch: continue with a new mapping of the same pages. */
 void kr_consumer_rebase(kr_consumer *consumer, char *area) { consumer->data = area; }
 
-/* 0, or how the producer ended, once all that it published is drained. Also of a closed or inherited handle. */
+/* 0, or how the producer ended, as soon as all its records are drained. A closed or inherited handle may ask too. */
 int kr_consumer_peer(kr_consumer *consumer, kr_role_info *out)
 {
     kr_role_read(consumer->peer.claim, out);
@@ -129,7 +113,7 @@ int kr_consumer_peer(kr_consumer *consumer, kr_role_info *out)
     return kr_consumer_leave(consumer, gone);
 }
 
-/* Also of a corrupt ring: what was applied is applied. */
+/* Works on a corrupt ring too: the events before the fault were applied. */
 int kr_consumer_set_word(kr_consumer *consumer, uint32_t which, uint64_t value)
 {
     if (kr_consumer_is_foreign(consumer))

@@ -9,7 +9,7 @@
 #define relax() ((void)0)
 #endif
 
-#define LEAST_WINDOW_NS 1000u /* what is left of a window below this is not worth the clock that it needs */
+#define LEAST_WINDOW_NS 1000u /* a shorter window costs more time for the clock than it can save */
 
 static void ring_self(struct kr_consumer *consumer)
 {
@@ -19,9 +19,9 @@ static void ring_self(struct kr_consumer *consumer)
     }
 }
 
-/* Before every sleep, and before the look at tail that follows: empties the FIFO and raises the request. Always both:
- * a byte that goes away may be one that the producer has written and not yet noted as the answer to the old request,
- * and then only a new request makes it ring again. And whatever stood in the FIFO, no sleep ends twice for it. */
+/* Empties the FIFO and raises the request, before the look at tail that precedes a sleep. Always both: the producer may have
+ * written the byte and not yet noted it as the answer to the old request. Then only a new request makes it ring again. No
+ * byte in the FIFO ends two sleeps. */
 void kr_consumer_arm(struct kr_consumer *consumer)
 {
     kr_bell_clear(consumer->data_bell);
@@ -31,12 +31,12 @@ void kr_consumer_arm(struct kr_consumer *consumer)
     KR_POINT(29);
 }
 
-/* Keeps a watched descriptor honest after a drain: readable exactly when there is something to see. */
+/* Keeps a watched descriptor true after a drain: readable exactly if there is news. */
 void kr_consumer_tend(struct kr_consumer *consumer, uint64_t end, uint64_t tail)
 {
     struct kr_header *header = consumer->header;
     if (end != tail) {
-        /* Pairs with the release store in kr_producer_ring_data_bell(): the request honoured, its byte is in the FIFO. */
+        /* Pairs with the release store in kr_producer_ring_data_bell(): if the request is honoured, its byte is in the FIFO. */
         if (load_acquire(&header->data_reply) != consumer->data_request)
             ring_self(consumer);
         return;
@@ -53,15 +53,15 @@ void kr_consumer_tend(struct kr_consumer *consumer, uint64_t end, uint64_t tail)
 static int look(struct kr_consumer *consumer)
 {
     int gone = kr_peer_gone(&consumer->peer);
-    /* After the claim: what a peer published before it went is visible now. */
+    /* After the claim: all that a peer published before its end is visible now. */
     if (load_seq_cst(&consumer->header->tail) != consumer->drained)
         return KR_WAIT_READY;
     return gone ? KR_WAIT_GONE : KR_WAIT_TIMEOUT;
 }
 
-/* How long a wait looks at tail before it sleeps: the caller's bound, halved for every spin in vain since something came
- * in time. Events that come rarely cost no spinning after the first few, and a request that is answered at once is
- * always waited for awake. Any thread may change it between two loads of another: one halving more or less. */
+/* How long a wait looks at tail before it sleeps: the caller's bound, halved for every spin that found nothing since the
+ * last one that did. So rare events cost no spinning after the first few, and a wait for an answer that comes at once
+ * always stays awake. Threads change the number without a lock: one halving more or less does no harm. */
 static uint64_t spin_window(const struct kr_consumer *consumer, uint64_t bound_ns)
 {
     uint64_t halvings = load_relaxed(&consumer->spin_halvings);
@@ -81,8 +81,8 @@ static int spin(struct kr_consumer *consumer, uint64_t drained, uint64_t began, 
     return 0;
 }
 
-/* Whether something came while it looked. At most as long as the wait may last; a spin cut short counts as one in vain,
- * or a caller that waits in short steps would spin all the time. */
+/* Whether a record came during the spin. A spin lasts at most as long as the wait may. One that is cut short counts as one
+ * that found nothing; otherwise a caller that waits in short steps would spin all the time. */
 static int came_in_time(struct kr_consumer *consumer, uint64_t drained, uint64_t began, int64_t timeout_ns, int64_t bound_ns)
 {
     uint64_t window_ns = bound_ns > 0 ? spin_window(consumer, (uint64_t)bound_ns) : 0;
@@ -96,8 +96,8 @@ static int came_in_time(struct kr_consumer *consumer, uint64_t drained, uint64_t
     return found;
 }
 
-/* Something came, and the bell ended the sleep for it. A sleep that short is two wakings, the peer's and this one, of
- * sides that each could have been awake: two spins of the whole window would have met. */
+/* The bell ended a sleep. If the sleep was short, it consisted of two wake-ups, the peer's and this one. If both sides had
+ * spun for their whole windows, neither would have slept. So the window is whole again. */
 static void slept(struct kr_consumer *consumer, uint64_t asleep, int64_t bound_ns)
 {
     if (bound_ns > 0 && (kr_now_ns() - asleep) / 2 < (uint64_t)bound_ns)
@@ -122,15 +122,15 @@ int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns)
     for (;;) {
         if ((refused = kr_consumer_enter(consumer)))
             return refused;
-        /* Awake, and there is news: no new request, so nothing rings while it is busy with them, and the byte stays in the
-         * FIFO. It goes away before the next sleep, together with a new request as ever; by then the news are answered
-         * and nobody waits for that. But a watched descriptor is to stay readable, whoever emptied the FIFO meanwhile. */
+        /* After a sleep, if there is news: raise no new request. So nothing rings while this side works, and the byte stays
+         * in the FIFO until the next sleep removes it, together with a new request. A watched descriptor must stay
+         * readable, even if another thread emptied the FIFO meanwhile: then arm in any case. */
         found = asleep && consumer->peer.wait_fd < 0 ? look(consumer) : KR_WAIT_TIMEOUT;
         if (!found) {
             kr_consumer_arm(consumer);
             found = look(consumer);
             if (found && (consumer->peer.wait_fd >= 0 || load_relaxed32(&consumer->sleepers)))
-                ring_self(consumer); /* the FIFO was emptied, but there is something to see, for others too */
+                ring_self(consumer); /* the FIFO was emptied, but there is news, for other threads too */
         }
         struct kr_watch watch = kr_peer_watch(&consumer->peer);
         now = kr_now_ns();
@@ -147,7 +147,7 @@ int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns)
         KR_POINT(30);
         int woken = kr_bell_wait(consumer->data_bell, watch, left);
         count_down32(&consumer->sleepers);
-        /* Also after a slice without news: a signal just before the sleep did not interrupt it. */
+        /* Also after a slice without news: a signal that came just before the sleep did not interrupt it. */
         if (woken <= 0 && kr_now_ns() < deadline)
             return KR_WAIT_INTERRUPTED;
     }

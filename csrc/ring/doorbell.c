@@ -1,10 +1,10 @@
-/* The doorbell: a FIFO beside the segment, so that any process that knows the name can sleep on it and
- * select, poll, epoll and asyncio can watch it.
+/* The doorbell: a FIFO beside the segment. Any process that knows the name can sleep on it, and select, poll, epoll and
+ * asyncio can watch it.
  *
- * Who wants to be woken raises its request word and looks once more at the other side's position; who moves a
- * position looks at the request and, when it differs from the last one it honoured, writes one byte and then
- * notes the request as honoured. All four steps are sequentially consistent, so one of the two sees the other.
- * However long the burst, one request costs one byte. Emptying the FIFO and raising the request go together, always:
+ * A side that wants to be woken raises its request word and looks once more at the other side's position. A side that moves
+ * its position looks at the request. If it differs from the last one that it honoured, it writes one byte and then notes
+ * the request as honoured. All four steps are sequentially consistent, so at least one side sees the other. One request
+ * costs one byte, however long the burst. A side always empties the FIFO and raises its request together:
  * kr_consumer_arm() says why. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,35 +18,28 @@
 
 #include "ring/ring.h"
 
-static int bell_failure(kr_failure *why, int code, int err)
-{
-    why->code = code;
-    why->err = err;
-    return -1;
-}
-
 int kr_bell_open(const char *name, const char *suffix, int create, kr_failure *why)
 {
     char path[320];
     struct stat info;
     snprintf(path, sizeof path, "/dev/shm/%s.%s", name, suffix);
     if (create) {
-        unlink(path); /* a leftover: the segment of this name is ours and new */
+        unlink(path); /* a leftover: the segment of this name is new and ours */
         if (mkfifo(path, 0600))
-            return bell_failure(why, KR_E_SYSTEM, errno);
+            return kr_refuse(why, KR_E_SYSTEM, errno);
     }
-    /* O_RDWR: neither side waits for the other, and none sees a hang-up when the other comes and goes. */
+    /* O_RDWR: neither side waits for the other to open it, or sees a hang-up when the other closes it. */
     int bell = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
     if (bell < 0)
-        return bell_failure(why, errno == ENOENT ? KR_E_NOT_READY : KR_E_SYSTEM, errno);
+        return kr_refuse(why, errno == ENOENT ? KR_E_NOT_READY : KR_E_SYSTEM, errno);
     if (fstat(bell, &info) || !S_ISFIFO(info.st_mode) || info.st_uid != geteuid()) {
         close(bell);
-        return bell_failure(why, KR_E_NOT_A_RING, 0);
+        return kr_refuse(why, KR_E_NOT_A_RING, 0);
     }
     return bell;
 }
 
-/* A full FIFO is a rung bell, so EAGAIN is as good as a byte. */
+/* EAGAIN is no failure: in a full FIFO there are bytes enough. */
 void kr_bell_ring(int bell)
 {
     ssize_t wrote;
@@ -64,19 +57,15 @@ void kr_bell_clear(int bell)
     while (got == (ssize_t)sizeof bytes || (got < 0 && errno == EINTR));
 }
 
-uint64_t kr_now_ns(void)
+static uint64_t now_of(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-uint64_t kr_now_coarse_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
+uint64_t kr_now_ns(void) { return now_of(CLOCK_MONOTONIC); }
+uint64_t kr_now_coarse_ns(void) { return now_of(CLOCK_MONOTONIC_COARSE); }
 
 static int sleep_on(struct pollfd watched[2], int64_t timeout_ns)
 {
@@ -84,7 +73,7 @@ static int sleep_on(struct pollfd watched[2], int64_t timeout_ns)
     return ppoll(watched, 2, &time, NULL);
 }
 
-/* Whether one is no descriptor any more: something in this process has closed it. It is not looked at again. */
+/* Takes out the descriptors that something in this process has closed. Returns how many. */
 static int leave_out_what_is_closed(struct pollfd watched[2])
 {
     int closed = 0;
@@ -97,9 +86,8 @@ static int leave_out_what_is_closed(struct pollfd watched[2])
     return closed;
 }
 
-/* Sleeps until the bell is rung, the peer's process ends, or the time is up (at most one slice). Returns 1
- * when the bell or the peer moved, 0 on time, -1 on a signal. Where the application has closed what it would sleep on, it
- * sleeps all the same, for as long as one does who is told of nothing. */
+/* Sleeps until the bell rings, the peer's process ends, or the time is up (at most one slice). Returns 1 for the bell or the
+ * peer, 0 for the time, -1 for a signal. If the application closed both descriptors, it falls back to a short timed sleep. */
 int kr_bell_wait(int bell, struct kr_watch watch, int64_t timeout_ns)
 {
     struct pollfd watched[2] = {{.fd = bell, .events = POLLIN}, {.fd = watch.pidfd, .events = POLLIN}};

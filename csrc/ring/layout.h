@@ -1,10 +1,10 @@
-/* The segment, byte by byte. The only place that knows an offset.
+/* The segment, byte by byte. Only this file knows an offset.
  *
  *   file      | header page | data area (capacity bytes)              |
  *   mapping   | header page |        | private page | data | data again |
  *
  * The data area is mapped twice, back to back, so every record and the whole of [head, tail) is contiguous
- * in memory: there is no padding record and no dead zone at the wrap. Positions are free-running u64; the
+ * in memory: the wrap needs no padding record and wastes no space. Positions are free-running u64. The
  * index of a position is `position & (capacity - 1)`, taken at the last moment.
  *
  *   record    | u32 length | u8 kind | u8 flags | u16 0 | u64 offset | payload ... | zero padding to 8 |
@@ -24,22 +24,21 @@
 #define KR_LINE 128
 #define KR_WORDS 16
 
-/* A claim's word. The kernel itself writes KR_ROLE_DEAD when the holder dies (robust futex ABI: the thread
- * id is cleared and FUTEX_OWNER_DIED set), so the values are the kernel's, but for KR_ROLE_CLOSED, which is
- * a thread id that no system gives out. */
+/* A claim's word. The kernel itself writes KR_ROLE_DEAD when the holder dies (robust futex ABI: it clears the thread id and
+ * sets FUTEX_OWNER_DIED). So the values are the kernel's, except KR_ROLE_CLOSED: no system gives out that thread id. */
 #define KR_ROLE_VACANT 0u
 #define KR_ROLE_DEAD 0x40000000u
 #define KR_ROLE_CLOSED 0x3fffffffu
 
 struct kr_claim {
-    kr_word32 word;  /* vacant, closed, dead, or the thread id of the holder; written by the holder and, at its death, the kernel */
-    kr_word32 pid;   /* holder's process, for people and for pidfd_open */
-    kr_word start;   /* its start time in clock ticks since boot: tells a reused pid from the holder */
-    kr_word epoch;   /* how often the role has been taken; changes tell the peer to look again */
+    kr_word32 word;  /* vacant, closed, dead, or the thread id of the holder; written by the holder, and by the kernel at its death */
+    kr_word32 pid;   /* of the holder's process, for people and for pidfd_open */
+    kr_word start;   /* its start time in clock ticks since boot: another process with the same pid has another one */
+    kr_word epoch;   /* how often the role was taken; when it changes, the peer looks again */
 };
 
 /* The note: words of the layer above that are published together with the tail. The ring does not read them, except
- * KR_NOTE_MARK: while that word is 0, there is no note. There are two slots. Each is stamped with the tail that it belongs
+ * KR_NOTE_MARK: while that word is 0, there is no note. There are two slots. The stamp of each is the tail that it belongs
  * to, so that a death between any two stores leaves one slot that matches the tail. */
 #define KR_NOTE_WORDS 11
 #define KR_NOTE_MARK 1
@@ -49,7 +48,7 @@ struct kr_note_slot {
     kr_word words[KR_NOTE_WORDS];
 };
 
-/* One record in so many has a stamp, as long as fewer than KR_STAMPS of those lie in the ring. */
+/* One record in KR_STAMP_EVERY has a stamp, while fewer than KR_STAMPS of those are in the ring. */
 #define KR_STAMP_EVERY 1024u
 #define KR_STAMPS 64u
 
@@ -62,9 +61,9 @@ struct kr_stamp {
 #define KR_LABEL_WORDS (KR_LABEL_BYTES / 8)
 
 struct kr_header {
-    /* Written by the creator, the magic last; an adopter writes the creator's words again. These 48 bytes keep their
+    /* Written by the creator, the magic last. An adopter writes the creator's words again. These 48 bytes keep their
      * places in all versions of the layout, so that any version can name and remove the segments of any other.
-     * All but the magic are there before the segment has its name: a magic of 0 marks one whose making was cut off. */
+     * All but the magic are written before the segment has its name: with a magic of 0 its creation was interrupted. */
     kr_word magic;
     uint32_t version;
     uint32_t header_bytes;
@@ -78,7 +77,7 @@ struct kr_header {
     /* Written by the producer, polled by the consumer. */
     kr_word tail;
     kr_word data_reply; /* the last data_request that was honoured */
-    kr_word stamps;     /* how many were made; slot of the next one: `stamps % KR_STAMPS` */
+    kr_word stamps;     /* how many were made; the next one goes to slot `stamps % KR_STAMPS` */
     char pad1[KR_LINE - 24];
 
     /* Written by the consumer, polled by the producer. */
@@ -86,7 +85,7 @@ struct kr_header {
     kr_word space_reply; /* the last space_request that was honoured */
     char pad2[KR_LINE - 16];
 
-    /* Written by the consumer before it sleeps; apart from head, so that reading it on every publish costs no miss. */
+    /* Written by the consumer before it sleeps. Apart from head, so that reading it at every publish costs no cache miss. */
     kr_word data_request;
     char pad3[KR_LINE - 8];
 
@@ -113,7 +112,7 @@ struct kr_header {
     char pad9[KR_LINE / 2];
 
     struct kr_stamp stamp[KR_STAMPS]; /* written by the producer */
-    /* Written by the consumer: how many stamped records lay in the ring for how long. */
+    /* Written by the consumer: how long the stamped records were in the ring. */
     kr_word time_counts[KR_TIME_BOUNDS + 1], time_total_ns;
     char pad10[2 * KR_LINE - 8 * (KR_TIME_BOUNDS + 2)];
 

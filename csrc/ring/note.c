@@ -1,8 +1,8 @@
-/* The note: what the layer above wants to be known about the last published record, also after the producer's death.
+/* The note: facts about the last published record that must survive the producer's death. The layer above writes them.
  *
- * It must belong to the tail that a successor finds, wherever the producer died. So there are two slots. kr_producer_publish_locked()
- * writes them in turn, before each store of tail, and stamps each with that tail. A death between the two stores leaves the other slot, which
- * has the stamp of the tail that is still published. */
+ * The note must belong to the tail that a successor finds, wherever the producer died. So there are two slots.
+ * kr_producer_publish_locked() writes them in turn, before each store of tail, and stamps each with that tail. A death
+ * between the two stores leaves the other slot, which has the stamp of the tail that is still published. */
 #include <string.h>
 
 #include "ring/ring.h"
@@ -23,9 +23,9 @@ void kr_note_find(struct kr_note *note, const struct kr_header *header, uint64_t
     }
 }
 
-/* The note of the published tail, while the producer may be publishing. A slot is written again only after tail has moved,
- * and a reader that loads a word of the new note then finds tail moved. So the words are whole if tail is the same after
- * the reading. The number of looks is bounded: while the producer publishes all the time, all words are 0. */
+/* The note of the published tail, while the producer may be publishing. The producer writes a slot again only after it has
+ * moved tail. A reader that loads a word of the new note then finds tail moved. So the words are whole if tail is the same
+ * after the reading. The number of looks is bounded: if the producer publishes all the time, all words are 0. */
 void kr_note_look(const struct kr_header *header, struct kr_note *out)
 {
     uint64_t tail = load_acquire(&header->tail), again;

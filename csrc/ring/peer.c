@@ -1,9 +1,9 @@
-/* The other side's process, as this side watches it while it sleeps: a pidfd, and for event loops one descriptor
+/* How this side watches the other side's process while it sleeps: with a pidfd, and for event loops with one descriptor
  * over the doorbell, the pidfd and a timer. All under the lock of the handle that owns the peer.
  *
- * The word of the claim is the truth. The pidfd only ends a sleep early, and it cannot always: in another pid namespace
- * the claim's pid means another process, or none; after exec() the process lives on while the role is dead, and no pidfd
- * tells of that. So the word is looked at in slices too: every second beside a pidfd, more often without one. */
+ * The word of the claim is the truth. The pidfd only ends a sleep early, and it cannot always do that. In another pid
+ * namespace the claim's pid means another process, or none. After exec() the process lives on while the role is dead, and
+ * no pidfd reports it. So this side looks at the word in slices too: every second with a pidfd, more often without one. */
 #define _GNU_SOURCE
 #include <poll.h>
 #include <sys/epoll.h>
@@ -47,13 +47,13 @@ static void drop_pidfd(struct kr_peer *peer)
 {
     if (peer->pidfd < 0)
         return;
-    /* By hand: closing does not take it out of the set while a forked child has a copy of it. */
+    /* Explicitly: close() does not take it out of the set while a forked child has a copy of it. */
     if (peer->wait_fd >= 0)
         epoll_ctl(peer->wait_fd, EPOLL_CTL_DEL, peer->pidfd, NULL);
     let_go(&peer->pidfd);
 }
 
-/* The next look of an event loop at the word. The timer is not readable until then. */
+/* Sets the time of an event loop's next look at the word. The timer is not readable until then. */
 static void set_timer(struct kr_peer *peer)
 {
     int64_t slice_ns = peer->blind ? KR_BLIND_TICK_NS : KR_POLL_SLICE_NS;
@@ -70,7 +70,7 @@ static int is_this_process(uint32_t pid, uint64_t start)
     return pid == (uint32_t)getpid() && !kr_own_start(&own) && own == start;
 }
 
-/* Makes the pidfd that of the present holder, or -1 when there is none or it is this process itself. */
+/* Makes the pidfd that of the present holder, or -1 if there is none or it is this process itself. */
 void kr_peer_look(struct kr_peer *peer)
 {
     uint64_t epoch = load_acquire(&peer->claim->epoch);
@@ -83,10 +83,10 @@ void kr_peer_look(struct kr_peer *peer)
     if (!is_this_process(pid, start)) {
         if (pid != (uint32_t)getpid())
             peer->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-        /* Asked behind the pidfd, which holds the pid: what has this start now had it when the pidfd was opened. */
+        /* After the pidfd, which keeps the pid in use: this is the start time of the process that the pidfd refers to. */
         uint64_t found = peer->pidfd < 0 ? 0 : kr_process_start(pid);
-        /* Blind at a limit, where the system shows no processes, and where the pid is another process's: it was used
-         * again, and then the word is marked already, or the holder is in another pid namespace. */
+        /* Blind if there was no pidfd (a limit), if the system shows no processes, and if the pid is another process's.
+         * Then the pid was used again and the word is marked already, or the holder is in another pid namespace. */
         peer->blind = !found || found != start;
         if (peer->blind)
             drop_pidfd(peer);
@@ -97,8 +97,9 @@ void kr_peer_look(struct kr_peer *peer)
     set_timer(peer);
 }
 
-/* The process of the pidfd has ended and the role is alive: it is not its holder, but one of another pid namespace that
- * began in the same tick of the clock and has the same pid. The kernel marks the word before it tells of the end. */
+/* If the process of the pidfd has ended while the role is alive, that process is not the holder. The holder is in another
+ * pid namespace, has the same pid, and began in the same tick of the clock. (The kernel marks the word before it reports
+ * the end of a process.) */
 static void doubt(struct kr_peer *peer)
 {
     struct pollfd ended = {.fd = peer->pidfd, .events = POLLIN};
@@ -116,8 +117,8 @@ void kr_peer_tick(struct kr_peer *peer)
     set_timer(peer);
 }
 
-/* What to sleep on, to be taken under the lock. Another thread may close the pidfd before the sleep begins; then it
- * sleeps on whatever has that number now, and wakes too early at worst. */
+/* What to sleep on. Call it under the lock. Another thread may close the pidfd before the sleep begins. Then the sleep
+ * watches another descriptor of the same number, and at worst it ends too early. */
 struct kr_watch kr_peer_watch(struct kr_peer *peer)
 {
     kr_peer_look(peer);
@@ -128,8 +129,8 @@ struct kr_watch kr_peer_watch(struct kr_peer *peer)
     return (struct kr_watch){peer->pidfd, peer->blind ? KR_BLIND_SLICE_NS : KR_POLL_SLICE_NS, &peer->has_ended};
 }
 
-/* One descriptor that is readable when the bell is rung or the peer's process has ended, and when it is time to look at
- * the word. Made on first use; called again it watches the present peer. Returns the descriptor or -1 with errno. */
+/* One descriptor that is readable if the bell was rung, the peer's process has ended, or it is time to look at the word. The
+ * first call makes it; each later call makes it watch the present peer. Returns the descriptor, or -1 with errno. */
 int kr_peer_descriptor(struct kr_peer *peer, int bell)
 {
     kr_peer_look(peer);

@@ -1,18 +1,18 @@
-/* The fast pass of a drain: a run of whole, plain records becomes columns. It stops in front of whatever is a
- * fragment, a fault, or beyond the limit, and leaves the verdict to kr_consumer_drain(). */
+/* The fast pass of a drain: it makes columns of a run of whole, plain records. It stops before a fragment, a wrong record or
+ * the limit, and kr_consumer_drain() decides which one it is. */
 #include <string.h>
 
 #include "ring/ring.h"
 
-#define AHEAD_BYTES 768u /* of the other core's lines are asked for before their turn: where a header stands is known only
-                          * when the one before it has arrived, so the core itself cannot look ahead */
+#define AHEAD_BYTES 768u /* prefetched of the other core's lines. The place of a header is known only after the one before
+                          * it has arrived, so the processor cannot look ahead by itself */
 #define LINE_BYTES 64u
-#define SAME_ENOUGH 3u /* records alike in a row before more of them are expected: a wrong guess costs a mispredicted branch */
+#define SAME_ENOUGH 3u /* equal records in a row before it expects more of them: a wrong guess costs a mispredicted branch */
 
 static inline uint64_t read_word(const char *at) { return *(const volatile uint64_t *)(const void *)at; }
 static inline uint32_t read_half(const char *at) { return *(const volatile uint32_t *)(const void *)at; }
 
-/* The bytes of a frame's payload in front of its arguments; 0 when they are not what they must be. */
+/* The bytes of a frame's payload before its arguments; 0 if they are wrong. */
 static inline uint64_t frame_head(const char *payload, uint64_t length, uint32_t *argc)
 {
     uint32_t args = read_half(payload);
@@ -33,8 +33,8 @@ static inline uint64_t prefetch(const char *records, uint64_t ahead, uint64_t at
     return ahead;
 }
 
-/* Records whose first word is that of the one before them: the place of the next is known without waiting for this one,
- * so several are on their way from the other core at once. */
+/* Records with the same first word as the one before them. The place of the next record is known before this one has
+ * arrived, so the processor fetches several from the other core at once. */
 static inline uint64_t same_again(const char *records, uint64_t at, uint64_t end, uint64_t most, uint64_t first, struct kr_columns to, uint64_t count)
 {
     uint64_t length = (uint32_t)first, own = kr_record_span(length), start = count, from = at;
@@ -60,8 +60,7 @@ static inline uint64_t same_again(const char *records, uint64_t at, uint64_t end
     return count;
 }
 
-/* `bytes` of records at `records` are published; at most `most` records and `limit` bytes of them are taken. Returns
- * how many were. */
+/* Takes at most `most` records and `limit` bytes of the `bytes` published ones at `records`. Returns how many it took. */
 uint64_t kr_take_plain(const char *records, uint64_t bytes, uint64_t limit, uint64_t most, struct kr_columns to, uint64_t *span, uint32_t *frames)
 {
     uint64_t at = 0, count = 0, ahead = 0, end = limit < bytes ? limit : bytes, before = 0;
@@ -69,7 +68,7 @@ uint64_t kr_take_plain(const char *records, uint64_t bytes, uint64_t limit, uint
     while (count < most && at + KR_RECORD_BYTES <= end) {
         const char *record = records + at;
         uint64_t first = read_word(record), length = (uint32_t)first, own = kr_record_span(length);
-        uint64_t kind = first >> 32; /* and flags and reserved bytes, which a plain record has not */
+        uint64_t kind = first >> 32; /* and flags and reserved bytes, which are 0 in a plain record */
         uint32_t argc = 0;
         if (kind > KR_KIND_LAST || own > end - at)
             break;

@@ -1,6 +1,6 @@
-/* The producer: writes records at `staged`, reveals them with one store of `tail`.
+/* The producer: it writes records at `staged`, and reveals them with one store of `tail`.
  *
- * Why it is safe: only this side writes tail, only the consumer writes head, both only grow. Bytes in
+ * Why it is safe: only this side writes tail, only the consumer writes head, and both only grow. Bytes in
  * [head, tail) belong to the consumer, all others to the producer. A stale head only hides free space. */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,8 +10,8 @@
 #include "ring/ring.h"
 #include "ring/short_copy.h"
 
-#define ALIKE_MAX 64u      /* records of one length that are written in one go */
-#define SHORTEST 16u       /* bytes: short enough for the copy to be two instructions, when it is known */
+#define ALIKE_MAX 64u /* records of one length that one loop writes */
+#define SHORTEST 16u  /* bytes: if the compiler knows this length, the copy is two instructions */
 
 void kr_producer_lock(struct kr_producer *producer)
 {
@@ -33,7 +33,7 @@ int kr_producer_usable(struct kr_producer *producer)
     return producer->gone;
 }
 
-/* Free bytes, at least `wanted` if there are so many. Refreshes the cached head only when it must. */
+/* Free bytes, at least `wanted` if the ring has that many. Refreshes the cached head only if it must. */
 uint64_t kr_producer_room(struct kr_producer *producer, uint64_t wanted)
 {
     uint64_t room = producer->capacity - (producer->staged - producer->head_cache);
@@ -51,7 +51,7 @@ void kr_producer_ring_data_bell(struct kr_producer *producer, uint64_t request)
     kr_bell_ring(producer->data_bell);
     KR_POINT(9);
     producer->data_reply = request;
-    /* Pairs with the acquire load in the consumer: who sees the request honoured finds the byte in the FIFO. */
+    /* Pairs with the acquire load in kr_consumer_tend(): if the request is honoured, its byte is in the FIFO. */
     store_release(&producer->header->data_reply, request);
     KR_POINT(10);
     store_relaxed(&producer->header->data_wakes, ++producer->data_wakes);
@@ -72,7 +72,7 @@ void kr_producer_publish_locked(struct kr_producer *producer)
     producer->tail = producer->staged;
     if (producer->note.words[KR_NOTE_MARK]) {
         struct kr_note_slot *slot = &header->note[producer->note.turn];
-        /* Released for those who look while the producer lives, see kr_note_look(): a successor needs the stamp alone. */
+        /* Release stores for kr_note_look(), which reads while the producer lives. A successor needs only the stamp's. */
         for (unsigned i = 0; i < KR_NOTE_WORDS; i++)
             store_release(&slot->words[i], producer->note.words[i]);
         KR_POINT(5);
@@ -84,7 +84,7 @@ void kr_producer_publish_locked(struct kr_producer *producer)
         kr_stamp_make(producer, producer->tail);
     KR_POINT(6);
     /* As a release it pairs with the acquire load of tail in kr_consumer_drain(): all bytes of all committed
-     * records are visible before the position that reveals them. As seq_cst it stands before the load of the
+     * records are visible before the position that reveals them. As seq_cst it comes before the load of the
      * request: either the sleeper sees this tail, or this side sees its request. */
     store_seq_cst(&header->tail, producer->tail);
     uint64_t request = load_seq_cst(&header->data_request);
@@ -101,7 +101,7 @@ int kr_producer_enter(struct kr_producer *producer)
         kr_producer_lock(producer);
     uint32_t claim = load_acquire32(&producer->peer.claim->word);
     if (!producer->closed && !producer->gone && claim < KR_ROLE_CLOSED)
-        return 0; /* the consumer lives, or was never there */
+        return 0; /* the consumer lives, or there was none yet */
     int refused = kr_producer_usable(producer);
     if (refused)
         kr_producer_unlock(producer);
@@ -114,14 +114,6 @@ int kr_producer_leave(struct kr_producer *producer, int answer)
     return answer;
 }
 
-static void stage(struct kr_producer *producer, uint64_t length, uint32_t kind, uint64_t offset)
-{
-    char *at = kr_producer_at(producer, producer->staged);
-    kr_record_header(at, length, kind, 0, offset);
-    producer->staged += kr_record_span(length);
-    producer->staged_events++;
-}
-
 /* A record did not fit. */
 void kr_producer_count_full(struct kr_producer *producer)
 {
@@ -130,13 +122,7 @@ void kr_producer_count_full(struct kr_producer *producer)
     store_relaxed(&producer->header->full_hits, ++producer->full_hits);
 }
 
-/* 1: written and published; 0: full now. */
-int kr_producer_write(kr_producer *producer, const char *bytes, uint64_t length)
-{
-    return (int)kr_producer_write_many(producer, bytes, length, &(uint32_t){(uint32_t)length}, length <= KR_LENGTH_MAX ? 1 : UINT64_MAX);
-}
-
-/* `count` records of one length, back to back in both places. `ahead`: whether that much behind each is free too. */
+/* `count` records of one length, back to back in both places. `ahead`: KR_AHEAD_BYTES behind each are free too. */
 static inline void stage_alike(char *at, const char *joined, uint64_t length, uint64_t count, int ahead)
 {
     uint64_t span = kr_record_span(length);
@@ -144,18 +130,18 @@ static inline void stage_alike(char *at, const char *joined, uint64_t length, ui
         if (ahead)
             kr_expect_writes(at + KR_AHEAD_BYTES, span);
         kr_record_pad(at, length);
-        kr_record_header(at, length, 0, 0, 0);
+        kr_record_header(at, length, KR_KIND_BYTES, 0, 0);
         kr_copy(at + KR_RECORD_BYTES, joined, length);
         at += span;
         joined += length;
     }
 }
 
-/* The lengths may be an array of the application's, which another thread writes: what was read once is used, and a length
- * that is read again is bounded again. */
+/* Another thread of the application may write to the array of lengths meanwhile. So the value that was read is the one that
+ * is used, and a value that is read again is checked again. */
 static uint64_t length_at(const uint32_t *lengths, uint64_t i) { return *(const volatile uint32_t *)(lengths + i); }
 
-/* How many of the lengths from `first` on are `length`, that one included, at most `most`. */
+/* How many lengths from `first` on are `length`, including that one, at most `most`. */
 static uint64_t count_alike(const uint32_t *lengths, uint64_t first, uint64_t length, uint64_t most)
 {
     uint64_t alike = 1;
@@ -167,11 +153,11 @@ static uint64_t count_alike(const uint32_t *lengths, uint64_t first, uint64_t le
 struct staging {
     const uint32_t *lengths;
     uint64_t count, done;
-    uint64_t left;  /* bytes behind the records that are staged */
-    uint64_t wants; /* the span of the record that did not fit; 0: all did, or the lengths are wrong */
+    uint64_t left;  /* bytes that are not staged yet */
+    uint64_t wants; /* the span of the record that did not fit; 0: all fitted, or the lengths are wrong */
 };
 
-/* Whole records from `staged` on, as long as they fit; nothing is revealed. 0, or -1: the lengths go beyond the bytes. */
+/* Writes whole records from `staged` on while they fit, and reveals none. 0, or -1: the lengths exceed the bytes. */
 static int stage_many(struct kr_producer *producer, const char *joined, struct staging *staging)
 {
     while (staging->done < staging->count) {
@@ -204,7 +190,7 @@ static int stage_many(struct kr_producer *producer, const char *joined, struct s
     return 0;
 }
 
-/* Whether the lengths of what is not staged come to the bytes that are left. */
+/* Whether the sum of the lengths that are not staged is the number of bytes that are left. */
 static int adds_up(const struct staging *staging)
 {
     uint64_t sum = 0;
@@ -216,8 +202,6 @@ static int adds_up(const struct staging *staging)
 int64_t kr_producer_write_many(kr_producer *producer, const char *joined, uint64_t total, const uint32_t *lengths, uint64_t count)
 {
     struct staging staging = {.lengths = lengths, .count = count, .left = total};
-    if (count == UINT64_MAX)
-        return KR_E_TOO_LARGE;
     int refused = kr_producer_enter(producer);
     if (refused)
         return refused;
@@ -241,8 +225,8 @@ int64_t kr_producer_write_many(kr_producer *producer, const char *joined, uint64
     return (int64_t)staging.done;
 }
 
-/* The index of `length` writable payload bytes in the mirrored area, or KR_RESERVE_FULL. `is_free`: the place behind the
- * staged records may be taken. */
+/* The index of `length` writable payload bytes in the mirrored area, or KR_RESERVE_FULL. `is_free`: 0 if the place behind
+ * the staged records must stay free. */
 int64_t kr_producer_reserve_locked(struct kr_producer *producer, uint64_t length, int is_free)
 {
     if (producer->reserved)
@@ -278,7 +262,9 @@ int kr_producer_commit(kr_producer *producer, uint64_t length)
         return kr_producer_leave(producer, KR_E_ARGUMENT);
     char *at = kr_producer_at(producer, producer->staged);
     memset(at + KR_RECORD_BYTES + length, 0, kr_record_span(length) - KR_RECORD_BYTES - length);
-    stage(producer, length, 0, 0);
+    kr_record_header(at, length, KR_KIND_BYTES, 0, 0);
+    producer->staged += kr_record_span(length);
+    producer->staged_events++;
     producer->reserved = 0;
     return kr_producer_leave(producer, 0);
 }

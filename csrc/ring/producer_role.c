@@ -1,4 +1,4 @@
-/* How a producer begins and ends: the handle, the role that it takes and gives up, and what it tells about both. */
+/* How a producer begins and ends: the handle, its role, and the state of both. */
 #include <stdlib.h>
 
 #include "ring/ring.h"
@@ -28,13 +28,7 @@ kr_producer *kr_producer_new(kr_map *map, char *area)
     return producer;
 }
 
-static int refuse(kr_failure *why, int code)
-{
-    why->code = code;
-    return code;
-}
-
-/* What the header says of the role that was just taken. */
+/* Reads the header after the role was taken. */
 static int begin(struct kr_producer *producer)
 {
     struct kr_header *header = producer->header;
@@ -51,7 +45,8 @@ static int begin(struct kr_producer *producer)
     producer->full_hits = load_relaxed(&header->full_hits);
     producer->data_wakes = load_relaxed(&header->data_wakes);
     KR_POINT(11);
-    /* A parked consumer learns of its new peer, and a predecessor that died between byte and reply is mended. */
+    /* Wakes a sleeping consumer, so that it looks at its new peer. It also completes the reply of a predecessor that died
+     * between byte and reply. */
     kr_producer_ring_data_bell(producer, load_seq_cst(&header->data_request));
     return 0;
 }
@@ -59,14 +54,14 @@ static int begin(struct kr_producer *producer)
 int kr_producer_take_locked(struct kr_producer *producer, kr_failure *why)
 {
     if (producer->takes_none || (producer->has_role && producer->closed))
-        return refuse(why, KR_E_CLOSED);
+        return kr_refuse(why, KR_E_CLOSED, 0);
     if (producer->has_role)
         return 0;
     if (kr_role_take(&producer->role, &producer->header->producer, why))
         return why->code;
     if (begin(producer)) {
         kr_role_release(&producer->role, KR_ROLE_CLOSED);
-        return refuse(why, KR_E_CORRUPT);
+        return kr_refuse(why, KR_E_CORRUPT, 0);
     }
     producer->has_role = 1;
     producer->closed = 0;
@@ -76,9 +71,9 @@ int kr_producer_take_locked(struct kr_producer *producer, kr_failure *why)
 int kr_producer_take(kr_producer *producer, kr_failure *why)
 {
     if (!producer)
-        return refuse(why, KR_E_NOMEM); /* of kr_producer_new() */
+        return kr_refuse(why, KR_E_NOMEM, 0); /* of kr_producer_new() */
     if (kr_producer_is_foreign(producer))
-        return refuse(why, KR_E_FORKED);
+        return kr_refuse(why, KR_E_FORKED, 0);
     kr_producer_lock(producer);
     return kr_producer_leave(producer, kr_producer_take_locked(producer, why));
 }
@@ -91,7 +86,7 @@ int kr_producer_has_role(kr_producer *producer)
     return kr_producer_leave(producer, producer->has_role);
 }
 
-/* 0, or how the consumer ended; never blocks on the lock's owner for long. */
+/* 0, or how the consumer ended. It waits for the lock only briefly. */
 int kr_producer_peer(kr_producer *producer, kr_role_info *out)
 {
     kr_role_read(producer->peer.claim, out);
@@ -125,11 +120,11 @@ void kr_producer_close_locked(struct kr_producer *producer)
     producer->reserved = 0;
     kr_role_release(&producer->role, KR_ROLE_CLOSED);
     KR_POINT(13);
-    kr_bell_ring(producer->data_bell);  /* the consumer: look at the claim. The words may be a successor's by now */
-    kr_bell_ring(producer->space_bell); /* who waits in this process: look at `closed` */
+    kr_bell_ring(producer->data_bell);  /* the consumer: look at the claim. The words may belong to a successor by now */
+    kr_bell_ring(producer->space_bell); /* other threads of this process that wait: look at `closed` */
 }
 
-/* Publishes what is committed and gives the role up. A handle that never took the role takes none from now on. */
+/* Publishes the committed records and gives the role up. A handle that never had the role cannot take it any more. */
 void kr_producer_close(kr_producer *producer)
 {
     if (kr_producer_is_foreign(producer))

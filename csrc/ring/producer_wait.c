@@ -1,15 +1,15 @@
 /* The producer asleep: the request for space, the wait, and the descriptor for event loops. */
 #include "ring/ring.h"
 
-/* Committed records that nobody can see take room that nobody can give back: when they stand in the way of what is
- * waited for, they are published now. */
-static void show_what_is_in_the_way(struct kr_producer *producer, uint64_t wanted)
+/* The consumer cannot release committed records that it does not see. If they take room that the wait needs, publish them
+ * now. */
+static void publish_if_in_the_way(struct kr_producer *producer, uint64_t wanted)
 {
     if (producer->staged - producer->tail + wanted > producer->capacity)
         kr_producer_publish_locked(producer);
 }
 
-/* The head position to be woken at: of all threads that wait, the first that one of them can go on from. */
+/* The head position to be woken at: the first one at which any of the waiting threads has enough room. */
 static uint64_t first_wanted(const struct kr_producer *producer, uint64_t wanted)
 {
     uint64_t own = producer->staged + wanted - producer->capacity, others = load_relaxed(&producer->header->space_wanted);
@@ -17,8 +17,8 @@ static uint64_t first_wanted(const struct kr_producer *producer, uint64_t wanted
     return others_wait && (int64_t)(others - own) < 0 ? others : own;
 }
 
-/* Asks to be woken when `wanted` bytes are free. Returns 1 when they are free already. The FIFO was emptied for it: who
- * sleeps has to look too. */
+/* Asks to be woken when `wanted` bytes are free. Returns 1 if they are free already: the caller emptied the FIFO before, so
+ * then the threads that sleep must look too. */
 int kr_producer_arm(struct kr_producer *producer, uint64_t wanted)
 {
     struct kr_header *header = producer->header;
@@ -33,7 +33,7 @@ int kr_producer_arm(struct kr_producer *producer, uint64_t wanted)
     return ready;
 }
 
-/* Sleeps outside of the lock. As kr_bell_wait(). */
+/* Sleeps outside the lock. Returns as kr_bell_wait(). */
 int kr_producer_sleep(struct kr_producer *producer, struct kr_watch watch, int64_t timeout_ns)
 {
     int woken = kr_bell_wait(producer->space_bell, watch, timeout_ns);
@@ -52,7 +52,7 @@ int kr_producer_wait(kr_producer *producer, uint64_t length, int64_t timeout_ns)
         if (refused)
             return refused == KR_E_PEER_CLOSED || refused == KR_E_PEER_DEAD ? KR_WAIT_GONE : refused;
         kr_peer_tick(&producer->peer);
-        show_what_is_in_the_way(producer, wanted);
+        publish_if_in_the_way(producer, wanted);
         int ready = kr_producer_room(producer, wanted) >= wanted;
         if (!ready) {
             kr_bell_clear(producer->space_bell); /* before the look in kr_producer_arm() */
@@ -68,13 +68,13 @@ int kr_producer_wait(kr_producer *producer, uint64_t length, int64_t timeout_ns)
             return ready ? KR_WAIT_READY : KR_WAIT_TIMEOUT;
         int64_t left = timeout_ns < 0 ? -1 : (int64_t)(deadline - now);
         KR_POINT(21);
-        /* Also after a slice without news: a signal just before the sleep did not interrupt it. */
+        /* Also after a slice without news: a signal that came just before the sleep did not interrupt it. */
         if (kr_producer_sleep(producer, watch, left) <= 0 && kr_now_ns() < deadline)
             return KR_WAIT_INTERRUPTED;
     }
 }
 
-/* A descriptor for selectors that becomes readable when `length` bytes fit or the consumer is gone. */
+/* A descriptor for selectors. It becomes readable when `length` bytes fit or the consumer is gone. */
 int kr_producer_wait_fd(kr_producer *producer, uint64_t length)
 {
     if (kr_producer_is_foreign(producer))
@@ -86,7 +86,7 @@ int kr_producer_wait_fd(kr_producer *producer, uint64_t length)
         return kr_producer_leave(producer, KR_E_CLOSED);
     int fd = kr_peer_descriptor(&producer->peer, producer->space_bell);
     if (!kr_producer_usable(producer))
-        show_what_is_in_the_way(producer, kr_record_span(length));
+        publish_if_in_the_way(producer, kr_record_span(length));
     kr_bell_clear(producer->space_bell);
     if (kr_producer_usable(producer) || kr_producer_arm(producer, kr_record_span(length)))
         kr_bell_ring(producer->space_bell);

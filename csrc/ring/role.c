@@ -1,9 +1,9 @@
-/* Roles and the death of their holders, as facts of the kernel and never as a timeout.
+/* Roles, and the death of their holders. The kernel reports a death; a timeout never means one.
  *
  * The word of a claim is a robust futex (Linux: Documentation/locking/robust-futex-ABI.rst). A native thread of
- * the holding process enters it in its robust list and sleeps. When the process dies, by whatever
- * means, the kernel walks the list and marks the word: the peer sees it with one load. A stopped process is
- * not dead; a zombie is; a forked child inherits neither the thread nor the list. */
+ * the holding process enters it in its robust list and sleeps. When the process dies in any way, the kernel walks the list
+ * and marks the word, and the peer sees that with one load. A stopped process is not dead; a zombie is. A forked child
+ * inherits neither the thread nor the list. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/futex.h>
@@ -16,7 +16,7 @@
 
 #include "ring/ring.h"
 
-uint32_t kr_generation; /* changes in a child before it has a second thread */
+uint32_t kr_generation; /* changes in a forked child before it has a second thread */
 static kr_word32 forks_made;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
@@ -30,14 +30,14 @@ uint32_t kr_generation_watched(void)
     return kr_generation;
 }
 
-/* How often this process has forked since it began to watch. */
+/* How often this process has forked since the first call. */
 uint32_t kr_forks_made(void)
 {
     pthread_once(&fork_once, watch_forks);
     return load_relaxed32(&forks_made);
 }
 
-/* Field 22 of /proc/PID/stat; the state is field 3. 0 when there is no such process. */
+/* Field 22 of /proc/PID/stat; the state is field 3. 0 if there is no such process. */
 static uint64_t process_start(uint32_t pid, char *state)
 {
     char path[64], text[1024];
@@ -63,8 +63,8 @@ uint64_t kr_process_start(uint32_t pid)
     return process_start(pid, &state);
 }
 
-/* This process's own. 0, or an errno: at a limit it cannot be read, and without it nobody could tell this process from one
- * that gets its pid. A system that shows no processes has none, which is no failure. */
+/* The start time of this process. 0, or an errno: if a limit prevents the reading. It is needed to tell this process from a
+ * later one with the same pid. If the system shows no processes, it is 0, which is no failure. */
 int kr_own_start(uint64_t *start)
 {
     errno = 0;
@@ -86,10 +86,10 @@ struct holder_start {
     int taken;
 };
 
-/* The thread that holds a role. Its robust list replaces libc's for this thread only, which takes no robust
- * mutex of libc, and until it returns: the kernel walks the list of an ending thread, whose stack is libc's again by
- * then. The list is private memory, so a hostile peer cannot bend the walk, and volatile, since the kernel may read
- * it between any two stores. */
+/* The thread that holds a role. Its robust list replaces libc's, for this thread only, which takes no robust mutex of libc.
+ * Before it returns it puts libc's list back: the kernel walks the list of an ending thread, whose stack belongs to libc
+ * again by then. The list is private memory, so a hostile peer cannot change where the kernel walks. It is volatile, because
+ * the kernel may read it between any two stores. */
 static void *hold(void *argument)
 {
     struct holder_start *start = argument;
@@ -104,7 +104,7 @@ static void *hold(void *argument)
 
     list.list.next = none;
     list.futex_offset = (long)((char *)&claim->word - (char *)first);
-    list.list_op_pending = first; /* from here a death marks the word if it is ours, even before it is in the list */
+    list.list_op_pending = first; /* from here on a death marks the word if it is ours, even before it is in the list */
     node.next = none;
     syscall(SYS_get_robust_list, 0, &of_libc, &of_libc_bytes);
     int registered = syscall(SYS_set_robust_list, &list, sizeof list) == 0;
@@ -124,7 +124,7 @@ static void *hold(void *argument)
         list.list_op_pending = first;
         list.list.next = none;
         KR_POINT(34);
-        /* Pairs with kr_peer_gone(): whoever sees the role given up sees all that its holder published. */
+        /* Pairs with kr_peer_gone(): a peer that sees the role given up sees all that its holder published. */
         store_release32(&claim->word, role->final_word);
         KR_POINT(35);
     }
@@ -132,19 +132,17 @@ static void *hold(void *argument)
     return NULL;
 }
 
-static int refuse(kr_failure *why, int code, int err, uint32_t pid)
+static int refuse_as_taken(kr_failure *why, const struct kr_claim *claim)
 {
-    why->code = code;
-    why->err = err;
-    why->pid = pid;
-    return code;
+    why->pid = load_acquire32(&claim->pid);
+    return kr_refuse(why, KR_E_TAKEN, 0);
 }
 
 int kr_role_take(struct kr_role *role, struct kr_claim *claim, kr_failure *why)
 {
     uint32_t seen = load_acquire32(&claim->word);
     if (seen != KR_ROLE_VACANT && seen != KR_ROLE_CLOSED && !(seen & KR_ROLE_DEAD))
-        return refuse(why, KR_E_TAKEN, 0, load_acquire32(&claim->pid));
+        return refuse_as_taken(why, claim);
     struct holder_start start = {.role = role, .seen = seen};
     uint64_t own_start;
     role->claim = claim;
@@ -153,14 +151,14 @@ int kr_role_take(struct kr_role *role, struct kr_claim *claim, kr_failure *why)
     if (!failed)
         failed = kr_thread_start(&role->thread, hold, &start);
     if (failed)
-        return refuse(why, KR_E_SYSTEM, failed, 0);
+        return kr_refuse(why, KR_E_SYSTEM, failed);
     while (load_acquire32(&start.answered) == 0)
         kr_futex_wait(&start.answered, 0, -1);
     if (!start.taken) {
         pthread_join(role->thread, NULL);
         if (role->failure)
-            return refuse(why, KR_E_SYSTEM, role->failure, 0);
-        return refuse(why, KR_E_TAKEN, 0, load_acquire32(&claim->pid));
+            return kr_refuse(why, KR_E_SYSTEM, role->failure);
+        return refuse_as_taken(why, claim);
     }
     KR_POINT(32);
     uint32_t pid = (uint32_t)getpid();

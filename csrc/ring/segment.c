@@ -1,5 +1,5 @@
-/* The segment: made, found, checked once, mapped. What its header says is a claim by another process until it
- * is checked; afterwards only the private copy of the geometry is used. */
+/* The segment: it is made, found, checked once and mapped. Its header is a claim by another process until it is checked.
+ * After that, only the private copy of the geometry is used. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -15,34 +15,27 @@
 #include "ring/ring.h"
 
 #define NAME_BYTES_MAX 240 /* a file name has 255, and a doorbell's suffix is appended */
-#define TAKE_STEP_BYTES ((uint64_t)1 << 20) /* some hundred microseconds */
+#define TAKE_STEP_BYTES ((uint64_t)1 << 20) /* takes some hundred microseconds */
 
-/* A name in the one directory where segments and doorbells are, and nowhere else. */
+/* Whether the name can only mean a file in the one directory of segments and doorbells. */
 static int is_plain(const char *name) { return *name && strlen(name) <= NAME_BYTES_MAX && !strchr(name, '/'); }
 
 /* Up to this capacity all pages are mapped at once (half a millisecond for each MiB), so that no send of the first lap
- * stops for a page fault. A larger ring would keep who attaches waiting for too long. */
+ * stops for a page fault. With a larger ring the attaching process would wait too long. */
 #define PREFAULT_MAX ((uint64_t)64 << 20)
 
 uint64_t kr_page_bytes(void) { return (uint64_t)sysconf(_SC_PAGESIZE); }
-
-static int failed(kr_failure *why, int code, int err)
-{
-    why->code = code;
-    why->err = err;
-    return code;
-}
 
 static int open_object(const char *name, kr_failure *why)
 {
     char path[272];
     struct stat info;
     if (!is_plain(name))
-        return failed(why, KR_E_ARGUMENT, EINVAL);
+        return kr_refuse(why, KR_E_ARGUMENT, EINVAL);
     snprintf(path, sizeof path, "/%s", name);
     int fd = shm_open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
     if (fd < 0)
-        return failed(why,
+        return kr_refuse(why,
                       errno == ENOENT                                        ? KR_E_MISSING
                       : errno == ELOOP || errno == EINVAL || errno == ENXIO ? KR_E_NOT_A_RING /* a link, a folder, a socket */
                       : errno == EACCES || errno == EPERM                   ? KR_E_OWNER
@@ -50,15 +43,15 @@ static int open_object(const char *name, kr_failure *why)
                       errno);
     if (fstat(fd, &info) || !S_ISREG(info.st_mode)) {
         close(fd);
-        return failed(why, KR_E_NOT_A_RING, 0);
+        return kr_refuse(why, KR_E_NOT_A_RING, 0);
     }
-    /* Root may open anything, but a ring made by somebody else is somebody else's. What is our own and open to others is
-     * mostly no ring at all. */
+    /* Root may open anything, but must not use another user's ring. A file of our own that is open to others is mostly no
+     * ring at all. */
     if (info.st_uid != geteuid() || (info.st_mode & 077)) {
         uint64_t magic = 0;
         int is_ring = pread(fd, &magic, sizeof magic, offsetof(struct kr_header, magic)) == sizeof magic && magic == KR_MAGIC;
         close(fd);
-        return failed(why, is_ring || info.st_uid != geteuid() ? KR_E_OWNER : KR_E_NOT_A_RING, 0);
+        return kr_refuse(why, is_ring || info.st_uid != geteuid() ? KR_E_OWNER : KR_E_NOT_A_RING, 0);
     }
     return fd;
 }
@@ -67,7 +60,7 @@ static int map_header(kr_map *map, kr_failure *why)
 {
     void *page = mmap(NULL, map->page, PROT_READ | PROT_WRITE, MAP_SHARED, map->segment, 0);
     if (page == MAP_FAILED)
-        return failed(why, KR_E_SYSTEM, errno);
+        return kr_refuse(why, KR_E_SYSTEM, errno);
     map->header = page;
     return 0;
 }
@@ -93,7 +86,7 @@ static kr_map *new_map(kr_failure *why)
 {
     kr_map *map = calloc(1, sizeof *map);
     if (!map) {
-        failed(why, KR_E_NOMEM, ENOMEM);
+        kr_refuse(why, KR_E_NOMEM, ENOMEM);
         return NULL;
     }
     map->page = kr_page_bytes();
@@ -109,14 +102,14 @@ static kr_map *drop(kr_map *map)
 }
 
 /* Takes the pages now: a full file system must be an error here, not a SIGBUS in the middle of a record. In steps,
- * since a signal undoes the step that it interrupts: under a profiler's timer one long step would never end. */
+ * because a signal undoes the step that it interrupts: under a profiler's timer one long step would never end. */
 static int take_space(int fd, uint64_t bytes, kr_failure *why)
 {
     struct statvfs fs;
     int err = 0, limited = !fstatvfs(fd, &fs) && fs.f_blocks;
     uint64_t free_bytes = limited ? (uint64_t)fs.f_bavail * fs.f_frsize : UINT64_MAX;
     if (free_bytes < bytes)
-        err = ENOSPC; /* before it takes all that is left from others */
+        err = ENOSPC; /* before posix_fallocate() takes all the space that is left */
     for (uint64_t at = 0; at < bytes && !err; at += TAKE_STEP_BYTES) {
         uint64_t step = bytes - at < TAKE_STEP_BYTES ? bytes - at : TAKE_STEP_BYTES;
         do
@@ -127,7 +120,7 @@ static int take_space(int fd, uint64_t bytes, kr_failure *why)
         return 0;
     why->needed = bytes;
     why->free_bytes = limited ? free_bytes : 0;
-    return failed(why, err == ENOSPC || err == EFBIG ? KR_E_SPACE : KR_E_SYSTEM, err);
+    return kr_refuse(why, err == ENOSPC || err == EFBIG ? KR_E_SPACE : KR_E_SYSTEM, err);
 }
 
 static void write_label(struct kr_header *header, const char *label, uint64_t bytes)
@@ -145,7 +138,7 @@ static int write_creator(kr_map *map, uint32_t flags, kr_failure *why)
     uint64_t start;
     int unknown = kr_own_start(&start);
     if (unknown)
-        return failed(why, KR_E_SYSTEM, unknown);
+        return kr_refuse(why, KR_E_SYSTEM, unknown);
     clock_gettime(CLOCK_REALTIME, &now);
     header->version = KR_VERSION;
     header->header_bytes = (uint32_t)map->page;
@@ -163,13 +156,13 @@ kr_map *kr_map_prepare(const char *name, uint64_t capacity, uint32_t flags, cons
     if (!map)
         return NULL;
     if (capacity < map->page || (capacity & (capacity - 1)) || capacity > (uint64_t)1 << 46) {
-        failed(why, KR_E_ARGUMENT, EINVAL);
+        kr_refuse(why, KR_E_ARGUMENT, EINVAL);
         return drop(map);
     }
     map->capacity = capacity;
     snprintf(map->name, sizeof map->name, "%s", name);
     map->segment = open_object(name, why);
-    /* Mapped first, although there is nothing to touch yet: who looks for the process that is at it finds it so. */
+    /* Mapped first, although there is nothing to touch yet: a search for the processes that use the file then finds this one. */
     if (map->segment < 0 || map_header(map, why) || take_space(map->segment, map->page + capacity, why) || write_creator(map, flags, why))
         return drop(map);
     write_label(map->header, label, label_bytes);
@@ -184,9 +177,9 @@ int kr_map_finish(kr_map *map, const char *name, kr_failure *why)
     map->space_bell = kr_bell_open(name, "space", 1, why);
     if (map->space_bell < 0)
         return why->code;
-    snprintf(map->name, sizeof map->name, "%s", name); /* it was made under another */
+    snprintf(map->name, sizeof map->name, "%s", name); /* it was made under another name */
     struct kr_header *header = map->header;
-    /* Pairs with the acquire load of magic in check_header(): who sees it sees the whole header. */
+    /* Pairs with the acquire load of magic in check_header(): a process that sees it sees the whole header. */
     store_release(&header->magic, KR_MAGIC);
     return 0;
 }
@@ -196,17 +189,17 @@ static int check_header(kr_map *map, uint64_t file_bytes, kr_failure *why)
     const struct kr_header *header = map->header;
     uint64_t magic = load_acquire(&header->magic);
     if (magic == 0)
-        return failed(why, KR_E_NOT_READY, 0);
+        return kr_refuse(why, KR_E_NOT_READY, 0);
     if (magic != KR_MAGIC)
-        return failed(why, KR_E_NOT_A_RING, 0);
+        return kr_refuse(why, KR_E_NOT_A_RING, 0);
     if (header->version != KR_VERSION) {
         why->needed = header->version;
-        return failed(why, KR_E_VERSION, 0);
+        return kr_refuse(why, KR_E_VERSION, 0);
     }
     uint64_t capacity = header->capacity;
     if (header->header_bytes != map->page || capacity < map->page || (capacity & (capacity - 1)) ||
         capacity > (uint64_t)1 << 46 || file_bytes != map->page + capacity)
-        return failed(why, KR_E_GEOMETRY, 0);
+        return kr_refuse(why, KR_E_GEOMETRY, 0);
     map->capacity = capacity;
     return 0;
 }
@@ -222,7 +215,7 @@ kr_map *kr_map_attach(const char *name, kr_failure *why)
     if (map->segment < 0)
         return drop(map);
     if (fstat(map->segment, &info) || (uint64_t)info.st_size < map->page) {
-        failed(why, info.st_size == 0 ? KR_E_NOT_READY : KR_E_NOT_A_RING, 0);
+        kr_refuse(why, info.st_size == 0 ? KR_E_NOT_READY : KR_E_NOT_A_RING, 0);
         return drop(map);
     }
     if (map_header(map, why) || check_header(map, (uint64_t)info.st_size, why))
@@ -238,10 +231,10 @@ kr_map *kr_map_attach(const char *name, kr_failure *why)
 
 uint64_t kr_map_capacity(kr_map *map) { return map->capacity; }
 
-/* In a private page before the data, so that freeing needs nothing but the address. */
+/* In a private page before the data, so that freeing needs only the address. */
 struct area {
     uint64_t capacity;
-    kr_word32 holders; /* views of it, and a producer that outlives its handle: the last one unmaps */
+    kr_word32 holders; /* its views, and a sender that outlives its handle: the last one unmaps */
 };
 
 static struct area *area_of(char *area) { return (struct area *)(void *)(area - kr_page_bytes()); }
@@ -251,7 +244,7 @@ char *kr_area_map(kr_map *map, kr_failure *why)
     uint64_t page = map->page, capacity = map->capacity;
     char *base = mmap(NULL, page + 2 * capacity, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) {
-        failed(why, KR_E_SYSTEM, errno);
+        kr_refuse(why, KR_E_SYSTEM, errno);
         return NULL;
     }
     char *data = base + page;
@@ -259,7 +252,7 @@ char *kr_area_map(kr_map *map, kr_failure *why)
     if (mprotect(base, page, access) ||
         mmap(data, capacity, access, flags, map->segment, (off_t)page) == MAP_FAILED ||
         mmap(data + capacity, capacity, access, flags, map->segment, (off_t)page) == MAP_FAILED) {
-        failed(why, KR_E_SYSTEM, errno);
+        kr_refuse(why, KR_E_SYSTEM, errno);
         munmap(base, page + 2 * capacity);
         return NULL;
     }
@@ -277,8 +270,8 @@ void kr_area_free(char *area)
         munmap(area - page, page + 2 * capacity);
 }
 
-/* Replaces the area by a private copy of [index, index + span): views that outlive their batch keep their
- * bytes, whatever the ring does from now on. The area is of no more use to a producer or consumer. */
+/* Replaces the area by a private copy of [index, index + span), so that views that outlive their batch keep their bytes.
+ * A producer or consumer cannot use the area any more. */
 int kr_area_freeze(char *area, uint64_t index, uint64_t span)
 {
     uint64_t bytes = 2 * area_of(area)->capacity;
@@ -294,7 +287,7 @@ int kr_area_freeze(char *area, uint64_t index, uint64_t span)
     return 0;
 }
 
-/* The creator's fields tell who is responsible; they are written by one process at a time, which holds no role yet. */
+/* The creator's fields name the responsible process. One process at a time writes them, before it takes a role. */
 void kr_map_adopt(kr_map *map, const char *label, uint64_t label_bytes)
 {
     struct kr_header *header = map->header;

@@ -1,4 +1,4 @@
-/* What a segment tells to those who only look: its files, positions, roles, counters and label. */
+/* The facts of a segment for processes that only look: its files, positions, roles, counters and label. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
@@ -20,7 +20,7 @@ int kr_map_identity(kr_map *map, kr_identity *out)
     return 0;
 }
 
-/* If another process truncated the file, the pages behind its end must not be touched. */
+/* For callers that look at the pages: if another process truncated the file, they must not touch those behind its end. */
 int64_t kr_map_file_bytes(kr_map *map)
 {
     struct stat info;
@@ -37,8 +37,8 @@ void kr_map_stats(kr_map *map, kr_stats *out)
     out->flags = header->flags;
     out->creator_start = header->creator_start;
     out->created_unix_ns = header->created_unix_ns;
-    /* Head first, so that it does not overtake the tail that is read with it; and again when the two are of moments
-     * too far apart. What is still too far apart then is what a corrupt ring says. */
+    /* Head first, so that it cannot be beyond the tail that is read with it. If much happened between the two loads, they do
+     * not fit together: try again. If they never do, the ring is corrupt. */
     for (int tries = 0; tries < 100 && (!tries || out->tail - out->head > out->capacity); tries++) {
         out->head = load_acquire(&header->head);
         out->tail = load_acquire(&header->tail);
@@ -56,7 +56,7 @@ void kr_map_stats(kr_map *map, kr_stats *out)
     out->space_wakes = load_relaxed(&header->space_wakes);
     out->last_drain_ns = load_relaxed(&header->last_drain_ns);
     out->now_ns = kr_now_ns();
-    /* In order: who sees a word sees all that its writer had set before it in the words that follow. */
+    /* Acquire: with a word, all that its writer stored before it in the later words is visible too. */
     for (int i = 0; i < KR_WORDS; i++) {
         out->producer_words[i] = load_acquire(&header->producer_words[i]);
         out->consumer_words[i] = load_acquire(&header->consumer_words[i]);

@@ -1,4 +1,4 @@
-/* Writing a few bytes without a call: most records and arguments are shorter than a call of memcpy is worth. */
+/* Copies of a few bytes without a call. Most records and arguments are so short that a call of memcpy costs more. */
 #ifndef KR_SHORT_COPY_H
 #define KR_SHORT_COPY_H
 
@@ -37,7 +37,7 @@ static inline void kr_copy(char *to, const char *from, uint64_t length)
     }
 }
 
-#define KR_COPY_OVER 16u /* bytes behind the end, of both places, that kr_copy_over may touch */
+#define KR_COPY_OVER 16u /* bytes behind the end, in both places, that kr_copy_over() may touch */
 
 static inline void kr_copy_over(char *to, const char *from, uint64_t length)
 {
@@ -49,10 +49,10 @@ static inline void kr_copy_over(char *to, const char *from, uint64_t length)
         memcpy(to + i, from + i, 16);
 }
 
-#define KR_AHEAD_BYTES 1024u  /* of free lines that are asked for before they are written */
-#define KR_EXPECTED_MAX 4096u /* the copy of a larger record looks ahead by itself */
+#define KR_AHEAD_BYTES 1024u  /* how far ahead of the writes lines are prefetched */
+#define KR_EXPECTED_MAX 4096u /* in the copy of a larger record the processor looks ahead by itself */
 
-/* Asks for lines that are about to be written, which the consumer's core had last. It is a hint and never faults. */
+/* Prefetches lines that will be written soon, from the consumer's core, which had them last. A hint; it never faults. */
 static inline void kr_expect_writes(char *at, uint64_t bytes)
 {
     for (uint64_t line = 0; line < bytes; line += 64) {

@@ -1,8 +1,8 @@
-/* How long records lie in the ring: of one in KR_STAMP_EVERY the producer notes where it ends and when it was published;
- * the consumer, before it gives that place back, counts how long that was.
+/* How long records are in the ring. For one record in KR_STAMP_EVERY the producer notes where it ends and when it was
+ * published. Before the consumer gives that place back, it counts how long that was.
  *
- * The stamps lie beside the records, in a ring of slots of their own. A slot whose record is still in the ring is left
- * alone: then the next record that is due has none. */
+ * The stamps are in a ring of slots in the header. If the record of the next slot is still in the ring, the producer makes
+ * no stamp. */
 #include "ring/ring.h"
 
 const uint64_t kr_time_bounds_ns[KR_TIME_BOUNDS] = {
@@ -15,8 +15,8 @@ static_assert(KR_TIME_BOUNDS + 1 == sizeof((kr_times *)0)->counts / sizeof(uint6
 
 static int lies_between(uint64_t position, uint64_t head, uint64_t end) { return position - head - 1 < end - head; }
 
-/* A producer that died may have noted a record that it did not publish, whole or in part: that place will be another's.
- * So a stamp of nothing that waits becomes one of nothing that will. */
+/* A producer that died may have stamped a record that it did not publish. Another record will end at that position. So each
+ * stamp that belongs to no published record moves to the head, where no record can end any more. */
 void kr_stamps_find(struct kr_producer *producer)
 {
     struct kr_header *header = producer->header;
@@ -34,12 +34,12 @@ void kr_stamp_make(struct kr_producer *producer, uint64_t tail)
     struct kr_header *header = producer->header;
     struct kr_stamp *stamp = &header->stamp[producer->stamps % KR_STAMPS];
     producer->stamp_due = producer->events_in + KR_STAMP_EVERY;
-    /* Pairs with the store of head in kr_consumer_release(): what the consumer has passed it has counted. */
+    /* Pairs with the store of head in kr_consumer_release(): the consumer has counted the stamps before head. */
     if (lies_between(load_relaxed(&stamp->position), load_acquire(&header->head), tail))
         return;
     store_relaxed(&stamp->position, tail);
     store_relaxed(&stamp->published_ns, kr_now_ns());
-    /* Pairs with the acquire load in kr_consumer_drain(): who sees the number finds the stamp. */
+    /* Pairs with the acquire load in kr_consumer_drain(): after this number the stamp is visible. */
     store_release(&header->stamps, ++producer->stamps);
 }
 
@@ -58,7 +58,7 @@ static void count(struct kr_header *header, uint64_t ns)
     store_relaxed(&header->time_total_ns, load_relaxed(&header->time_total_ns) + ns);
 }
 
-/* Under the consumer's lock, before the head moves from `head` to `end`: until then the producer leaves the slots alone. */
+/* Under the consumer's lock, before the head moves from `head` to `end`: until then the producer does not write the slots. */
 void kr_stamps_count(struct kr_consumer *consumer, uint64_t head, uint64_t end)
 {
     struct kr_header *header = consumer->header;
@@ -71,7 +71,7 @@ void kr_stamps_count(struct kr_consumer *consumer, uint64_t head, uint64_t end)
         if (!lies_between(position, head, end)) {
             if (lies_between(position, head, head + consumer->capacity))
                 return; /* its record is still in the ring */
-            continue; /* of a record that a predecessor gave back */
+            continue; /* a predecessor gave its record back */
         }
         now = now ? now : kr_now_ns();
         uint64_t published = load_relaxed(&stamp->published_ns);
@@ -80,7 +80,7 @@ void kr_stamps_count(struct kr_consumer *consumer, uint64_t head, uint64_t end)
     }
 }
 
-/* From outside: taken while both sides go on, so that one stamp more or less may be among the counts. */
+/* Both sides may be at work meanwhile: the counts may have one stamp more or less. */
 void kr_map_times(kr_map *map, kr_times *out)
 {
     struct kr_header *header = map->header;
@@ -92,7 +92,7 @@ void kr_map_times(kr_map *map, kr_times *out)
     out->oldest_ns = 0;
     uint64_t made = load_acquire(&header->stamps);
     for (uint64_t i = 0; i < KR_STAMPS && i < made; i++) {
-        /* The tail orders it: a place before the tail that was loaded comes with its time, or with a later one. */
+        /* The load of tail orders this: with a position before that tail comes its time, or a later one. */
         int is_there = lies_between(load_relaxed(&header->stamp[i].position), head, tail);
         uint64_t published = load_relaxed(&header->stamp[i].published_ns);
         if (is_there && (!out->oldest_ns || published < out->oldest_ns))

@@ -1,4 +1,4 @@
-/* Threads of the core itself, and how they sleep. They call no Python and take no signals. */
+/* Threads of the core, and how they sleep. They call no Python and take no signals. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
@@ -9,7 +9,7 @@
 
 #include "ring/ring.h"
 
-#define STACK_BYTES (256u << 10) /* virtual; room for a large static TLS block of the process */
+#define STACK_BYTES (256u << 10) /* virtual; with room for a large static TLS block of the process */
 
 /* Starts a thread. 0, or an errno. */
 int kr_thread_start(pthread_t *thread, void *(*run)(void *), void *argument)
@@ -29,7 +29,7 @@ int kr_thread_start(pthread_t *thread, void *(*run)(void *), void *argument)
     return failed;
 }
 
-/* Sleeps while `*word` is `value`: until it is woken, a signal comes, or `timeout_ns` have passed (negative: no limit). */
+/* Sleeps while `*word` is `value`, until a wake-up, a signal or `timeout_ns` (negative: no limit). */
 void kr_futex_wait(kr_word32 *word, uint32_t value, int64_t timeout_ns)
 {
     struct timespec time = {timeout_ns / 1000000000, timeout_ns % 1000000000};

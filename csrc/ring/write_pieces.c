@@ -1,5 +1,5 @@
-/* Records from pieces that lie apart, as the objects of an interpreter do. They are copied to where they will be read,
- * without being joined first. One lock and one publish for a call of any number of records. */
+/* Records from separate pieces of memory, such as the objects of an interpreter. One copy of each, straight into the ring.
+ * One lock and one publish for any number of records. */
 #include "ring/ring.h"
 #include "ring/short_copy.h"
 
@@ -32,7 +32,7 @@ int64_t kr_producer_write_pieces(kr_producer *producer, const kr_piece *pieces, 
         uint64_t length = pieces[done].length;
         if (done == 0 && (length > KR_LENGTH_MAX || kr_record_span(length) > producer->capacity))
             return kr_producer_leave(producer, KR_E_TOO_LARGE);
-        store_relaxed(&producer->header->full_hits, ++producer->full_hits);
+        kr_producer_count_full(producer);
     }
     kr_producer_unlock(producer);
     return (int64_t)done;

@@ -7,6 +7,8 @@
 
 #include "ring/ring.h"
 
+enum { KR_ROLE_PRODUCER, KR_ROLE_CONSUMER };
+
 /* The ring and its doorbells, in an empty shared-memory object of that name. NULL, and `why`, when it cannot be made. */
 static inline kr_map *kr_map_create(const char *name, uint64_t capacity, kr_failure *why)
 {
@@ -32,6 +34,14 @@ static inline int kr_unlink_doorbells(const char *name)
     snprintf(space, sizeof space, "/dev/shm/%s.space", name);
     int failed = unlink(data);
     return unlink(space) || failed ? -1 : 0;
+}
+
+/* One record. 1: written and published; 0: the ring is full. */
+static inline int kr_producer_write(kr_producer *producer, const char *payload, uint64_t length)
+{
+    if (length > UINT32_MAX) /* more than kr_producer_write_many() can be asked for */
+        return (int)kr_producer_write_pieces(producer, &(kr_piece){payload, length}, 1);
+    return (int)kr_producer_write_many(producer, payload, length, &(uint32_t){(uint32_t)length}, 1);
 }
 
 /* NULL, and `why`, when the role was not to be had. */

@@ -5,7 +5,7 @@
 #ifndef KR_SCRATCH_RING_H
 #define KR_SCRATCH_RING_H
 
-#include "ring/ring.h"
+#include "open_ring.h"
 
 #define SCRATCH_ROWS 1024
 

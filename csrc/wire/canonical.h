@@ -1,6 +1,6 @@
-/* RESP in its canonical form, compared and read in whole words. Whatever does not look like the common case is left to
- * the byte-by-byte reading in scan.c: nothing here decides that something is wrong.
- * Up to 32 bytes are read at the place that is looked at: the caller sees to it that they are there. */
+/* Reads and compares RESP in its canonical form, in whole words. Everything but the common case is left to the
+ * byte-by-byte reading in scan.c: nothing here decides that bytes are wrong.
+ * Each function may read up to 32 bytes: the caller makes sure that there are so many. */
 #ifndef KR_CANONICAL_H
 #define KR_CANONICAL_H
 
@@ -16,11 +16,11 @@ static inline uint64_t kr_load64(const char *at)
 
 #define KR_HEAD_DIGITS 5u /* where the digits of the offset begin */
 
-/* The text in front of a kevy frame's number of arguments, `*2 :<offset> *`, as the next offset makes it. */
+/* The text before a kevy frame's number of arguments, `*2 :<offset> *`, for the next offset. */
 struct kr_head {
     uint64_t words[4], masks[4];
     uint64_t length, offset;
-    unsigned units; /* where the last digit stands */
+    unsigned units; /* the place of the last digit */
 };
 
 static inline void kr_head_make(struct kr_head *head, uint64_t offset)
@@ -42,7 +42,7 @@ static inline void kr_head_make(struct kr_head *head, uint64_t offset)
     memcpy(head->masks, mask, sizeof mask);
 }
 
-/* To the text of `offset`, which follows on the present one: one more in the last digit, and the carry. */
+/* Makes it the text of `offset`, which is the present one plus 1: adds 1 to the last digit, and carries. */
 static inline void kr_head_follow(struct kr_head *head, uint64_t offset)
 {
     head->offset = offset;
@@ -54,10 +54,10 @@ static inline void kr_head_follow(struct kr_head *head, uint64_t offset)
             return;
         *word -= (uint64_t)10 << shift;
     }
-    kr_head_make(head, offset); /* one more digit */
+    kr_head_make(head, offset); /* the number has one more digit */
 }
 
-static inline int kr_head_stands(const struct kr_head *head, const char *at)
+static inline int kr_head_is_at(const struct kr_head *head, const char *at)
 {
     uint64_t differing = 0;
     for (int i = 0; i < 4; i++)
@@ -65,15 +65,15 @@ static inline int kr_head_stands(const struct kr_head *head, const char *at)
     return !differing;
 }
 
-#define KR_SHORT_MAX 999u /* the largest length that kr_bulk_head reads */
+#define KR_SHORT_MAX 999u /* the largest length that kr_bulk_head() reads */
 #define KR_CRLF ((uint64_t)('\r' | '\n' << 8))
 
-/* `$`, a length of one to three digits, CRLF: bytes read, or 0 when it is not that. */
+/* Reads `$`, a length of one to three digits, CRLF. Returns the bytes read, or 0 for anything else. */
 static inline unsigned kr_bulk_head(const char *at, uint64_t *length)
 {
     uint64_t word = kr_load64(at);
     if ((word & 0x000000ffff0000ff) == ('$' | KR_CRLF << 24)) {
-        /* A byte that is no digit leaves its high bit set here or in the sum; so does one that borrowed. */
+        /* If a byte is no digit, the high bit is set here or in the sum; also if the subtraction borrowed. */
         uint32_t digits = (uint32_t)(word >> 8 & 0xffff) - 0x3030u;
         *length = (uint64_t)(digits & 0xff) * 10 + (digits >> 8);
         return ((digits + 0x7676u) | digits) & 0xffff8080u || !(digits & 0xff) ? 0 : 5;
@@ -87,14 +87,14 @@ static inline unsigned kr_bulk_head(const char *at, uint64_t *length)
     return (word & 0x0000ffff000000ff) == ('$' | KR_CRLF << 32) && first - 1 < 9 && second < 10 && third < 10 ? 6 : 0;
 }
 
-/* One digit from 1 to 9 and CRLF: the digit, or 0. Three bytes. */
+/* Reads one digit from 1 to 9 and CRLF, three bytes. Returns the digit, or 0. */
 static inline uint64_t kr_one_digit(const char *at)
 {
     uint64_t word = kr_load64(at), digit = (word & 0xff) - '0';
     return (word >> 8 & 0xffff) == KR_CRLF && digit < 10 ? digit : 0;
 }
 
-static inline int kr_crlf_stands(const char *at)
+static inline int kr_crlf_is_at(const char *at)
 {
     uint16_t word;
     memcpy(&word, at, sizeof word);

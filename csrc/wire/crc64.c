@@ -8,7 +8,7 @@
 
 #define POLYNOMIAL UINT64_C(0x95ac9329ac4bc9b5) /* 0xad93d23594c935a9 with its bits reversed */
 
-/* slices[k][b]: the checksum of the byte b followed by k zero bytes. Written once, before anyone reads it. */
+/* slices[k][b]: the checksum of the byte b followed by k zero bytes. Written once, before the first read. */
 static uint64_t slices[8][256];
 static pthread_once_t slices_once = PTHREAD_ONCE_INIT;
 
@@ -25,7 +25,6 @@ static void fill_slices(void)
             slices[k][byte] = slices[k - 1][byte] >> 8 ^ slices[0][slices[k - 1][byte] & 255];
 }
 
-/* The checksum of all bytes so far, `crc` being that of the bytes before these (0 before the first). */
 uint64_t kr_crc64(uint64_t crc, const char *bytes, uint64_t length)
 {
     const unsigned char *at = (const unsigned char *)bytes, *end = at + length;

@@ -1,11 +1,10 @@
-/* From the wire to the ring in one call: a run of RESP frames becomes records with the ends of their arguments.
+/* From the wire to the ring in one call: writes a run of RESP frames as records.
  *
  *   kevy    *2 :<offset> *<n> ($<len> <bytes>) x n         the offset counts frames and must be the next one
- *   redis   *<n> ($<len> <bytes>) x n                      the offset counts bytes and is that behind the command
+ *   redis   *<n> ($<len> <bytes>) x n                      the offset counts bytes, up to the end of the command
  *
- * The scanner knows plain frames in canonical form and nothing else. At the first byte that is anything else it stops,
- * and the protocol module, which is the one description of the protocol, reads on from there: control lines, state
- * changes and errors are its business. */
+ * The scanner reads only plain frames in canonical form. It stops at the first other byte. The protocol module, which is the
+ * one description of the protocol, continues from there: it handles control lines, state changes and errors. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,21 +15,20 @@
 #define OFFSET_MAX INT64_MAX
 #define ARGS_AT_FIRST 64u
 #define DIGITS_MAX 19
-#define PLAIN_SLACK 1280   /* bytes that can be read, and be written, beside an argument of up to KR_SHORT_MAX */
+#define PLAIN_SLACK 1280 /* the most bytes that plain_frame() reads or writes for one argument of up to KR_SHORT_MAX */
 
 enum { OK = 1, NEED = 0, OTHER = -1, NOMEM = -2 };
 
-/* Where the scan of an unfinished frame stands; positions count from the frame's first byte. */
+/* How far the scan of an unfinished frame has come. Positions count from the frame's first byte. */
 struct kr_scanner {
     uint64_t *starts;
     uint32_t *lengths;
     uint32_t room;
-    uint32_t argc, args; /* announced, complete */
+    uint32_t argc, args; /* arguments announced, and complete */
     uint64_t cursor;
     uint64_t offset, total;
     int stage; /* 0: nothing read yet, 1: the arguments are being read */
 };
-
 
 kr_scanner *kr_scanner_new(void)
 {
@@ -53,10 +51,10 @@ void kr_scanner_free(kr_scanner *scanner)
     free(scanner);
 }
 
-/* The unfinished frame goes elsewhere: the next call begins with another one. */
+/* Drops the unfinished frame: the next call begins with another one. */
 void kr_scanner_reset(kr_scanner *scanner) { scanner->stage = 0; }
 
-/* As many as have arrived, not as many as were announced: a lie costs the liar the bytes. */
+/* Makes room as arguments arrive, not as they are announced: a peer cannot claim memory with a number. */
 static int grow(struct kr_scanner *scanner)
 {
     uint32_t room = scanner->room * 2;
@@ -150,7 +148,7 @@ static inline int argument(struct kr_scanner *scanner, const char *frame, const 
     return OK;
 }
 
-/* Reads the frame at `frame` as far as the bytes go; an unfinished one is taken up again where it stopped. */
+/* Reads the frame at `frame` as far as there are bytes. An unfinished one continues where it stopped. */
 static int read_frame(struct kr_scanner *scanner, const char *frame, const char *end, int with_offset, const char **stopped)
 {
     const char *at = frame + (scanner->stage ? scanner->cursor : 0);
@@ -172,7 +170,7 @@ static int read_frame(struct kr_scanner *scanner, const char *frame, const char 
     return read;
 }
 
-/* Commands that are the protocol's own affair: state, keep-alives and requests for an acknowledgement. */
+/* Commands that the protocol module handles: state, keep-alives and requests for an acknowledgement. */
 static inline int is_control(const char *name, uint64_t length)
 {
     static const struct { const char *name; uint32_t length; } controls[] = {{"PING", 4}, {"SELECT", 6}, {"REPLCONF", 8}};
@@ -188,15 +186,16 @@ static inline int is_control(const char *name, uint64_t length)
     return 0;
 }
 
-/* The common case of all that is above and below, in one pass: a frame of a few short arguments, wholly there, into a ring
- * with room. What it takes is right; in front of anything that is not plainly so it returns NULL and has done nothing.
- * Arguments are copied 16 bytes at a time: each copy may run over into what is written next, the last one into free space.
- * `head`: how a kevy frame with the next offset begins; NULL: Redis. Returns the byte behind the frame. */
+/* The common case in one pass: a complete frame of a few short arguments, into a ring with room. It takes only frames that
+ * are certainly right. For any other it returns NULL and has done nothing.
+ * It copies arguments 16 bytes at a time. Each copy may write too far: over the place that is written next, or at the end
+ * into free space.
+ * `head`: the beginning of a kevy frame with the next offset; NULL: Redis. Returns the byte behind the frame. */
 static inline const char *plain_frame(struct kr_sender *sender, const char *frame, const char *end, const struct kr_head *head, uint64_t *offset)
 {
     struct kr_producer *producer = &sender->producer;
     const char *number = frame + (head ? head->length : 1), *from = number + 3;
-    if (end - frame < PLAIN_SLACK || (head ? !kr_head_stands(head, frame) : *frame != '*'))
+    if (end - frame < PLAIN_SLACK || (head ? !kr_head_is_at(head, frame) : *frame != '*'))
         return NULL;
     uint64_t argc = kr_one_digit(number), room = producer->capacity - (producer->staged - producer->head_cache);
     if (!argc || room < PLAIN_SLACK || sender->overflow.events || producer->reserved)
@@ -209,7 +208,7 @@ static inline const char *plain_frame(struct kr_sender *sender, const char *fram
         uint64_t length;
         unsigned read = kr_bulk_head(from, &length);
         const char *bytes = from + read;
-        if (!read || !kr_crlf_stands(bytes + length) || (i == 1 && !head && is_control(bytes, length)))
+        if (!read || !kr_crlf_is_at(bytes + length) || (i == 1 && !head && is_control(bytes, length)))
             return NULL;
         kr_frame_put_over(&to, i - 1, bytes, length);
         from = bytes + length + 2;
@@ -283,7 +282,7 @@ static inline int scan(kr_sender *sender, kr_scanner *scanner, const char *bytes
         out->last_offset = own;
         if (kevy)
             kr_head_follow(&head, ++offset);
-        /* In steps, so that the other side works on what is there while this one goes on. */
+        /* In steps, so that the other side can work while this one continues. */
         if (producer->staged - producer->tail >= producer->capacity / 8)
             kr_producer_publish_locked(producer);
     }
@@ -291,7 +290,7 @@ static inline int scan(kr_sender *sender, kr_scanner *scanner, const char *bytes
     out->stopped_at = (uint64_t)(stopped - bytes);
     out->why = why_it_stopped(read, at == end, kevy);
     scanner->stage &= out->why == KR_SCAN_NEED; /* the protocol reads an unfinished frame that is not plain */
-    int sent = kr_finish(sender); /* also after a failure: what was taken before it goes its way */
+    int sent = kr_finish(sender); /* also after a failure: the frames before it were taken */
     return failed ? failed : read == NOMEM ? KR_E_NOMEM : sent;
 }
 

@@ -1,9 +1,10 @@
-/* Arguments of methods: numbers and seconds, by their place or by name. */
+/* Arguments of methods: numbers, seconds and sequences, given by position or by keyword. */
 #include "python/calls.h"
 
 #define NANO 1000000000.0
 
-/* Up to two optional arguments, by their place or by the names in `known`, into `found`. 0, or -1 with an exception. */
+/* Stores up to two optional arguments in `found`. They are given by position, or by one of the keywords in `known`. 0, or -1
+ * with an exception. */
 int kr_two_arguments(PyObject *const *arguments, Py_ssize_t count, PyObject *names, const char *const *known, PyObject **found)
 {
     Py_ssize_t named = names ? PyTuple_Size(names) : 0, most = known[1] ? 2 : 1;
@@ -35,7 +36,8 @@ int kr_only_argument(PyObject *const *arguments, Py_ssize_t count, PyObject *nam
     return kr_two_arguments(arguments, count, names, known, found);
 }
 
-/* A length in bytes. TypeError: no integer, or none at all (NULL). OverflowError: it does not fit into 64 bits. */
+/* Reads a length in bytes. Raises TypeError if it is missing (NULL) or not an integer, and OverflowError if it does not fit into
+ * 64 bits. */
 int kr_length_of(PyObject *number, uint64_t *length)
 {
     if (!number) {
@@ -48,7 +50,19 @@ int kr_length_of(PyObject *number, uint64_t *length)
     return *length == UINT64_MAX && PyErr_Occurred() ? -1 : 0;
 }
 
-/* How many records, events or bytes at most: what is beyond 64 bits is no limit. ValueError: less than one. */
+/* The same for a caller that refuses large lengths by itself: a length that does not fit into 64 bits becomes UINT64_MAX. */
+int kr_clamped_length_of(PyObject *number, uint64_t *length)
+{
+    if (kr_length_of(number, length) == 0)
+        return 0;
+    if (!PyErr_ExceptionMatches(PyExc_OverflowError))
+        return -1;
+    PyErr_Clear();
+    *length = UINT64_MAX;
+    return 0;
+}
+
+/* Reads a maximum number of records, events or bytes. A number above 64 bits means no limit. Raises ValueError below 1. */
 int kr_limit_of(PyObject *number, uint64_t *limit)
 {
     PyObject *index = PyNumber_Index(number);
@@ -58,14 +72,38 @@ int kr_limit_of(PyObject *number, uint64_t *limit)
     if (value == -1 && PyErr_Occurred())
         return -1;
     if (overflow < 0 || (!overflow && value < 1)) {
-        PyErr_SetString(PyExc_ValueError, "a drain takes at least one record and one byte");
+        PyErr_SetString(PyExc_ValueError, "a maximum of records, events or bytes is at least one");
         return -1;
     }
     *limit = overflow ? UINT64_MAX : (uint64_t)value;
     return 0;
 }
 
-/* The one argument `timeout`, in seconds: nanoseconds, or -1 for a wait without end. 0, or -1 with an exception. */
+/* How many at most: the argument, by default KEPT_RECORDS. 0, or -1 with an exception. */
+int kr_how_many(PyObject *const *arguments, Py_ssize_t count, PyObject *names, const char *name, uint64_t *most)
+{
+    PyObject *number = NULL;
+    *most = KEPT_RECORDS;
+    if (kr_only_argument(arguments, count, names, name, &number) < 0)
+        return -1;
+    return number ? kr_limit_of(number, most) : 0;
+}
+
+/* Raises TypeError unless `object` is a sequence. One bytes-like object or text is refused too: it is a sequence, but hardly what
+ * the caller meant. `format` takes the name of the type. */
+int kr_check_sequence(PyObject *object, const char *format)
+{
+    int is_one = PyBytes_Check(object) || PyByteArray_Check(object) || PyMemoryView_Check(object) || PyUnicode_Check(object);
+    if (PyList_CheckExact(object) || PyTuple_CheckExact(object) || (!is_one && PyObject_HasAttrString(object, "__len__")))
+        return 0;
+    PyObject *name = PyType_GetName(Py_TYPE(object));
+    if (name)
+        PyErr_Format(PyExc_TypeError, format, name);
+    Py_XDECREF(name);
+    return -1;
+}
+
+/* Reads the only argument, `timeout` in seconds, as nanoseconds. -1 means no limit. 0, or -1 with an exception. */
 int kr_timeout_of(PyObject *const *arguments, Py_ssize_t count, PyObject *names, int64_t *timeout_ns)
 {
     PyObject *seconds = Py_None;

@@ -1,15 +1,15 @@
-/* Batches of records, read where they lie. How a batch ends is in release.c. */
+/* Batches of records, read in place. release.c ends a batch. */
 #include "python/calls.h"
 
 struct kr_columns kr_columns_of(const Batch *batch) { return kr_split_columns(batch->columns->memory, batch->columns->room); }
 
-/* Where the batch lies. The caller has its root. */
+/* The address of the first record. The caller called kr_root() before. */
 const char *kr_records_of(const Batch *batch)
 {
     return batch->whole ? PyBytes_AsString(batch->whole) : batch->lender->at + batch->consumer->out.index;
 }
 
-/* The loan as one read-only view, which the batch keeps. NULL with an exception; ClosedError after the release. */
+/* The whole batch as one read-only view, which the batch keeps. NULL with an exception, which is ClosedError after the release. */
 PyObject *kr_root(Batch *batch)
 {
     if (batch->root)
@@ -26,7 +26,7 @@ PyObject *kr_root(Batch *batch)
     return batch->root = kr_lend(batch->lender, batch->consumer->out.index, batch->consumer->out.span, 0);
 }
 
-/* The number of a record. `from_end`: one below 0 counts from the end. -1 with an exception: there is no such record. */
+/* The index of a record. `from_end`: a negative one counts from the end. -1 with an exception: there is no such record. */
 Py_ssize_t kr_index_of(const Batch *batch, PyObject *number, int from_end)
 {
     Py_ssize_t i = PyNumber_AsSsize_t(number, PyExc_IndexError);
@@ -42,11 +42,11 @@ Py_ssize_t kr_index_of(const Batch *batch, PyObject *number, int from_end)
 
 PyObject *kr_payload(Batch *batch, Py_ssize_t i)
 {
-    PyObject *root = kr_root(batch); /* or it raises: of a batch that is released no column is read */
+    PyObject *root = kr_root(batch); /* first: it raises for a released batch, whose columns must not be read */
     if (!root)
         return NULL;
     struct kr_columns columns = kr_columns_of(batch);
-    Py_INCREF(root); /* a collection of garbage, in between, may release the batch */
+    Py_INCREF(root); /* garbage collection in the next call may release the batch */
     PyObject *payload = PySequence_GetSlice(root, (Py_ssize_t)columns.starts[i], (Py_ssize_t)(columns.starts[i] + columns.lengths[i]));
     Py_DECREF(root);
     return payload;
@@ -58,13 +58,8 @@ static PyObject *item_alone(PyObject *self, PyObject *number)
     return i < 0 ? NULL : kr_payload((Batch *)self, i);
 }
 
-/* For the protocol of sequences, which counts from the end by itself. */
-static PyObject *batch_at(PyObject *self, Py_ssize_t i)
-{
-    PyObject *number = PyLong_FromSsize_t(i), *found = number ? PyObject_CallMethod(self, "_at", "O", number) : NULL;
-    Py_XDECREF(number);
-    return found;
-}
+/* For the sequence protocol. The interpreter has already added the length to a negative index. */
+static PyObject *batch_at(PyObject *self, Py_ssize_t i) { return PyObject_CallMethod(self, "_at", "n", i); }
 
 static PyObject *copies_alone(PyObject *self, PyObject *nothing)
 {
@@ -75,14 +70,13 @@ static PyObject *copies_alone(PyObject *self, PyObject *nothing)
     PyObject *root = kr_root(batch);
     struct kr_columns columns = kr_columns_of(batch);
     const char *records = root ? kr_records_of(batch) : NULL;
-    int collects = PyGC_Disable(); /* a finalizer is any code at all, and might release the batch */
+    int collects = PyGC_Disable();
     for (Py_ssize_t i = 0; list && i < batch->count; i++) {
         PyObject *copy = root ? PyBytes_FromStringAndSize(records + columns.starts[i], (Py_ssize_t)columns.lengths[i]) : NULL;
         if (!copy || PyList_SetItem(list, i, copy) < 0)
             Py_CLEAR(list);
     }
-    if (collects)
-        PyGC_Enable();
+    kr_resume_gc(collects);
     return list;
 }
 
@@ -103,7 +97,7 @@ static PyObject *batch_buffer(PyObject *self, void *nothing)
 static int batch_clear(PyObject *self)
 {
     Batch *batch = (Batch *)self;
-    kr_abandon(batch); /* while it knows its consumer */
+    kr_abandon(batch); /* needs the consumer */
     Py_CLEAR(batch->consumer);
     Py_CLEAR(batch->columns);
     Py_CLEAR(batch->lender);
@@ -141,15 +135,15 @@ ALONE(copies)
 
 static PyMethodDef batch_methods[] = {
     {"_at", item, METH_O, NULL},
-    {"copies", copies, METH_NOARGS, "copies($self, /)\n--\n\nThe payloads as bytes of their own."},
+    {"copies", copies, METH_NOARGS, "copies($self, /)\n--\n\nAll payloads, copied into bytes objects. Raises ClosedError after the release."},
     {"release", FAST(kr_batch_release),
      "release($self, upto=None)\n--\n\n"
      "Give the space of the first upto records (None: all) back to the producer.\n\n"
-     "Raises ViewsEscaped while any view into the batch is kept: then nothing is released. Releasing what is released\n"
-     "already does nothing."},
+     "Records that are released already are skipped. Raises ViewsEscaped while any view into the batch is alive, and\n"
+     "ValueError if upto is not in 0 .. len(batch); then nothing is released."},
     {"_end_at", kr_batch_end_at, METH_O, NULL},
     {"_abandon", kr_batch_abandon, METH_NOARGS, NULL},
-    {"__enter__", kr_batch_enter, METH_NOARGS, NULL},
+    {"__enter__", kr_enter, METH_NOARGS, NULL},
     {"__exit__", kr_batch_exit, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL}};
 static PyMemberDef batch_members[] = {
@@ -163,7 +157,7 @@ static PyMemberDef batch_members[] = {
     {"more", T_BOOL, offsetof(Batch, more), READONLY, NULL},
     {NULL, 0, 0, 0, NULL}};
 static PyGetSetDef batch_getters[] = {
-    {"buffer", batch_buffer, NULL, "All records of the batch with their headers and padding, as one read-only memoryview.", NULL},
+    {"buffer", batch_buffer, NULL, "All records with headers and padding, as one read-only memoryview. Raises ClosedError after the release.", NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 static PyType_Slot batch_slots[] = {
     {Py_tp_new, kr_new},              {Py_tp_methods, batch_methods}, {Py_tp_members, batch_members}, {Py_tp_getset, batch_getters},

@@ -1,10 +1,9 @@
-/* What the files of this folder share: the objects whose methods they are, the state of the module, and how arguments are
- * taken apart and errors are raised.
+/* What the files of this folder share: the objects, the state of the module, and the functions that read arguments and raise
+ * errors.
  *
- * A call through cffi costs twice what a record does, so each call that an application makes for every record is a method
- * written here. The methods keep the interpreter's lock where they do not wait: a thread that holds a lock of the core
- * never waits for the interpreter. Errors come from `_fault(code)` of the object, which makes the exception for a result of
- * the core. */
+ * A call through cffi costs twice as much as a record. So each call that an application makes for every record is a C method
+ * here. A method that does not wait keeps the interpreter's lock: a thread that holds a lock of the core never waits for the
+ * interpreter. When the core returns an error code, the method calls `_fault(code)` of its object, which makes the exception. */
 #ifndef KR_CALLS_H
 #define KR_CALLS_H
 
@@ -18,10 +17,12 @@
 
 #include "ring/ring.h"
 
-#define LARGE_BYTES (1u << 20) /* as much as this is copied without the interpreter's lock */
-#define ON_STACK 64            /* so many pieces and events need no memory from the heap */
+#define LARGE_BYTES (1u << 20) /* from this size on, a copy runs without the interpreter's lock */
+#define KEPT_RECORDS 1024u     /* the default maximum of a drain */
+#define RECORD_COLUMN_BYTES 25u
+#define ON_STACK 64            /* up to this many pieces or events are kept on the stack */
 
-/* Without the interpreter's lock, one thread at a time is in the methods of an object. */
+/* On a free-threaded Python these let one thread at a time into the methods of an object. */
 #ifdef Py_GIL_DISABLED
 #define BEGIN_ALONE(self) Py_BEGIN_CRITICAL_SECTION(self);
 #define END_ALONE() Py_END_CRITICAL_SECTION();
@@ -34,7 +35,7 @@
 #define END_ALONE_WITH() }
 #endif
 
-/* Each defines `name`, the method that the interpreter calls, from `name_alone`. */
+/* Defines the method `name`: it runs `name_alone` while no other thread is in a method of the object. */
 #define ALONE(name)                                                                                                           \
     static PyObject *name(PyObject *self, PyObject *argument)                                                                 \
     {                                                                                                                         \
@@ -57,88 +58,102 @@
 #define FAST(function) ((PyCFunction)(void (*)(void))(function)), METH_FASTCALL | METH_KEYWORDS
 #define CAN_BE_BASE (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE)
 
-/* The state of the module in one interpreter. All of it are objects: module.c visits them as an array. */
+/* Ends a stretch that began with `PyGC_Disable()`. In between no garbage is collected. A collection runs finalizers, and a finalizer
+ * may be any code: it could close the handle, or release the batch, that the caller is working on. */
+static inline void kr_resume_gc(int was_enabled)
+{
+    if (was_enabled)
+        PyGC_Enable();
+}
+
+/* The position, from the first record of a batch, behind the first `count` records; `count` is at least 1. */
+static inline uint64_t kr_end_of_records(const struct kr_columns *columns, uint64_t count)
+{
+    return (columns->starts[count - 1] + columns->lengths[count - 1] + 7) & ~7ull;
+}
+
+/* The state of the module in one interpreter. It has only objects: module.c visits it as an array. */
 typedef struct {
     PyObject *lender, *loan, *columns, *batch, *event_batch, *grant, *chunk_grant, *producer, *sender, *consumer, *receiver;
-    PyObject *frame, *chunk, *snapshot_begin, *snapshot_end, *batch_frame, *batch_chunk; /* know_events() tells them */
-    PyObject *offset, *argv, *data, *ack_offset, *of_batch, *of_index;                   /* names of attributes */
-    PyObject *no_view;                                                                   /* of no bytes */
+    PyObject *frame, *chunk, *snapshot_begin, *snapshot_end, *batch_frame, *batch_chunk; /* set by know_events() */
+    PyObject *offset, *argv, *data, *ack_offset, *of_batch, *of_index;                   /* attribute names */
+    PyObject *no_view;                                                                   /* a memoryview of 0 bytes */
 } kr_state;
 
-/* How each object of this module begins. */
+/* Every object of this module begins with these fields. */
 typedef struct {
     PyObject_HEAD
     kr_state *state;
 } kr_object;
 
-/* A mapped area as it is lent out. Each loan is an object of its own, and each view of it keeps that object: so the number
- * of loans that are alive tells whether a view escaped. */
+/* A mapped area that lends memoryviews. Each loan is one object, and each view of the loan keeps that object alive. So the number
+ * of live loans shows whether the application still has a view. */
 typedef struct {
     PyObject_HEAD
     kr_state *state;
-    PyObject *area; /* owns the mapping, which lives as long as a view of it */
+    PyObject *area; /* owns the mapping, and lives as long as any view */
     char *at;
     unsigned long long bytes;
     unsigned long long index, length; /* of the last loan */
-    unsigned long long turn;          /* raised by kr_disown(): earlier loans are strays */
-    unsigned long long alive, strays; /* loans of this turn, and of earlier turns, of which a view is alive */
+    unsigned long long turn;          /* kr_disown() increases it: earlier loans are strays */
+    unsigned long long alive, strays; /* live loans of this turn, and of earlier turns */
 } Lender;
 
 /* A writer of records: a producer of a ring, or a sender of an inbox. */
 typedef struct {
     PyObject_HEAD
     kr_state *state;
-    PyObject *handle;      /* the cdata that owns `producer`. NULL: the role is not taken, or the handle is closed */
+    PyObject *handle;      /* the cdata that owns `producer`; NULL before the role is taken and after close */
     kr_producer *producer;
-    kr_sender *sender;     /* that `producer` is a part of; NULL: a producer of a ring */
-    Lender *lender;        /* of the area; NULL with the handle */
+    kr_sender *sender;     /* the sender that `producer` is a part of; NULL for a producer of a ring */
+    Lender *lender;        /* of the area; NULL when the handle is NULL */
 } Writer;
 
-/* The index of a batch. The memory stays from drain to drain, until somebody has a view of it. */
+/* The columns of a batch. The next drain uses the same memory again, unless the application got a view of it. */
 typedef struct {
     PyObject_HEAD
     kr_state *state;
     char *memory;
-    unsigned long long room, asked; /* entries of each array, and how many the caller wanted */
-    char exposed;                   /* views of the memory were handed out: the next batch gets other memory */
+    unsigned long long room, asked; /* the entries of each array, and how many the caller asked for */
+    char exposed;                   /* the application got a view: the next batch uses other memory */
 } Columns;
 
 typedef struct {
     PyObject_HEAD
     kr_state *state;
-    PyObject *handle; /* as of a writer */
+    PyObject *handle; /* as in Writer */
     kr_consumer *consumer;
-    char *block; /* the columns, of KEPT_RECORDS, for calls that make no batch */
+    char *block; /* columns for KEPT_RECORDS records, for calls that make no batch */
     long long spin_ns;
     unsigned long long capacity;
-    char careful; /* a part of an event larger than the ring was taken, or a loss is untold: ask Python before each drain */
-    char strays;  /* an abandoned batch left views behind: they are cut off before the next drain */
-    Lender *lender; /* of the area that `consumer` maps; NULL with the handle */
-    Columns *columns, *spare; /* of the last drain, and of the one before of another number of records */
-    PyObject *no_records;     /* the batch of all empty drains; the others are of its class */
-    PyObject *open_batch;     /* borrowed: when the last reference to a batch goes, the batch ends and clears this field */
-    unsigned long long snapshots_released; /* SnapshotEnds in everything that was given back */
-    kr_batch out;                          /* the batch that is open, or was last */
+    char careful; /* a part of an event larger than the ring was taken, or a loss was not raised yet: each drain asks Python */
+    char strays;  /* views outlived an abandoned batch: the next drain cuts them off first */
+    Lender *lender; /* of the area that `consumer` maps; NULL when the handle is NULL */
+    Columns *columns, *spare; /* of the last drain, and of the drain before that asked for another number */
+    PyObject *no_records;     /* the batch of every empty drain; other batches have its class */
+    PyObject *open_batch;     /* borrowed: a batch clears this field when it ends, at the latest in its dealloc */
+    unsigned long long snapshots_released; /* SnapshotEnds among all released events */
+    kr_batch out;                          /* the open batch, or the last one */
 } Consumer;
 
 typedef struct {
     PyObject_HEAD
     kr_state *state;
-    Consumer *consumer; /* NULL: a batch of no records */
+    Consumer *consumer; /* NULL: the batch of empty drains */
     Columns *columns;
-    Lender *lender;   /* the consumer's, once a view was made */
-    PyObject *root;   /* all views come from it: there are none while it is NULL */
-    PyObject *whole;  /* the record of an event that was put together from fragments; it does not lie in the ring */
-    PyObject *ahead, *left_at; /* of an iteration, for Python */
+    Lender *lender;   /* the consumer's; set when the first view is made */
+    PyObject *root;   /* every view is a slice of it; NULL: there is no view */
+    PyObject *whole;  /* the record of an event assembled from fragments, outside the ring */
+    PyObject *ahead, *left_at; /* the state of an iteration, which Python code keeps */
     PyObject *decoded;         /* views of the arguments of the events `low` to `high - 1` */
     Py_ssize_t *bounds;        /* the number, in `decoded`, of the first argument of each of them */
     Py_ssize_t low, high, count, released;
     char held, more;
-    char lent; /* views were made since the last time that there were none */
+    char lent; /* there may be views */
 } Batch;
 
-/* errors.c. Each raises, and returns NULL; those of a number return -1. */
-PyObject *kr_raise(const char *class, PyObject *arguments, PyObject *named);
+/* errors.c. Each raises an exception and returns NULL; kr_done() returns a number. */
+PyObject *kr_raise_object(PyObject *error);
 PyObject *kr_raise_closed(PyObject *owner, const char *reason);
 PyObject *kr_raise_escaped(PyObject *owner, uint64_t held, const char *of);
 PyObject *kr_raise_corrupt(PyObject *owner, uint64_t position, const char *field);
@@ -149,14 +164,17 @@ int kr_done(PyObject *answer);
 int kr_only_argument(PyObject *const *arguments, Py_ssize_t count, PyObject *names, const char *name, PyObject **found);
 int kr_two_arguments(PyObject *const *arguments, Py_ssize_t count, PyObject *names, const char *const *known, PyObject **found);
 int kr_length_of(PyObject *number, uint64_t *length);
+int kr_clamped_length_of(PyObject *number, uint64_t *length);
 int kr_limit_of(PyObject *number, uint64_t *limit);
+int kr_check_sequence(PyObject *object, const char *format);
+int kr_how_many(PyObject *const *arguments, Py_ssize_t count, PyObject *names, const char *name, uint64_t *most);
 int kr_timeout_of(PyObject *const *arguments, Py_ssize_t count, PyObject *names, int64_t *timeout_ns);
 
-/* pieces.c: the bytes of objects, without a copy. */
+/* pieces.c: the bytes of Python objects, without a copy. */
 struct kr_pieces {
     kr_piece few[ON_STACK], *pieces;
     uint64_t count, room, total;
-    int is_held; /* each object is held by a buffer of its own, so that Python code may run meanwhile */
+    int is_held; /* a Py_buffer holds each object, so that Python code may run meanwhile */
     Py_buffer *buffers;
     uint64_t held, held_room;
 };
@@ -172,13 +190,13 @@ static inline void kr_pieces_begin(struct kr_pieces *pieces)
     pieces->is_held = 0;
 }
 
-/* Lets go of everything. An exception that is set stays. */
+/* Releases everything. An exception that is set stays set. */
 static inline void kr_pieces_end(struct kr_pieces *pieces)
 {
     if (pieces->is_held || pieces->pieces != pieces->few)
         kr_pieces_free(pieces);
 }
-#define PIECES_AGAIN 1 /* an answer of kr_pieces_add(): hold the objects, and begin again */
+#define PIECES_AGAIN 1 /* kr_pieces_add() returns it: call kr_pieces_hold() and add everything again */
 
 /* loans.c */
 PyObject *kr_lend(Lender *lender, uint64_t index, uint64_t length, int writable);
@@ -215,14 +233,12 @@ PyObject *kr_drain_method(PyObject *self, PyObject *const *arguments, Py_ssize_t
 int kr_add_consumer(PyObject *module, kr_state *state);
 
 /* take.c */
-#define KEPT_RECORDS 1024u
 int64_t kr_drain_apart(Consumer *consumer, uint64_t records, char *block, kr_batch *batch);
 PyObject *kr_given(Consumer *consumer, const kr_batch *batch, const struct kr_columns *columns, uint64_t taken, PyObject *result);
 int kr_is_at_end(Consumer *consumer);
 typedef PyObject *(*kr_take)(Consumer *consumer); /* NULL without an exception: there is nothing now */
 PyObject *kr_take_now(Consumer *consumer, kr_take take);
 PyObject *kr_take_within(Consumer *consumer, kr_take take, PyObject *const *arguments, Py_ssize_t count, PyObject *names);
-int kr_how_many(PyObject *const *arguments, Py_ssize_t count, PyObject *names, const char *name, uint64_t *most);
 
 /* events.c */
 PyObject *kr_event(kr_state *state, const char *records, const struct kr_columns *columns, uint64_t i);
@@ -231,7 +247,7 @@ PyObject *kr_event_in(Batch *batch, const struct kr_columns *columns, Py_ssize_t
 /* receiver.c */
 int kr_add_receiver(PyObject *module, kr_state *state);
 
-/* batch.c: batches of records, and how a batch ends */
+/* batch.c */
 struct kr_columns kr_columns_of(const Batch *batch);
 const char *kr_records_of(const Batch *batch);
 PyObject *kr_root(Batch *batch);
@@ -239,7 +255,7 @@ PyObject *kr_payload(Batch *batch, Py_ssize_t i);
 Py_ssize_t kr_index_of(const Batch *batch, PyObject *number, int from_end);
 int kr_add_batches(PyObject *module, kr_state *state);
 
-/* release.c: how a batch ends */
+/* release.c */
 int kr_release_first(Batch *batch, Py_ssize_t upto);
 void kr_abandon(Batch *batch);
 uint64_t kr_snapshots_ended(const Batch *batch, Py_ssize_t first, Py_ssize_t last);
@@ -247,7 +263,6 @@ PyObject *kr_batch_release(PyObject *self, PyObject *const *arguments, Py_ssize_
 PyObject *kr_batch_end_at(PyObject *self, PyObject *number);
 PyObject *kr_batch_abandon(PyObject *self, PyObject *nothing);
 PyObject *kr_batch_pass(PyObject *self, PyObject *nothing);
-PyObject *kr_batch_enter(PyObject *self, PyObject *nothing);
 PyObject *kr_batch_exit(PyObject *self, PyObject *arguments);
 
 /* event_batch.c */
@@ -259,5 +274,6 @@ PyObject *kr_new(PyTypeObject *type, PyObject *arguments, PyObject *names);
 PyObject *kr_alloc(kr_state *state, PyObject *type);
 int kr_add_type(PyObject *module, PyType_Spec *spec, PyObject *base, PyObject **made);
 void kr_free(PyObject *self);
+PyObject *kr_enter(PyObject *self, PyObject *nothing);
 
 #endif

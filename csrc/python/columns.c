@@ -1,7 +1,5 @@
-/* The index of a batch: one entry for each record in five arrays, which one call of the core fills. */
+/* The columns of a batch: five arrays with one entry for each record. One call of the core fills them. */
 #include "python/calls.h"
-
-#define RECORD_COLUMN_BYTES 25u
 
 Columns *kr_columns_new(kr_state *state, uint64_t room, uint64_t asked)
 {
@@ -18,7 +16,7 @@ Columns *kr_columns_new(kr_state *state, uint64_t room, uint64_t asked)
     return columns;
 }
 
-/* For numpy. Read-only, as the core reads the columns back. */
+/* For numpy. Read-only, because the core reads the columns again. */
 static int columns_get_buffer(PyObject *self, Py_buffer *view, int flags)
 {
     Columns *columns = (Columns *)self;

@@ -1,4 +1,4 @@
-/* The consumer of a ring: drains, and records as bytes of their own. */
+/* The consumer of a ring: drains, and calls that return records as bytes. */
 #include "python/calls.h"
 
 /* ------------------------------------------------------------------------------------------------------ the role */
@@ -15,7 +15,7 @@ static PyObject *bind_alone(PyObject *self, PyObject *arguments)
         PyErr_SetString(PyExc_TypeError, "a handle needs the lender of its area");
         return NULL;
     }
-    if (address && !consumer->block && !(consumer->block = PyMem_Malloc(KEPT_RECORDS * 25u)))
+    if (address && !consumer->block && !(consumer->block = PyMem_Malloc(KEPT_RECORDS * RECORD_COLUMN_BYTES)))
         return PyErr_NoMemory();
     consumer->consumer = (kr_consumer *)(uintptr_t)address;
     consumer->handle = address ? Py_NewRef(handle) : NULL;
@@ -27,8 +27,8 @@ static PyObject *bind_alone(PyObject *self, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
-/* Takes the role at the first use, and cuts off the views that an abandoned batch left. 0, or -1 with an exception: also of
- * a closed handle. */
+/* Takes the role at the first use, and cuts off the views that outlived an abandoned batch. 0, or -1 with an exception, which is
+ * ClosedError for a closed handle. */
 int kr_consumer_claim(Consumer *consumer)
 {
     if (!consumer->consumer && kr_done(PyObject_CallMethod((PyObject *)consumer, "_claim", NULL)) < 0)
@@ -37,7 +37,7 @@ int kr_consumer_claim(Consumer *consumer)
         return -1;
     if (consumer->consumer)
         return 0;
-    kr_raise_closed((PyObject *)consumer, "closed"); /* by another thread, meanwhile */
+    kr_raise_closed((PyObject *)consumer, "closed"); /* another thread closed it meanwhile */
     return -1;
 }
 
@@ -55,14 +55,13 @@ static void consumer_dealloc(PyObject *self)
 
 /* ------------------------------------------------------------------------------------------------------- batches */
 
-/* What the core has just drained, as a batch of the class of the batch of no records. No Python code runs between the drain
- * and this, and no signal's handler: so every drain has a batch that ends it. */
+/* Makes the batch of what the core has just drained. Its class is that of `no_records`. No Python code and no signal handler runs
+ * between the drain and this call, so each drain gets a batch that will end it. */
 static PyObject *new_batch(Consumer *consumer, Py_ssize_t count)
 {
-    int collects = PyGC_Disable(); /* a finalizer is any code at all, and might close this very consumer */
+    int collects = PyGC_Disable();
     Batch *batch = (Batch *)kr_alloc(consumer->state, (PyObject *)Py_TYPE(consumer->no_records));
-    if (collects)
-        PyGC_Enable();
+    kr_resume_gc(collects);
     if (!batch) {
         kr_consumer_release(consumer->consumer, consumer->out.position, 0, 1);
         return NULL;
@@ -76,8 +75,9 @@ static PyObject *new_batch(Consumer *consumer, Py_ssize_t count)
     return (PyObject *)batch;
 }
 
-/* The columns of the last drain, of the one before, or new ones: who asks for one record and for many in turn needs two.
- * While a batch is open the core refuses the drain and does not touch them. 0, or -1 with an exception. */
+/* Chooses the columns for a drain: those of the last drain, the spare ones, or new ones. Two are kept for a caller that alternates
+ * between one record and many. While a batch is open nothing is chosen: the core refuses the drain and does not write to the
+ * columns. 0, or -1 with an exception. */
 static int choose_columns(Consumer *consumer, uint64_t records)
 {
     Columns *last = consumer->columns, *spare = consumer->spare;
@@ -98,7 +98,7 @@ static int choose_columns(Consumer *consumer, uint64_t records)
     return 0;
 }
 
-/* A batch of at most so many records and bytes; that of no records when there are none. NULL with an exception. */
+/* Drains at most so many records and bytes. The batch is `no_records` if there is nothing. NULL with an exception. */
 PyObject *kr_drain(Consumer *consumer, uint64_t records, uint64_t bytes)
 {
     if (kr_consumer_ready(consumer) < 0 || choose_columns(consumer, records) < 0)
@@ -110,7 +110,7 @@ PyObject *kr_drain(Consumer *consumer, uint64_t records, uint64_t bytes)
     return count ? new_batch(consumer, (Py_ssize_t)count) : Py_NewRef(consumer->no_records);
 }
 
-/* `drain` of both classes; they differ in the name of their first argument, and in what they do with a part of an event. */
+/* The method `drain` of both classes. `records` is the name of its first argument. */
 PyObject *kr_drain_method(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names, const char *records)
 {
     const char *known[] = {records, "max_bytes"};
@@ -132,7 +132,7 @@ PyObject *kr_drain_method(PyObject *self, PyObject *const *arguments, Py_ssize_t
         if (whole > 0)
             return batch;
         if (whole < 0)
-            kr_abandon((Batch *)batch); /* the traceback keeps it, and the handler of the exception may drain again */
+            kr_abandon((Batch *)batch); /* the traceback keeps it alive, and an open batch would refuse the next drain */
         Py_DECREF(batch);
         if (whole < 0)
             return NULL;
@@ -157,8 +157,7 @@ static PyObject *record_at(const Consumer *consumer, const kr_batch *batch, cons
     return PyBytes_FromStringAndSize(consumer->consumer->data + batch->index + columns->starts[i], (Py_ssize_t)columns->lengths[i]);
 }
 
-/* Between a drain and its release no garbage is collected: a finalizer is any code at all, and might close this very
- * consumer. */
+/* All records of a drain, as a list of bytes. NULL with an exception. */
 static PyObject *records_list(const Consumer *consumer, const kr_batch *batch, const struct kr_columns *columns)
 {
     int collects = PyGC_Disable();
@@ -168,8 +167,7 @@ static PyObject *records_list(const Consumer *consumer, const kr_batch *batch, c
         if (!record || PyList_SetItem(list, (Py_ssize_t)i, record) < 0)
             Py_CLEAR(list);
     }
-    if (collects)
-        PyGC_Enable();
+    kr_resume_gc(collects);
     return list;
 }
 
@@ -182,7 +180,7 @@ static PyObject *read_many_alone(PyObject *self, PyObject *const *arguments, Py_
         return NULL;
     uint64_t room = consumer->capacity / KR_RECORD_BYTES;
     most = most < room ? most : room;
-    char *block = most <= KEPT_RECORDS ? consumer->block : PyMem_Malloc(25 * most);
+    char *block = most <= KEPT_RECORDS ? consumer->block : PyMem_Malloc(RECORD_COLUMN_BYTES * most);
     if (!block)
         return PyErr_NoMemory();
     int64_t count = kr_drain_apart(consumer, most, block, &batch);
@@ -215,8 +213,8 @@ static PyObject *read_one_alone(PyObject *self, PyObject *const *arguments, Py_s
 
 /* -------------------------------------------------------------------------------------------------------- strays */
 
-/* Gives the views of an ended batch, or of one that is about to end, a private copy of its bytes for good, and the consumer
- * the area of another lender. In one step: no signal leaves one of the two undone. */
+/* Gives the views of a batch that has ended, or is about to end, a private copy of its bytes. The consumer gets the area of the
+ * lender `fresh`. Both happen in one call, so that no signal handler can run in between. */
 static PyObject *cut_off_strays_alone(PyObject *self, PyObject *fresh)
 {
     Consumer *consumer = (Consumer *)self;
@@ -247,19 +245,24 @@ static PyMethodDef consumer_methods[] = {
     {"_cut_off_strays", cut_off_strays, METH_O, NULL},
     {"drain", FAST(drain),
      "drain($self, max_records=1024, max_bytes=None)\n--\n\n"
-     "Take up to max_records records of together at most max_bytes (but at least one). Never waits.\n\n"
-     "The batch is a context manager; leaving it gives the space back. Raises BatchOpen while the previous batch is\n"
-     "open, and CorruptRing when the ring holds what no producer writes."},
+     "Take the waiting records as a batch: at most max_records, of together at most max_bytes. Never waits.\n\n"
+     "One record is taken even if it is larger than max_bytes. If nothing waits, the batch is empty. The batch is a\n"
+     "context manager; leaving it gives the space back to the producer:\n\n"
+     "    with consumer.drain() as batch:\n        for record in batch: ...\n\n"
+     "Raises BatchOpen while the previous batch is open, CorruptRing if the ring holds bytes that no producer writes,\n"
+     "ValueError for a maximum below 1, and ClosedError."},
     {"read_many", FAST(read_many),
      "read_many($self, max_records=1024)\n--\n\n"
-     "Up to max_records records as bytes of their own; an empty list when there are none. Never waits."},
+     "Take up to max_records records as bytes; an empty list if nothing waits. Never waits.\n\n"
+     "Their space is given back before the call returns. Raises as drain; never RecvError."},
     {"try_read", try_read, METH_NOARGS,
      "try_read($self, /)\n--\n\n"
-     "The next record as bytes of its own; None when there is none now. Raises RecvError at the end."},
+     "Take the next record as bytes; None if nothing waits. Never waits.\n\n"
+     "Raises RecvError when the producer is gone and all its records were taken; else as drain."},
     {"read", FAST(read_one),
      "read($self, timeout=None)\n--\n\n"
-     "Wait up to timeout seconds for the next record, as bytes of its own; None when the time is up.\n\n"
-     "Raises RecvError when the producer is gone and everything that it published was read."},
+     "Wait up to timeout seconds (None: without limit) for the next record, as bytes; None when the time is up.\n\n"
+     "Raises RecvError when the producer is gone and all its records were taken; else as drain."},
     {NULL, NULL, 0, NULL}};
 static PyMemberDef consumer_members[] = {
     {"_careful", T_BOOL, offsetof(Consumer, careful), 0, NULL},

@@ -1,15 +1,22 @@
-/* How the methods of this module raise the exceptions of kevy_ring.errors. */
+/* Functions that raise the exceptions of kevy_ring.errors. */
 #include "python/calls.h"
 
-/* Raises `class` of kevy_ring.errors, made of these arguments. Takes both of them; `named` may be NULL. */
-PyObject *kr_raise(const char *class, PyObject *arguments, PyObject *named)
+/* Raises an exception object, and steals the reference to it. NULL: an exception is set already. */
+PyObject *kr_raise_object(PyObject *error)
 {
-    PyObject *module = arguments ? PyImport_ImportModule("kevy_ring.errors") : NULL;
-    PyObject *type = module ? PyObject_GetAttrString(module, class) : NULL;
-    PyObject *error = type ? PyObject_Call(type, arguments, named) : NULL;
     if (error)
-        PyErr_SetObject(type, error);
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
     Py_XDECREF(error);
+    return NULL;
+}
+
+/* Raises the exception `class` of kevy_ring.errors for the ring of `owner`, with the arguments in `named`. Steals `named`. */
+static PyObject *raise_for(PyObject *owner, const char *class, PyObject *named)
+{
+    PyObject *name = PyObject_GetAttrString(owner, "name"), *arguments = name ? Py_BuildValue("(N)", name) : NULL;
+    PyObject *module = arguments && named ? PyImport_ImportModule("kevy_ring.errors") : NULL;
+    PyObject *type = module ? PyObject_GetAttrString(module, class) : NULL;
+    kr_raise_object(type ? PyObject_Call(type, arguments, named) : NULL);
     Py_XDECREF(type);
     Py_XDECREF(module);
     Py_XDECREF(arguments);
@@ -19,38 +26,27 @@ PyObject *kr_raise(const char *class, PyObject *arguments, PyObject *named)
 
 PyObject *kr_raise_closed(PyObject *owner, const char *reason)
 {
-    PyObject *name = PyObject_GetAttrString(owner, "name");
-    return name ? kr_raise("ClosedError", Py_BuildValue("(Ns)", name, reason), NULL) : NULL;
+    return raise_for(owner, "ClosedError", Py_BuildValue("{s:s}", "reason", reason));
 }
 
 /* `of`: "batch" or "grant". */
 PyObject *kr_raise_escaped(PyObject *owner, uint64_t held, const char *of)
 {
-    PyObject *name = PyObject_GetAttrString(owner, "name");
-    if (!name)
-        return NULL;
-    return kr_raise("ViewsEscaped", Py_BuildValue("(N)", name), Py_BuildValue("{s:K,s:s}", "held", held, "of", of));
+    return raise_for(owner, "ViewsEscaped", Py_BuildValue("{s:K,s:s}", "held", held, "of", of));
 }
 
 PyObject *kr_raise_corrupt(PyObject *owner, uint64_t position, const char *field)
 {
-    PyObject *name = PyObject_GetAttrString(owner, "name");
-    if (!name)
-        return NULL;
-    return kr_raise("CorruptRing", Py_BuildValue("(N)", name), Py_BuildValue("{s:K,s:s}", "position", position, "field", field));
+    return raise_for(owner, "CorruptRing", Py_BuildValue("{s:K,s:s}", "position", position, "field", field));
 }
 
-/* Raises what `owner._fault(code)` makes of a result of the core. */
+/* Raises the exception that `owner._fault(code)` makes for an error code of the core. */
 PyObject *kr_fault(PyObject *owner, int64_t code)
 {
-    PyObject *error = PyObject_CallMethod(owner, "_fault", "L", (long long)code);
-    if (error)
-        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-    Py_XDECREF(error);
-    return NULL;
+    return kr_raise_object(PyObject_CallMethod(owner, "_fault", "L", (long long)code));
 }
 
-/* 0 for the answer of a call whose value does not matter, which is dropped; -1 for NULL. */
+/* Drops the result of a call of which only the success matters. 0, or -1 for NULL. */
 int kr_done(PyObject *answer)
 {
     Py_XDECREF(answer);

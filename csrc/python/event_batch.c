@@ -1,9 +1,9 @@
-/* Batches of events: an event, the arguments of a frame, or all frames as RESP, without a copy or with one. */
+/* Batches of events: single events, the arguments of frames, and all frames as RESP. */
 #include "inbox/decode.h"
 #include "python/calls.h"
 
-#define GROUP_EVENTS 64 /* views of arguments are made for so many events at once: that is cheaper than one by one */
-#define FEW_EVENTS 4    /* in a batch of so few, each event is decoded alone */
+#define GROUP_EVENTS 64 /* argument views are made for this many events at once, which is cheaper than one by one */
+#define FEW_EVENTS 4    /* in a batch of up to this many, each event is decoded alone */
 
 /* ------------------------------------------------------------------------------------------ views of arguments */
 
@@ -19,7 +19,7 @@ static PyObject *wrong_event(Batch *batch, Py_ssize_t i, const char *field)
     return kr_raise_corrupt((PyObject *)batch->consumer, batch->consumer->out.position + start - KR_RECORD_BYTES, field);
 }
 
-/* Views of the arguments of event `i`, from `list[at]` on. 0; -1: the end positions are wrong, or an exception. */
+/* Stores views of the arguments of event `i` from `list[at]` on. 0, or -1: the end positions are wrong, or an exception is set. */
 static int add_views(Batch *batch, const struct kr_columns *columns, Py_ssize_t i, PyObject *list, Py_ssize_t at)
 {
     uint32_t argc = columns->argcs[i], length;
@@ -40,7 +40,7 @@ static int add_views(Batch *batch, const struct kr_columns *columns, Py_ssize_t 
     return 0;
 }
 
-/* Decodes the group of event `i`. 0, or -1 with an exception. */
+/* Makes the views of the arguments of event `i` and its group. 0, or -1 with an exception. */
 static int decode(Batch *batch, Py_ssize_t i)
 {
     if (!kr_root(batch))
@@ -59,7 +59,7 @@ static int decode(Batch *batch, Py_ssize_t i)
         total += columns.argcs[e];
     }
     batch->bounds[high - low] = total;
-    int collects = PyGC_Disable(); /* a finalizer is any code at all, and might release the batch */
+    int collects = PyGC_Disable();
     PyObject *list = PyList_New(total);
     Py_ssize_t wrong = -1;
     for (Py_ssize_t e = low; list && e < high; e++)
@@ -67,8 +67,7 @@ static int decode(Batch *batch, Py_ssize_t i)
             wrong = e;
             Py_CLEAR(list);
         }
-    if (collects)
-        PyGC_Enable();
+    kr_resume_gc(collects);
     if (!list) {
         if (!PyErr_Occurred())
             wrong_event(batch, wrong, "end position of an argument");
@@ -92,7 +91,7 @@ static PyObject *argv_alone(PyObject *self, PyObject *number)
 
 /* ---------------------------------------------------------------------------------------------------- one event */
 
-/* Whether the batch is held; else ClosedError. */
+/* Whether the batch is held. If not, raises ClosedError. */
 static int is_held(Batch *batch)
 {
     if (!batch->held)
@@ -119,10 +118,9 @@ static PyObject *owned_alone(PyObject *self, PyObject *number)
     if (!root)
         return NULL;
     struct kr_columns columns = kr_columns_of(batch);
-    int collects = PyGC_Disable(); /* a finalizer is any code at all, and might release the batch */
+    int collects = PyGC_Disable();
     PyObject *event = kr_event(batch->state, kr_records_of(batch), &columns, (uint64_t)i);
-    if (collects)
-        PyGC_Enable();
+    kr_resume_gc(collects);
     if (event || PyErr_Occurred())
         return event;
     return wrong_event(batch, i, columns.argcs[i] ? "end position of an argument" : "a record that is no event");
@@ -146,18 +144,15 @@ static PyObject *resp_alone(PyObject *self, PyObject *nothing)
     Columns *columns = batch->columns;
     const char *records = kr_records_of(batch);
     int64_t size = kr_batch_resp(records, columns->memory, columns->room, (uint64_t)batch->count, NULL, 0), done = size;
-    PyObject *wire = size < 0 ? NULL : PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (!size)
+        return PyList_New(0);
+    PyObject *list = NULL, *wire = size < 0 ? NULL : PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)size);
     if (wire)
         done = kr_batch_resp(records, columns->memory, columns->room, (uint64_t)batch->count, PyByteArray_AsString(wire), (uint64_t)size);
-    if (done < 0) {
-        Py_XDECREF(wire);
-        return wrong_event(batch, (Py_ssize_t)(-1 - done), "end position of an argument");
-    }
-    PyObject *view = wire && size ? PyMemoryView_FromObject(wire) : NULL;
-    PyObject *list = wire && (view || !size) ? PyList_New(size > 0) : NULL;
-    if (list && view && PyList_SetItem(list, 0, Py_NewRef(view)) < 0)
-        Py_CLEAR(list);
-    Py_XDECREF(view);
+    if (done < 0)
+        wrong_event(batch, (Py_ssize_t)(-1 - done), "end position of an argument");
+    else if (wire)
+        list = Py_BuildValue("[N]", PyMemoryView_FromObject(wire));
     Py_XDECREF(wire);
     return list;
 }
@@ -174,7 +169,7 @@ static PyObject *ended_before_alone(PyObject *self, PyObject *number)
 
 /* ------------------------------------------------------------------------------------- an event larger than the ring */
 
-/* (kind, offset, payload) of the only record, which is a part of an event. */
+/* (kind, offset, payload) of the only record, which is a fragment of an event. */
 static PyObject *part_alone(PyObject *self, PyObject *nothing)
 {
     Batch *batch = (Batch *)self;
@@ -185,7 +180,7 @@ static PyObject *part_alone(PyObject *self, PyObject *nothing)
     return Py_BuildValue("(BKN)", columns.kinds[0], (unsigned long long)columns.offsets[0], payload);
 }
 
-/* Makes this batch that of a whole event, whose record (header, payload and padding) was put together. */
+/* Replaces the fragment in this batch by the whole event: its assembled record, with header and padding. */
 static PyObject *become_alone(PyObject *self, PyObject *arguments)
 {
     Batch *batch = (Batch *)self;
@@ -225,16 +220,17 @@ static PyMethodDef event_methods[] = {
     {"argv", argv, METH_O,
      "argv($self, i, /)\n--\n\n"
      "The arguments of frame i as read-only memoryviews; an empty list for other events.\n\n"
-     "Raises CorruptRing when the end positions do not rise, and ClosedError after the release."},
-    {"owned", owned, METH_O, "owned($self, i, /)\n--\n\nEvent i with memory of its own: it may be kept. Raises as argv."},
+     "Raises CorruptRing if the end positions in the ring are wrong, IndexError, and ClosedError after the release."},
+    {"owned", owned, METH_O, "owned($self, i, /)\n--\n\nEvent i, copied out of the batch: it may be kept. Raises as argv."},
     {"payload", payload, METH_O,
      "payload($self, i, /)\n--\n\n"
      "The payload of event i as a read-only memoryview.\n\n"
-     "Of a chunk its bytes, of a frame its end positions and arguments."},
+     "Of a chunk these are its bytes, of a frame its end positions and arguments. Raises IndexError, and ClosedError after the release."},
     {"resp", resp, METH_NOARGS,
      "resp($self, /)\n--\n\n"
-     "The frames as RESP commands, ready for socket.sendmsg: one block of memory that may be kept.\n\n"
-     "Other events are passed over. One call of the core, no Python object for each frame. Raises as argv."},
+     "All frames as RESP commands, in a list of one memoryview that may be kept, ready for socket.sendmsg.\n\n"
+     "Other events are left out; without a frame the list is empty. One call of the core makes no Python object for\n"
+     "each frame. Raises as argv."},
     {"_ended_before", ended_before, METH_O, NULL},
     {"_part", part, METH_NOARGS, NULL},
     {"_become", become, METH_VARARGS, NULL},

@@ -1,8 +1,8 @@
-/* Events as objects: with memory of their own, or lying in a batch. */
+/* Makes event objects: events that own their bytes, and events that refer to a batch. */
 #include "inbox/decode.h"
 #include "python/calls.h"
 
-/* NULL without an exception: the end positions do not rise within the payload. */
+/* The arguments as bytes. NULL without an exception: the end positions decrease, or one is beyond the payload. */
 static PyObject *argv_of(const char *payload, uint32_t length, uint32_t argc)
 {
     struct kr_frame_reader frame;
@@ -26,7 +26,7 @@ static int set(PyObject *object, PyObject *name, PyObject *value)
     return failed;
 }
 
-/* Of a class whose attributes are slots, without the call of its __init__. */
+/* An object of an event class, with one attribute set. The class has slots, so __init__ need not run. */
 static PyObject *new_event(kr_state *state, PyObject *type, PyObject *name, PyObject *value)
 {
     PyObject *event = value ? PyType_GenericAlloc((PyTypeObject *)type, 0) : NULL;
@@ -35,8 +35,8 @@ static PyObject *new_event(kr_state *state, PyObject *type, PyObject *name, PyOb
     return event;
 }
 
-/* Event `i` of a batch that begins at `records`, with memory of its own. NULL without an exception: its end positions are
- * wrong, or it is of no kind of event. */
+/* Event `i` of a batch that begins at `records`, as an object that owns its bytes. NULL without an exception: its end positions are
+ * wrong, or its kind is not an event. */
 PyObject *kr_event(kr_state *state, const char *records, const struct kr_columns *columns, uint64_t i)
 {
     const char *payload = records + columns->starts[i];
@@ -59,7 +59,7 @@ PyObject *kr_event(kr_state *state, const char *records, const struct kr_columns
     }
 }
 
-/* Event `i` of a held batch, as it lies there: its bytes are looked at when they are asked for. NULL as kr_event(). */
+/* Event `i` of a held batch, as an object that reads its bytes from the batch when they are used. NULL as kr_event(). */
 PyObject *kr_event_in(Batch *batch, const struct kr_columns *columns, Py_ssize_t i)
 {
     kr_state *state = batch->state;

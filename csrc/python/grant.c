@@ -1,4 +1,4 @@
-/* Grants: space of a ring, lent to be written in place. A chunk that finds no room in the ring is ordinary memory. */
+/* Grants: space in a ring that the application writes in place. If the ring has no room for a chunk, the grant is ordinary memory. */
 #include "python/calls.h"
 
 typedef struct {
@@ -8,8 +8,8 @@ typedef struct {
     Lender *lender; /* NULL: ordinary memory */
     PyObject *view;
     PyObject *handle;      /* the cdata that owns `producer` */
-    kr_producer *producer; /* has a reservation while the grant is open and lent; nothing else has */
-    kr_sender *sender;     /* of a chunk, whose producer it is; NULL: a record of a ring */
+    kr_producer *producer; /* only this grant has a reservation of it, while it is open and in the ring */
+    kr_sender *sender;     /* for a chunk: the sender that `producer` is a part of; NULL for a record */
     unsigned long long length;
     unsigned long long index;
     char open, committed;
@@ -58,8 +58,7 @@ static PyObject *new_grant(Writer *owner, PyObject *type, int64_t index, uint64_
     return (PyObject *)grant;
 }
 
-/* A grant of what the core has just reserved at `index`; a negative index: of ordinary memory. No garbage is collected
- * meanwhile: a finalizer might close this very producer. */
+/* A grant for the space that the core has just reserved at `index`. A negative index: the grant is ordinary memory. */
 PyObject *kr_grant_new(Writer *owner, PyObject *type, int64_t index, uint64_t length)
 {
     PyObject *handle = owner->handle;
@@ -68,15 +67,14 @@ PyObject *kr_grant_new(Writer *owner, PyObject *type, int64_t index, uint64_t le
     int collects = PyGC_Disable();
     Py_INCREF(handle);
     PyObject *grant = new_grant(owner, type, index, length);
-    if (collects)
-        PyGC_Enable();
+    kr_resume_gc(collects);
     if (!grant && index >= 0)
-        unreserve(producer, sender); /* new_grant() gave nothing back */
+        unreserve(producer, sender); /* new_grant() did not do it */
     Py_DECREF(handle);
     return grant;
 }
 
-/* Gives the space of an open grant back unwritten, even while views of it are left. Later loans do not count those. */
+/* Gives the space of an open grant back unwritten, even while views of it are alive. Those views become strays. */
 static void give_up(Grant *grant)
 {
     if (!grant->open)
@@ -91,13 +89,13 @@ static void give_up(Grant *grant)
         kr_disown(grant->lender);
 }
 
-/* Lets go of the view of a grant in the ring. 0; -1 with an exception while others are left, or when the role is given up. */
+/* Drops the grant's own view of the ring. 0, or -1 with an exception if the application has views or the role was given up. */
 static int end_loan(Grant *grant)
 {
     kr_role_info info;
     if (!grant->lender)
         return 0;
-    /* The handle that lent it may be closed while a clone of it still has the role. */
+    /* The handle may be closed while a clone of it still has the role. */
     if (!grant->owner->producer && kr_producer_peer(grant->producer, &info) == KR_E_CLOSED) {
         kr_raise_closed((PyObject *)grant->owner, "closed");
         return -1;
@@ -117,7 +115,7 @@ static int end_loan(Grant *grant)
 
 /* -------------------------------------------------------------------------------------------------- a commit */
 
-/* Sends a chunk of ordinary memory, by a copy. */
+/* Sends a chunk from ordinary memory, with a copy. */
 static PyObject *send_copy(Grant *grant, uint64_t bytes)
 {
     PyObject *part = PySequence_GetSlice(grant->view, 0, (Py_ssize_t)bytes);
@@ -132,8 +130,8 @@ static PyObject *send_copy(Grant *grant, uint64_t bytes)
     return sent ? Py_NewRef(Py_None) : NULL;
 }
 
-/* One step, whatever a signal's handler raises: the grant never says that it holds no space while the core has it
- * reserved. It counts as committed whatever the core answers. */
+/* Commits the space. No signal handler runs in here, so the state of the grant always matches the reservation of the core. The grant
+ * counts as committed even if the core returns an error. */
 static int commit_space(Grant *grant, uint64_t bytes)
 {
     kr_sender *sender = grant->sender;
@@ -146,7 +144,7 @@ static int commit_space(Grant *grant, uint64_t bytes)
     if (bytes < LARGE_BYTES)
         return kr_chunk_commit(sender, bytes);
     Py_INCREF(handle);
-    Py_BEGIN_ALLOW_THREADS /* the chunk may have to be copied */
+    Py_BEGIN_ALLOW_THREADS /* the core may have to copy the chunk */
     code = kr_chunk_commit(sender, bytes);
     Py_END_ALLOW_THREADS
     Py_DECREF(handle);
@@ -175,24 +173,15 @@ static PyObject *commit(Grant *grant, uint64_t bytes)
 static PyObject *grant_commit_alone(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     Grant *grant = (Grant *)self;
-    PyObject *number = NULL, *index;
+    PyObject *number = NULL;
     uint64_t bytes;
-    if (kr_only_argument(arguments, count, names, "length", &number) < 0)
+    if (kr_only_argument(arguments, count, names, "length", &number) < 0 || kr_clamped_length_of(number, &bytes) < 0)
         return NULL;
     if (!grant->open)
         return kr_raise_closed((PyObject *)grant->owner, grant->committed ? "committed" : "aborted");
-    if (number && !(index = PyNumber_Index(number)))
-        return NULL;
-    if (kr_length_of(number ? index : NULL, &bytes) < 0) {
-        if (!number || !PyErr_ExceptionMatches(PyExc_OverflowError))
-            return NULL;
-        PyErr_Clear();
-        bytes = UINT64_MAX;
-    }
     if (bytes > grant->length)
-        PyErr_Format(PyExc_ValueError, "commit of %S bytes into a grant of %llu", index, grant->length);
-    Py_DECREF(index);
-    return bytes > grant->length ? NULL : commit(grant, bytes);
+        return PyErr_Format(PyExc_ValueError, "commit of %S bytes into a grant of %llu bytes", number, grant->length);
+    return commit(grant, bytes);
 }
 
 static PyObject *grant_abort_alone(PyObject *self, PyObject *nothing)
@@ -204,9 +193,7 @@ static PyObject *grant_abort_alone(PyObject *self, PyObject *nothing)
     Py_RETURN_NONE;
 }
 
-static PyObject *grant_enter(PyObject *self, PyObject *nothing) { return Py_NewRef(self); }
-
-/* A `with` that ends normally asks for the views first; what an exception's traceback holds does not matter. */
+/* A `with` that ends normally refuses to end while views are alive. After an exception it ends: the traceback may hold views. */
 static PyObject *grant_exit_alone(PyObject *self, PyObject *arguments)
 {
     if (PyTuple_Size(arguments) && PyTuple_GetItem(arguments, 0) == Py_None)
@@ -220,7 +207,7 @@ static PyObject *grant_exit_alone(PyObject *self, PyObject *arguments)
 static int grant_clear(PyObject *self)
 {
     Grant *grant = (Grant *)self;
-    give_up(grant); /* nobody has it any more, and its space would block every later record */
+    give_up(grant); /* an open reservation would block every later record */
     Py_CLEAR(grant->owner);
     Py_CLEAR(grant->lender);
     Py_CLEAR(grant->view);
@@ -264,22 +251,22 @@ ALONE(grant_exit)
 
 #define COMMIT "commit($self, length)\n--\n\n"
 #define FAILURES                                                                                                              \
-    "Raises ValueError for a length beyond the grant, ViewsEscaped while views of it are kept, and ClosedError when the\n"     \
+    "Raises ValueError for a length beyond the grant, ViewsEscaped while views of it are alive, and ClosedError if the\n"      \
     "grant was committed or aborted before, or its handle was closed"
 static PyMethodDef grant_methods[] = {
     {"commit", FAST(grant_commit),
-     COMMIT "Make a record of the first length bytes. The consumer sees it at the next publish.\n\n" FAILURES "."},
+     COMMIT "Make the first length bytes a record. The consumer sees it after the next publish().\n\n" FAILURES "."},
     {"abort", grant_abort, METH_NOARGS,
-     "abort($self, /)\n--\n\nGive the space back unwritten. Raises ViewsEscaped while views of the grant are kept."},
-    {"__enter__", grant_enter, METH_NOARGS, NULL},
+     "abort($self, /)\n--\n\nGive the space back unwritten. Raises ViewsEscaped while views of the grant are alive."},
+    {"__enter__", kr_enter, METH_NOARGS, NULL},
     {"__exit__", grant_exit, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL}};
 static PyMethodDef chunk_methods[] = {
-    {"commit", FAST(grant_commit), COMMIT "Send the first length bytes as a chunk; of 0 bytes none is sent.\n\n" FAILURES "; also what send raises."},
-    {"abort", grant_abort, METH_NOARGS, "abort($self, /)\n--\n\nGive the space back; nothing is sent."},
+    {"commit", FAST(grant_commit), COMMIT "Send the first length bytes as a chunk. With 0 bytes nothing is sent.\n\n" FAILURES "; also the errors of send."},
+    {"abort", grant_abort, METH_NOARGS, "abort($self, /)\n--\n\nGive the space back. Nothing is sent."},
     {NULL, NULL, 0, NULL}};
 static PyMemberDef grant_members[] = {
-    {"view", T_OBJECT, offsetof(Grant, view), READONLY, NULL}, {"_length", T_ULONGLONG, offsetof(Grant, length), READONLY, NULL}, {NULL, 0, 0, 0, NULL}};
+    {"view", T_OBJECT, offsetof(Grant, view), READONLY, NULL}, {NULL, 0, 0, 0, NULL}};
 static PyMemberDef chunk_members[] = {{"length", T_ULONGLONG, offsetof(Grant, length), READONLY, NULL}, {NULL, 0, 0, 0, NULL}};
 static PyGetSetDef chunk_getters[] = {{"in_ring", grant_in_ring, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL, NULL}};
 static PyType_Slot grant_slots[] = {

@@ -1,4 +1,4 @@
-/* Loans of a mapped area: memoryviews, of which one can tell whether any is still alive. */
+/* Loans of a mapped area: memoryviews that are counted while they are alive. */
 #include "python/calls.h"
 
 typedef struct {
@@ -31,8 +31,8 @@ static void loan_dealloc(PyObject *self)
     kr_free(self);
 }
 
-/* A view of `length` bytes from `index` on. No garbage is collected meanwhile: a finalizer is any code at all, and might
- * close the very handle, which then counts no view and cuts nothing off. */
+/* A view of `length` bytes from `index` on. Without garbage collection: if a finalizer closed the handle here, the close would not
+ * count this view yet and would not cut it off. */
 PyObject *kr_lend(Lender *lender, uint64_t index, uint64_t length, int writable)
 {
     PyObject *view = NULL;
@@ -52,8 +52,7 @@ PyObject *kr_lend(Lender *lender, uint64_t index, uint64_t length, int writable)
         view = PyMemoryView_FromObject((PyObject *)loan);
         Py_DECREF(loan);
     }
-    if (collects)
-        PyGC_Enable();
+    kr_resume_gc(collects);
     return view;
 }
 
@@ -69,7 +68,7 @@ int kr_escaped(Lender *lender)
     return escaped;
 }
 
-/* Ends the turn whoever holds views of it. Later loans do not count those; end() does. */
+/* Ends the turn, even while views of it are alive. These become strays: kr_escaped() ignores them, end() does not. */
 void kr_disown(Lender *lender)
 {
     BEGIN_ALONE(lender)
@@ -102,7 +101,7 @@ static PyObject *may_be_written(PyObject *self, void *nothing)
     return PyBool_FromLong(kr_escaped((Lender *)self) || ((Lender *)self)->strays);
 }
 
-/* Gives the views that are alive a private copy of their bytes, for good. After this the ring has no use for the area. */
+/* Gives the live views a private copy of their bytes. The ring does not use the area after this. */
 static PyObject *lender_end_alone(PyObject *self, PyObject *nothing)
 {
     Lender *lender = (Lender *)self;
@@ -126,8 +125,8 @@ static PyMethodDef lender_methods[] = {
     {"escaped", lender_escaped, METH_NOARGS, "escaped($self, /)\n--\n\nWhether a view of the last loan is alive."},
     {"end", lender_end, METH_NOARGS,
      "end($self, /)\n--\n\n"
-     "The area is given up: views that are alive get a private copy of their bytes, for good.\n\n"
-     "Returns 0, or the core's code when there is no memory for it."},
+     "Give the area up: views that are alive get a private copy of their bytes.\n\n"
+     "Returns 0, or the core's error code if there is no memory for the copy."},
     {NULL, NULL, 0, NULL}};
 static PyMemberDef lender_members[] = {{"area", T_OBJECT, offsetof(Lender, area), READONLY, NULL}, {NULL, 0, 0, 0, NULL}};
 static PyGetSetDef lender_getters[] = {{"may_be_written", may_be_written, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL, NULL}};

@@ -1,10 +1,10 @@
-/* The module kevy_ring._calls. It lies in the library that cffi builds for kevy_ring._core; src/kevy_ring/_calls.py loads it
- * from there. Its state belongs to one interpreter, so every interpreter of a process has a module of its own. */
+/* The module kevy_ring._calls. It is part of the library that cffi builds for kevy_ring._core; src/kevy_ring/_calls.py loads it
+ * from there. Each interpreter of a process has its own module, with its own state. */
 #include "python/calls.h"
 
 /* ------------------------------------------------------------------------------------------------- the objects */
 
-/* A new object of `type`, with all fields zero but its state. */
+/* A new object of `type`. Its state is set, and all other fields are 0. */
 PyObject *kr_alloc(kr_state *state, PyObject *type)
 {
     PyObject *self = PyType_GenericAlloc((PyTypeObject *)type, 0);
@@ -20,7 +20,7 @@ void kr_free(PyObject *self)
     Py_DECREF(type);
 }
 
-/* The state of the module whose type `type` is, or is derived from. The type keeps the module. */
+/* The state of the module that made `type` or one of its bases. The type keeps the module alive. */
 static kr_state *state_of(PyTypeObject *type)
 {
     for (; type; type = PyType_GetSlot(type, Py_tp_base)) {
@@ -29,16 +29,19 @@ static kr_state *state_of(PyTypeObject *type)
             return state;
         PyErr_Clear();
     }
-    PyErr_SetString(PyExc_SystemError, "a type that is not derived from one of kevy_ring._calls");
+    PyErr_SetString(PyExc_SystemError, "this type is not derived from a type of kevy_ring._calls");
     return NULL;
 }
 
-/* For Py_tp_new. The arguments are those of __init__ in Python. */
+/* For Py_tp_new. It ignores the arguments: __init__ in Python takes them. */
 PyObject *kr_new(PyTypeObject *type, PyObject *arguments, PyObject *names)
 {
     kr_state *state = state_of(type);
     return state ? kr_alloc(state, (PyObject *)type) : NULL;
 }
+
+/* The __enter__ of batches and grants. */
+PyObject *kr_enter(PyObject *self, PyObject *nothing) { return Py_NewRef(self); }
 
 /* Makes a type and adds it to the module. 0, or -1 with an exception. */
 int kr_add_type(PyObject *module, PyType_Spec *spec, PyObject *base, PyObject **made)
@@ -49,7 +52,7 @@ int kr_add_type(PyObject *module, PyType_Spec *spec, PyObject *base, PyObject **
 
 /* -------------------------------------------------------------------------------------------------- the module */
 
-/* The classes of events, which are written in Python. */
+/* Stores the classes of events, which are written in Python. */
 static PyObject *know_events(PyObject *module, PyObject *arguments)
 {
     kr_state *state = PyModule_GetState(module);
@@ -114,7 +117,7 @@ static void module_free(void *module) { module_clear(module); }
 static PyMethodDef functions[] = {
     {"know_events", know_events, METH_VARARGS, NULL}, {"is_main_interpreter", is_main_interpreter, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
 
-/* The numbers are those of Python 3.12 and 3.13, whose headers the stable ABI of 3.11 does not show. */
+/* Values from the headers of Python 3.12 and 3.13, which the stable ABI of 3.11 hides. */
 #define MULTIPLE_INTERPRETERS 3
 #define WITH_ITS_OWN_LOCK ((void *)(intptr_t)2)
 #define GIL 4
@@ -125,7 +128,7 @@ static PyModuleDef_Slot slots[] = {
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "_calls", NULL, sizeof(kr_state), functions, slots, module_traverse, module_clear, module_free};
 
-/* An interpreter refuses a module with a slot that it does not know, so the slots are chosen when it asks for them. */
+/* An interpreter refuses a module with an unknown slot. So the slots are chosen here, by the version of the interpreter. */
 PyMODINIT_FUNC PyInit__calls(void)
 {
     if (Py_Version >= 0x030C0000)

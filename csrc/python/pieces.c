@@ -1,13 +1,13 @@
-/* The bytes of objects, in place, for one call of the core.
+/* The bytes of Python objects, in place, for one call of the core.
  *
- * A first pass takes bytes objects only and counts no references: no Python code runs, so what the caller holds stays. If
- * there is anything else (another bytes-like object, or so many bytes that they are copied without the interpreter's
- * lock), the caller passes a second time, and each object is held by a buffer until kr_pieces_end(). */
+ * The first pass accepts only bytes objects, and counts no references: it runs no Python code, so the caller's objects stay alive.
+ * There is a second pass if an object is of another bytes-like type, or if there are so many bytes that the copy runs without the
+ * interpreter's lock. The second pass holds each object with a Py_buffer until kr_pieces_end(). */
 #include <string.h>
 
 #include "python/calls.h"
 
-/* The second pass begins. */
+/* Begins the second pass. */
 void kr_pieces_hold(struct kr_pieces *pieces)
 {
     pieces->count = pieces->total = 0;
@@ -33,7 +33,7 @@ static int grow(struct kr_pieces *pieces)
     return 0;
 }
 
-/* Raises TypeError for an object whose bytes do not lie in one piece; leaves the error of any other object. */
+/* Replaces the error that is set by a TypeError in words if the bytes of `object` are not contiguous. */
 static void refuse_strides(PyObject *object)
 {
     PyObject *kind, *value, *trace;
@@ -86,7 +86,7 @@ static int hold(struct kr_pieces *pieces, PyObject *object, kr_piece *piece)
     return 0;
 }
 
-/* Bytes, in the first pass. */
+/* Accepts a bytes object in the first pass. */
 static inline int take_bytes(PyObject *object, kr_piece *piece)
 {
     char *bytes;
@@ -98,7 +98,7 @@ static inline int take_bytes(PyObject *object, kr_piece *piece)
     return 0;
 }
 
-/* 0: added. PIECES_AGAIN: not in this pass. -1 with an exception: it is not bytes-like, or there is no memory. */
+/* Adds one object. 0: added. PIECES_AGAIN: this needs the second pass. -1 with an exception: not bytes-like, or out of memory. */
 int kr_pieces_add(struct kr_pieces *pieces, PyObject *object)
 {
     if (pieces->count == pieces->room && grow(pieces) < 0)
@@ -112,7 +112,7 @@ int kr_pieces_add(struct kr_pieces *pieces, PyObject *object)
     return pieces->total >= LARGE_BYTES && !pieces->is_held ? PIECES_AGAIN : 0;
 }
 
-/* Of any sequence, in the second pass. The size is asked for each time, as a list may change meanwhile. */
+/* Adds the objects of any sequence in the second pass. It asks for the size each time, because a list may change meanwhile. */
 static int add_all_held(struct kr_pieces *pieces, PyObject *sequence)
 {
     int answer = 0;
@@ -124,7 +124,7 @@ static int add_all_held(struct kr_pieces *pieces, PyObject *sequence)
     return answer;
 }
 
-/* The same for all objects of a list or a tuple; in the second pass of any sequence. */
+/* Adds all objects of a sequence, as kr_pieces_add(). The first pass accepts only a list or a tuple. */
 int kr_pieces_add_all(struct kr_pieces *pieces, PyObject *sequence)
 {
     int listed = PyList_CheckExact(sequence);

@@ -1,9 +1,9 @@
-/* The producer of a ring: records from any bytes-like objects. */
+/* The producer of a ring: writes records from any bytes-like objects. */
 #include "python/calls.h"
 
 /* ------------------------------------------------------------------------ what a producer shares with a sender */
 
-/* Of the core's handle, its address, and the lender of its area; of None, 0 and None when it is closed. */
+/* Arguments: the core's handle, its address, and the lender of its area. For a handle that is closed: None, 0, None. */
 static PyObject *writer_bind_alone(PyObject *self, PyObject *arguments)
 {
     Writer *writer = (Writer *)self;
@@ -34,14 +34,14 @@ PyObject *kr_writer_bind(PyObject *self, PyObject *arguments)
     return answer;
 }
 
-/* Takes the role at the first use. 0, or -1 with an exception: also of a closed handle. */
+/* Takes the role at the first use. 0, or -1 with an exception, which is ClosedError for a closed handle. */
 int kr_writer_claim(Writer *writer)
 {
     if (kr_done(PyObject_CallMethod((PyObject *)writer, "_claim", NULL)) < 0)
         return -1;
     if (writer->producer)
         return 0;
-    kr_raise_closed((PyObject *)writer, "closed"); /* by another thread, meanwhile */
+    kr_raise_closed((PyObject *)writer, "closed"); /* another thread closed it meanwhile */
     return -1;
 }
 
@@ -69,7 +69,7 @@ static int64_t write_pieces(Writer *writer, struct kr_pieces *pieces)
     return done;
 }
 
-/* Writes one record, or all of a sequence. How many fitted; -1 with an exception. */
+/* Writes one record, or those of a sequence. Returns how many fitted; -1 with an exception. */
 static int64_t write_all(Writer *writer, PyObject *records, int (*add)(struct kr_pieces *, PyObject *))
 {
     struct kr_pieces pieces;
@@ -82,7 +82,7 @@ static int64_t write_all(Writer *writer, PyObject *records, int (*add)(struct kr
         kr_pieces_hold(&pieces);
         answer = add(&pieces, records);
     }
-    if (!answer && kr_writer_ready(writer) == 0) { /* again: Python code may have run */
+    if (!answer && kr_writer_ready(writer) == 0) { /* again: Python code may have run and closed it */
         done = write_pieces(writer, &pieces);
         if (done < 0)
             kr_fault((PyObject *)writer, done);
@@ -99,18 +99,9 @@ static PyObject *try_write_alone(PyObject *self, PyObject *record)
 
 static PyObject *write_many_alone(PyObject *self, PyObject *records)
 {
-    if (!PyList_CheckExact(records) &&
-        (PyBytes_Check(records) || PyByteArray_Check(records) || PyMemoryView_Check(records) || PyUnicode_Check(records) ||
-         !PyObject_HasAttrString(records, "__len__"))) {
-        PyObject *name = PyType_GetName(Py_TYPE(records));
-        if (name)
-            PyErr_Format(PyExc_TypeError,
-                         "records are a list, or another sequence, of bytes-like objects, and not a %U: write_many returns "
-                         "how many of them fitted",
-                         name);
-        Py_XDECREF(name);
+    if (kr_check_sequence(records, "records are a list, or another sequence, of bytes-like objects, and not a %U: write_many "
+                                   "returns how many of them fitted") < 0)
         return NULL;
-    }
     int64_t done = write_all((Writer *)self, records, kr_pieces_add_all);
     return done < 0 ? NULL : PyLong_FromLongLong(done);
 }
@@ -149,20 +140,21 @@ static PyMethodDef producer_methods[] = {
     {"_bind", kr_writer_bind, METH_VARARGS, NULL},
     {"try_write", try_write, METH_O,
      "try_write($self, record, /)\n--\n\n"
-     "Write and publish one record of any bytes-like object. False: the ring is full now.\n\n"
-     "Raises ValueError for a record larger than the ring, TypeError for what is not bytes-like or not contiguous,\n"
-     "SendError when the consumer is gone, and ClosedError."},
+     "Write one record, any bytes-like object, and publish it. False: the ring is full now. Never waits.\n\n"
+     "Raises ValueError for a record larger than the ring, TypeError for an object that is not bytes-like or not\n"
+     "contiguous, SendError when the consumer is gone, and ClosedError."},
     {"write_many", write_many, METH_O,
      "write_many($self, records, /)\n--\n\n"
      "Write a sequence of records in order until one does not fit; one publish. Returns how many fitted.\n\n"
-     "Raises as try_write."},
+     "Never waits. Raises as try_write, but ValueError only if the first record is larger than the ring: a later one ends\n"
+     "the call."},
     {"try_reserve", FAST(try_reserve),
      "try_reserve($self, length)\n--\n\n"
-     "Space for one record of at most length bytes, to be written in place. None: the ring is full now.\n\n"
-     "One grant at a time. Raises ValueError for a length that is larger than the ring."},
+     "Reserve space for one record of at most length bytes, to write it in place. None: the ring is full now.\n\n"
+     "One grant at a time: KevyRingError while another one is open. Raises ValueError for a length larger than the\n"
+     "ring, OverflowError for one outside 64 bits, SendError when the consumer is gone, and ClosedError."},
     {"publish", publish, METH_NOARGS,
-     "publish($self, /)\n--\n\n"
-     "Reveal all committed records to the consumer with one store."},
+     "publish($self, /)\n--\n\nReveal all committed records to the consumer with one store. Raises ClosedError."},
     {NULL, NULL, 0, NULL}};
 static PyType_Slot producer_slots[] = {{Py_tp_new, kr_new},
                                        {Py_tp_methods, producer_methods},

@@ -1,17 +1,16 @@
-/* The receiver of an inbox: events with memory of their own. */
+/* The receiver of an inbox: calls that return events as objects that own their bytes. */
 #include "python/calls.h"
 
-/* One event of a drain of this consumer. As kr_event(). */
+/* One event of a drain. NULL as kr_event(). */
 static PyObject *event_at(Consumer *consumer, const kr_batch *batch, const struct kr_columns *columns, uint64_t i)
 {
-    int collects = PyGC_Disable(); /* a finalizer is any code at all, and might close this very consumer */
+    int collects = PyGC_Disable();
     PyObject *event = kr_event(consumer->state, consumer->consumer->data + batch->index, columns, i);
-    if (collects)
-        PyGC_Enable();
+    kr_resume_gc(collects);
     return event;
 }
 
-/* Raises CorruptRing for an event that could not be made, unless there is another reason. The batch is drained again. */
+/* Ends a drain whose event `i` could not be made: it will be drained again. Raises CorruptRing unless an exception is set already. */
 static PyObject *cannot_be(Consumer *consumer, const kr_batch *batch, const struct kr_columns *columns, uint64_t i)
 {
     kr_consumer_release(consumer->consumer, batch->position, 0, 1);
@@ -24,16 +23,15 @@ static PyObject *cannot_be(Consumer *consumer, const kr_batch *batch, const stru
 
 /* ------------------------------------------------------------------------------------------------------ events */
 
-/* The next event, by a batch of one: it may come in parts, or a loss may be untold. NULL without an exception: none. */
+/* The next event, through a batch of one: it may come in fragments, or a loss may have to be raised. NULL without an exception: none. */
 static PyObject *take_by_batch(Consumer *consumer)
 {
-    PyObject *one = PyLong_FromLong(1), *event = NULL;
-    Batch *batch = one ? (Batch *)PyObject_CallMethod((PyObject *)consumer, "drain", "N", one) : NULL;
+    Batch *batch = (Batch *)PyObject_CallMethod((PyObject *)consumer, "drain", "i", 1);
     if (!batch || !batch->count) {
         Py_XDECREF((PyObject *)batch);
         return NULL;
     }
-    event = PyObject_CallMethod((PyObject *)batch, "owned", "i", 0);
+    PyObject *event = PyObject_CallMethod((PyObject *)batch, "owned", "i", 0);
     if (!event || kr_release_first(batch, 1) < 0) {
         Py_CLEAR(event);
         kr_abandon(batch);
@@ -74,7 +72,7 @@ static PyObject *recv_alone(PyObject *self, PyObject *const *arguments, Py_ssize
     return kr_take_within((Consumer *)self, take_event, arguments, count, names);
 }
 
-/* The events in front of the first marker. One marker, or an event that is not plain, comes alone. */
+/* How many frames and chunks come before the first other event. Another event is returned alone. */
 static uint64_t plain_events(const struct kr_columns *columns, uint64_t count)
 {
     uint64_t plain = 0;
@@ -85,7 +83,7 @@ static uint64_t plain_events(const struct kr_columns *columns, uint64_t count)
 
 static PyObject *events_list(Consumer *consumer, const kr_batch *batch, const struct kr_columns *columns, uint64_t count)
 {
-    int collects = PyGC_Disable(); /* as in event_at() */
+    int collects = PyGC_Disable();
     const char *records = consumer->consumer->data + batch->index;
     PyObject *list = PyList_New((Py_ssize_t)count);
     for (uint64_t i = 0; list && i < count; i++) {
@@ -93,12 +91,11 @@ static PyObject *events_list(Consumer *consumer, const kr_batch *batch, const st
         if (!event || PyList_SetItem(list, (Py_ssize_t)i, event) < 0)
             Py_CLEAR(list);
     }
-    if (collects)
-        PyGC_Enable();
+    kr_resume_gc(collects);
     return list;
 }
 
-/* A list of one event, or of none. */
+/* A list of the next event, or an empty list. */
 static PyObject *recv_one(Consumer *consumer)
 {
     PyObject *event = kr_take_now(consumer, take_event), *list = event ? PyList_New(event != Py_None) : NULL;
@@ -145,23 +142,28 @@ ALONE_FAST(recv_many)
 static PyMethodDef receiver_methods[] = {
     {"drain", FAST(drain),
      "drain($self, max_events=1024, max_bytes=None)\n--\n\n"
-     "Take up to max_events events of together at most max_bytes (but at least one). Never waits.\n\n"
-     "The batch is a context manager; leaving it gives the space back. An event larger than the ring is put together\n"
-     "over as many drains as it takes and comes in a batch of its own. Raises BatchOpen while the previous batch is\n"
-     "open, CorruptRing, ClosedError, and EventTruncated when the first part of an event larger than the ring went to a\n"
-     "predecessor of this receiver: once, also if it was the predecessor that found out."},
+     "Take the waiting events as a batch: at most max_events, of together at most max_bytes. Never waits.\n\n"
+     "One event is taken even if it is larger than max_bytes. If nothing waits, the batch is empty. The batch is a\n"
+     "context manager; leaving it gives the space back to the sender:\n\n"
+     "    with receiver.drain() as batch:\n        for event in batch: ...\n\n"
+     "An event larger than the ring arrives in fragments. Drains collect them, and then return it in a batch of one.\n\n"
+     "Raises BatchOpen while the previous batch is open, CorruptRing if the ring holds bytes that no sender writes,\n"
+     "ValueError for a maximum below 1, and ClosedError. Raises EventTruncated, once, if a receiver before this one took\n"
+     "the first part of an event and the rest of it is lost."},
     {"try_recv", try_recv, METH_NOARGS,
      "try_recv($self, /)\n--\n\n"
-     "The next event, with memory of its own; None when there is none now. Raises RecvError at the end."},
+     "Take the next event, copied out of the ring; None if nothing waits. Never waits.\n\n"
+     "Raises RecvError when the sender is gone and all its events were taken; else as drain."},
     {"recv", FAST(recv),
      "recv($self, timeout=None)\n--\n\n"
-     "Wait up to timeout seconds for the next event, with memory of its own; None when the time is up.\n\n"
-     "Raises RecvError when the sender is gone and everything that it published was received."},
+     "Wait up to timeout seconds (None: no limit) for the next event, copied out of the ring; None: time is up.\n\n"
+     "Raises RecvError when the sender is gone and all its events were taken; else as drain."},
     {"recv_many", FAST(recv_many),
      "recv_many($self, max_events=1024)\n--\n\n"
-     "Up to max_events events with memory of their own; an empty list when there are none now. Never waits.\n\n"
-     "Their space is given back before they are returned: whoever dies with the list in hand has lost it, which a\n"
-     "drained batch is not. Raises RecvError at the end."},
+     "Take up to max_events events, copied out of the ring; an empty list if nothing waits. Never waits.\n\n"
+     "Their space is given back before the call returns. So a process that dies before it applied the list has lost\n"
+     "these events; a batch that was not released would be drained again. Raises RecvError when the sender is gone and\n"
+     "all its events were taken; else as drain."},
     {NULL, NULL, 0, NULL}};
 static PyType_Slot receiver_slots[] = {{Py_tp_methods, receiver_methods}, {0, NULL}};
 static PyType_Spec receiver_spec = {"kevy_ring._calls.ReceiverCalls", sizeof(Consumer), 0, CAN_BE_BASE, receiver_slots};

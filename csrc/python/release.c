@@ -1,7 +1,7 @@
-/* How a batch ends: by a release, by the end of a `with`, or because nobody has it any more. */
+/* Ends a batch: by a release, at the end of a `with`, or when the last reference to it is dropped. */
 #include "python/calls.h"
 
-/* How many snapshots end in records `first` to `last - 1`. */
+/* How many SnapshotEnds are among records `first` to `last - 1`. */
 uint64_t kr_snapshots_ended(const Batch *batch, Py_ssize_t first, Py_ssize_t last)
 {
     uint64_t ended = 0;
@@ -22,10 +22,10 @@ static uint64_t end_of(const Batch *batch, Py_ssize_t upto)
     if (!upto)
         return out->position;
     struct kr_columns columns = kr_columns_of(batch);
-    return out->position + ((columns.starts[upto - 1] + columns.lengths[upto - 1] + 7) & ~7ull);
+    return out->position + kr_end_of_records(&columns, (uint64_t)upto);
 }
 
-/* The batch is over, for this object and for its consumer. */
+/* Marks the batch as over, in this object and in its consumer. */
 static void over(Batch *batch)
 {
     batch->held = batch->lent = 0;
@@ -35,7 +35,7 @@ static void over(Batch *batch)
     Py_CLEAR(batch->lender);
 }
 
-/* Drops the views that the batch itself keeps. Returns whether others are left: then the loan continues. */
+/* Drops the views that the batch itself keeps. Returns whether the application still has views. */
 static int escaped(Batch *batch)
 {
     if (!batch->lent)
@@ -48,9 +48,9 @@ static int escaped(Batch *batch)
     return 0;
 }
 
-/* Ends a batch with nothing (more) given back: its records are drained again. No Python code runs, so a batch that nobody
- * has any more can be ended by whoever let go of it last, in any thread, and no signal comes in between. Views that are
- * left keep their bytes: nothing of them is given back before the next drain, which cuts them off. */
+/* Ends a batch without releasing more of it: the rest of its records is drained again. This runs no Python code, so it may run in
+ * a dealloc, in any thread, and no signal handler interrupts it. Live views keep their bytes: their space stays taken until the
+ * next drain, which cuts them off. */
 void kr_abandon(Batch *batch)
 {
     Consumer *consumer = batch->consumer;
@@ -64,8 +64,8 @@ void kr_abandon(Batch *batch)
     over(batch);
 }
 
-/* Gives the first `upto` records back, which are so many events. `done`: the batch is over, whatever lies behind. 0, or -1
- * with an exception: then it is as it was. */
+/* Releases the first `upto` records, which count as `events` events. `done`: the batch is over, even if records are left. 0, or -1
+ * with an exception: then nothing has changed. */
 static int give_back(Batch *batch, Py_ssize_t upto, uint64_t events, int done)
 {
     Consumer *consumer = batch->consumer;
@@ -82,7 +82,7 @@ static int give_back(Batch *batch, Py_ssize_t upto, uint64_t events, int done)
     return 0;
 }
 
-/* Gives the first `upto` records back, unless views are left. 0, or -1 with an exception. */
+/* Releases the first `upto` records. 0, or -1 with an exception, which is ViewsEscaped while the application has views. */
 int kr_release_first(Batch *batch, Py_ssize_t upto)
 {
     if (!batch->held || (upto <= batch->released && upto != batch->count))
@@ -98,9 +98,9 @@ int kr_release_first(Batch *batch, Py_ssize_t upto)
     return give_back(batch, upto, (uint64_t)(upto - batch->released), upto == batch->count);
 }
 
-/* Ends the batch: the first `upto` records are given back, or those that were already. Views that are left get a private
- * copy, so that the application sees its own error and the ring goes on. Whatever fails, nothing more is given back and
- * the batch is over. 0, or -1 with an exception. */
+/* Ends the batch and releases its first `upto` records. Live views get a private copy of their bytes, so that the application sees
+ * its own error and can still use the ring. The batch is over in any case; after a failure nothing more is released. 0, or -1
+ * with an exception. */
 static int end_at(Batch *batch, Py_ssize_t upto)
 {
     Consumer *consumer = batch->consumer;
@@ -112,7 +112,7 @@ static int end_at(Batch *batch, Py_ssize_t upto)
             return -1;
         }
         batch->lent = 0;
-        if (!batch->held || !consumer->consumer) /* another thread ended it, meanwhile */
+        if (!batch->held || !consumer->consumer) /* another thread ended it meanwhile */
             return 0;
     }
     if (upto < batch->released)
@@ -124,7 +124,7 @@ static int end_at(Batch *batch, Py_ssize_t upto)
     return 0;
 }
 
-/* The number of records that is the argument, from 0 to all of them. -1 with an exception. */
+/* Reads a number of records, from 0 to all of them. -1 with an exception. */
 static Py_ssize_t records_of(const Batch *batch, PyObject *number)
 {
     Py_ssize_t upto = PyNumber_AsSsize_t(number, PyExc_OverflowError);
@@ -132,13 +132,13 @@ static Py_ssize_t records_of(const Batch *batch, PyObject *number)
         return -1;
     if (upto >= 0 && upto <= batch->count)
         return upto;
-    PyErr_Format(PyExc_ValueError, "release of %zd records of a batch of %zd", upto, batch->count);
+    PyErr_Format(PyExc_ValueError, "release of %zd records from a batch of %zd", upto, batch->count);
     return -1;
 }
 
 /* ------------------------------------------------------------------------------------------------- the methods */
 
-/* A batch changes together with its consumer. */
+/* A method that changes a batch also changes its consumer, so it locks both. */
 #ifdef Py_GIL_DISABLED
 #define WITH_CONSUMER(batch) ((batch)->consumer ? (PyObject *)(batch)->consumer : (PyObject *)(batch))
 #endif
@@ -176,7 +176,7 @@ PyObject *kr_batch_abandon(PyObject *self, PyObject *nothing)
     Py_RETURN_NONE;
 }
 
-/* Gives the space of a fragment back, which is no event. */
+/* Releases a fragment, which does not count as an event. */
 PyObject *kr_batch_pass(PyObject *self, PyObject *nothing)
 {
     Batch *batch = (Batch *)self;
@@ -188,10 +188,9 @@ PyObject *kr_batch_pass(PyObject *self, PyObject *nothing)
     return failed ? NULL : Py_NewRef(Py_None);
 }
 
-PyObject *kr_batch_enter(PyObject *self, PyObject *nothing) { return Py_NewRef(self); }
-
-/* After an exit that failed: only views that are left are a reason to keep the batch. After anything else, such as a signal's
- * handler that raised in the middle of it, the variable of the `with` may keep the batch until the next drain. */
+/* After an exit that failed. ViewsEscaped leaves the batch open, so that the application can drop the views and release it. After any
+ * other error, such as one that a signal handler raised, the batch ends here: the variable of the `with` may keep it alive, and an
+ * open batch would refuse the next drain. */
 static void exit_failed(Batch *batch)
 {
     PyObject *kind, *value, *trace;

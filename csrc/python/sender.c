@@ -1,8 +1,7 @@
-/* The sender of an inbox: events from objects of the four classes, with arguments from any bytes-like objects. */
+/* The sender of an inbox: sends events of the four classes, with arguments of any bytes-like type. */
 #include <string.h>
 
 #include "python/calls.h"
-
 
 /* ------------------------------------------------------------------------------- events, taken apart in place */
 
@@ -11,7 +10,7 @@ struct events {
     uint32_t few_argcs[ON_STACK], *argcs;
     uint8_t few_kinds[ON_STACK], *kinds;
     uint64_t count;
-    int has_others; /* than frames */
+    int has_others; /* there are other events than frames */
     struct kr_pieces pieces;
 };
 
@@ -48,7 +47,7 @@ static int events_room(struct events *events, uint64_t count)
     return 0;
 }
 
-/* An offset of the stream. TypeError: no integer; ValueError: it does not lie in 0 .. 2**64 - 1. */
+/* Reads an offset of the stream. Raises TypeError for a non-integer, and ValueError outside 0 .. 2**64 - 1. */
 static int take_offset(PyObject *number, uint64_t *offset)
 {
     if (!PyIndex_Check(number)) {
@@ -70,25 +69,7 @@ static int take_offset(PyObject *number, uint64_t *offset)
     return -1;
 }
 
-/* Raises TypeError for what is no sequence of arguments. */
-static int check_argv(PyObject *argv)
-{
-    if (PyList_CheckExact(argv) || PyTuple_CheckExact(argv))
-        return 0;
-    if (PyBytes_Check(argv) || PyByteArray_Check(argv) || PyMemoryView_Check(argv) || PyUnicode_Check(argv)) {
-        PyErr_SetString(PyExc_TypeError, "argv is a sequence of bytes-like arguments, not one of them");
-        return -1;
-    }
-    if (PyObject_HasAttrString(argv, "__len__"))
-        return 0;
-    PyObject *name = PyType_GetName(Py_TYPE(argv));
-    if (name)
-        PyErr_Format(PyExc_TypeError, "argv is a list, or another sequence, of bytes-like arguments, not a %U", name);
-    Py_XDECREF(name);
-    return -1;
-}
-
-/* In the first pass: whatever is not plain, or not right, is looked at again in the second. */
+/* Reads offset and arguments of a frame in the first pass. It leaves everything unusual or wrong to the second pass. */
 static int take_plain_parts(struct events *events, PyObject *number, PyObject *argv)
 {
     uint64_t before = events->pieces.count, offset = PyLong_CheckExact(number) ? PyLong_AsUnsignedLongLong(number) : UINT64_MAX;
@@ -104,7 +85,8 @@ static int take_plain_parts(struct events *events, PyObject *number, PyObject *a
 static int take_parts(struct events *events, PyObject *number, PyObject *argv)
 {
     uint64_t before = events->pieces.count, bytes = events->pieces.total;
-    if (take_offset(number, events->offsets + events->count) < 0 || check_argv(argv) < 0)
+    if (take_offset(number, events->offsets + events->count) < 0 ||
+        kr_check_sequence(argv, "argv is a list, or another sequence, of bytes-like arguments, not a %U") < 0)
         return -1;
     int answer = kr_pieces_add_all(&events->pieces, argv);
     uint64_t argc = events->pieces.count - before;
@@ -116,8 +98,8 @@ static int take_parts(struct events *events, PyObject *number, PyObject *argv)
     return -1;
 }
 
-/* Of a frame. In the first pass it is exactly of the class Frame, whose attributes are slots, so that no Python code runs and
- * the frame keeps its arguments. */
+/* Takes a frame. In the first pass its class is exactly Frame. Its attributes are slots, so that reading them runs no Python code,
+ * and the frame keeps its arguments alive. */
 static int take_frame(struct events *events, kr_state *state, PyObject *frame)
 {
     PyObject *number = PyObject_GetAttr(frame, state->offset), *argv = number ? PyObject_GetAttr(frame, state->argv) : NULL;
@@ -162,7 +144,7 @@ static int take_other(struct events *events, kr_state *state, PyObject *event)
     return -1;
 }
 
-/* As kr_pieces_add(). */
+/* Takes one event. Returns as kr_pieces_add(). */
 static int take_event(struct events *events, kr_state *state, PyObject *event)
 {
     int answer;
@@ -176,7 +158,7 @@ static int take_event(struct events *events, kr_state *state, PyObject *event)
     return answer;
 }
 
-/* The first `count` events of a list or a tuple. IndexError: Python code made the list shorter while it was read. */
+/* Takes the first `count` events of a list or a tuple. Raises IndexError if Python code made the list shorter meanwhile. */
 static int take_events(struct events *events, kr_state *state, PyObject *list, Py_ssize_t count)
 {
     int listed = PyList_CheckExact(list), answer = 0;
@@ -194,22 +176,18 @@ static int take_events(struct events *events, kr_state *state, PyObject *list, P
 
 /* ------------------------------------------------------------------------------------------------------- sends */
 
-/* Raises what the sender makes of a result, with the event that is at fault, or with all events that were not taken. */
+/* Raises the exception that the sender makes for a result of the core. It carries the events that were not taken. */
 static PyObject *refused(PyObject *self, int code, PyObject *events, int is_list, uint64_t accepted)
 {
-    PyObject *error = PyObject_CallMethod(self, "_unsent", "iOiK", code, events, is_list, (unsigned long long)accepted);
-    if (error)
-        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-    Py_XDECREF(error);
-    return NULL;
+    return kr_raise_object(PyObject_CallMethod(self, "_unsent", "iOiK", code, events, is_list, (unsigned long long)accepted));
 }
 
-/* Hands over what was taken apart. `given`: the event, or the list of them. */
+/* Gives the events to the core. `given`: the event, or the list of events, of the caller. */
 static PyObject *hand_over(PyObject *self, struct events *events, PyObject *given, int is_list)
 {
     Writer *writer = (Writer *)self;
     uint64_t accepted = 0;
-    if (kr_writer_ready(writer) < 0) /* again: Python code may have run */
+    if (kr_writer_ready(writer) < 0) /* again: Python code may have run and closed it */
         return NULL;
     kr_sender *sender = writer->sender;
     const uint8_t *kinds = events->has_others ? events->kinds : NULL;
@@ -265,7 +243,7 @@ static PyObject *send_list(PyObject *self, PyObject *list)
     }
     PyObject *sent = answer ? NULL : hand_over(self, &events, list, 1);
     events_end(&events);
-    if (!sent && PyErr_ExceptionMatches(PyExc_MemoryError) && answer) { /* of the interpreter: the core was not asked */
+    if (!sent && PyErr_ExceptionMatches(PyExc_MemoryError) && answer) { /* of the interpreter: the core was not called */
         PyErr_Clear();
         return refused(self, KR_E_NOMEM, list, 1, 0);
     }
@@ -281,22 +259,16 @@ static PyObject *send_many_alone(PyObject *self, PyObject *events)
     return sent;
 }
 
-/* A chunk lies in ordinary memory when the ring has no room for it, can never have it, or another chunk is open. */
+/* The grant is ordinary memory if the ring has no room now, is smaller than the chunk, or another chunk is open. */
 static PyObject *reserve_chunk_alone(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     Writer *writer = (Writer *)self;
     PyObject *number = NULL;
     uint64_t length;
-    if (kr_only_argument(arguments, count, names, "length", &number) < 0)
+    if (kr_only_argument(arguments, count, names, "length", &number) < 0 || kr_clamped_length_of(number, &length) < 0)
         return NULL;
-    if (kr_length_of(number, &length) < 0) {
-        if (!PyErr_ExceptionMatches(PyExc_OverflowError))
-            return NULL;
-        PyErr_Clear();
-        length = 0;
-    }
     if (!length || length > KR_CHUNK_MAX)
-        return PyErr_Format(PyExc_ValueError, "a chunk has 1 to %d bytes: %S", KR_CHUNK_MAX, number);
+        return PyErr_Format(PyExc_ValueError, "a chunk has 1 to %d bytes, not %S", KR_CHUNK_MAX, number);
     if (kr_writer_ready(writer) < 0)
         return NULL;
     int64_t index = kr_chunk_reserve(writer->sender, length);
@@ -313,20 +285,22 @@ static PyMethodDef sender_methods[] = {
     {"_bind", kr_writer_bind, METH_VARARGS, NULL},
     {"send", send, METH_O,
      "send($self, event, /)\n--\n\n"
-     "Hand one event over: into the ring when it fits, else into the overflow. Never waits for the shard.\n\n"
+     "Send one event: into the ring if it fits, else into the overflow. Never waits for the shard.\n\n"
      "Raises SendError (with the event) when the receiver closed, exited or was killed; TypeError or ValueError for a\n"
-     "bad event, of which nothing is queued; ClosedError on a closed or forked handle; OutOfMemory, a MemoryError, when\n"
-     "the overflow cannot grow."},
+     "bad event, of which nothing is sent; ClosedError on a closed or forked handle; OutOfMemory, a MemoryError, if the\n"
+     "overflow cannot grow."},
     {"send_many", send_many, METH_O,
      "send_many($self, events, /)\n--\n\n"
-     "Hand a sequence of events over with one publish and at most one wake-up.\n\n"
-     "Raises as send; a bad event anywhere in it means that nothing of it is queued. SendError.unsent and\n"
-     "OutOfMemory.unsent hold all events that were not taken, in order."},
+     "Send a sequence of events in order, with one publish and at most one wake-up of the shard.\n\n"
+     "Raises as send. If any event is bad, none is sent. SendError.unsent and OutOfMemory.unsent hold the events that\n"
+     "were not taken, in order."},
     {"reserve_chunk", FAST(reserve_chunk),
      "reserve_chunk($self, length)\n--\n\n"
-     "Space for a SnapshotChunk of at most length bytes, written in place: recv_into(grant.view).\n\n"
-     "A context manager; without grant.commit(n) nothing is sent. While a grant is open, what other threads send waits\n"
-     "behind the ring. When the ring has no room the grant is ordinary memory, and commit copies it."},
+     "Reserve space for a SnapshotChunk of at most length bytes, to write it in place.\n\n"
+     "    with sender.reserve_chunk(65536) as grant:\n        grant.commit(sock.recv_into(grant.view))\n\n"
+     "Without a commit nothing is sent. While a grant is open, events of other threads wait in the overflow. If the\n"
+     "ring has no room, the grant is ordinary memory and commit copies it. Raises ValueError for a length outside 1 ..\n"
+     "2**30, SendError when the receiver is gone, and ClosedError."},
     {NULL, NULL, 0, NULL}};
 static PyType_Slot sender_slots[] = {
     {Py_tp_new, kr_new}, {Py_tp_methods, sender_methods}, {Py_tp_dealloc, kr_writer_dealloc}, {0, NULL}};

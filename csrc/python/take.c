@@ -1,7 +1,7 @@
-/* Records and events that are given out as objects of their own: no batch is left open. */
+/* Calls that return records and events as objects that own their bytes: no batch stays open. */
 #include "python/calls.h"
 
-/* A drain into `block`, which has room for so many records, of a consumer that is ready. kr_given() ends it. */
+/* Drains up to `records` records into `block`, which has room for them. The consumer is ready. kr_given() ends the drain. */
 int64_t kr_drain_apart(Consumer *consumer, uint64_t records, char *block, kr_batch *batch)
 {
     int64_t count = kr_consumer_drain(consumer->consumer, records, UINT64_MAX, block, batch);
@@ -10,33 +10,25 @@ int64_t kr_drain_apart(Consumer *consumer, uint64_t records, char *block, kr_bat
     return count < 0 ? -1 : count;
 }
 
-/* Gives the first `taken` of a drain back; what lies behind is drained again. 0, or -1 with an exception. */
-static int give_back(Consumer *consumer, const kr_batch *batch, const struct kr_columns *columns, uint64_t taken)
+/* Ends a drain whose first `taken` records are copied in `result`: releases them and returns `result`. The others are drained again.
+ * NULL with an exception if `result` is NULL, which releases nothing, or if the release fails. */
+PyObject *kr_given(Consumer *consumer, const kr_batch *batch, const struct kr_columns *columns, uint64_t taken, PyObject *result)
 {
     uint64_t end = batch->position;
+    if (!result)
+        taken = 0;
     if (taken == batch->count)
         end += batch->span;
     else if (taken)
-        end += (columns->starts[taken - 1] + columns->lengths[taken - 1] + 7) & ~7ull;
+        end += kr_end_of_records(columns, taken);
     int code = kr_consumer_release(consumer->consumer, end, taken, 1);
-    if (code < 0)
-        kr_fault((PyObject *)consumer, code);
-    return code < 0 ? -1 : 0;
+    if (code >= 0 || !result)
+        return result;
+    Py_DECREF(result);
+    return kr_fault((PyObject *)consumer, code);
 }
 
-/* A result, after the space of what it holds was given back; NULL when either failed. */
-PyObject *kr_given(Consumer *consumer, const kr_batch *batch, const struct kr_columns *columns, uint64_t taken, PyObject *result)
-{
-    if (!result) { /* nothing is lost: all of it is drained again */
-        kr_consumer_release(consumer->consumer, batch->position, 0, 1);
-        return NULL;
-    }
-    if (give_back(consumer, batch, columns, taken) < 0)
-        Py_CLEAR(result);
-    return result;
-}
-
-/* 0: the producer lives, or has left something. -1 with an exception: it is gone, and all that it published was taken. */
+/* 0: the producer lives, or there is a record left. -1 with an exception: the producer is gone and all its records were taken. */
 int kr_is_at_end(Consumer *consumer)
 {
     kr_role_info info;
@@ -46,19 +38,9 @@ int kr_is_at_end(Consumer *consumer)
     return code < 0 ? -1 : 0;
 }
 
-/* How many at most: KEPT_RECORDS, or the argument. 0, or -1 with an exception when that is no positive number. */
-int kr_how_many(PyObject *const *arguments, Py_ssize_t count, PyObject *names, const char *name, uint64_t *most)
-{
-    PyObject *number = NULL;
-    *most = KEPT_RECORDS;
-    if (kr_only_argument(arguments, count, names, name, &number) < 0)
-        return -1;
-    return number ? kr_limit_of(number, most) : 0;
-}
-
 /* ---------------------------------------------------------------------------------------------------------- waits */
 
-/* One, or None. NULL with an exception: also at the end. */
+/* The next one, or None. NULL with an exception, which is RecvError at the end. */
 PyObject *kr_take_now(Consumer *consumer, kr_take take)
 {
     PyObject *found = take(consumer);
@@ -67,8 +49,8 @@ PyObject *kr_take_now(Consumer *consumer, kr_take take)
     Py_RETURN_NONE;
 }
 
-/* Sleeps, without the interpreter's lock, until there may be something to take. 1: look; 0: time is up; -1: a signal's
- * handler raised. The handle is kept meanwhile: another thread may close it. */
+/* Sleeps, without the interpreter's lock, until there may be something to take: 1. 0: the time is up. -1: a signal handler raised.
+ * Another thread may close the handle meanwhile, so this keeps a reference to it. */
 static int sleep_on(Consumer *consumer, int64_t left_ns)
 {
     PyObject *handle = consumer->handle;
@@ -85,7 +67,7 @@ static int sleep_on(Consumer *consumer, int64_t left_ns)
     return code != KR_WAIT_TIMEOUT;
 }
 
-/* Waits for one, for as long as the argument `timeout` says. */
+/* Waits for the next one, up to the argument `timeout`. */
 PyObject *kr_take_within(Consumer *consumer, kr_take take, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     int64_t timeout_ns;

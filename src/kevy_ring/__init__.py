@@ -1,4 +1,4 @@
-"""A replica inbox in shared memory: replication streams into Python processes, fast, and nothing lost."""
+"""A replica inbox in shared memory: it brings replication streams into Python processes, fast and without loss."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ __all__ = [
     "replica_inbox_pairs",
 ]
 
-# The compiled core and numpy load on first use of a name that needs them: the events, the errors and the
-# protocols are then usable (and importable in milliseconds) without either.
+# These names load the compiled core on first use. So the events, the errors and the protocols import in milliseconds,
+# and without the core.
 _LAZY = {
     "Batch": "kevy_ring.inbox",
     "ReplicaInboxReceiver": "kevy_ring.inbox",

@@ -1,4 +1,4 @@
-"""Loads the module of this name from the library that cffi builds for ``kevy_ring._core``: see csrc/python/module.c."""
+"""Loads the module of csrc/python/module.c from the library that cffi builds for ``kevy_ring._core``."""
 
 import sys
 from importlib.machinery import ExtensionFileLoader
@@ -6,10 +6,10 @@ from importlib.util import find_spec, module_from_spec, spec_from_file_location
 
 _library = find_spec("kevy_ring._core")
 if _library is None or _library.origin is None:
-    raise ImportError("kevy-ring: the compiled core is missing; install the package again")
+    raise ImportError("kevy-ring: the compiled core is missing: run pip install --force-reinstall kevy-ring")
 _spec = spec_from_file_location(__name__, _library.origin, loader=ExtensionFileLoader(__name__, _library.origin))
 assert _spec is not None
 assert _spec.loader is not None
 _module = module_from_spec(_spec)
 _spec.loader.exec_module(_module)
-sys.modules[__name__] = _module  # what the import statement gives
+sys.modules[__name__] = _module  # the import statement returns this entry

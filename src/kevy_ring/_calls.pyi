@@ -1,4 +1,4 @@
-# The methods of csrc/python as type checkers and the reference see them. The docstrings are those of the C files.
+# The methods of csrc/python, for type checkers and the reference. The docstrings are the same as in the C files.
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -14,49 +14,55 @@ def is_main_interpreter() -> bool: ...
 class ProducerCalls:
     def _bind(self, handle: Any, address: int, lender: Lender | None, /) -> None: ...
     def try_write(self, record: BytesLike, /) -> bool:
-        """Write and publish one record of any bytes-like object. False: the ring is full now.
+        """Write one record, any bytes-like object, and publish it. False: the ring is full now. Never waits.
 
-        Raises ValueError for a record larger than the ring, TypeError for what is not bytes-like or not contiguous,
-        SendError when the consumer is gone, and ClosedError.
+        Raises ValueError for a record larger than the ring, TypeError for an object that is not bytes-like or not
+        contiguous, SendError when the consumer is gone, and ClosedError.
         """
 
     def write_many(self, records: Sequence[BytesLike], /) -> int:
         """Write a sequence of records in order until one does not fit; one publish. Returns how many fitted.
 
-        Raises as try_write.
+        Never waits. Raises as try_write, but ValueError only if the first record is larger than the ring: a later one
+        ends the call.
         """
 
     def try_reserve(self, length: int) -> Grant | None:
-        """Space for one record of at most ``length`` bytes, to be written in place. None: the ring is full now.
+        """Reserve space for one record of at most ``length`` bytes, to write it in place. None: the ring is full now.
 
-        One grant at a time. Raises ValueError for a length that is larger than the ring.
+        One grant at a time: KevyRingError while another one is open. Raises ValueError for a length larger than the
+        ring, OverflowError for one outside 64 bits, SendError when the consumer is gone, and ClosedError.
         """
 
     def publish(self) -> None:
-        """Reveal all committed records to the consumer with one store."""
+        """Reveal all committed records to the consumer with one store. Raises ClosedError."""
 
 class SenderCalls:
     def _bind(self, handle: Any, address: int, lender: Lender | None, /) -> None: ...
     def send(self, event: ReplicaApply, /) -> None:
-        """Hand one event over: into the ring when it fits, else into the overflow. Never waits for the shard.
+        """Send one event: into the ring if it fits, else into the overflow. Never waits for the shard.
 
         Raises SendError (with the event) when the receiver closed, exited or was killed; TypeError or ValueError for a
-        bad event, of which nothing is queued; ClosedError on a closed or forked handle; OutOfMemory, a MemoryError,
-        when the overflow cannot grow.
+        bad event, of which nothing is sent; ClosedError on a closed or forked handle; OutOfMemory, a MemoryError, if
+        the overflow cannot grow.
         """
 
     def send_many(self, events: Sequence[ReplicaApply], /) -> None:
-        """Hand a sequence of events over with one publish and at most one wake-up.
+        """Send a sequence of events in order, with one publish and at most one wake-up of the shard.
 
-        Raises as send; a bad event anywhere in it means that nothing of it is queued. SendError.unsent and
-        OutOfMemory.unsent hold all events that were not taken, in order.
+        Raises as send. If any event is bad, none is sent. SendError.unsent and OutOfMemory.unsent hold the events that
+        were not taken, in order.
         """
 
     def reserve_chunk(self, length: int) -> ChunkGrant:
-        """Space for a SnapshotChunk of at most ``length`` bytes, written in place: ``recv_into(grant.view)``.
+        """Reserve space for a SnapshotChunk of at most ``length`` bytes, to write it in place.
 
-        A context manager; without ``grant.commit(n)`` nothing is sent. While a grant is open, what other threads send
-        waits behind the ring. When the ring has no room the grant is ordinary memory, and commit copies it.
+            with sender.reserve_chunk(65536) as grant:
+                grant.commit(sock.recv_into(grant.view))
+
+        Without a commit nothing is sent. While a grant is open, events of other threads wait in the overflow. If the
+        ring has no room, the grant is ordinary memory and commit copies it. Raises ValueError for a length outside 1 ..
+        2**30, SendError when the receiver is gone, and ClosedError.
         """
 
 class ConsumerCalls:
@@ -74,48 +80,71 @@ class ConsumerCalls:
     def _bind(self, handle: Any, address: int, lender: Lender | None, spin_ns: int, /) -> None: ...
     def _cut_off_strays(self, fresh: Lender, /) -> None: ...
     def drain(self, max_records: int = 1024, max_bytes: int | None = None) -> RecordBatch:
-        """Take up to ``max_records`` records of together at most ``max_bytes`` (but at least one). Never waits.
+        """Take the waiting records as a batch: at most ``max_records``, of together at most ``max_bytes``. Never waits.
 
-        The batch is a context manager; leaving it gives the space back. Raises BatchOpen while the previous batch is
-        open, and CorruptRing when the ring holds what no producer writes.
+        One record is taken even if it is larger than ``max_bytes``. If nothing waits, the batch is empty. The batch is
+        a context manager; leaving it gives the space back to the producer:
+
+            with consumer.drain() as batch:
+                for record in batch: ...
+
+        Raises BatchOpen while the previous batch is open, CorruptRing if the ring holds bytes that no producer writes,
+        ValueError for a maximum below 1, and ClosedError.
         """
 
     def read_many(self, max_records: int = 1024) -> list[bytes]:
-        """Up to ``max_records`` records as bytes of their own; an empty list when there are none. Never waits."""
+        """Take up to ``max_records`` records as bytes; an empty list if nothing waits. Never waits.
+
+        Their space is given back before the call returns. Raises as drain; never RecvError.
+        """
 
     def try_read(self) -> bytes | None:
-        """The next record as bytes of its own; None when there is none now. Raises RecvError at the end."""
+        """Take the next record as bytes; None if nothing waits. Never waits.
+
+        Raises RecvError when the producer is gone and all its records were taken; else as drain.
+        """
 
     def read(self, timeout: float | None = None) -> bytes | None:
-        """Wait up to ``timeout`` seconds for the next record, as bytes of its own; None when the time is up.
+        """Wait up to ``timeout`` seconds (None: without limit) for the next record, as bytes; None when the time is up.
 
-        Raises RecvError when the producer is gone and everything that it published was read.
+        Raises RecvError when the producer is gone and all its records were taken; else as drain.
         """
 
 class ReceiverCalls(ConsumerCalls):
     def drain(self, max_events: int = 1024, max_bytes: int | None = None) -> Batch:
-        """Take up to ``max_events`` events of together at most ``max_bytes`` (but at least one). Never waits.
+        """Take the waiting events as a batch: at most ``max_events``, of together at most ``max_bytes``. Never waits.
 
-        The batch is a context manager; leaving it gives the space back. An event larger than the ring is put together
-        over as many drains as it takes and comes in a batch of its own. Raises BatchOpen while the previous batch is
-        open, CorruptRing, ClosedError, and EventTruncated when the first part of an event larger than the ring went to
-        a predecessor of this receiver: once, also if it was the predecessor that found out.
+        One event is taken even if it is larger than ``max_bytes``. If nothing waits, the batch is empty. The batch is a
+        context manager; leaving it gives the space back to the sender:
+
+            with receiver.drain() as batch:
+                for event in batch: ...
+
+        An event larger than the ring arrives in fragments. Drains collect them, and then return it in a batch of one.
+
+        Raises BatchOpen while the previous batch is open, CorruptRing if the ring holds bytes that no sender writes,
+        ValueError for a maximum below 1, and ClosedError. Raises EventTruncated, once, if a receiver before this one
+        took the first part of an event and the rest of it is lost.
         """
 
     def try_recv(self) -> OwnedApply | None:
-        """The next event, with memory of its own; None when there is none now. Raises RecvError at the end."""
+        """Take the next event, copied out of the ring; None if nothing waits. Never waits.
+
+        Raises RecvError when the sender is gone and all its events were taken; else as drain.
+        """
 
     def recv(self, timeout: float | None = None) -> OwnedApply | None:
-        """Wait up to ``timeout`` seconds for the next event, with memory of its own; None when the time is up.
+        """Wait up to ``timeout`` seconds (None: no limit) for the next event, copied out of the ring; None: time is up.
 
-        Raises RecvError when the sender is gone and everything that it published was received.
+        Raises RecvError when the sender is gone and all its events were taken; else as drain.
         """
 
     def recv_many(self, max_events: int = 1024) -> list[OwnedApply]:
-        """Up to ``max_events`` events with memory of their own; an empty list when there are none now. Never waits.
+        """Take up to ``max_events`` events, copied out of the ring; an empty list if nothing waits. Never waits.
 
-        Their space is given back before they are returned: whoever dies with the list in hand has lost it, which a
-        drained batch is not. Raises RecvError at the end.
+        Their space is given back before the call returns. So a process that dies before it applied the list has lost
+        these events; a batch that was not released would be drained again. Raises RecvError when the sender is gone and
+        all its events were taken; else as drain.
         """
 
 class Lender:
@@ -128,25 +157,32 @@ class Lender:
         """Whether a view of the last loan is alive."""
 
     def end(self) -> int:
-        """The area is given up: views that are alive get a private copy of their bytes, for good.
+        """Give the area up: views that are alive get a private copy of their bytes.
 
-        Returns 0, or the core's code when there is no memory for it.
+        Returns 0, or the core's error code if there is no memory for the copy.
         """
 
 class Grant:
-    """Writable space in the ring for one record. ``view`` is a writable memoryview of the bytes asked for."""
+    """Writable space in the ring for one record: ``view`` is a writable memoryview of the requested length.
+
+    A context manager: a ``with`` that ends without a commit gives the space back.
+
+        with producer.try_reserve(4096) as grant:
+            grant.commit(sock.recv_into(grant.view))
+        producer.publish()
+    """
 
     @property
     def view(self) -> memoryview: ...
     def commit(self, length: int) -> None:
-        """Make a record of the first ``length`` bytes. The consumer sees it at the next publish.
+        """Make the first ``length`` bytes a record. The consumer sees it after the next publish().
 
-        Raises ValueError for a length beyond the grant, ViewsEscaped while views of it are kept, and ClosedError when
+        Raises ValueError for a length beyond the grant, ViewsEscaped while views of it are alive, and ClosedError if
         the grant was committed or aborted before, or its handle was closed.
         """
 
     def abort(self) -> None:
-        """Give the space back unwritten. Raises ViewsEscaped while views of the grant are kept."""
+        """Give the space back unwritten. Raises ViewsEscaped while views of the grant are alive."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -154,9 +190,9 @@ class Grant:
     ) -> None: ...
 
 class ChunkGrant(Grant):
-    """Writable space for one chunk of a snapshot.
+    """Writable space for one chunk of a snapshot: ``view`` is a writable memoryview of ``length`` bytes.
 
-    ``view``: a writable memoryview of the ``length`` bytes asked for. ``in_ring``: whether they lie in the ring.
+    ``in_ring``: whether the space is in the ring. Else it is ordinary memory, which commit copies.
     """
 
     @property
@@ -164,14 +200,14 @@ class ChunkGrant(Grant):
     @property
     def in_ring(self) -> bool: ...
     def commit(self, length: int) -> None:
-        """Send the first ``length`` bytes as a chunk; of 0 bytes none is sent.
+        """Send the first ``length`` bytes as a chunk. With 0 bytes nothing is sent.
 
-        Raises ValueError for a length beyond the grant, ViewsEscaped while views of it are kept, and ClosedError when
-        the grant was committed or aborted before, or its handle was closed; also what send raises.
+        Raises ValueError for a length beyond the grant, ViewsEscaped while views of it are alive, and ClosedError if
+        the grant was committed or aborted before, or its handle was closed; also the errors of send.
         """
 
     def abort(self) -> None:
-        """Give the space back; nothing is sent."""
+        """Give the space back. Nothing is sent."""
 
 class Columns:
     @property
@@ -195,16 +231,16 @@ class BatchCalls:
     def more(self) -> bool: ...
     @property
     def buffer(self) -> memoryview:
-        """All records of the batch with their headers and padding, as one read-only memoryview."""
+        """All records with headers and padding, as one read-only memoryview. Raises ClosedError after the release."""
 
     def copies(self) -> list[bytes]:
-        """The payloads as bytes of their own."""
+        """All payloads, copied into bytes objects. Raises ClosedError after the release."""
 
     def release(self, upto: int | None = None) -> None:
         """Give the space of the first ``upto`` records (None: all) back to the producer.
 
-        Raises ViewsEscaped while any view into the batch is kept: then nothing is released. Releasing what is released
-        already does nothing.
+        Records that are released already are skipped. Raises ViewsEscaped while any view into the batch is alive, and
+        ValueError if ``upto`` is not in 0 .. len(batch); then nothing is released.
         """
 
     def _at(self, i: int, /) -> Any: ...
@@ -221,22 +257,24 @@ class EventBatchCalls(BatchCalls):
     def argv(self, i: int, /) -> list[memoryview]:
         """The arguments of frame ``i`` as read-only memoryviews; an empty list for other events.
 
-        Raises CorruptRing when the end positions do not rise, and ClosedError after the release.
+        Raises CorruptRing if the end positions in the ring are wrong, IndexError, and ClosedError after the release.
         """
 
     def owned(self, i: int, /) -> OwnedApply:
-        """Event ``i`` with memory of its own: it may be kept. Raises as argv."""
+        """Event ``i``, copied out of the batch: it may be kept. Raises as argv."""
 
     def payload(self, i: int, /) -> memoryview:
         """The payload of event ``i`` as a read-only memoryview.
 
-        Of a chunk its bytes, of a frame its end positions and arguments.
+        Of a chunk these are its bytes, of a frame its end positions and arguments. Raises IndexError, and ClosedError
+        after the release.
         """
 
     def resp(self) -> list[memoryview]:
-        """The frames as RESP commands, ready for ``socket.sendmsg``: one block of memory that may be kept.
+        """All frames as RESP commands, in a list of one memoryview that may be kept, ready for ``socket.sendmsg``.
 
-        Other events are passed over. One call of the core, no Python object for each frame. Raises as argv.
+        Other events are left out; without a frame the list is empty. One call of the core makes no Python object for
+        each frame. Raises as argv.
         """
 
     def _ended_before(self, last: int, /) -> int: ...

@@ -1,4 +1,4 @@
-# The compiled core as mypy sees it; the declarations themselves are in csrc/kevy_ring.h.
+# The compiled core for mypy. csrc/kevy_ring.h declares the functions.
 from typing import Any
 
 CData = Any

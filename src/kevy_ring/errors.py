@@ -1,7 +1,7 @@
-"""Every exception that kevy-ring raises on purpose, told apart by whose fault it is.
+"""The exceptions of kevy-ring. The class of an exception says what is at fault.
 
-Errors carry fields; nobody needs to parse a message. ``ValueError`` and ``TypeError`` from Python
-are raised as they are for bad arguments; everything here derives from :class:`KevyRingError`.
+Each error has fields, so that no caller has to parse a message. All classes here derive from :class:`KevyRingError`.
+Bad arguments raise Python's ``ValueError`` and ``TypeError``.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class KevyRingError(Exception):
-    """The root of all errors of this package."""
+    """The base class of all errors of this package."""
 
 
 class ClosedError(KevyRingError):
-    """This handle was closed by its own side, or belongs to another process.
+    """This handle was closed in this process, or belongs to another process.
 
-    Fields: ``name`` (the ring), ``reason``: ``"closed"``, ``"forked"``, ``"released"`` (of a batch), ``"committed"`` or
+    Fields: ``name`` of the ring; ``reason``: ``"closed"``, ``"forked"``, ``"released"`` (a batch), ``"committed"`` or
     ``"aborted"`` (of a grant).
     """
 
@@ -40,7 +40,7 @@ class ClosedError(KevyRingError):
 
 
 class BatchOpen(KevyRingError):
-    """``drain`` was called while the previous batch of the same consumer is still open.
+    """``drain`` was called while the previous batch of the consumer is open. Release it first.
 
     Fields: ``name``.
     """
@@ -51,12 +51,11 @@ class BatchOpen(KevyRingError):
 
 
 class SendError(KevyRingError):
-    """The receiver is gone: nothing that is sent can be applied any more.
+    """The receiver is gone: it cannot apply events any more.
 
-    Fields: ``name``; ``event`` (the event that ``send`` was given, or None); ``unsent`` (all events
-    of the call that were not accepted, in order); ``cause`` (``"closed"`` or ``"dead"``); ``pid`` of
-    the receiver's process (0 when it never arrived); ``undelivered`` (events accepted earlier that
-    still lie in the overflow and die with this sender).
+    Fields: ``name``; ``cause`` (``"closed"`` or ``"dead"``); ``pid`` of the receiver's process (0 if it never came);
+    ``event`` (the argument of ``send``, else None); ``unsent`` (all events of the call that were not accepted, in
+    order); ``undelivered`` (how many accepted events are in the overflow, which are lost when this sender ends).
     """
 
     def __init__(
@@ -83,10 +82,10 @@ class SendError(KevyRingError):
 
 
 class OutOfMemory(KevyRingError, MemoryError):
-    """There is no memory for the overflow. What was accepted before is delivered; ``unsent`` was not taken.
+    """There is no memory for the overflow. Accepted events are delivered; the events in ``unsent`` were not accepted.
 
-    Fields: ``name``; ``taken`` (how many events of the call were accepted); ``event`` (the event that ``send`` was
-    given, or None); ``unsent`` (all events of the call that were not accepted, in order).
+    Fields: ``name``; ``taken`` (how many events of the call were accepted); ``event`` (the argument of ``send``, else
+    None); ``unsent`` (all events of the call that were not accepted, in order).
     """
 
     def __init__(
@@ -98,12 +97,12 @@ class OutOfMemory(KevyRingError, MemoryError):
         self.event = event
         super().__init__(
             f"ring {name!r}: no memory for the overflow: {taken} events were taken and will be delivered, "
-            f"{len(self.unsent)} were not (see .unsent)"
+            f"{len(self.unsent)} were not: send those in .unsent again later"
         )
 
 
 class RecvError(KevyRingError):
-    """The sender is gone and everything that it published has been received.
+    """The sender is gone, and all events that it published were received.
 
     Fields: ``name``; ``cause`` (``"closed"`` or ``"dead"``); ``pid`` of the sender's process.
     """
@@ -120,14 +119,16 @@ class RoleTaken(KevyRingError):
     """Another live process has this role of the ring. Fields: ``name``, ``role``, ``pid``."""
 
     def __init__(self, name: str, *, role: str, pid: int) -> None:
-        super().__init__(f"ring {name!r}: the {role} role is held by the live process {pid}")
+        super().__init__(
+            f"ring {name!r}: the {role} role is held by the live process {pid}: stop it, or use another ring"
+        )
         self.name = name
         self.role = role
         self.pid = pid
 
 
 class SegmentError(KevyRingError):
-    """A segment cannot be made, found, mapped or trusted.
+    """A segment cannot be made, found or mapped, or its header is wrong.
 
     Fields: ``name``; ``reason``, one of ``"exists"``, ``"missing"``, ``"timeout"``, ``"permission"``,
     ``"space"``, ``"not-a-ring"``, ``"version"``, ``"geometry"``, ``"resources"``; ``detail``; ``errno`` (0 when no
@@ -147,10 +148,10 @@ class SegmentError(KevyRingError):
 
 
 class CorruptRing(KevyRingError):
-    """Shared memory holds what no honest peer writes; the ring is refused from now on.
+    """The ring holds bytes that no correct peer writes. This handle reads nothing more from it.
 
-    Fields: ``name``; ``position`` (the free-running position of the record, or 0 for the header);
-    ``field`` (which part is wrong).
+    Fields: ``name``; ``position`` (the free-running position of the record, or 0 for the header); ``field`` (the part
+    that is wrong).
     """
 
     def __init__(self, name: str, *, position: int, field: str) -> None:
@@ -161,21 +162,24 @@ class CorruptRing(KevyRingError):
 
 
 class EventTruncated(KevyRingError):
-    """The first part of an event larger than the ring went to a receiver that is gone; the rest was skipped.
+    """An event larger than the ring is lost: a receiver that is gone took its first part, and the rest was skipped.
 
-    What is missing must be fetched from the upstream again. Fields: ``name``, ``offset``.
+    Fetch the event from the upstream again. Fields: ``name``, ``offset``.
     """
 
     def __init__(self, name: str, *, offset: int) -> None:
-        super().__init__(f"ring {name!r}: the beginning of the event at offset {offset} went to another receiver")
+        super().__init__(
+            f"ring {name!r}: the event at offset {offset} is lost: another receiver took its beginning and is gone; "
+            "fetch it from the upstream again, with a full sync"
+        )
         self.name = name
         self.offset = offset
 
 
 class ViewsEscaped(KevyRingError):
-    """Views into a batch or a grant outlive it, so its space stays held; drop them and release or commit again.
+    """Views into a batch or a grant are alive, so its space is not given back. Drop them, then release or commit again.
 
-    Fields: ``name``; ``held`` (bytes of the ring that stay held).
+    Fields: ``name``; ``held`` (the bytes of the ring that stay taken).
     """
 
     def __init__(self, name: str, *, held: int, of: str = "batch") -> None:
@@ -189,7 +193,7 @@ class ViewsEscaped(KevyRingError):
 
 
 class RemoteProtocolError(KevyRingError):
-    """The upstream sent what its protocol does not allow; the link must be dropped.
+    """The upstream broke its protocol. The link must be dropped.
 
     Fields: ``detail``; ``at`` (bytes of the stream consumed before the error, or None).
     """
@@ -201,7 +205,7 @@ class RemoteProtocolError(KevyRingError):
 
 
 class OffsetGap(RemoteProtocolError):
-    """The stream skipped or repeated an offset: continuity is broken. Fields: ``expected``, ``got``."""
+    """The stream skipped or repeated an offset. Fields: ``expected``, ``got``."""
 
     def __init__(self, *, expected: int, got: int, at: int | None = None) -> None:
         super().__init__(f"offset gap: expected {expected}, got {got}", at=at)
@@ -219,17 +223,17 @@ class RefusalKind(Enum):
     TLS = "tls"  # one side speaks TLS and the other does not, or a certificate is not accepted
     SENTINEL = "sentinel"  # the port is that of a Sentinel
     SILENT = "silent"  # the upstream closes every handshake without a byte
-    PROTOCOL = "protocol"  # the upstream breaks the protocol, each time in the same way
-    SNAPSHOT = "snapshot"  # a full sync is promised, and the link ends before the whole snapshot came
-    BUSY = "busy"  # the upstream loads, has lost its own primary, or has no room now
-    OTHER = "other"  # an error reply that is none of these
+    PROTOCOL = "protocol"  # the upstream breaks the protocol in the same way each time
+    SNAPSHOT = "snapshot"  # the upstream announces a full sync, and the link ends before the whole snapshot has come
+    BUSY = "busy"  # the upstream is loading, has lost its own primary, or has no room now
+    OTHER = "other"  # another error reply
 
 
 class Refusal(NamedTuple):
-    """Why an upstream cannot be followed, as facts: no caller has to parse a message.
+    """Why an upstream cannot be followed, in fields.
 
-    ``remedy``: what to do, for people; empty where nothing is known. ``is_permanent``: waiting alone does not help.
-    ``times``: how many attempts in a row have ended in this way.
+    ``remedy``: a hint for people, or empty. ``is_permanent``: waiting alone does not help. ``times``: how many attempts
+    in a row have ended in this way.
     """
 
     kind: RefusalKind
@@ -239,9 +243,9 @@ class Refusal(NamedTuple):
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether it is permanent, and not just a moment of a server that is being restarted.
+        """Whether it is certain that the refusal is permanent: a second attempt ended in the same way.
 
-        A mismatch of TLS needs no second attempt: no server shows one while it starts.
+        A server that is starting may refuse once. A TLS mismatch needs no second attempt: no server has one at a start.
         """
         return self.is_permanent and (self.times > 1 or self.kind is RefusalKind.TLS)
 
@@ -249,7 +253,7 @@ class Refusal(NamedTuple):
 class UpstreamRefused(KevyRingError):
     """The upstream answered the handshake with an error line.
 
-    Fields: ``reply`` (its text); ``refusal`` (what it means and what to do).
+    Fields: ``reply`` (its text); ``refusal`` (a :class:`Refusal`: the meaning and the remedy).
     """
 
     def __init__(self, reply: str, refusal: Refusal | None = None) -> None:
@@ -259,7 +263,7 @@ class UpstreamRefused(KevyRingError):
 
 
 class LinkError(KevyRingError):
-    """The link to an upstream cannot be made, or broke in a way that is not the upstream's own end of it.
+    """The link to an upstream cannot be made, or broke without a regular end.
 
     Fields: ``upstream`` (its URL without secrets); ``reason``, one of ``"connect"`` (refused, unresolved, TLS),
     ``"timeout"``, ``"broken"``; ``detail``; ``errno`` (0 when no system call failed); ``refusal`` (a :class:`Refusal`
@@ -278,7 +282,7 @@ class LinkError(KevyRingError):
 
 
 class SnapshotError(KevyRingError):
-    """A snapshot's bytes cannot be decoded; nothing of it was applied. Fields: ``detail``, ``at`` (byte)."""
+    """The bytes of a snapshot cannot be decoded. Nothing of it was applied. Fields: ``detail``, ``at`` (the byte)."""
 
     def __init__(self, detail: str, *, at: int = 0) -> None:
         super().__init__(f"snapshot: {detail} (byte {at})")
@@ -287,7 +291,7 @@ class SnapshotError(KevyRingError):
 
 
 class SinkError(KevyRingError):
-    """A sink cannot take what it is given; what it did not take is not marked as applied.
+    """A sink cannot take events. The events that it did not take are not marked as applied.
 
     Fields: ``sink`` (its kind, and the place it writes to); ``reason``, one of ``"missing-extra"`` (a package is not
     installed), ``"untested-version"`` (of a package whose private names the sink uses), ``"space"`` (a full disk or a
@@ -305,12 +309,12 @@ class SinkError(KevyRingError):
 
 
 class TargetRefused(SinkError):
-    """A sink does not write to a Redis server, since that would destroy data. Another attempt ends in the same way.
+    """A sink refuses to write to a Redis server, because that would destroy data. Another attempt ends in the same way.
 
     Fields: those of SinkError (``reason`` is ``"refused"``), and ``cause``, one of ``"same-server"`` (the target is the
     upstream or of its history), ``"replica"`` (the target is a replica), ``"loop"`` (what was written came back in the
-    stream), ``"foreign-keys"`` (the target holds keys of others), ``"unchecked"`` (INFO is refused), ``"in-use"``
-    (another run writes there); ``keys``: how many keys each database holds, for ``"foreign-keys"``.
+    stream), ``"foreign-keys"`` (the target holds keys that this sink did not write), ``"unchecked"`` (INFO is refused),
+    ``"in-use"`` (another run writes there); ``keys``: how many keys each database holds, for ``"foreign-keys"``.
     """
 
     def __init__(self, sink: str, *, cause: str, detail: str, keys: Mapping[int, int] | None = None) -> None:
@@ -320,9 +324,9 @@ class TargetRefused(SinkError):
 
 
 class PrimaryGone(KevyRingError):
-    """The process of an embedded upstream died, or does not answer any more.
+    """The process of an embedded upstream died or does not answer.
 
-    Fields: ``pid``; ``exitcode`` (negative: the signal that killed it; None: it lives but is silent).
+    Fields: ``pid``; ``exitcode`` (negative: the signal that killed it; None: it lives but does not answer).
     """
 
     def __init__(self, *, pid: int, exitcode: int | None) -> None:

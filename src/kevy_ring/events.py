@@ -1,7 +1,7 @@
 """The four events of a replication stream, as plain values.
 
-``argv`` items and ``data`` are ``bytes`` in events that own their memory, and read-only ``memoryview``
-objects in events that lie in a batch.
+An event that was copied out of the ring has ``bytes`` in ``argv`` and ``data``. An event in a batch has read-only
+memoryviews.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ BytesLike = bytes | bytearray | memoryview
 
 
 class Kind(IntEnum):
-    """The kind of a record, as the record header and ``Batch.kinds`` carry it."""
+    """The kind of a record, as in the record header and in ``Batch.kinds``. ``BYTES``: a record of a plain ring."""
 
     BYTES = 0
     SNAPSHOT_BEGIN = 1
@@ -24,7 +24,7 @@ class Kind(IntEnum):
 
 
 class SnapshotBegin:
-    """A snapshot starts: what follows up to SnapshotEnd replaces the store. In mid-snapshot it restarts it."""
+    """A snapshot begins: its content replaces the whole store. Inside a snapshot: the snapshot begins again."""
 
     __slots__ = ()
     __match_args__ = ()
@@ -41,7 +41,7 @@ class SnapshotBegin:
 
 
 class SnapshotChunk:
-    """Some bytes of the snapshot body, in order. Chunk borders mean nothing."""
+    """The next bytes of the snapshot's body, at most 4 GiB. The borders between chunks have no meaning."""
 
     __slots__ = ("data",)
     __match_args__ = ("data",)
@@ -60,7 +60,7 @@ class SnapshotChunk:
 
 
 class SnapshotEnd:
-    """The snapshot is whole. ``ack_offset`` is the upstream's offset that it stands for; it may go back."""
+    """The snapshot is complete. ``ack_offset``: the upstream's offset for it, which may be lower than before."""
 
     __slots__ = ("ack_offset",)
     __match_args__ = ("ack_offset",)
@@ -79,7 +79,12 @@ class SnapshotEnd:
 
 
 class Frame:
-    """One replicated command. ``offset``: its place in the upstream's stream, 0 <= offset < 2**64."""
+    """One replicated command. ``argv``: its name and arguments, at least one, together at most 4 GiB.
+
+    ``offset``: its position in the upstream's stream, 0 <= offset < 2**64.
+
+        Frame(17, [b"SET", b"key", b"value"])
+    """
 
     __slots__ = ("argv", "offset")
     __match_args__ = ("offset", "argv")
@@ -106,20 +111,20 @@ ReplicaApply = SnapshotBegin | SnapshotChunk | SnapshotEnd | Frame
 if TYPE_CHECKING:
     from typing import final
 
-    @final  # so that a pattern with parts, such as Frame(offset, argv), is known to cover all of them
+    @final  # so that type checkers know that a pattern such as Frame(offset, argv) matches all of them
     class OwnedFrame(Frame):
-        """A frame whose arguments are bytes of their own: they may be kept."""
+        """A frame that was copied out of the ring: its arguments may be kept."""
 
         argv: list[bytes]
 
     @final
     class OwnedChunk(SnapshotChunk):
-        """A chunk whose bytes are its own: they may be kept."""
+        """A chunk that was copied out of the ring: its bytes may be kept."""
 
         data: bytes
 
-else:  # what is received is of the classes themselves; only a type checker sees the difference
+else:  # received events are of the classes themselves; only type checkers see a difference
     OwnedFrame, OwnedChunk = Frame, SnapshotChunk
 
-#: What ``recv`` and its kin return: events with memory of their own.
+#: The events that ``recv``, ``try_recv`` and ``recv_many`` return: copied out of the ring.
 OwnedApply = SnapshotBegin | OwnedChunk | SnapshotEnd | OwnedFrame

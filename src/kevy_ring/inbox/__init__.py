@@ -1,4 +1,4 @@
-"""Replicated events from a runner to a shard, over one ring with an unbounded overflow behind it."""
+"""Replicated events from a runner to a shard, over one ring with an unbounded overflow in the runner's process."""
 
 from kevy_ring._calls import ChunkGrant
 from kevy_ring.inbox.batch import Batch

@@ -1,4 +1,4 @@
-"""A batch of events, lent to the shard where they lie in the ring."""
+"""A batch of events that the shard reads in place, in the ring."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class BatchFrame(Frame):
-    """A frame that lies in a batch. ``argv`` is made when touched, of read-only memoryviews.
+    """A frame in a batch. Each read of ``argv`` makes read-only memoryviews.
 
-    Touching it after the batch was released raises :class:`ClosedError`.
+    Reading it after the release of the batch raises :class:`ClosedError`.
     """
 
     __slots__ = ("_batch", "_index")
@@ -31,10 +31,10 @@ class BatchFrame(Frame):
 
 
 class BatchChunk(SnapshotChunk):
-    """A chunk that lies in a batch. ``data`` is made at each touch, as a read-only memoryview.
+    """A chunk in a batch. Each read of ``data`` makes a read-only memoryview.
 
-    So an event that a loop left behind in its variable holds no view. Touching it after the batch was released
-    raises :class:`ClosedError`.
+    So the event itself holds no view, and a loop variable that keeps it does not block the release. Reading ``data``
+    after the release of the batch raises :class:`ClosedError`.
     """
 
     __slots__ = ("_batch", "_index")
@@ -51,27 +51,33 @@ know_events(Frame, SnapshotChunk, SnapshotBegin, SnapshotEnd, BatchFrame, BatchC
 
 
 class Batch(EventBatchCalls, RecordBatch):
-    """Events of one drain: iterate it, or take the columns and the payloads by number.
+    """The events of one drain. Iterate over it, or use the columns and read single events by index.
 
-    ``kinds`` (uint8), ``offsets`` (uint64), ``starts`` (uint64), ``lengths`` (uint32) and ``argcs`` (uint32) are
-    numpy arrays of shape (len(batch),), one entry per event. Offsets are those of frames and snapshot ends, else 0.
+    The columns are read-only numpy arrays of shape (len(batch),), one entry per event: ``kinds`` (uint8), ``offsets``
+    (uint64), ``starts`` (uint64), ``lengths`` (uint32) and ``argcs`` (uint32). They raise :class:`ClosedError` after
+    the release. A batch is a context manager that releases its events: see :class:`RecordBatch`.
+
+        with receiver.drain() as batch:
+            for event in batch:
+                if isinstance(event, Frame):
+                    apply(event.offset, event.argv)
     """
 
     __slots__ = ()
 
     @property
     def kinds(self) -> npt.NDArray[np.uint8]:
-        """The :class:`Kind` of each event."""
+        """The :class:`Kind` of each event; uint8."""
         return self._array("kinds")
 
     @property
     def offsets(self) -> npt.NDArray[np.uint64]:
-        """The offset of each event."""
+        """The offset of each Frame and SnapshotEnd, 0 for other events; uint64."""
         return self._array("offsets")
 
     @property
     def argcs(self) -> npt.NDArray[np.uint32]:
-        """The number of arguments of each frame, 0 for other events."""
+        """The number of arguments of each frame, 0 for other events; uint32."""
         return self._array("argcs")
 
     if TYPE_CHECKING:  # a record of an inbox is an event
@@ -80,8 +86,8 @@ class Batch(EventBatchCalls, RecordBatch):
         def __iter__(self) -> Iterator[ReplicaApply]: ...  # type: ignore[override]
 
     def snapshots_ended(self) -> int:
-        """How many SnapshotEnd events the iteration has reached, or the batch has when it is not being iterated.
+        """How many SnapshotEnd events the iteration has reached; without an iteration, how many the batch has.
 
-        Those whose space was given back already are not counted.
+        Released events are not counted.
         """
         return self._ended_before(self.count if self._ahead is None else self._reached())

@@ -1,4 +1,4 @@
-"""Events as the records of the ring that the core makes of them; and the check of an offset.
+"""The encoding of an event as a record, as in the core, and the check of an offset.
 
 A ``Frame`` payload: ``u32 argc``, ``argc`` end positions (u32, from the first argument byte), the argument bytes.
 """
@@ -14,7 +14,7 @@ from kevy_ring.ring.record import packed_record
 
 
 def checked_offset(offset: Any) -> int:
-    """The offset, if it is an integer with 0 <= offset < 2**64."""
+    """The offset as an int. Raises ``TypeError`` for a non-integer, and ``ValueError`` outside 0 .. 2**64 - 1."""
     if not hasattr(offset, "__index__"):
         raise TypeError(f"an offset is an integer, not {type(offset).__name__}")
     value: int = offset.__index__()
@@ -24,7 +24,10 @@ def checked_offset(offset: Any) -> int:
 
 
 def encode_record(event: ReplicaApply) -> bytes:
-    """The record of an event, header, payload and padding, byte for byte as it lies in the ring."""
+    """The record of an event with header and padding, byte for byte as in the ring.
+
+    Raises ``TypeError`` and ``ValueError`` as :meth:`ReplicaInboxSender.send`.
+    """
     kind, offset, payload = Kind(event.kind), 0, b""
     if isinstance(event, Frame):
         offset = checked_offset(event.offset)

@@ -1,4 +1,4 @@
-"""The end of a process that still holds events in overflows: one deadline for all of its inboxes, and one warning."""
+"""At the end of a process: waits for the overflows of all its inboxes with one deadline, and warns once of a loss."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from kevy_ring._calls import is_main_interpreter
 from kevy_ring._core import ffi, lib
 
 _log = logging.getLogger(__name__)
-EXIT_FLUSH_S = 5.0  # a process that ends waits this long for its shards, however many they are
+EXIT_FLUSH_S = 5.0  # a process that ends waits this long for all its shards together
 _TICK_NS = 50_000_000
-_NAMED = 8  # rings in the warning; the others are counted
+_NAMED = 8  # the warning names this many rings, and counts the others
 
-_registered_by: set[int] = set()  # processes for which the end is registered: a child by fork has its own end
+_registered_by: set[int] = set()  # pids that registered _flush: a forked child has to register it again
 
 
 def flush_at_exit() -> None:
-    """Have this process flush its inboxes when it ends, multiprocessing's children too.
+    """Register the flush of this process's inboxes at its end; this works in multiprocessing's children too.
 
-    Before the owners of segments remove their names. The end of a second interpreter is not the end of the process: the
-    core continues to move the overflows of its inboxes.
+    It runs before the owners of segments remove their names. Only the main interpreter registers it: when another
+    interpreter ends, the process continues, and the core still moves the overflows.
     """
     if os.getpid() not in _registered_by and is_main_interpreter():
         Finalize(None, _flush, exitpriority=100)
@@ -34,17 +34,17 @@ def _flush() -> None:
     try:
         while lib.kr_inboxes_flush(_TICK_NS) and time.monotonic() < deadline:
             pass
-    finally:  # a second Ctrl-C ends the wait
+    finally:  # also when a second Ctrl-C ends the wait
         try:
             left = _left()
             if left:
-                _log.warning("%s", _told(left))
+                _log.warning("%s", _warning(left))
         finally:
             lib.kr_inboxes_close()
 
 
 def _left() -> list[tuple[str, int]]:
-    """The name of each ring behind which events are left, and how many; most first."""
+    """The name of each ring with events left in its overflow, and how many; most first."""
     count = lib.kr_inboxes_left(ffi.NULL, 0)
     found = ffi.new("kr_left[]", max(1, count))
     count = min(count, lib.kr_inboxes_left(found, count))
@@ -52,11 +52,11 @@ def _left() -> list[tuple[str, int]]:
     return sorted(left, key=lambda ring: (-ring[1], ring[0]))
 
 
-def _told(left: list[tuple[str, int]]) -> str:
+def _warning(left: list[tuple[str, int]]) -> str:
     events = sum(count for _, count in left)
     rings = ", ".join(f"{name}: {count}" for name, count in left[:_NAMED])
     others = f", and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
     return (
-        f"exit with {events} events in the overflow that the shard did not take in time; they are lost "
-        f"({rings}{others})"
+        f"exit with {events} events in the overflow that the shard did not take in {EXIT_FLUSH_S:g} s; they are lost "
+        f"({rings}{others}): call close() or flush() before the end to wait for longer"
     )

@@ -1,7 +1,7 @@
-"""From the wire to the ring: a run of plain RESP frames, scanned and written by one call of the core.
+"""From the wire to the ring: one call of the core scans a run of plain RESP frames and sends it.
 
-The scanner knows plain frames in canonical form and nothing else. Where it stops at anything else, the protocol module
-reads on: control lines, state changes and errors are its business.
+The scanner knows only plain frames in canonical form. It stops at anything else: the protocol module handles control
+lines, state changes and errors.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ScanEnd(IntEnum):
-    """Why a scan stopped: the bytes ended, no plain frame follows, or a kevy frame has not the next offset."""
+    """Why a scan stopped: the bytes ended, no plain frame follows, or a kevy frame has an unexpected offset."""
 
     NEED = lib.KR_SCAN_NEED
     OTHER = lib.KR_SCAN_OTHER
@@ -25,9 +25,10 @@ class ScanEnd(IntEnum):
 
 
 class FrameRun(NamedTuple):
-    """What one scan took: ``consumed`` bytes of ``frames`` whole frames, the last with ``last_offset`` (0 if none).
+    """The result of one scan: it sent ``frames`` whole frames, which are the first ``consumed`` bytes.
 
-    ``end``: a :class:`ScanEnd`. ``stopped_at``: the byte at which the scan stopped.
+    ``last_offset``: of the last frame, 0 if there is none. ``end``: a :class:`ScanEnd`. ``stopped_at``: the index of
+    the byte at which the scan stopped.
     """
 
     consumed: int
@@ -38,15 +39,15 @@ class FrameRun(NamedTuple):
 
 
 class FrameScanner:
-    """Remembers where an unfinished frame stands, so that its bytes are read once however they arrive.
+    """Keeps the state of an unfinished frame, so that each byte is scanned once even if it arrives in many pieces.
 
-    ``dialect``: ``"kevy"`` (frames carry their offset) or ``"redis"`` (offsets count bytes). After ``ScanEnd.NEED`` the
-    next scan must begin with the same unfinished frame, or :meth:`reset` be called before.
+    ``dialect``: ``"kevy"`` (frames carry their offset) or ``"redis"`` (offsets count bytes); else ``ValueError``. After
+    ``ScanEnd.NEED`` the next scan must begin with the same unfinished frame, unless :meth:`reset` is called first.
     """
 
     def __init__(self, dialect: str) -> None:
         if dialect not in ("kevy", "redis"):
-            raise ValueError(f"dialect is kevy or redis: {dialect!r}")
+            raise ValueError(f"dialect is 'kevy' or 'redis', not {dialect!r}")
         scanner = lib.kr_scanner_new()
         if scanner == ffi.NULL:
             raise MemoryError("no memory for a frame scanner")
@@ -55,16 +56,16 @@ class FrameScanner:
         self._out = ffi.new("kr_scan *")
 
     def scan(self, sender: CData, received: BytesLike, offset: int) -> int:
-        """One call of the core; returns its code. Used through :meth:`ReplicaInboxSender.scan_frames`."""
+        """Scan, and return the code of the core. For :meth:`ReplicaInboxSender.scan_frames`."""
         source = ffi.from_buffer(received)
         code: int = self._scan(sender, self._scanner, source, len(source), offset, self._out)
         return code
 
     def run(self) -> FrameRun:
-        """What the last scan took."""
+        """The result of the last scan."""
         out = self._out
         return FrameRun(out.consumed, out.frames, out.last_offset, out.why, out.stopped_at)
 
     def reset(self) -> None:
-        """Forget the unfinished frame: somebody else reads it."""
+        """Forget the unfinished frame: other code reads it."""
         lib.kr_scanner_reset(self._scanner)

@@ -1,4 +1,4 @@
-"""The overflow as its users see it: how much waits in the sender's process, and for how long."""
+"""The figures of an overflow: how much waits in the sender's process, and for how long."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Overflow:
-    """A moment of the overflow. ``bytes``: encoded records. ``oldest_age_s``: an upper bound of how long the
-    oldest event has waited (times are kept per block of 1 MiB); 0.0 when the overflow is empty. ``above_high``:
-    the high mark of ``watch_overflow`` was crossed and the low one not yet.
+    """The overflow at one moment: its events, the bytes of their records, and the most bytes that it ever held.
+
+    ``oldest_age_s``: how long the oldest event has waited at most (there is one time for each block of 1 MiB); 0.0 if
+    the overflow is empty. ``above_high``: for the callback of ``watch_overflow``, whether the high mark was crossed.
     """
 
     events: int
@@ -26,7 +27,7 @@ class Overflow:
 
 
 def read_overflow(sender: CData, *, above_high: bool = False) -> Overflow:
-    """The overflow of a sender of this process."""
+    """Read the figures of a sender of this process."""
     info = ffi.new("kr_overflow_info *")
     lib.kr_overflow_read(sender, info)
     age_ns = max(0, info.now_ns - info.oldest_ns) if info.oldest_ns else 0

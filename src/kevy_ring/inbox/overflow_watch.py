@@ -1,4 +1,4 @@
-"""The thread that calls the callback of ``watch_overflow``. It sleeps in the core."""
+"""The thread that calls the callback of ``watch_overflow``. Between calls it sleeps in the core."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ if TYPE_CHECKING:
     from kevy_ring._core import CData
 
 _log = logging.getLogger(__name__)
-_SLICE_NS = 500_000_000  # the thread notices so late that its watch was dropped
+_SLICE_NS = 500_000_000  # the thread notices within this time that its watch was dropped
 
 
 class OverflowWatch:
-    """The watch of one sender's overflow. Its sending end owns it, and it ends with that."""
+    """The watch of one sender's overflow. It belongs to the sending end, and ends with it."""
 
     def __init__(self, sender: CData, name: str) -> None:
         self._sender = sender
         self._name = name
-        #: The number of the watch, and its callback. Replaced in one step.
+        #: The number of the watch and its callback. One step replaces both.
         self._present: tuple[int, Callable[[Overflow], None] | None] = (0, None)
 
     def start(self, high: int, low: int, callback: Callable[[Overflow], None] | None) -> int:
-        """Call ``callback`` at each crossing of a mark, in a thread; None ends that. Below 0: the core's code.
+        """Start a thread that calls ``callback`` at each crossing of a mark; None ends it. Below 0: an error code.
 
-        The thread of the watch before ends by itself. RuntimeError: no thread can be started, and nothing is watched.
+        The thread of an earlier watch ends by itself. Raises RuntimeError if no thread can be started: then nothing is
+        watched.
         """
         number: int = lib.kr_overflow_marks(self._sender, high if callback is not None else 0, low)
         if number >= 0 and callback is not None:
@@ -47,9 +48,9 @@ class OverflowWatch:
         return number
 
     def call(self, number: int, *, above_high: bool) -> None:
-        """Call the callback of watch ``number``, if that is still the present one.
+        """Call the callback of watch ``number``, if that is still the present watch.
 
-        An exception of the callback is logged, SystemExit too. An exception of a handler of the log is ignored.
+        Every exception of the callback is logged, also SystemExit. An exception of a log handler is ignored.
         """
         present, callback = self._present
         if callback is None or present != number:

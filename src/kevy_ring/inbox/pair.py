@@ -1,4 +1,4 @@
-"""Both ends of a new inbox, as the original's channel constructor gives them."""
+"""Makes both ends of a new inbox."""
 
 from __future__ import annotations
 
@@ -13,8 +13,15 @@ def replica_inbox_pair(
     """A sender and a receiver over a new ring of ``capacity`` bytes (a power of two, at least a page).
 
     ``name``: at most 30 characters; None makes an unguessable one. This process owns the ring and removes its name.
-    Each handle takes its role on first use, in the process that uses it first: hand one of them to a child by
-    pickling (spawn, forkserver) or inheritance (fork). Raises as :meth:`Segment.create`.
+    Pass one of the handles to a child process: by pickling (spawn, forkserver) or inheritance (fork). Each handle takes
+    its role on first use, for the process that uses it first.
+
+        sender, receiver = replica_inbox_pair()
+        Process(target=shard, args=(receiver,)).start()
+        sender.send(Frame(17, [b"SET", b"k", b"v"]))
+
+    Raises ``ValueError`` for a bad name or capacity, and :class:`SegmentError` if the name exists, shared memory is
+    short or the process is at a limit (``reason`` says which).
     """
     segment = Segment.create(capacity, name)
     return ReplicaInboxSender(segment), ReplicaInboxReceiver(segment)
@@ -23,9 +30,12 @@ def replica_inbox_pair(
 def replica_inbox_pairs(
     shards: int, capacity: int = DEFAULT_CAPACITY, name: str | None = None
 ) -> list[tuple[ReplicaInboxSender, ReplicaInboxReceiver]]:
-    """One pair per shard; with ``name``, shard ``i`` is named ``f"{name}-{i}"``. A failure leaves none behind."""
+    """Make one pair for each shard. With ``name``, the ring of shard ``i`` is named ``f"{name}-{i}"``.
+
+    Raises as :func:`replica_inbox_pair`, and ``ValueError`` without a shard. Then no ring is left behind.
+    """
     if shards < 1:
-        raise ValueError(f"at least one shard: {shards}")
+        raise ValueError(f"there is at least one shard, not {shards}")
     pairs: list[tuple[ReplicaInboxSender, ReplicaInboxReceiver]] = []
     try:
         for i in range(shards):

@@ -1,4 +1,4 @@
-"""The shard's end of an inbox: bounded drains, read where the events lie."""
+"""The shard's end of an inbox: it drains events in batches, and reads them in place."""
 
 from __future__ import annotations
 
@@ -15,40 +15,44 @@ from kevy_ring.inbox.header_words import FREE_CONSUMER_WORDS, ConsumerWord, lost
 from kevy_ring.inbox.resume_point import Published, read_published, read_upstream_id
 from kevy_ring.ring.batch_stream import BatchStream
 from kevy_ring.ring.consumer import DEFAULT_SPIN_US, Consumer
-from kevy_ring.ring.deadline import deadline_after, seconds_left
 from kevy_ring.ring.record import PAYLOAD_MAX_BYTES, RecordFlag, packed_record
 from kevy_ring.ring.segment import Segment
 from kevy_ring.ring.stats import RingStats, read_stats
 from kevy_ring.ring.time_in_ring import TimeInRing, read_time_in_ring
 
-# As plain integers: flags are looked at for every fragment.
+# As plain integers, because each fragment tests its flags.
 _FIRST, _LAST = int(RecordFlag.FIRST), int(RecordFlag.LAST)
 
 
 class ReplicaInboxReceiver(ReceiverCalls, Consumer):
-    """Receives replicated events of one upstream. Made by :func:`replica_inbox_pair` or :meth:`attach`.
+    """Receives the replicated events of one upstream. Made by :func:`replica_inbox_pair` or :meth:`attach`.
 
-    The consumer role is taken on first use, by the process that uses the handle first. Iterable: yields events
-    with memory of their own until the sender is gone.
+    It takes the consumer role on first use, for the process that uses the handle first. It can be pickled to another
+    process. :meth:`close`, or the end of a ``with``, gives the role up.
+
+    ``for event in receiver`` yields events that are copied out of the ring, until the sender is gone.
+    ``async for batch in receiver`` is :meth:`batches` with its defaults. ``spin_us``: see :class:`Consumer`.
     """
 
     def __init__(self, segment: Segment, *, spin_us: float = DEFAULT_SPIN_US) -> None:
         super().__init__(segment, spin_us=spin_us)
-        self._assembly: bytearray | None = None  # payload of an event larger than the ring, as far as it came
-        self._part_at: int | None = None  # position of the last fragment that is part of it, and of how many bytes
-        self._part_from = 0  # it consisted before: one that is drained again takes its own place
-        self._untold_loss: int | None = None  # the lost offset of a predecessor, until it was raised or asked for
-        self._known_loss: int | None = None  # the lost offset when it was asked for
+        self._assembly: bytearray | None = None  # the payload so far of an event larger than the ring
+        # The position of the last fragment in it, and its length before that: a fragment that is drained again
+        # replaces itself.
+        self._part_at: int | None = None
+        self._part_from = 0
+        self._untold_loss: int | None = None  # the lost offset of a predecessor, until it is raised or read
+        self._known_loss: int | None = None  # the lost offset when it was read
         self._lost_before: tuple[int | None, int] = (None, 0)  # the lost offset and the head when the role was taken
-        self._nothing = Batch()  # of all empty drains: they allocate nothing
+        self._nothing = Batch()  # every empty drain returns it, so that it allocates nothing
 
     @classmethod
     def attach(
         cls, name: str, timeout: float | None = 0.0, *, spin_us: float = DEFAULT_SPIN_US
     ) -> ReplicaInboxReceiver:
-        """The receiver of an existing inbox; waits up to ``timeout`` seconds for it to be made.
+        """The receiver of an existing inbox. Waits up to ``timeout`` seconds (None: without limit) for it to be made.
 
-        Takes the role at once. Raises :class:`SegmentError` and :class:`RoleTaken`.
+        Takes the role at once. Raises :class:`SegmentError` (``reason`` says why) and :class:`RoleTaken`.
         """
         receiver = cls(Segment.attach(name, timeout), spin_us=spin_us)
         receiver._claim()
@@ -63,7 +67,7 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         self._careful = self._untold_loss is not None
 
     def _before_drain(self) -> None:
-        """Raise that the end of an event was lost, once."""
+        """Raise the loss of an event, once."""
         if self._untold_loss is not None:
             told = EventTruncated(self.name, offset=self._untold_loss)
             self._untold_loss = None
@@ -71,9 +75,9 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
             raise told
 
     def _take_fragment(self, batch: Batch, is_fragment: int) -> bool:  # type: ignore[override] # its batches are Batches
-        """Whether the batch is that of whole events now. Else its space was given back, and another one is needed."""
+        """Whether the batch has whole events now. If not, it is released, and another drain is needed."""
         if not is_fragment:
-            # Whole records follow: the sender of an unfinished event is gone.
+            # A whole record comes after an unfinished event: the sender of that event is gone.
             self._assembly = self._part_at = None
             self._careful = False
             return True
@@ -85,7 +89,7 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         assembly = self._assembly
         if assembly is None:
             if flags & _LAST and (offset, position) != self._lost_before:
-                # Published before the space is given back: a death between the two then hides nothing.
+                # Before the release: if this process dies in between, its successor finds the fragment or the word.
                 self._publish_word(ConsumerWord.LOST_OFFSET, word_of_offset(offset))
                 del payload
                 batch._pass()
@@ -93,7 +97,7 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
             del payload
             batch._pass()
             return False
-        # No sender takes a larger event. Without this limit, fragments without an end would fill all memory.
+        # No sender sends a larger event. Without this limit, endless fragments would fill the memory.
         if len(assembly) + len(payload) > PAYLOAD_MAX_BYTES:
             raise CorruptRing(self.name, position=position, field="record length")
         if position == self._part_at:
@@ -108,14 +112,11 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         return False
 
     def _complete(self, batch: Batch, kind: int, offset: int, payload: bytes) -> None:
-        """Make the batch of the last fragment that of the whole event, which was larger than the ring."""
+        """Replace the last fragment in its batch by the whole event."""
         argc = int.from_bytes(payload[:4], "little") if kind == Kind.FRAME else 0
         if (kind == Kind.FRAME and not argc) or 4 + 4 * argc > len(payload):
             raise CorruptRing(self.name, position=self._position, field="number of arguments")
         batch._become(packed_record(kind, offset, payload), len(payload), argc)
-
-    def __enter__(self) -> ReplicaInboxReceiver:
-        return self
 
     def __iter__(self) -> Iterator[OwnedApply]:
         while True:
@@ -127,21 +128,16 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
                 yield event
 
     async def recv_async(self, timeout: float | None = None) -> OwnedApply | None:
-        """As :meth:`recv`, for a task of asyncio (uvloop too) or trio. A call that is cancelled took nothing.
+        """As :meth:`recv`, for a task of asyncio (uvloop too) or trio. A cancelled call took nothing.
 
-        Each call lets other tasks run: for many events take batches (``async for batch in receiver``).
+        Each call lets other tasks run. For many events use batches: ``async for batch in receiver``.
         """
-        deadline = deadline_after(timeout)
-        while await self.wait_async(seconds_left(deadline)):
-            event = self.try_recv()
-            if event is not None:
-                return event
-        return None
+        return await self._take_async(self.try_recv, timeout)
 
     def batches(self, max_events: int = 1024, max_bytes: int | None = None) -> BatchStream[Batch]:
-        """For ``async for``: batches as :meth:`drain` gives them, until the sender is gone.
+        """For ``async for``: the batches of :meth:`drain`, until the sender is gone.
 
-        Each is open while the loop's body runs, and released behind it as by a ``with``: see :class:`BatchStream`.
+        Each batch is open while the loop's body runs. Then it ends as by a ``with``: see :class:`BatchStream`.
         """
         return BatchStream(self, partial(self.drain, max_events, max_bytes))
 
@@ -149,10 +145,11 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         return self.batches()
 
     def mark_applied(self, offset: int | None) -> None:
-        """Tell the sender's side that everything up to ``offset`` is applied. May go back after a snapshot.
+        """Publish that everything up to ``offset`` is applied. After a snapshot the offset may be lower than before.
 
-        None: nothing of the stream is applied (what an empty upstream's snapshot stands for). Inside an open batch, a
-        SnapshotEnd counts as applied when the iteration has reached it.
+        None: nothing of the stream is applied, as after the snapshot of an empty upstream. Inside an open batch, a
+        SnapshotEnd counts as applied when the iteration has reached it. Raises ``TypeError`` or ``ValueError`` for a
+        bad offset, and :class:`ClosedError`.
         """
         number = 0 if offset is None else checked_offset(offset)
         if self._handle is None:
@@ -169,30 +166,29 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
 
     @property
     def published(self) -> Published:
-        """The last event that lies in the ring or went through it, whoever sent it and however that process ended."""
-        if self._closed:
-            raise ClosedError(self.name)
-        return read_published(self._segment)
+        """The last event that was published in the ring, also if the process that sent it is dead.
+
+        Raises :class:`ClosedError`.
+        """
+        return read_published(self._open_segment())
 
     @property
     def upstream_id(self) -> str:
-        """The history that the last published event belongs to, as in :attr:`published`; empty: not known."""
-        if self._closed:
-            raise ClosedError(self.name)
-        return read_upstream_id(self._segment)
+        """The history of the last published event, as in :attr:`published`; empty if not known."""
+        return read_upstream_id(self._open_segment())
 
     @property
     def lost_offset(self) -> int | None:
-        """The offset of an event that :class:`EventTruncated` told of, to this receiver or to a predecessor; else None.
+        """The offset of an event that was lost, as :class:`EventTruncated` reports it; None: none was lost.
 
-        It stays until :meth:`forget_loss`, because the applied stream has a gap there. If a receiver has not asked, its
-        first drain, or another call that takes events, raises that error.
+        A predecessor of this receiver may have lost it. It stays until :meth:`forget_loss`, because the applied stream
+        has a gap there. If a receiver has not read this, its first call that takes events raises that error.
         """
         self._untold_loss, self._known_loss = None, lost_offset(self.stats())
         return self._known_loss
 
     def forget_loss(self) -> None:
-        """The gap is made good, by a snapshot."""
+        """Reset :attr:`lost_offset`: a snapshot has repaired the gap."""
         self._untold_loss = None
         self._publish_word(ConsumerWord.LOST_OFFSET, word_of_offset(None))
 
@@ -202,19 +198,26 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
             raise self._fault(code)
 
     def set_word(self, which: int, value: int) -> None:
-        """Publish one of the application's words (8 to 15, unsigned 64 bits) in the ring's header."""
+        """Publish one of the application's words (8 to 15, unsigned 64 bits) in the ring's header.
+
+        Raises ``ValueError`` for another word, and :class:`ClosedError`.
+        """
         if which not in FREE_CONSUMER_WORDS:
-            raise ValueError(f"the application's words are {FREE_CONSUMER_WORDS[0]} to 15: {which}")
+            raise ValueError(f"the application's words are {FREE_CONSUMER_WORDS[0]} to 15, not {which}")
         self._publish_word(which, value)
 
     def stats(self) -> RingStats:
-        """Positions, roles and counters as the header has them now."""
-        if self._closed:
-            raise ClosedError(self.name)
-        return read_stats(self._segment)
+        """The positions, roles and counters in the header now. Raises :class:`ClosedError`."""
+        return read_stats(self._open_segment())
 
     def time_in_ring(self) -> TimeInRing:
-        """How long events have lain in the ring, of one in 1,024 of them; what they waited behind it is not in it."""
+        """How long events stay in the ring, without the time in the overflow; one in 1,024 is measured.
+
+        Raises :class:`ClosedError`.
+        """
+        return read_time_in_ring(self._open_segment())
+
+    def _open_segment(self) -> Segment:
         if self._closed:
             raise ClosedError(self.name)
-        return read_time_in_ring(self._segment)
+        return self._segment

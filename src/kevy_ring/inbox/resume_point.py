@@ -1,4 +1,4 @@
-"""What the last published event of a ring stands for upstream: where a new sender goes on after a dead one."""
+"""The resume point of a ring: where in the upstream's stream a new sender continues after a dead one."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The last event that was published, whoever published it and however that process ended.
+    """The last published event of a ring. It is exact even if the process that published it was killed.
 
-    ``upstream_id``: the history that it belongs to, as the sender named it by ``set_upstream``; empty: not known.
-    ``offset``: of the event, a Frame or, with ``after_snapshot``, a SnapshotEnd; None where there is none, or inside a
-    snapshot (``in_snapshot``). ``db``: the database selected after it. ``snapshots``: how many SnapshotEnds were
-    published since the ring was made.
+    ``upstream_id``: the history of the event, from ``set_upstream``; empty if not known. ``offset``: of the event,
+    which is a Frame, or a SnapshotEnd with ``after_snapshot``; None if there is no event, or inside a snapshot
+    (``in_snapshot``). ``db``: the selected database after it. ``snapshots``: the SnapshotEnds published since the ring
+    was made.
     """
 
     upstream_id: str
@@ -32,16 +32,16 @@ class Published:
 
     @property
     def is_known(self) -> bool:
-        """Whether anything was published that stands for something upstream."""
+        """Whether a Frame or a part of a snapshot was published."""
         return self.offset is not None or self.in_snapshot
 
     def has_unapplied_snapshot(self, stats: RingStats) -> bool:
-        """Whether a snapshot, or a part of one, was sent that is not marked as applied in this ring's ``stats``."""
+        """Whether a snapshot, or a part of one, was published that ``stats`` of the ring do not show as applied."""
         return is_snapshot_pending(stats, self.snapshots, is_open=self.in_snapshot)
 
 
 def read_published(segment: Segment) -> Published:
-    """As the header of a mapped segment has it now."""
+    """Read it from the header of a mapped segment."""
     point = ffi.new("kr_resume_point *")
     lib.kr_map_resume(segment.map, point)
     is_known = bool(point.flags & lib.KR_RESUME_FLAG_KNOWN)
@@ -56,7 +56,7 @@ def read_published(segment: Segment) -> Published:
 
 
 def read_upstream_id(segment: Segment) -> str:
-    """Only the history, for who looks at it before every batch: a quarter of the time."""
+    """Read only the history, in a quarter of the time: a shard does it before every batch."""
     point = ffi.new("kr_resume_point *")
     lib.kr_map_resume(segment.map, point)
     return _upstream_id(point)
@@ -67,5 +67,5 @@ def _upstream_id(point: Any) -> str:
 
 
 def published_in(ring: Ring) -> Published:
-    """As a ring has it now, whoever lives in it."""
-    return read_published(ring._segment)
+    """The resume point of a ring now. Raises :class:`ClosedError`."""
+    return read_published(ring._segment.if_open())

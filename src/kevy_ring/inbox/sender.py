@@ -1,11 +1,10 @@
-"""The runner's end of an inbox: ``send`` returns in microseconds, whatever the shard does."""
+"""The runner's end of an inbox: ``send`` returns in microseconds, even if the shard is stopped."""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kevy_ring._calls import SenderCalls
@@ -16,12 +15,12 @@ from kevy_ring.inbox.frame_scanner import FrameRun, FrameScanner
 from kevy_ring.inbox.header_words import FREE_PRODUCER_WORDS
 from kevy_ring.inbox.overflow import Overflow, read_overflow
 from kevy_ring.inbox.resume_point import Published, read_published
-from kevy_ring.inbox.sending_end import SendingEnd, new_sender, take_sender
+from kevy_ring.inbox.sending_end import SENDER, SendingEnd
 from kevy_ring.ring.deadline import checked_timeout
 from kevy_ring.ring.event_loop import WaitingTasks
 from kevy_ring.ring.fault import handle_fault
 from kevy_ring.ring.producer import receiver_gone
-from kevy_ring.ring.segment import Segment, address_of, handle_repr
+from kevy_ring.ring.segment import Handle, Segment, address_of
 from kevy_ring.ring.stats import read_stats
 
 if TYPE_CHECKING:
@@ -30,20 +29,21 @@ if TYPE_CHECKING:
 _GONE = (lib.KR_E_PEER_CLOSED, lib.KR_E_PEER_DEAD)
 
 
-class ReplicaInboxSender(SenderCalls):
+class ReplicaInboxSender(SenderCalls, Handle):
     """Sends replicated events to one shard. Made by :func:`replica_inbox_pair` or :meth:`attach`.
 
-    The producer role is taken on first use, by the process that uses the handle first. A handle may be used from
-    many threads at once; :meth:`clone` gives each its own, and the receiver sees the sender gone when the last one
-    is closed. A handle that took its role before a fork raises :class:`ClosedError` in the child.
+    It takes the producer role on first use, for the process that uses the handle first. It can be pickled to another
+    process. Many threads may use one handle at once, or each its own :meth:`clone`. When the last handle is closed, or
+    its ``with`` ends, the receiver sees that the sender is gone. A handle that took its role before a fork raises
+    :class:`ClosedError` in the child.
     """
 
-    _end: SendingEnd | None = None  # from before it has the role: see the module claimant
+    _end: SendingEnd | None = None  # set before it has the role: see the module claimant
 
     def __init__(self, segment: Segment, end: SendingEnd | None = None) -> None:
         self._segment = segment
         self.name = segment.name
-        self._sender: CData | None = None  # once it has the role
+        self._handle: CData | None = None  # set when it has the role
         self._tasks = WaitingTasks()
         self._closed = self._is_done = False
         if end is None:
@@ -53,42 +53,42 @@ class ReplicaInboxSender(SenderCalls):
 
     @classmethod
     def attach(cls, name: str, timeout: float | None = 0.0) -> ReplicaInboxSender:
-        """The sender of an existing inbox; waits up to ``timeout`` seconds for it to be made.
+        """The sender of an existing inbox. Waits up to ``timeout`` seconds (None: without limit) for it to be made.
 
-        Takes the role at once. Raises :class:`SegmentError` and :class:`RoleTaken`.
+        Takes the role at once. Raises :class:`SegmentError` (``reason`` says why) and :class:`RoleTaken`.
         """
         sender = cls(Segment.attach(name, timeout))
         sender._claim()
         return sender
 
     def _claim(self) -> CData:
-        """Take the role, or continue a claim that was interrupted or that runs in another thread."""
+        """Take the role, or continue a claim that was interrupted or that another thread runs."""
         if self._closed:
             raise ClosedError(self.name)
-        if self._end is not None and self._end.foreign and self._sender is None:
-            vars(self).pop("_end", None)  # it came through a fork without a role, and is left to the parent
+        if self._end is not None and self._end.foreign and self._handle is None:
+            vars(self).pop("_end", None)  # made before a fork, and without the role: it belongs to the parent
         end: SendingEnd = self._end or vars(self).setdefault("_end", SendingEnd(self._segment))
         end.take()
         self._take(end)
-        self._segment.leave(self)  # the end has entered it
+        self._segment.leave(self)  # the end has entered the segment itself
         return end.sender
 
     def _take(self, end: SendingEnd) -> None:
-        """Use ``end``, which has the role. Done again, it does the same."""
+        """Use ``end``, which has the role. Calling it again changes nothing."""
         end.enter(self)
         self._end = end
         self._bind(end.sender, address_of(end.sender), end.lender)
-        self._sender = end.sender
+        self._handle = end.sender
 
     def _role(self) -> SendingEnd:
-        """The role, taken now if this is the first use."""
-        if self._sender is None or self._end is None:
+        """The end that has the role. Takes the role at the first use."""
+        if self._handle is None or self._end is None:
             self._claim()
         assert self._end is not None
         return self._end
 
     def _fault(self, code: int, event: ReplicaApply | None = None, unsent: Sequence[ReplicaApply] = ()) -> Exception:
-        """The exception for a negative result of the core, with the events that were not taken."""
+        """The exception for an error code of the core, with the events that were not taken."""
         if code in _GONE:
             end = self._role()
             left = read_overflow(end.sender).events
@@ -100,24 +100,22 @@ class ReplicaInboxSender(SenderCalls):
         return handle_fault(self.name, code)
 
     def _unsent(self, code: int, sent: Any, is_list: int, taken: int) -> Exception:
-        """The exception for a send of an event, or of a list, of which ``taken`` events were accepted."""
+        """The exception for a send of one event, or of a list of which ``taken`` events were accepted."""
         event, unsent = (None, sent[taken:]) if is_list else (sent, ())
-        return (
-            self._fault(code, event, unsent)
-            if code < 0
-            else OutOfMemory(self.name, taken=taken, event=event, unsent=unsent)
-        )
+        if code < 0:
+            return self._fault(code, event, unsent)
+        return OutOfMemory(self.name, taken=taken, event=event, unsent=unsent)
 
     def _tell_no_thread(self) -> None:
-        self._role().tell_that_no_thread_is_to_be_had()
+        self._role().warn_no_thread()
 
     def scan_frames(self, scanner: FrameScanner, received: BytesLike, offset: int) -> FrameRun:
-        """Take the run of plain frames that ``received`` begins with, in one call of the core and one publish.
+        """Send the run of plain frames at the start of ``received``, in one call of the core and with one publish.
 
         ``received``: contiguous bytes from the wire. ``offset``: for kevy the offset that the next frame must have; for
-        Redis the bytes of the stream before ``received``. Raises as :meth:`send`.
+        Redis the number of bytes of the stream before ``received``. Raises as :meth:`send`.
         """
-        code = scanner.scan(self._sender or self._claim(), received, offset)
+        code = scanner.scan(self._handle or self._claim(), received, offset)
         if code < 0:
             raise self._fault(code)
         if code & lib.KR_SEND_NO_THREAD:
@@ -125,91 +123,97 @@ class ReplicaInboxSender(SenderCalls):
         return scanner.run()
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait up to ``timeout`` seconds for an empty overflow: True. False: time is up, or the receiver is gone."""
+        """Wait until the overflow is empty: True. False: ``timeout`` seconds (None: no limit) passed, or the receiver
+        is gone.
+
+        Raises :class:`ClosedError`, and ``ValueError`` for a timeout that is not a number.
+        """
         return self._role().flush(checked_timeout(timeout))
 
     async def flush_async(self, timeout: float | None = None) -> bool:
         """As :meth:`flush`, for a task of asyncio (uvloop too) or trio. Other tasks run at least once.
 
-        Raises :class:`ClosedError` when the handle is closed meanwhile.
+        Raises :class:`ClosedError` if the handle is closed meanwhile.
         """
-        await self._tasks.until(self._is_flush_over, self.fileno, timeout)
-        return self._role().is_flushed
-
-    def _is_flush_over(self) -> bool:
-        return self._role().is_flush_over()
+        await self._tasks.until(lambda: self._role().is_flush_over(), self.fileno, timeout)
+        return not read_overflow(self._role().sender).events
 
     def fileno(self) -> int:
-        """A descriptor that is readable while nothing waits behind the ring, or the receiver is gone.
+        """A descriptor that is readable while the overflow is empty or the receiver is gone (select, epoll, asyncio).
 
-        For those who read on only when what they have sent lies in the ring (select, epoll, asyncio). The last handle
-        that is closed closes it.
+        With it a program can stop reading from its upstream until the shard has caught up. It is closed with the last
+        handle. Raises :class:`ClosedError`.
         """
         return self._role().fileno()
 
     @property
     def overflow(self) -> Overflow:
-        """What waits in this process because the ring was full."""
+        """The events that wait in this process because the ring was full."""
         if self._end is None:
             return Overflow(0, 0, 0, 0.0)
         return read_overflow(self._end.sender)
 
     def watch_overflow(self, high: int, low: int, callback: Callable[[Overflow], None] | None) -> None:
-        """Call ``callback(overflow)`` when the overflow rises to ``high`` bytes, and again when it is back at ``low``.
+        """Call ``callback(overflow)`` when the overflow rises to ``high`` bytes, and when it falls to ``low`` bytes.
 
-        Once per crossing, in turn, from a thread of its own: a send does not wait for it, and the overflow may have
-        moved on meanwhile. What it raises is logged. None ends the watch. RuntimeError when no thread can be started.
+        The calls alternate, once for each crossing. A separate thread makes them: a send does not wait for it, and the
+        overflow may have changed meanwhile. An exception of the callback is logged. None ends the watch. Raises
+        ``ValueError`` unless 0 <= low < high, RuntimeError if no thread can be started, and :class:`ClosedError`.
         """
         if callback is not None and not 0 <= low < high:
-            raise ValueError(f"marks of the overflow: 0 <= low < high, not low={low}, high={high}")
+            raise ValueError(f"the marks of the overflow are 0 <= low < high, not low={low}, high={high}")
         code = self._role().overflow_watch.start(high, low, callback)
         if code < 0:
             raise self._fault(code)
 
     @property
     def receiver_gone(self) -> bool:
-        """Whether the receiver closed its end or died: every send from now on fails."""
+        """Whether the receiver closed its end or died: then every send fails. Raises :class:`ClosedError`."""
         return self._role().peer_code() in _GONE
 
     @property
     def applied_offset(self) -> int | None:
-        """The newest offset that the shard has marked as applied; None before the first. May be a moment old."""
+        """The newest offset that the shard has marked as applied; None before the first."""
         return read_stats(self._segment).applied_offset
 
     @property
     def loading(self) -> bool:
-        """True from a SnapshotBegin that was sent until the shard has applied its SnapshotEnd."""
+        """Whether a snapshot was sent, from its SnapshotBegin on, that the shard has not marked as applied."""
         return self._role().is_snapshot_pending
 
     @property
     def published(self) -> Published:
-        """The last event that lies in the ring or went through it, also when a dead predecessor published it.
+        """The last event that was published in the ring, also if a dead predecessor published it.
 
-        What a predecessor had in its overflow died with it, and is behind this: it is fetched from the upstream again.
+        Events in the overflow of a dead predecessor are lost and come after this one: fetch them from the upstream
+        again.
         """
         return read_published(self._segment)
 
     def set_upstream(self, upstream_id: str, db: int = 0) -> None:
-        """Name the history that the events sent from now on belong to: ``published`` tells it to a successor.
+        """Name the history of the events that are sent from now on. A successor reads it in :attr:`published`.
 
-        ``upstream_id``: at most 64 bytes (a Redis replication id, a kevy generation in decimal). ``db``: the database
-        that is selected where no event has said so yet.
+        ``upstream_id``: at most 64 bytes (a Redis replication id, a kevy generation in decimal); else ``ValueError``.
+        ``db``: the selected database until an event selects another one.
         """
         name = upstream_id.encode()
-        code = lib.kr_sender_set_upstream(self._sender or self._claim(), name, len(name), db)
+        code = lib.kr_sender_set_upstream(self._handle or self._claim(), name, len(name), db)
         if code < 0:
             raise self._fault(code)
 
     def set_word(self, which: int, value: int) -> None:
-        """Publish one of the application's words (6 to 15, unsigned 64 bits) in the ring's header."""
+        """Publish one of the application's words (6 to 15, unsigned 64 bits) in the ring's header.
+
+        Raises ``ValueError`` for another word, and :class:`ClosedError`.
+        """
         if which not in FREE_PRODUCER_WORDS:
-            raise ValueError(f"the application's words are {FREE_PRODUCER_WORDS[0]} to 15: {which}")
+            raise ValueError(f"the application's words are {FREE_PRODUCER_WORDS[0]} to 15, not {which}")
         code = lib.kr_producer_set_word(self._role().producer, which, value)
         if code < 0:
             raise self._fault(code)
 
     def clone(self) -> ReplicaInboxSender:
-        """Another handle on the same role, for another thread."""
+        """Another handle on the same role, for another thread. Raises :class:`ClosedError`."""
         if self._closed:
             raise ClosedError(self.name)
         return ReplicaInboxSender(self._segment, self._role())
@@ -217,13 +221,14 @@ class ReplicaInboxSender(SenderCalls):
     def close(self, timeout: float = 5.0) -> int:
         """Close this handle. The last one waits up to ``timeout`` seconds for the overflow, then gives the role up.
 
-        Returns the number of events that were left in the overflow and are lost, and warns if it is not 0.
+        Returns how many events were left in the overflow and are lost; if there are any, it also warns
+        (``ResourceWarning``).
         """
         if self._is_done:
             return 0
         checked_timeout(timeout)
-        self._closed = True  # an interrupted close is finished by the next one, or when the handle is dropped
-        self._sender = None
+        self._closed = True  # if this close is interrupted, the next one finishes it, or the drop of the handle
+        self._handle = None
         self._bind(None, 0, None)
         self._tasks.wake()
         end = self._end
@@ -237,7 +242,7 @@ class ReplicaInboxSender(SenderCalls):
         vars(self).pop("_end", None)
         if left:
             warnings.warn(
-                f"ring {self.name!r}: closed with {left} events in the overflow, which are lost",
+                f"ring {self.name!r}: closed with {left} events in the overflow, which are lost; use a longer timeout",
                 ResourceWarning,
                 stacklevel=2,
             )
@@ -247,21 +252,12 @@ class ReplicaInboxSender(SenderCalls):
         """Close a handle that never took its role."""
         if self._segment.closes_unused_roles:
             with contextlib.suppress(KevyRingError):
-                sender = new_sender(self._segment, self._segment.new_area())
-                take_sender(self._segment, sender)
+                sender = SENDER.new_handle(self._segment, self._segment.new_area())
+                SENDER.claim(self._segment, sender)
                 lib.kr_sender_close(sender)
         if self._end is not None:
             self._end.shut()
         self._segment.leave(self)
-
-    def __repr__(self) -> str:
-        return handle_repr(self, self._segment, self._sender, closed=self._closed)
-
-    def __enter__(self) -> ReplicaInboxSender:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if getattr(self, "_is_done", True):

@@ -1,4 +1,4 @@
-"""Records in shared memory, from one producer to one consumer. Knows nothing of replication."""
+"""Records in shared memory, from one producer to one consumer. This layer does not know that replication exists."""
 
 from kevy_ring._calls import Grant
 from kevy_ring.ring.batch import RecordBatch

@@ -1,4 +1,4 @@
-"""A batch: records lent to the consumer, as columns and as views, until they are released."""
+"""A batch: records that the consumer reads in place, as columns and as views, until it releases them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-# Column: bytes of all earlier columns for one record, and its type.
+# For each column: the bytes per record of the columns before it, and its type.
 _COLUMNS = {
     "offsets": (0, "<u8"),
     "starts": (8, "<u8"),
@@ -28,20 +28,21 @@ _COLUMNS = {
 
 
 class RecordBatch(BatchCalls):
-    """Records of a ring, read where they lie. ``batch[i]`` is a read-only memoryview of record ``i``.
+    """Records of a ring, read in place. ``batch[i]`` is a read-only memoryview of record ``i``.
 
-    A context manager: leaving it releases the whole batch; leaving it by an exception raised at record ``k`` of an
-    iteration releases the first ``k``, and record ``k`` is drained again later (raised outside an iteration:
-    nothing is released). ``more``: records lie behind this batch.
+    The batch is a context manager. At the normal end of the ``with`` it releases all its records. If an exception
+    leaves the ``with`` at record ``k`` of an iteration, it releases the first ``k`` records, and record ``k`` is
+    drained again. After an exception outside an iteration it releases nothing. ``more``: there are records behind this
+    batch.
 
-    A batch that is dropped while it is open ends with nothing released: its records are drained again. Views of it
-    that are still alive keep their bytes.
+    If the last reference to an open batch is dropped, nothing is released and its records are drained again. Views of
+    it that are alive keep their bytes.
     """
 
     __slots__ = ()
 
     def _array(self, name: str) -> npt.NDArray[Any]:
-        """A column as a read-only numpy view of shape (len(batch),)."""
+        """A column as a read-only numpy array of shape (len(batch),). Raises ClosedError after the release."""
         import numpy as np
 
         before, dtype = _COLUMNS[name]
@@ -53,7 +54,7 @@ class RecordBatch(BatchCalls):
 
     @property
     def starts(self) -> npt.NDArray[np.uint64]:
-        """Where each payload starts in :attr:`buffer`, in bytes; uint64, shape (len(batch),)."""
+        """The byte in :attr:`buffer` at which each payload starts; uint64, shape (len(batch),)."""
         return self._array("starts")
 
     @property
@@ -76,29 +77,29 @@ class RecordBatch(BatchCalls):
         return self._iterate(map(self._at, ahead), ahead)
 
     def _unreleased(self) -> Iterator[int]:
-        """The numbers of the records whose space was not given back."""
+        """The indexes of the records that are not released."""
         if self.count and not self._held:
             raise ClosedError(self._consumer.name, "released")
         return iter(range(self._released, self.count))
 
     def _iterate(self, records: Iterator[Any], ahead: Iterator[int]) -> Iterator[Any]:
-        """Yield ``records``, which are made of the numbers in ``ahead``: those tell where the iteration stands."""
+        """Yield ``records``, which are made from the indexes in ``ahead``: what is left there shows the progress."""
         self._ahead, self._left_at = ahead, None
         try:
             yield from records
         except GeneratorExit:
-            # The loop was left early: by an exception, or by `break`. Where it was left tells which, see __exit__.
+            # An exception or a `break` ended the loop. _left_inside() tells them apart by this instruction.
             frame = sys._getframe(1)
             self._left_at = (id(frame), frame.f_lasti, is_left_by_itself(frame))
             raise
         self._ahead = None
 
     def _reached(self) -> int:
-        """The records up to and with the one that the iteration stands at."""
+        """How many records the iteration has reached."""
         return self.count - length_hint(self._ahead)
 
     def _left_inside(self, tb: TracebackType | None) -> bool:
-        """Whether the exception came from inside the iteration, not from behind a `break`."""
+        """Whether the exception was raised inside the iteration, and not after a `break`."""
         if self._ahead is None:
             return False
         if self._left_at is None:
@@ -111,11 +112,11 @@ class RecordBatch(BatchCalls):
         return False
 
     def _finished(self, tb: TracebackType | None) -> int:
-        """The records that are done with, when the ``with`` is left by an exception."""
+        """How many records to release when an exception leaves the ``with``."""
         return self._reached() - 1 if self._left_inside(tb) else self._released
 
     def _leave_loop(self, *, by_itself: bool) -> None:
-        """The end of a batch whose loop was left, where there is no traceback to be had."""
+        """End the batch of an `async for` that was left, without a traceback. ``by_itself``: by `break` or `return`."""
         if by_itself:
             self._end_at(self.count)
         else:

@@ -1,42 +1,36 @@
-"""The batches of a consumer as they come: what `async for` runs over."""
+"""The iterator behind ``async for batch in consumer``."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from kevy_ring.ring.batch import RecordBatch
 from kevy_ring.ring.loop_exit import is_left_by_itself
 
+if TYPE_CHECKING:
+    from kevy_ring.ring.consumer import Consumer
+
 AnyBatch_co = TypeVar("AnyBatch_co", bound=RecordBatch, covariant=True)
 
 
-class _Waiting(Protocol):
-    """What a stream of batches asks of its consumer."""
-
-    async def wait_async(self) -> bool: ...
-
-    @property
-    def sender_gone(self) -> bool: ...
-
-
 class BatchStream(Generic[AnyBatch_co]):
-    """Yields batches until the producer is gone and all that it published was drained; then the loop ends.
+    """Yields batches until the producer is gone and all its records were drained; then the loop ends.
 
-    A batch is open while the loop's body runs and is released behind it: as a whole when the body ends, or leaves the
-    loop by `break` or `return`; by an exception (a cancellation too) as a `with` of the batch releases it. For batches
-    that are taken with ``anext`` the next call, or ``batch.release()``, is the end.
+    A batch is open while the body of the loop runs. It is released when the body ends, also by `break` or `return`. If
+    an exception (or a cancellation) ends the body, the batch ends as a `with` of the batch does. A batch that was taken
+    with ``anext`` is released by the next call, or by ``batch.release()``.
 
-    Raises what ``drain`` and ``release`` raise. Views that are kept over a `break` cannot be told of there: the batch
-    is released, and they get a private copy of their bytes.
+    Raises the errors of ``drain`` and ``release``. There is one difference: views that are alive at a `break` raise
+    nothing. The batch is released, and these views get a private copy of their bytes.
     """
 
-    def __init__(self, consumer: _Waiting, drain: Callable[[], AnyBatch_co]) -> None:
+    def __init__(self, consumer: Consumer, drain: Callable[[], AnyBatch_co]) -> None:
         self._consumer = consumer
         self._drain = drain
         self._batch: AnyBatch_co | None = None
-        self._frame: int | None = None  # of the loop, by its identity
+        self._frame: int | None = None  # the id of the frame that runs the loop
 
     def __aiter__(self) -> BatchStream[AnyBatch_co]:
         return self
@@ -48,7 +42,7 @@ class BatchStream(Generic[AnyBatch_co]):
             batch.release()
         while True:
             await self._consumer.wait_async()
-            # From here on nothing awaits: no cancellation comes between the drain and the loop's body.
+            # There is no await from here on, so no cancellation comes between the drain and the loop's body.
             found = self._drain()
             if found.count:
                 self._batch = found
@@ -65,4 +59,4 @@ class BatchStream(Generic[AnyBatch_co]):
             by_itself = frame is not None and id(frame) == self._frame and is_left_by_itself(frame)
             batch._leave_loop(by_itself=by_itself)
         finally:
-            batch._abandon()  # of one that has not ended, as whatever failed may be kept with its traceback
+            batch._abandon()  # if the line above failed: a traceback may keep the batch alive, and open

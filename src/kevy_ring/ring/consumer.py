@@ -1,78 +1,71 @@
-"""The consumer of a ring: takes batches of records, reads them where they lie, gives their space back."""
+"""The consumer of a ring: takes batches of records, reads them in place, and gives their space back."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kevy_ring._calls import ConsumerCalls, Lender
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, KevyRingError, RecvError
 from kevy_ring.ring.batch import RecordBatch
 from kevy_ring.ring.batch_stream import BatchStream
-from kevy_ring.ring.claimant import Claimant, claimant_of
+from kevy_ring.ring.claimant import CONSUMER, Claimant, claimant_of
 from kevy_ring.ring.deadline import deadline_after, nanoseconds_left, seconds_left
 from kevy_ring.ring.event_loop import WaitingTasks
-from kevy_ring.ring.fault import consumer_fault, handle_fault, role_failure
-from kevy_ring.ring.segment import Segment, address_of, handle_repr
+from kevy_ring.ring.fault import consumer_fault, handle_fault
+from kevy_ring.ring.segment import Handle, Segment, address_of
 
 if TYPE_CHECKING:
     from kevy_ring._core import CData
 
 DEFAULT_SPIN_US = 30.0
+T = TypeVar("T")
 
 
-def _new_consumer(segment: Segment, area: CData) -> CData:
-    """A handle for the consumer role of ``segment``, without the role."""
-    if segment.map is None:
-        raise ClosedError(segment.name)
-    return ffi.gc(lib.kr_consumer_new(segment.map, area), lib.kr_consumer_free)
+class Consumer(ConsumerCalls, Handle):
+    """The one consumer of a ring. Made by :meth:`Ring.consumer`; one batch is open at a time.
 
+    It can be pickled to another process, which takes the role on first use. :meth:`close`, or the end of a ``with``,
+    gives the role up. ``async for batch in consumer`` is :meth:`batches` with its defaults.
 
-class Consumer(ConsumerCalls):
-    """The one reader of a ring. Made by :meth:`Ring.consumer`.
-
-    Pickles to another process, which takes the role on first use. One batch at a time.
-
-    ``spin_us``: how long :meth:`wait` and :meth:`read` look at the ring before they sleep, at most (0: not at all). A
-    window in which nothing came is half as long the next time, and whole again once events come that fast: an event
-    every few milliseconds costs no spinning.
+    ``spin_us``: the longest time, in microseconds, that :meth:`wait` and :meth:`read` watch the ring before they sleep.
+    0: they sleep at once. After a watch without a record the next one is half as long. It gets its full length again
+    when records arrive that fast. So an event every few milliseconds costs no spinning.
     """
 
-    _claimant: Claimant | None = None  # from before it has the role
+    _claimant: Claimant | None = None  # set before it has the role
     _last_lender: Lender | None = None  # of a handle that is being closed
 
     def __init__(self, segment: Segment, *, spin_us: float = DEFAULT_SPIN_US) -> None:
         self._segment = segment.enter(self)
         self.name = segment.name
         self._spin_ns = int(spin_us * 1000)
-        self._handle: Any = None  # once it has the role
+        self._handle: Any = None  # set when it has the role
         self._closed = self._is_done = False
         self._tasks = WaitingTasks()
-        self._nothing = RecordBatch()  # of all empty drains: they allocate nothing
+        self._nothing = RecordBatch()  # every empty drain returns it, so that it allocates nothing
 
     def _claim(self) -> CData:
-        """Take the role, or continue a claim that was interrupted or that runs in another thread."""
+        """Take the role, or continue a claim that was interrupted or that another thread runs."""
         if self._handle is not None:
             return self._handle
         if self._closed:
             raise ClosedError(self.name)
-        claimant = claimant_of(self, self._segment, _new_consumer)
-        why = ffi.new("kr_failure *")
-        if lib.kr_consumer_take(claimant.handle, why):
-            raise role_failure(self.name, "consumer", why)
+        claimant = claimant_of(self, self._segment, CONSUMER)
+        CONSUMER.claim(self._segment, claimant.handle)
         self._has_taken_role()
         self._bind(claimant.handle, address_of(claimant.handle), claimant.lender, self._spin_ns)
         self._handle = claimant.handle
         return claimant.handle
 
     def _has_taken_role(self) -> None:
-        """Prepare what depends on the role, before anything else may use it; again after an interruption."""
+        """For subclasses: runs after the role was taken and before the first use. Again after an interruption."""
 
     def _fault(self, code: int) -> Exception:
-        """The exception for a result of the core. A producer that is gone: all that it published was taken."""
+        """The exception for an error code of the core."""
         if code in (lib.KR_E_PEER_CLOSED, lib.KR_E_PEER_DEAD):
             info = ffi.new("kr_role_info *")
             lib.kr_consumer_peer(self._handle, info)
@@ -80,11 +73,14 @@ class Consumer(ConsumerCalls):
         return consumer_fault(self.name, self._handle, code)
 
     def _take_fragment(self, batch: RecordBatch, is_fragment: int) -> bool:
-        """Whether the batch can be given out as it is; a ring of records knows no events that come in parts."""
+        """Whether the batch can be returned as it is. A ring of records has no fragments."""
         return True
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Sleep until there is something to drain, or the producer is gone: True. False: ``timeout`` seconds passed."""
+        """Sleep until a record waits or the producer is gone: True. False: ``timeout`` seconds (None: no limit) passed.
+
+        Raises :class:`ClosedError`, and ``ValueError`` for a timeout that is not a number.
+        """
         handle = self._handle or self._claim()
         if timeout == 0:
             return bool(self._wait_once(handle, 0))
@@ -101,10 +97,10 @@ class Consumer(ConsumerCalls):
         return code
 
     def fileno(self) -> int:
-        """A descriptor that is readable when there is something to drain or the producer is gone.
+        """A descriptor that is readable when a record waits or the producer is gone (select, epoll, asyncio).
 
-        Once a second it may be readable without either (every 100 ms while the producer is in another pid namespace):
-        a look by ``drain`` or ``wait(0)`` is due then.
+        It may also become readable once a second without a reason (every 100 ms while the producer is in another pid
+        namespace). Call ``drain`` or ``wait(0)`` each time. Raises :class:`ClosedError`.
         """
         fd: int = lib.kr_consumer_wait_fd(self._handle or self._claim())
         if fd < 0:
@@ -114,27 +110,27 @@ class Consumer(ConsumerCalls):
     async def wait_async(self, timeout: float | None = None) -> bool:
         """As :meth:`wait`, for a task of asyncio (uvloop too) or trio, and without spinning.
 
-        Other tasks run at least once. Any number of tasks may wait, and all are woken. Raises :class:`ClosedError` when
-        the handle is closed meanwhile. A wait that is cancelled takes nothing.
+        Other tasks run at least once. Any number of tasks may wait, and all are woken. Raises :class:`ClosedError` if
+        the handle is closed meanwhile. A cancelled wait takes nothing.
         """
-        return await self._tasks.until(self._is_awake, self.fileno, timeout)
-
-    def _is_awake(self) -> bool:
-        return self.wait(0)
+        return await self._tasks.until(partial(self.wait, 0), self.fileno, timeout)
 
     async def read_async(self, timeout: float | None = None) -> bytes | None:
-        """As :meth:`read`, for a task. A read that is cancelled took nothing."""
+        """As :meth:`read`, for a task of asyncio (uvloop too) or trio. A cancelled read took nothing."""
+        return await self._take_async(self.try_read, timeout)
+
+    async def _take_async(self, take: Callable[[], T | None], timeout: float | None) -> T | None:
         deadline = deadline_after(timeout)
         while await self.wait_async(seconds_left(deadline)):
-            record = self.try_read()
-            if record is not None:
-                return record
+            found = take()
+            if found is not None:
+                return found
         return None
 
     def batches(self, max_records: int = 1024, max_bytes: int | None = None) -> BatchStream[RecordBatch]:
-        """For ``async for``: batches as :meth:`drain` gives them, until the producer is gone.
+        """For ``async for``: the batches of :meth:`drain`, until the producer is gone.
 
-        Each is open while the loop's body runs, and released behind it as by a ``with``: see :class:`BatchStream`.
+        Each batch is open while the loop's body runs. Then it ends as by a ``with``: see :class:`BatchStream`.
         """
         return BatchStream(self, partial(self.drain, max_records, max_bytes))
 
@@ -143,7 +139,7 @@ class Consumer(ConsumerCalls):
 
     @property
     def sender_gone(self) -> bool:
-        """Whether the producer closed its end or died, and all that it published has been drained."""
+        """Whether the producer closed its end or died, and all its records were drained. Raises ClosedError."""
         return self._peer_state() < 0
 
     def _peer_state(self, info: CData | None = None) -> int:
@@ -154,11 +150,14 @@ class Consumer(ConsumerCalls):
         return code
 
     def _freeze(self) -> None:
-        """Give the views that outlive their batch a private copy of its bytes, and the ring a new mapping."""
+        """Give views that outlive their batch a private copy of its bytes, and this handle a new mapping."""
         self._cut_off_strays(self._segment.new_lender())
 
     def close(self) -> None:
-        """Give the role up; the producer's next write fails. Views that are still alive keep their bytes."""
+        """Give the role up: the producer's next write raises SendError. Views that are alive keep their bytes.
+
+        An open batch ends, and the next consumer drains its records. Closing twice does nothing.
+        """
         if self._is_done:
             return
         if not self._closed and self._handle is None and self._segment.closes_unused_roles:
@@ -168,7 +167,7 @@ class Consumer(ConsumerCalls):
         self._handle = None
         code, batch = 0, self._open_batch
         if self._claimant is not None:
-            self._last_lender = self._lender or self._last_lender  # from an interrupted close
+            self._last_lender = self._lender or self._last_lender  # set if an earlier close was interrupted
             self._bind(None, 0, None, 0)
             if batch is not None:
                 batch._abandon()
@@ -182,15 +181,6 @@ class Consumer(ConsumerCalls):
         self._is_done = True
         if code < 0:
             raise handle_fault(self.name, code)
-
-    def __repr__(self) -> str:
-        return handle_repr(self, self._segment, self._handle, closed=self._closed)
-
-    def __enter__(self) -> Consumer:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if hasattr(self, "_tasks"):

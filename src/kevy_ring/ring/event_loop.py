@@ -1,4 +1,4 @@
-"""The event loop that runs the calling task, asyncio (uvloop too) or trio, and the tasks that wait for a handle."""
+"""How tasks of asyncio (uvloop too) or trio wait for a handle."""
 
 from __future__ import annotations
 
@@ -7,48 +7,31 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from kevy_ring.ring.deadline import deadline_after
 
-#: A task that waits looks at its handle at least this often: the descriptor of a handle whose peer has not come yet
-#: tells of its death only after another look.
+#: A waiting task checks its handle at least this often. If the peer came after the descriptor was made, the descriptor
+#: shows its death only after another check.
 LOOK_S = 1.0
 
 
-class Sleep(Protocol):
-    """One sleep of one task. ``wake`` may be called from any thread, also before the sleep begins."""
-
-    async def until_readable(self, fd: int, timeout: float) -> None:
-        """Return when ``fd`` is readable, after ``wake``, or after ``timeout`` seconds. ``fd`` is watched only here."""
-
-    def wake(self) -> None:
-        """End the sleep."""
-
-
-class EventLoop(Protocol):
-    """What a wait needs of the library that runs it."""
-
-    async def pause(self, seconds: float) -> None:
-        """Let other tasks run, and be cancelled, for so long; 0: one turn."""
-
-    def sleep(self) -> Sleep:
-        """A sleep for the calling task."""
-
-
 class _AsyncioSleep:
+    """One sleep of one task. Any thread may call ``wake``, also before the sleep begins."""
+
     def __init__(self, loop: Any) -> None:
         self._loop = loop
         self._woken = loop.create_future()
 
     async def until_readable(self, fd: int, timeout: float) -> None:
+        """Return when ``fd`` is readable, after ``wake``, or after ``timeout`` seconds. Nothing else watches ``fd``."""
         timer = self._loop.call_later(timeout, self._end)
         self._loop.add_reader(fd, self._end)
         try:
             await self._woken
         finally:
             timer.cancel()
-            with suppress(RuntimeError):  # a task that outlived its loop
+            with suppress(RuntimeError):  # the loop was closed before its task ended
                 self._loop.remove_reader(fd)
 
     def wake(self) -> None:
@@ -60,18 +43,9 @@ class _AsyncioSleep:
             self._woken.set_result(None)
 
 
-class _Asyncio:
-    def __init__(self, asyncio: Any) -> None:
-        self._asyncio = asyncio
-
-    async def pause(self, seconds: float) -> None:
-        await self._asyncio.sleep(seconds)
-
-    def sleep(self) -> Sleep:
-        return _AsyncioSleep(self._asyncio.get_running_loop())
-
-
 class _TrioSleep:
+    """As :class:`_AsyncioSleep`."""
+
     def __init__(self, trio: Any) -> None:
         self._trio = trio
         self._scope = trio.CancelScope()
@@ -87,83 +61,76 @@ class _TrioSleep:
             self._token.run_sync_soon(self._scope.cancel)
 
 
-class _Trio:
-    def __init__(self, trio: Any) -> None:
-        self._trio = trio
-
-    async def pause(self, seconds: float) -> None:
-        await self._trio.sleep(seconds)
-
-    def sleep(self) -> Sleep:
-        return _TrioSleep(self._trio)
+_Sleep = _AsyncioSleep | _TrioSleep
 
 
 def running_library() -> str:
-    """``"asyncio"``, ``"trio"`` or another name: the library that runs the calling task. Imports none."""
+    """The name of the library that runs the calling task: ``"asyncio"``, ``"trio"`` or another. Imports nothing."""
     sniffio = sys.modules.get("sniffio")
     if sniffio is not None:
         with suppress(sniffio.AsyncLibraryNotFoundError):
             return str(sniffio.current_async_library())
     trio = sys.modules.get("trio")
     if trio is not None:
-        with suppress(RuntimeError):  # no task of trio
+        with suppress(RuntimeError):  # the caller is no task of trio
             trio.lowlevel.current_task()
             return "trio"
     return "asyncio"
 
 
-def running_loop() -> EventLoop:
-    """The event loop of the calling task. RuntimeError where there is none, or one that cannot be waited in."""
+def running_module() -> Any:
+    """The module asyncio or trio, the one that runs this task. Both have ``sleep(seconds)``. Else RuntimeError."""
     library = running_library()
     if library == "trio":
-        return _Trio(sys.modules["trio"])
+        return sys.modules["trio"]
     if library != "asyncio":
-        raise RuntimeError(f"rings can be awaited under asyncio and trio, not under {library}")
+        raise RuntimeError(f"a ring can be awaited under asyncio or trio, not under {library}")
     import asyncio
 
     asyncio.get_running_loop()
-    return _Asyncio(asyncio)
+    return asyncio
 
 
 class WaitingTasks:
-    """The tasks that wait for one handle. Any number may; a close of the handle, by whatever thread, wakes them all."""
+    """The tasks that wait for one handle: any number. A close of the handle, in any thread, wakes them all."""
 
     __slots__ = ("_sleeps",)
 
     def __init__(self) -> None:
-        self._sleeps: set[Sleep] = set()
+        self._sleeps: set[_Sleep] = set()
 
     def wake(self) -> None:
-        """Let every task look again."""
+        """Let every waiting task check its handle."""
         for sleep in list(self._sleeps):
             sleep.wake()
 
     async def until(self, look: Callable[[], bool], fileno: Callable[[], int], timeout: float | None) -> bool:
         """Wait until ``look()`` is true: True. False: ``timeout`` seconds passed. Other tasks run at least once.
 
-        ``fileno()`` gives the descriptor that becomes readable when ``look`` may have turned true since. What either
-        raises, for a handle that is closed for instance, comes out.
+        ``fileno()`` returns a descriptor that becomes readable when ``look()`` may have become true. Raises what either
+        of them raises, such as ClosedError.
         """
         deadline = deadline_after(timeout)
-        loop = running_loop()
-        await loop.pause(0)
+        module = running_module()
+        await module.sleep(0)
         while not look():
             left = LOOK_S if deadline is None else min(LOOK_S, deadline - time.monotonic())
             if left <= 0:
                 return False
-            await self._sleep(loop.sleep(), look, fileno, left)
+            sleep = _TrioSleep(module) if module.__name__ == "trio" else _AsyncioSleep(module.get_running_loop())
+            await self._sleep(sleep, look, fileno, left)
         if self._sleeps:
-            self.wake()  # this look may have emptied the doorbell that was rung for all
+            self.wake()  # look() may have emptied the doorbell, and the other tasks would miss the ring
         return True
 
-    async def _sleep(self, sleep: Sleep, look: Callable[[], bool], fileno: Callable[[], int], timeout: float) -> None:
-        # A descriptor of this sleep's own: no other task, and no other thread that closes the handle and opens
-        # something else under the same number, can come between; and when it is closed no loop keeps anything of it.
+    async def _sleep(self, sleep: _Sleep, look: Callable[[], bool], fileno: Callable[[], int], timeout: float) -> None:
+        # The loop watches an epoll descriptor that only this sleep has. If another thread closes the handle, its number
+        # may be reused for another file, and the loop must not watch that. No loop keeps a closed descriptor.
         with select.epoll(1) as own:
             self._sleeps.add(sleep)
             try:
                 _watch(own, look, fileno)
-                # After the descriptor was armed, and after a close would wake this task.
+                # Check once more: the descriptor is armed, and from here on a close wakes this task.
                 if not look():
                     await sleep.until_readable(own.fileno(), timeout)
             finally:
@@ -174,5 +141,5 @@ def _watch(own: select.epoll, look: Callable[[], bool], fileno: Callable[[], int
     try:
         own.register(fileno(), select.EPOLLIN)
     except OSError:
-        look()  # closed by another thread in between: that is what the caller has to hear of
+        look()  # raises ClosedError if another thread closed the handle, which is the better error
         raise

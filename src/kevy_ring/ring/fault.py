@@ -1,4 +1,4 @@
-"""Turns a result code of the core into the exception that it stands for."""
+"""Makes the exception for an error code of the core."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def segment_failure(name: str, why: CData) -> Exception:
         return ValueError(f"segment {name!r}: {os.strerror(err)}")
     detail = os.strerror(err) if err else "out of memory"
     if err in (errno.EMFILE, errno.ENFILE):
-        detail += " (a ring needs three descriptors a process, and up to four more while it waits)"
+        detail += ": raise the limit of open files (each process needs three for a ring, and four more while it waits)"
     return SegmentError(name, reason="resources", detail=detail, errno=err)
 
 
 def _who_may(name: str) -> str:
-    """Why this process may not use a segment."""
+    """Say why this process may not use a segment."""
     try:
         info = os.lstat(f"/dev/shm/{name}")
     except OSError:
@@ -81,7 +81,7 @@ def role_failure(name: str, role: str, why: CData) -> Exception:
 
 
 def handle_fault(name: str, code: int) -> Exception:
-    """The exception for a negative result of a producer or consumer, but for those about the peer."""
+    """The exception for an error code of a producer or consumer, except the codes about the peer."""
     if code == lib.KR_E_CLOSED:
         return ClosedError(name)
     if code == lib.KR_E_FORKED:
@@ -94,12 +94,12 @@ def handle_fault(name: str, code: int) -> Exception:
         err = ffi.errno
         return SegmentError(name, reason="resources", detail=os.strerror(err), errno=err)
     if code == lib.KR_E_BUSY:
-        return KevyRingError(f"ring {name!r}: a reservation is open")
+        return KevyRingError(f"ring {name!r}: a grant is open; commit or abort it before the next record")
     return ValueError(f"ring {name!r}: the core refused the arguments ({code})")
 
 
 def consumer_fault(name: str, consumer: Any, code: int) -> Exception:
-    """The same for a consumer, which knows where a corrupt ring is corrupt."""
+    """The same for a consumer, which knows the position and the field that are corrupt."""
     if code == lib.KR_E_BUSY:
         return BatchOpen(name)
     if code == lib.KR_E_CORRUPT:

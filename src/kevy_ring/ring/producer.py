@@ -4,70 +4,55 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kevy_ring._calls import ProducerCalls
 from kevy_ring._core import ffi, lib
 from kevy_ring.errors import ClosedError, KevyRingError, SendError
 from kevy_ring.events import BytesLike
-from kevy_ring.ring.claimant import Claimant, claimant_of
+from kevy_ring.ring.claimant import PRODUCER, Claimant, claimant_of
 from kevy_ring.ring.deadline import deadline_after, nanoseconds_left
 from kevy_ring.ring.event_loop import WaitingTasks
-from kevy_ring.ring.fault import handle_fault, role_failure
-from kevy_ring.ring.segment import Segment, address_of, handle_repr
+from kevy_ring.ring.fault import handle_fault
+from kevy_ring.ring.segment import Handle, Segment, address_of
 
 if TYPE_CHECKING:
     from kevy_ring._core import CData
 
 
-def new_producer(segment: Segment, area: CData) -> CData:
-    """A handle for the producer role of ``segment``, which :func:`take_producer` takes.
-
-    Two steps, because a signal's handler may raise between any two steps: the role then has an owner already.
-    """
-    if segment.map is None:
-        raise ClosedError(segment.name)
-    return ffi.gc(lib.kr_producer_new(segment.map, area), lib.kr_producer_free)
-
-
-def take_producer(segment: Segment, producer: CData) -> None:
-    """Take the role for this process, or raise :class:`RoleTaken`. A handle that has it keeps it."""
-    why = ffi.new("kr_failure *")
-    if lib.kr_producer_take(producer, why):
-        raise role_failure(segment.name, "producer", why)
-
-
 def receiver_gone(name: str, producer: CData, code: int, **fields: Any) -> SendError:
-    """The error for a peer that closed or died."""
+    """The error for a receiver that closed or died."""
     info = ffi.new("kr_role_info *")
     lib.kr_producer_peer(producer, info)
     return SendError(name, cause="closed" if code == lib.KR_E_PEER_CLOSED else "dead", pid=info.pid, **fields)
 
 
-class Producer(ProducerCalls):
-    """The one writer of a ring. Made by :meth:`Ring.producer`.
+class Producer(ProducerCalls, Handle):
+    """The one producer of a ring. Made by :meth:`Ring.producer`.
 
-    Pickles to another process, which takes the role on first use. All
-    methods may be called from any thread. They raise :class:`SendError` once the consumer has closed its end
-    or died, and :class:`ClosedError` on a handle that is closed or came through a fork.
+    It can be pickled to another process, which takes the role on first use. :meth:`close`, or the end of a ``with``,
+    gives the role up. All methods may be called from any thread. They raise :class:`SendError` when the consumer has
+    closed its end or died, and :class:`ClosedError` on a handle that is closed, or that took its role before a fork.
+
+        while not producer.try_write(record):
+            producer.wait(len(record))
     """
 
-    _claimant: Claimant | None = None  # from before it has the role
+    _claimant: Claimant | None = None  # set before it has the role
 
     def __init__(self, segment: Segment) -> None:
         self._tasks = WaitingTasks()
-        self._handle: Any = None  # once it has the role
+        self._handle: Any = None  # set when it has the role
         self._closed = self._is_done = False
         self.name = segment.name
         self._segment = segment.enter(self)
 
     def _claim(self) -> CData:
-        """Take the role, or continue a claim that was interrupted or that runs in another thread."""
+        """Take the role, or continue a claim that was interrupted or that another thread runs."""
         if self._closed:
             raise ClosedError(self.name)
-        claimant = claimant_of(self, self._segment, new_producer)
-        take_producer(self._segment, claimant.handle)
+        claimant = claimant_of(self, self._segment, PRODUCER)
+        PRODUCER.claim(self._segment, claimant.handle)
         self._bind(claimant.handle, address_of(claimant.handle), claimant.lender)
         self._handle = claimant.handle
         return claimant.handle
@@ -77,17 +62,18 @@ class Producer(ProducerCalls):
             return receiver_gone(self.name, self._handle, code)
         if code == lib.KR_E_TOO_LARGE:
             return ValueError(
-                f"ring {self.name!r}: a record can never be larger than the ring ({self._segment.capacity})"
+                f"ring {self.name!r}: a record can never be larger than the ring ({self._segment.capacity} bytes)"
             )
         if code == lib.KR_E_ARGUMENT:
             return ValueError(f"ring {self.name!r}: the lengths do not add up to the bytes")
         return handle_fault(self.name, code)
 
     def write_packed(self, packed: BytesLike, lengths: Any) -> int:
-        """Write records that lie back to back in ``packed``; ``lengths``: their sizes, a uint32 array, shape (n,).
+        """Write records that are joined in ``packed``, and publish them at once. Returns how many fitted. Never waits.
 
-        One publish. Returns how many fitted. ``ValueError`` when the lengths do not add up to the bytes,
-        ``TypeError`` when they are no contiguous array of unsigned 32-bit integers.
+        ``lengths``: their sizes in bytes, a uint32 array of shape (n,). Raises ``ValueError`` if the lengths do not add
+        up to the bytes, ``TypeError`` if they are not a contiguous array of unsigned 32-bit integers; else as
+        :meth:`write_many`.
         """
         handle = self._handle or self._claim()
         with memoryview(lengths) as view:
@@ -103,9 +89,10 @@ class Producer(ProducerCalls):
         return done
 
     def wait(self, length: int = 1, timeout: float | None = None) -> bool:
-        """Sleep until a record of ``length`` bytes fits (True) or ``timeout`` seconds have passed (False).
+        """Sleep until a record of ``length`` bytes fits: True. False: ``timeout`` seconds (None: no limit) passed.
 
-        Raises :class:`SendError` when the consumer goes away meanwhile.
+        Raises :class:`SendError` if the consumer goes away meanwhile, ``ValueError`` for a length larger than the ring,
+        and :class:`ClosedError`.
         """
         handle = self._handle or self._claim()
         deadline = deadline_after(timeout)
@@ -121,15 +108,15 @@ class Producer(ProducerCalls):
     async def wait_async(self, length: int = 1, timeout: float | None = None) -> bool:
         """As :meth:`wait`, for a task of asyncio (uvloop too) or trio. Other tasks run at least once.
 
-        Raises :class:`ClosedError` when the handle is closed meanwhile.
+        Raises as :meth:`wait`; :class:`ClosedError` also if the handle is closed meanwhile.
         """
         return await self._tasks.until(partial(self.wait, length, 0), partial(self.fileno, length), timeout)
 
     def fileno(self, length: int = 1) -> int:
         """A descriptor that is readable when ``length`` bytes fit or the consumer is gone (select, epoll, asyncio).
 
-        Once a second it may be readable without either (every 100 ms while the consumer is in another pid namespace):
-        call this again, or ``wait(length, 0)``.
+        It may also become readable once a second without a reason (every 100 ms while the consumer is in another pid
+        namespace). Call this again, or ``wait(length, 0)``, each time.
         """
         fd = lib.kr_producer_wait_fd(self._handle or self._claim(), length)
         if fd < 0:
@@ -143,9 +130,9 @@ class Producer(ProducerCalls):
         return code in (lib.KR_E_PEER_CLOSED, lib.KR_E_PEER_DEAD)
 
     def close(self) -> None:
-        """Publish what is committed and give the role up; the consumer sees the end after the last record.
+        """Publish the committed records and give the role up. The consumer sees the end after the last record.
 
-        Views of a grant that is still open keep their bytes, and reach the ring no more.
+        Views of an open grant keep their bytes, but nothing that is written to them reaches the ring any more.
         """
         if self._is_done:
             return
@@ -159,21 +146,12 @@ class Producer(ProducerCalls):
             lib.kr_producer_close(self._claimant.handle)
         self._tasks.wake()
         self._segment.leave(self)
-        # Not before the role is given up: another thread may be writing a record, which belongs in the ring.
+        # After the role is given up: until then another thread may write a record, which must reach the ring.
         code = self._claimant.lender.end() if self._claimant is not None else 0
         vars(self).pop("_claimant", None)
         self._is_done = True
         if code < 0:
             raise handle_fault(self.name, code)
-
-    def __repr__(self) -> str:
-        return handle_repr(self, self._segment, self._handle, closed=self._closed)
-
-    def __enter__(self) -> Producer:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if getattr(self, "_segment", None) is not None:

@@ -1,6 +1,6 @@
-"""The record as it lies in the ring: its header, its flags and its limits.
+"""The layout of a record in the ring: its header, its flags and its limits.
 
-The core has the same in C (``csrc/ring/layout.h``), and a test compares the two. The kinds of records are
+``csrc/ring/layout.h`` has the same in C, and a test compares the two. The kinds of records are
 :class:`kevy_ring.events.Kind`.
 """
 
@@ -16,7 +16,7 @@ PAYLOAD_MAX_BYTES = 0xFFFFFFE0
 
 
 class RecordFlag(IntFlag):
-    """The flags of a record header. Only an event that is larger than the ring has any: it travels in fragments."""
+    """The flags of a record header. They mark the fragments of an event that is larger than the ring."""
 
     FRAGMENT = 1
     FIRST = 2
@@ -27,7 +27,7 @@ FLAGS_KNOWN = int(RecordFlag.FRAGMENT | RecordFlag.FIRST | RecordFlag.LAST)
 
 
 def record_span(length: int) -> int:
-    """How many bytes of the ring a record takes whose payload has ``length`` bytes: header and padding included."""
+    """The bytes of a record, with header and padding, whose payload has ``length`` bytes."""
     return (RECORD_HEADER.size + length + 7) & ~7
 
 

@@ -1,24 +1,30 @@
-"""A ring of byte records between two processes, usable without any replication."""
+"""A ring of byte records between two processes. It works without replication."""
 
 from __future__ import annotations
 
 from types import TracebackType
 
 from kevy_ring._core import ffi, lib
-from kevy_ring.errors import ClosedError
 from kevy_ring.ring.consumer import DEFAULT_SPIN_US, Consumer
 from kevy_ring.ring.producer import Producer
 from kevy_ring.ring.segment import Segment, check_label
-from kevy_ring.ring.segment_names import remove_names
+from kevy_ring.ring.segment_names import lost_names, remove_names
 from kevy_ring.ring.stats import RingStats, read_stats
 from kevy_ring.ring.time_in_ring import TimeInRing, read_time_in_ring
 
 
 class Ring:
-    """A single-producer single-consumer ring in shared memory.
+    """A single-producer single-consumer ring of byte records in shared memory.
 
-    Made with :meth:`create` by the process that owns it (and removes its name), found with :meth:`attach` by others.
-    Each of the two roles belongs to one live process at a time.
+    One process makes it with :meth:`create`, owns it and removes its name at the end. Other processes find it with
+    :meth:`attach`. Each of the two roles belongs to one live process at a time.
+
+        ring = Ring.create(1 << 20, name="jobs")       # in one process
+        producer = ring.producer()
+        producer.try_write(b"hello")
+
+        consumer = Ring.attach("jobs").consumer()      # in the other
+        print(consumer.read(timeout=1))
     """
 
     def __init__(self, segment: Segment) -> None:
@@ -29,67 +35,74 @@ class Ring:
 
     @classmethod
     def create(cls, capacity: int = 1 << 20, name: str | None = None, *, keep: bool = False, label: str = "") -> Ring:
-        """Make a ring of ``capacity`` bytes: a power of two, at least a page. Raises as :meth:`Segment.create`.
+        """Make a ring of ``capacity`` bytes: a power of two, at least a page. ``name``: None makes an unguessable one.
 
-        ``keep``: it outlives this process, to be found again by its name; :meth:`remove` removes it, or
-        ``kevy-ring gc NAME`` (or ``gc --kept``) once no process uses it. ``label``: at most 256 bytes of text that
-        ``kevy-ring ls`` and ``inspect`` show, such as what the ring is for; it is not secret.
+        ``keep``: the ring stays after this process ends. :meth:`remove` removes it, or ``kevy-ring gc NAME`` (or
+        ``gc --kept``) when no process uses it. ``label``: at most 256 bytes of text that ``kevy-ring ls`` and
+        ``inspect`` show, such as the purpose of the ring; it is not secret.
+
+        Raises ``ValueError`` for a bad name, capacity or label, and :class:`SegmentError` if the name exists, shared
+        memory is short or the process is at a limit (``reason`` says which).
         """
         return cls(Segment.create(capacity, name, keep=keep, label=label))
 
     @classmethod
     def attach(cls, name: str, timeout: float | None = 0.0) -> Ring:
-        """Find a ring by name, waiting up to ``timeout`` seconds for it. Raises as :meth:`Segment.attach`."""
+        """Find a ring by name. Waits up to ``timeout`` seconds (None: without limit) for it to be made.
+
+        Raises :class:`SegmentError`, whose ``reason`` says why: ``"missing"``, ``"timeout"``, ``"permission"``,
+        ``"not-a-ring"``, ``"version"``, ``"geometry"`` or ``"resources"``.
+        """
         return cls(Segment.attach(name, timeout))
 
     def producer(self) -> Producer:
-        """Take the producer role. Raises :class:`RoleTaken` while a live process has it."""
+        """Take the producer role. Raises :class:`RoleTaken` while a live process has it, and :class:`ClosedError`."""
         producer = Producer(self._segment)
         producer._claim()
         return producer
 
     def consumer(self, *, spin_us: float = DEFAULT_SPIN_US) -> Consumer:
-        """Take the consumer role. Raises :class:`RoleTaken` while a live process has it."""
+        """Take the consumer role. Raises :class:`RoleTaken` while a live process has it, and :class:`ClosedError`.
+
+        ``spin_us``: see :class:`Consumer`.
+        """
         consumer = Consumer(self._segment, spin_us=spin_us)
         consumer._claim()
         return consumer
 
     def stats(self) -> RingStats:
-        """Positions, roles and counters as the header has them now."""
-        return read_stats(self._segment)
+        """The positions, roles and counters in the header now. Raises :class:`ClosedError`."""
+        return read_stats(self._segment.if_open())
 
     def time_in_ring(self) -> TimeInRing:
-        """How long records have lain in the ring, of one in 1,024 of them."""
-        if self._segment.map is None:
-            raise ClosedError(self.name)
-        return read_time_in_ring(self._segment)
+        """How long records stay in the ring; one in 1,024 is measured. Raises :class:`ClosedError`."""
+        return read_time_in_ring(self._segment.if_open())
 
     def adopt(self, label: str | None = None) -> None:
-        """Make this process responsible for a ring that was kept: while it lives, the ring is in use.
+        """Make this process the one that uses a kept ring: while it lives, ``kevy-ring gc`` does not remove the ring.
 
-        ``label``: the new one; None leaves it as it is.
+        ``label``: a new label; None keeps the present one. Raises ``ValueError`` for a bad label, and
+        :class:`ClosedError`.
         """
-        if self._segment.map is None:
-            raise ClosedError(self.name)
         encoded = ffi.NULL if label is None else check_label(label)
-        lib.kr_map_adopt(self._segment.map, encoded, 0 if label is None else len(encoded))
+        lib.kr_map_adopt(self._segment.if_open().map, encoded, 0 if label is None else len(encoded))
 
     def lost_names(self) -> list[str]:
-        """The names of its files in shared memory that are gone, or that other files have now. Empty: all is well.
+        """The names of its files in shared memory that are gone, or that now belong to other files. Empty: all is well.
 
-        Attached processes continue with a ring that lost a name, but no other process can attach to it.
+        Attached processes can still use a ring that lost a name, but no other process can attach to it.
         """
-        return self._segment.lost_names()
+        return lost_names(self._segment.files)
 
     def remove(self) -> None:
-        """Remove the names of this ring, whoever made it. Who is attached keeps the memory."""
+        """Remove the names of this ring, also if another process made it. Attached processes keep the memory."""
         if self._segment.is_owner:
             self._segment.unlink()
         else:
             remove_names(self.name, self._segment.files)
 
     def close(self) -> None:
-        """Let go; the owner removes the name, whoever is still attached keeps the memory."""
+        """Close this handle; the owner also removes the name. Attached processes keep the memory."""
         if not self._closed:
             self._closed = True
             self._segment.leave(self)

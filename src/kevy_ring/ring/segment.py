@@ -1,4 +1,4 @@
-"""The shared memory of one ring: made by its owner, found by name, removed by its owner."""
+"""The shared memory of one ring: its owner makes and removes it, other processes find it by name."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import time
 from multiprocessing import resource_tracker
 from multiprocessing.util import Finalize
 from operator import index
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from kevy_ring._calls import Lender
 from kevy_ring._core import ffi, lib
-from kevy_ring.errors import SegmentError
+from kevy_ring.errors import ClosedError, SegmentError
 from kevy_ring.ring.deadline import deadline_after
 from kevy_ring.ring.fault import segment_failure
 from kevy_ring.ring.segment_names import (
@@ -21,7 +22,6 @@ from kevy_ring.ring.segment_names import (
     TrackedNames,
     file_names,
     files_of,
-    lost_names,
     remove_names,
     temporary_object,
 )
@@ -30,37 +30,37 @@ if TYPE_CHECKING:
     from kevy_ring._core import CData
 
 DEFAULT_CAPACITY = 8 << 20
-NAME_MAX = 30  # macOS allows 31 with the slash; the doorbells beside the segment add a suffix to it
+NAME_MAX = 30  # macOS allows 31 with the slash; a doorbell has this name and a suffix
 NAME_PREFIX = "kevy-"
 _POLL_S = 0.001
 
 
 def address_of(memory: CData) -> int:
-    """Where a handle or memory of the core lies, for the methods of ``_calls``."""
+    """The address of a handle or of memory of the core, for the methods of ``_calls``."""
     return int(ffi.cast("uintptr_t", memory))
 
 
 def new_name() -> str:
-    """A name that nobody can guess: 80 random bits."""
+    """A name that cannot be guessed: it has 80 random bits."""
     return NAME_PREFIX + secrets.token_hex(10)
 
 
 def _check_name(name: str) -> str:
     if not name or len(name) > NAME_MAX or "/" in name or "\0" in name or name.startswith("."):
-        raise ValueError(f"a ring's name has 1 to {NAME_MAX} characters, no slash, no leading dot: {name!r}")
+        raise ValueError(f"a ring's name has 1 to {NAME_MAX} characters, no slash and no leading dot, not {name!r}")
     return name
 
 
 def check_label(label: str) -> bytes:
-    """The label as the header holds it. Raises ValueError for one that does not fit."""
+    """The label as bytes for the header. Raises ValueError if it does not fit."""
     encoded = label.encode()
     if len(encoded) > lib.KR_LABEL_BYTES or "\0" in label:
-        raise ValueError(f"a ring's label has at most {lib.KR_LABEL_BYTES} bytes and no zero byte: {label!r}")
+        raise ValueError(f"a ring's label has at most {lib.KR_LABEL_BYTES} bytes and no zero byte, not {label!r}")
     return encoded
 
 
 def fitting_label(label: str) -> str:
-    """The label, cut where it would not fit into the header."""
+    """The label, cut so that it fits into the header."""
     encoded = label.replace("\0", "").encode()
     if len(encoded) <= lib.KR_LABEL_BYTES:
         return encoded.decode()
@@ -74,15 +74,15 @@ def _check_capacity(capacity: int) -> int:
     capacity = index(capacity)
     page = lib.kr_page_bytes()
     if capacity < page or capacity & (capacity - 1):
-        raise ValueError(f"capacity is a power of two, at least {page} bytes: {capacity}")
+        raise ValueError(f"capacity is a power of two, at least {page} bytes, not {capacity}")
     return capacity
 
 
 class Segment:
-    """A mapped segment. The creating process owns it; everybody else only attaches.
+    """A mapped segment. The process that made it owns it; other processes attach to it.
 
-    ``handed_over`` is set once a handle was pickled: then the owner keeps the name until it exits, since
-    another process may be on its way to attach.
+    ``handed_over`` is set when a handle is pickled. Then the owner keeps the name until it exits, because another
+    process may be about to attach.
     """
 
     def __init__(self, name: str, mapped: CData, *, is_owner: bool = False) -> None:
@@ -92,8 +92,8 @@ class Segment:
         self.map: CData | None = mapped
         self.handed_over = False
         self._forks_before = lib.kr_forks_made()
-        # Of this process, by id. Changed by one call each, without a lock: a lock would stay locked where the handler
-        # of a signal raises between its two steps.
+        # The ids of this process's handles. Each change is one call, without a lock: a lock would stay locked if a
+        # signal handler raised while it is held.
         self._handles: set[int] = set()
         self._made_by = os.getpid()
         self._unlinker: Finalize[None] | None = None
@@ -106,12 +106,12 @@ class Segment:
     ) -> Segment:
         """Make a new segment of ``capacity`` bytes (a power of two, at least a page), mode 0600.
 
-        ``keep``: it stays until somebody removes it (:meth:`Ring.remove`), whatever becomes of this process, and
-        its header says so. ``label``: text of at most 256 bytes for people; the ring does not read it.
+        ``keep``: the segment stays after this process ends, until :meth:`Ring.remove`; a flag in its header says so.
+        ``label``: text of at most 256 bytes for people; the ring does not read it.
 
-        Raises ``ValueError`` for a bad name, capacity or label and :class:`SegmentError` when the name exists
-        (``"exists"``), shared memory is short (``"space"``, with ``needed`` and ``free``) or the process is at a
-        limit (``"resources"``).
+        Raises ``ValueError`` for a bad name, capacity or label, and :class:`SegmentError` if the name exists
+        (``"exists"``), shared memory is short (``"space"``, with ``needed`` and ``free``) or the process is at a limit
+        (``"resources"``).
         """
         capacity = _check_capacity(capacity)
         encoded = check_label(label)
@@ -127,13 +127,13 @@ class Segment:
 
     @classmethod
     def _make(cls, capacity: int, name: str, label: bytes, *, keep: bool, is_random: bool) -> Segment:
-        """Make the segment under a temporary name, then give it its own, then its doorbells and its magic.
+        """Make the segment under a temporary name, then link its own name, then make its doorbells and write its magic.
 
-        The resource tracker knows each name before its file exists, so that it removes the file when this process is
-        killed. The one exception is a name that the user chose: the tracker must not remove a file of that name
-        before it is known to be ours, so it is told right after the link.
+        Each name is registered with the resource tracker before its file exists, so that the tracker removes the file
+        if this process is killed. A name that the user chose is registered right after the link instead: before that a
+        file of this name may belong to another process.
         """
-        # Before there is anything to tell it of: at a limit its start fails, and a segment would stay behind.
+        # First: at a limit of the process the tracker cannot start, and a segment would stay behind.
         resource_tracker.ensure_running()
         why = ffi.new("kr_failure *")
         tracked = TrackedNames()
@@ -160,14 +160,14 @@ class Segment:
                 remove_names(name, files)
             tracked.forget()
             if mapped is not None:
-                ffi.release(mapped)  # now: the traceback would hold it, and its memory, for as long as it lives
+                ffi.release(mapped)  # now: else the traceback would keep the memory
             raise
 
     @classmethod
     def attach(cls, name: str, timeout: float | None = 0.0) -> Segment:
-        """Map an existing segment; waits up to ``timeout`` seconds (None: for ever) for it to be made.
+        """Map an existing segment. Waits up to ``timeout`` seconds (None: without limit) for it to be made.
 
-        Never touches the resource tracker and never unlinks. Raises :class:`SegmentError` (``"missing"``,
+        Never uses the resource tracker and never removes a name. Raises :class:`SegmentError` (``"missing"``,
         ``"timeout"``, ``"permission"``, ``"not-a-ring"``, ``"version"``, ``"geometry"``, ``"resources"``).
         """
         _check_name(name)
@@ -182,6 +182,12 @@ class Segment:
                 raise segment_failure(name, why)
             time.sleep(_POLL_S)
 
+    def if_open(self) -> Segment:
+        """This segment. Raises :class:`ClosedError` if it has no mapping any more."""
+        if self.map is None:
+            raise ClosedError(self.name)
+        return self
+
     @property
     def is_owner(self) -> bool:
         """Whether this process made the segment and will remove it."""
@@ -189,11 +195,11 @@ class Segment:
 
     @property
     def may_be_elsewhere(self) -> bool:
-        """Whether another process may hold, or be about to take, a handle that came from here."""
+        """Whether another process may have, or be about to take, a handle that was made here."""
         return self.handed_over or lib.kr_forks_made() != self._forks_before
 
     def new_area(self) -> CData:
-        """A fresh mirrored mapping of the data area; it lives as long as the last view of it."""
+        """A new mapping of the data area, twice back to back. It lives as long as the last view of it."""
         why = ffi.new("kr_failure *")
         area = lib.kr_area_map(self.map, why)
         if area == ffi.NULL:
@@ -201,15 +207,15 @@ class Segment:
         return ffi.gc(area, lib.kr_area_free)
 
     def new_lender(self) -> Lender:
-        """A fresh mapping of the data area, which lends memoryviews of it."""
+        """A lender with a new mapping of the data area."""
         area = self.new_area()
         return Lender(area, address_of(area), 2 * self.capacity)
 
     @property
     def closes_unused_roles(self) -> bool:
-        """Whether a handle that is closed without ever having taken its role ends the role for good.
+        """Whether closing a handle that never took its role marks the role as closed.
 
-        So it is for the maker of a ring that handed nothing over: no other process can be meant to take it.
+        True for the owner of a ring that passed no handle on: then no other process is expected to take the role.
         """
         return self.is_owner and not self.may_be_elsewhere
 
@@ -219,9 +225,9 @@ class Segment:
         return self
 
     def leave(self, handle: object, *, keeps_name: bool = False) -> None:
-        """Count one handle less, once; the owner's last one removes the name, unless it was handed over.
+        """Count one handle less, once. After the owner's last one the name is removed, unless it was handed over.
 
-        ``keeps_name``: it stays until this process ends, for a receiver that has yet to come.
+        ``keeps_name``: the name stays until this process ends, for a receiver that has not come yet.
         """
         if id(handle) not in self._handles:
             return
@@ -232,21 +238,32 @@ class Segment:
             self.unlink()
         self.map = None  # the mapping and its descriptors go with the last role that holds them
 
-    def lost_names(self) -> list[str]:
-        """Which of its files in shared memory are gone, or are other files now. Who holds a mapping keeps the memory,
-        but nobody finds the segment any more unless this is empty."""
-        return lost_names(self.files)
-
     def unlink(self) -> None:
-        """Remove the name (owner only, once). Mappings stay valid until their processes let go."""
+        """Remove the name (owner only, once). Mappings stay valid until their processes drop them."""
         if self.is_owner and self._unlinker is not None:
             self._unlinker()
 
 
-def handle_repr(handle: object, segment: Segment, role: CData | None, *, closed: bool) -> str:
-    """The ``repr`` of a handle on one role. It takes no role, and a closed handle has one too."""
-    state = "closed" if closed else "open" if role is not None else "its role is not taken yet"
-    return f"<{type(handle).__name__} of ring {segment.name!r}, {segment.capacity} bytes: {state}>"
+class Handle:
+    """A handle on one role: what a producer, a consumer and a sender have in common."""
+
+    _segment: Segment
+    _closed: bool
+    _handle: CData | None
+
+    def close(self) -> object:
+        """Give the role up."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:  # takes no role, and works on a closed handle
+        state = "closed" if self._closed else "open" if self._handle is not None else "its role is not taken yet"
+        return f"<{type(self).__name__} of ring {self._segment.name!r}, {self._segment.capacity} bytes: {state}>"
 
 
 def _unlink(name: str, files: Files) -> None:

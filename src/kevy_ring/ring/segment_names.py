@@ -1,4 +1,4 @@
-"""The names of a segment: its file in shared memory and its two doorbells, and whether they are still its own."""
+"""The names of a segment: its file in shared memory and its two doorbells. They may be removed, or taken by others."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from kevy_ring._core import CData
 
 SHM_DIR = Path("/dev/shm")
-#: Of the doorbells, beside the segment.
+#: The name of a doorbell is the name of the segment and one of these.
 SUFFIXES = (".data", ".space")
 
-#: A name, the device and the inode of each file, as the process that mapped them saw them: another file that gets the
-#: same name later has another inode.
+#: The name, device and inode of each file at the time when it was mapped. If another file gets the name later, it has
+#: another inode.
 Files = tuple[tuple[str, int, int], ...]
 
 
 def file_names(name: str) -> list[str]:
-    """Of the segment and its doorbells."""
+    """The names of a segment and its doorbells."""
     return [name, *(name + suffix for suffix in SUFFIXES)]
 
 
 def files_of(name: str, mapped: CData) -> Files:
-    """The files of a mapped segment as far as they exist: a segment that is being made has no doorbells yet."""
+    """The files of a mapped segment that exist. A segment that is being made has no doorbells yet."""
     identity = ffi.new("kr_identity *")
     code = lib.kr_map_identity(mapped, identity)
     if code:
@@ -40,7 +40,7 @@ def files_of(name: str, mapped: CData) -> Files:
 
 
 def lost_names(files: Files) -> list[str]:
-    """The names that are gone, or are those of other files now."""
+    """The names that are gone, or that now belong to other files."""
     return [name for name, device, inode in files if _identity(name) != (device, inode)]
 
 
@@ -53,16 +53,17 @@ def _identity(name: str) -> tuple[int, int] | None:
 
 
 def remove_names(name: str, files: Files | None) -> None:
-    """Remove a segment and its doorbells; what is gone already is fine. Raises :class:`SegmentError`.
+    """Remove a segment and its doorbells. Names that are gone already are skipped. Raises :class:`SegmentError`.
 
-    ``files``: only those that are still these files, and no segment that another process made by the same name.
-    None: whatever has the name.
+    ``files``: if another process has made a segment of the same name, remove only names that still belong to these.
+    None: remove all files of these names.
     """
     wanted = file_names(name)
-    if files is not None and name in lost_names(files):
-        lost = lost_names(files)
+    lost = [] if files is None else lost_names(files)
+    if files is not None and name in lost:
         wanted = [each for each, _, _ in files if each not in lost]
-    # The segment last: a removal that is cut off leaves a segment, which is found and named, and no bare doorbell.
+    # The segment last: if the removal is interrupted, a segment is left, which `kevy-ring gc` finds, and no doorbell
+    # without one.
     for each in reversed(wanted):
         try:
             os.unlink(SHM_DIR / each)
@@ -79,21 +80,21 @@ class TrackedNames:
         self._names = list(names)
 
     def add(self, names: Sequence[str]) -> None:
-        """Tell the tracker; it removes a file of this name, or does nothing where there is none."""
+        """Register names. The tracker removes a file of such a name, or does nothing if there is none."""
         for name in names:
             if name not in self._names:
                 self._names.append(name)
                 resource_tracker.register(f"/{name}", "shared_memory")
 
     def forget(self) -> None:
-        """The files are gone, or stay on purpose."""
+        """Unregister all names: their files are gone, or stay on purpose."""
         while self._names:
             resource_tracker.unregister(f"/{self._names.pop()}", "shared_memory")
 
 
 @contextlib.contextmanager
 def temporary_object(name: str) -> Iterator[str]:
-    """An empty file in shared memory, for as long as the block runs, unless the block gives it another name too."""
+    """Make an empty file in shared memory; its name is removed after the block, which may link it to another name."""
     tracked = TrackedNames()
     try:
         tracked.add([name])

@@ -1,4 +1,4 @@
-"""What the header of a ring tells: positions, roles, counters. Read without taking part."""
+"""The header of a ring: positions, roles and counters. Reading it takes no role."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from kevy_ring.ring.segment_names import SHM_DIR
 
 MAGIC = b"KEVYRING"
 VERSION: int = lib.KR_VERSION
-#: The first bytes of a segment, the same in all versions of the layout: the magic, version, bytes of the header,
-#: capacity, time of creation, the creator's pid, flags, the creator's start time. csrc/ring/layout.h has them too.
+#: The first bytes of a segment, equal in all versions of the layout: magic, version, bytes of the header, capacity,
+#: time of creation, the creator's pid, flags, the creator's start time. csrc/ring/layout.h has the same in C.
 FIXED_HEADER = struct.Struct("<8sIIQQIIQ")
-_NEVER = 0
 
 
 class RoleState(Enum):
-    """How a role stands. ``DEAD``: its holder's process is gone without having closed."""
+    """The state of a role. ``DEAD``: the process that had it ended without a close."""
 
     VACANT = 0
     ALIVE = 1
@@ -42,12 +41,12 @@ class RoleStats:
 
 @dataclass(frozen=True)
 class RingStats:
-    """A moment of a ring. Counters are since its creation; each is exact, but they are not read all at once.
+    """The state of a ring at one moment. Counters begin at its creation. Each is exact, but they are read one by one.
 
-    ``used_bytes`` lie between head and tail. ``last_drain_age_s`` is None before the first drain. The overflow is
-    the producer's own memory; its figures are as old as its last send or move. ``producer_words`` and
-    ``consumer_words`` are the 16 words a side may publish for the layers above. ``version`` is the layout's.
-    ``is_kept``: the ring outlives its creator on purpose. ``label``: what its creator wrote for people to read.
+    ``used_bytes``: the bytes between head and tail. ``last_drain_age_s``: None before the first drain. The overflow is
+    memory of the producer's process; its figures are as old as its last send or move. ``producer_words`` and
+    ``consumer_words``: the 16 words that each side may publish for the layers above. ``version``: of the layout.
+    ``is_kept``: the ring stays after its creator ends. ``label``: the creator's text for people.
     """
 
     name: str
@@ -93,14 +92,14 @@ def _text(label: bytes) -> str:
 
 
 def creator_is_alive(segment: Segment) -> bool:
-    """Whether the process that made a ring lives, by its pid and start time; a look into the process table."""
+    """Whether the process that made a ring lives. Looks up its pid and start time in the process table."""
     raw = ffi.new("kr_stats *")
     lib.kr_map_stats(segment.map, raw)
     return bool(lib.kr_process_alive(raw.creator_pid, raw.creator_start))
 
 
 def header_fault(stats: RingStats) -> str | None:
-    """What no honest process writes into a header; None: nothing of that."""
+    """The first value in the header that no correct process writes, in words; None: there is none."""
     if stats.used_bytes > stats.capacity:
         return f"head and tail are {stats.used_bytes} bytes apart, and the capacity is {stats.capacity}"
     if (stats.head | stats.tail) & 7:
@@ -109,7 +108,7 @@ def header_fault(stats: RingStats) -> str | None:
 
 
 def read_stats(segment: Segment, *, creator_alive: bool | None = None) -> RingStats:
-    """The header of a mapped segment. ``creator_alive``: known already; None looks it up."""
+    """Read the header of a mapped segment. ``creator_alive``: None looks it up."""
     raw = ffi.new("kr_stats *")
     lib.kr_map_stats(segment.map, raw)
     if creator_alive is None:
@@ -119,8 +118,8 @@ def read_stats(segment: Segment, *, creator_alive: bool | None = None) -> RingSt
     p, c = tuple(ffi.unpack(raw.producer_words, 16)), tuple(ffi.unpack(raw.consumer_words, 16))
     producer, consumer = raw.producer, raw.consumer
     stats = RingStats.__new__(RingStats)
-    # Not by the constructor: that of a frozen class, setting one field after another, costs more than the rest of a
-    # look, and who watches a machine looks at every ring again and again.
+    # Without the constructor: in a frozen class it sets the fields one by one, which costs more than all the rest here.
+    # A monitor reads the header of every ring many times.
     stats.__dict__.update(
         name=segment.name,
         capacity=raw.capacity,
@@ -145,7 +144,7 @@ def read_stats(segment: Segment, *, creator_alive: bool | None = None) -> RingSt
         overflow_events=p[0],
         overflow_bytes=p[1],
         overflow_peak_bytes=p[2],
-        overflow_age_s=max(0, raw.now_ns - p[3]) / 1e9 if p[3] != _NEVER else 0.0,
+        overflow_age_s=max(0, raw.now_ns - p[3]) / 1e9 if p[3] else 0.0,
         applied_offset=c[0] if c[1] else None,
         producer_words=p,
         consumer_words=c,
@@ -157,20 +156,20 @@ def read_stats(segment: Segment, *, creator_alive: bool | None = None) -> RingSt
 
 
 def inspect_ring(name: str) -> RingStats:
-    """The header of a ring by name, also of one whose processes are all dead. Takes no role, writes nothing.
+    """Read the header of a ring by name, also if all its processes are dead. Takes no role and writes nothing.
 
-    Raises :class:`SegmentError` as :meth:`Segment.attach` does.
+    Raises :class:`SegmentError` as :meth:`Ring.attach`.
     """
     return read_stats(Segment.attach(name))
 
 
 def ring_names() -> list[str]:
-    """The names of all rings of this user on this machine, told by the magic in their headers."""
+    """The names of all rings of this user on this machine: the files with the magic of a ring."""
     return sorted(name for name, _, first in files_in_shared_memory() if first.startswith(MAGIC))
 
 
 def files_in_shared_memory() -> Iterator[tuple[str, os.stat_result, bytes]]:
-    """All files in shared memory that this user may read: the name, what the system says, and the first bytes."""
+    """All files in shared memory that this user may read: name, status and first bytes of each."""
     try:
         entries = list(os.scandir(SHM_DIR))
     except OSError as exc:
@@ -180,5 +179,5 @@ def files_in_shared_memory() -> Iterator[tuple[str, os.stat_result, bytes]]:
             if entry.is_file(follow_symlinks=False):
                 with open(entry.path, "rb") as file:
                     yield entry.name, os.fstat(file.fileno()), file.read(FIXED_HEADER.size)
-        except OSError:  # somebody else's, or gone since
+        except OSError:  # this user may not read it, or it is gone now
             continue

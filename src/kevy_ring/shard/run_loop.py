@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from kevy_ring.ring.event_loop import running_loop
+from kevy_ring.ring.event_loop import running_module
 from kevy_ring.shard.assembly import SnapshotAssembly, StopAsked
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class RunLoop(ABC):
             if not found and gone:
                 if not outlives_sender:
                     return RunEnd.SENDER_GONE
-                await running_loop().pause(NEXT_SENDER_S)
+                await running_module().sleep(NEXT_SENDER_S)
             await self._receiver.wait_async(0 if found else self._wait_s())
         return RunEnd.STOPPED
 

@@ -1,1 +1,1 @@
-"""Code that looks at a ring from outside, without being a peer: its records, its figures, what dead processes left."""
+"""Code that looks at rings without taking a role: their records, their figures, and what dead processes left."""

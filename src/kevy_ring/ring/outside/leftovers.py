@@ -1,4 +1,4 @@
-"""Segments that no process uses any more: rings, rings kept on purpose, and what is no whole ring of this version."""
+"""Segments that no process uses any more: rings, kept rings, and segments that are not whole rings of this version."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ from kevy_ring.ring.stats import (
 )
 
 _PROC = Path("/proc")
-# A segment that is being made is empty for some microseconds before its maker maps it.
+# A new segment is empty for some microseconds, until its maker has sized it.
 _EMPTY_S = 1.0
-# Commands such as ls and top map every segment for a moment, to look at it. A process that uses one stays for longer.
+# Commands such as ls and top map every segment for a moment. A process that uses a segment has it mapped for longer.
 LOOK_S = 2.0
 _LOOK_AGAIN_S = 0.02
-# The names that kevy-ring itself gives: to a ring for which the user chose none, and to a segment that is being made.
+# The names that kevy-ring chooses: for a ring without a name of the user's, and for a segment that is being made.
 _OWN_NAME = re.compile(r"kevy-[0-9a-f]{20}")
 _MAKING = re.compile(rf"{_OWN_NAME.pattern}\.new")
 
 
 def is_unused(stats: RingStats) -> bool:
-    """Whether no process is left that made or adopted this ring or has a role in it. A stopped process is not dead.
+    """Whether no live process made or adopted this ring, or has a role in it. A stopped process is not dead.
 
-    The roles are marked by the kernel at the death of their holders; the creator is looked up by pid and start time,
-    so a creator in another pid namespace that shares the shared memory looks dead.
+    The kernel marks a role when its holder dies. The creator is looked up by pid and start time, so a creator in
+    another pid namespace looks dead.
     """
     roles = (stats.producer, stats.consumer)
     return not stats.creator_alive and all(role.state is not RoleState.ALIVE for role in roles)
 
 
 def is_abandoned(stats: RingStats) -> bool:
-    """Whether no process uses this ring and none is to come back for it: it was not kept on purpose."""
+    """Whether no process uses this ring, and it was not kept on purpose."""
     return is_unused(stats) and not stats.is_kept
 
 
 def remove_abandoned(name: str, *, kept: bool = False) -> RingStats | None:
-    """Remove an abandoned ring and its doorbells; returns what it was, None (and removes nothing) when it is not one.
+    """Remove an abandoned ring and its doorbells, and return its last stats. None: it is not abandoned, and stays.
 
-    ``kept``: also one that was kept, if no process uses it. Who is attached keeps the memory, but no process finds
-    the name any more. Raises :class:`SegmentError`.
+    ``kept``: also remove a kept ring that no process uses. Attached processes keep the memory, but no other process
+    can attach. Raises :class:`SegmentError`.
     """
     files = _files_named(name)
     stats = inspect_ring(name)
@@ -64,7 +64,7 @@ def remove_abandoned(name: str, *, kept: bool = False) -> RingStats | None:
 
 
 class Oddity(Enum):
-    """Why a segment is no whole ring of this version; the value says it in words."""
+    """Why a segment is not a whole ring of this version. The value says it in words."""
 
     OTHER_VERSION = "has another layout version"
     HALF_MADE = "is half made: the process that made it was killed before it ended"
@@ -73,10 +73,10 @@ class Oddity(Enum):
 
 @dataclass(frozen=True, slots=True)
 class OddSegment:
-    """A segment of this user that is no whole ring of this version, told by what is the same in all versions.
+    """A segment of this user that is not a whole ring of this version, found by fields that all versions share.
 
-    ``creator_pid`` is 0 where the creator is not known. ``mapped_by``: the processes that have it mapped; None where
-    that cannot be found out, since the memory maps of some processes may not be read.
+    ``creator_pid``: 0 if the creator is not known. ``mapped_by``: the processes that have it mapped; None if this is
+    not known, because the memory maps of some processes cannot be read.
     """
 
     name: str
@@ -91,7 +91,7 @@ class OddSegment:
 
     @property
     def users(self) -> tuple[int, ...]:
-        """The live processes that are known to use it."""
+        """The live processes that are known to use it, the creator first."""
         creator = (self.creator_pid,) if self.creator_alive else ()
         return tuple(dict.fromkeys(creator + (self.mapped_by or ())))
 
@@ -106,7 +106,7 @@ class OddSegment:
 
 
 def odd_segments(names: tuple[str, ...] = ()) -> list[OddSegment]:
-    """Those of this user, by name; ``names``: only these, if there are any."""
+    """All odd segments of this user, sorted by name. ``names``: only these; empty: all."""
     found = []
     for name, info, first in files_in_shared_memory():
         if names and name not in names:
@@ -114,22 +114,22 @@ def odd_segments(names: tuple[str, ...] = ()) -> list[OddSegment]:
         oddity = _oddity(name, info, first)
         if oddity is not None:
             found.append((name, oddity, info, first))
-    # One look at all processes for all of them: it costs more than the rest.
+    # One pass over all processes for all segments: it costs more than the rest.
     users = _users_of([info for _, _, info, _ in found])
     made = [_odd_segment(name, oddity, info, first, users) for name, oddity, info, first in found]
     return sorted(made, key=lambda odd: odd.name)
 
 
 def odd_segment(name: str) -> OddSegment | None:
-    """The one of this name; None: there is none, or it is a whole ring, or not ours to judge."""
+    """The odd segment of this name. None: there is none, it is a whole ring, or it belongs to another user."""
     return next(iter(odd_segments((name,))), None)
 
 
 def settled_odd_segment(name: str) -> OddSegment | None:
-    """As :func:`odd_segment`, for a caller that wants to remove it, and whom a process that only looks must not hinder.
+    """As :func:`odd_segment`, for a caller that wants to remove it.
 
-    While processes have it mapped and its creator is dead, this waits up to ``LOOK_S`` seconds for them to unmap it.
-    Those that are left then use it.
+    A process such as ``kevy-ring ls`` maps it only for a moment. So if its creator is dead and processes have it
+    mapped, this waits up to ``LOOK_S`` seconds for them to unmap it. The processes that remain use it.
     """
     deadline = time.monotonic() + LOOK_S
     while True:
@@ -153,8 +153,8 @@ def _oddity(name: str, info: os.stat_result, first: bytes) -> Oddity | None:
         return None
     if not info.st_size and time.time() - info.st_mtime < _EMPTY_S:
         return None
-    # Under its temporary name it may have any part of its header. Under its own it has all but the magic. Made by
-    # version 1 it has nothing: then its name or a doorbell beside it tells that it is ours.
+    # A half-made segment with a temporary name may have any part of its header. With its own name it has everything but
+    # the magic. Version 1 wrote nothing before the end: then the name, or a doorbell, shows that it is a ring.
     is_described = creator_pid and header_bytes and info.st_size == header_bytes + capacity
     is_of_version_1 = not any(first) and (_OWN_NAME.fullmatch(name) or _doorbells(name))
     return Oddity.HALF_MADE if _MAKING.fullmatch(name) or is_described or is_of_version_1 else None
@@ -188,8 +188,7 @@ def _is_fifo(name: str) -> bool:
 
 
 def _files_named(name: str) -> Files:
-    """The segment and its doorbells as they are now; what has one of their names and is none of these is not among
-    them."""
+    """The segment and its doorbells as they are now. A file that has a doorbell's name but is not one is left out."""
     found = []
     for each in [name, *_doorbells(name)]:
         try:
@@ -200,17 +199,17 @@ def _files_named(name: str) -> Files:
     return tuple(found)
 
 
-# By device and inode, the processes that have a file mapped; None as in OddSegment.mapped_by.
+# The processes that have a file mapped, by its device and inode; None as in OddSegment.mapped_by.
 _Users = dict[tuple[int, int], "tuple[int, ...] | None"]
 
 
 def mapped_by(info: os.stat_result, proc: Path | None = None) -> tuple[int, ...] | None:
-    """The processes that have a file mapped; None where none is found and some process does not let us look."""
+    """The processes that have a file mapped. None: none was found, but some processes could not be read."""
     return _users_of([info], proc)[info.st_dev, info.st_ino]
 
 
 def _users_of(files: list[os.stat_result], proc: Path | None = None) -> _Users:
-    """Source: proc_pid_maps(5). A line holds the device as hexadecimal major:minor, and the inode."""
+    """Source: proc_pid_maps(5). A line has the device as hexadecimal major:minor, and the inode."""
     proc = proc or _PROC
     wanted = {
         (f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}", str(info.st_ino)): (info.st_dev, info.st_ino)
@@ -227,7 +226,7 @@ def _users_of(files: list[os.stat_result], proc: Path | None = None) -> _Users:
                     if file is not None:
                         found[file].add(int(directory.name))
         except (FileNotFoundError, ProcessLookupError):
-            continue  # it has ended
+            continue  # the process has ended
         except OSError:
             is_complete = False
     return {file: tuple(sorted(pids)) if pids or is_complete else None for file, pids in found.items()}
@@ -241,5 +240,5 @@ def _processes(proc: Path) -> Iterator[Path]:
 
 
 def _sees_all(proc: Path) -> bool:
-    """Whether other users' processes are listed: with the mount option hidepid process 1 is not, unless it is ours."""
+    """Whether /proc lists all processes. With the mount option hidepid it does not list process 1 of another user."""
     return (proc / "1").exists()

@@ -1,4 +1,4 @@
-"""The next records of a ring, read from its file without a role and without a mapping that could be written to."""
+"""The next records of a ring, read from its file: without a role, and without a writable mapping."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from kevy_ring.ring.record import FLAGS_KNOWN, PAYLOAD_MAX_BYTES, RECORD_HEADER,
 from kevy_ring.ring.segment_names import SHM_DIR
 from kevy_ring.ring.stats import RingStats, inspect_ring
 
-#: How much of a payload is kept.
+#: How much of each payload is copied.
 PAYLOAD_SHOWN_BYTES = 256
 
 _KINDS = frozenset(map(int, Kind))
 _POSITIONS = 2**64
-# A consumer at full speed may release everything that was copied before it could be told to be still there.
+# At full speed the consumer may release all copied records before the second look at the head.
 _ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class PeekedRecord:
-    """One record: where it lies, its header, and the first bytes of its payload of ``length`` bytes."""
+    """One record: its position, its header, and the first bytes of its payload of ``length`` bytes."""
 
     position: int
     kind: int
@@ -35,9 +35,9 @@ class PeekedRecord:
 
 @dataclass(frozen=True, slots=True)
 class Peek:
-    """``records`` from the head on. ``corrupt``: what no honest producer writes, and ``corrupt_at`` where; else None.
+    """``records`` from the head on. ``corrupt``: a field that no correct producer writes, at ``corrupt_at``; else None.
 
-    ``moved`` is True when the consumer was faster than the look: then ``records`` is empty although the ring was not.
+    ``moved``: the consumer released every copied record meanwhile, so ``records`` is empty although the ring was not.
     """
 
     stats: RingStats
@@ -50,8 +50,8 @@ class Peek:
 def peek_records(name: str, max_records: int = 10, *, payload_bytes: int = PAYLOAD_SHOWN_BYTES) -> Peek:
     """Copy up to ``max_records`` records that wait in a ring, also in one whose processes are dead.
 
-    Takes no role and writes nothing. On a live ring the consumer may release a record while it is copied: such copies
-    are told by the head that has passed them, and dropped. Raises :class:`SegmentError` as ``inspect_ring`` does.
+    Takes no role and writes nothing. On a live ring the consumer may release a record while it is copied. Such a copy
+    is dropped: the head has passed its position. Raises :class:`SegmentError` as ``inspect_ring``.
     """
     peek = None
     for _ in range(_ATTEMPTS):
@@ -65,8 +65,8 @@ def peek_records(name: str, max_records: int = 10, *, payload_bytes: int = PAYLO
 def _look(name: str, max_records: int, payload_bytes: int) -> Peek:
     stats = inspect_ring(name)
     records, corrupt, corrupt_at = _copy(stats, max_records, payload_bytes)
-    # The space of a record is written anew only after the head has passed it, so what the head has not passed now is
-    # as it was when it was copied.
+    # The space of a record is reused only after the head has passed it. So a record that the head has not passed yet
+    # was copied whole.
     head = inspect_ring(name).head
     passed = (head - stats.head) % _POSITIONS
     whole = tuple(record for record in records if (record.position - stats.head) % _POSITIONS >= passed)
@@ -113,7 +113,7 @@ def _header_fault(kind: int, flags: int, zero: int) -> str | None:
 
 
 def _read(fd: int, capacity: int, position: int, count: int) -> bytes:
-    """``count`` bytes of the data area from a free-running position on; the wrap is in the middle of them or not."""
+    """``count`` bytes of the data area from a free-running position on. They may wrap around."""
     start = position & (capacity - 1)
     base = int(lib.kr_page_bytes())
     first = os.pread(fd, min(count, capacity - start), base + start)

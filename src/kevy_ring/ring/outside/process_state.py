@@ -1,4 +1,4 @@
-"""What a process is doing, as the kernel tells it: running, sleeping, stopped, a zombie, or gone."""
+"""The state of a process, from the kernel: running, sleeping, stopped, a zombie, or gone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class ProcessState(Enum):
-    """The third field of ``/proc/PID/stat`` (proc_pid_stat(5)), as far as it matters to who waits for the process."""
+    """The third field of ``/proc/PID/stat`` (proc_pid_stat(5)), for code that waits for the process."""
 
     RUNNING = "running"
     SLEEPING = "sleeping"
@@ -27,15 +27,15 @@ _LETTERS = {
 
 
 def process_state(pid: int) -> ProcessState:
-    """What the process ``pid`` of this machine is doing now; ``GONE`` where there is none, or none that may be seen.
+    """The state of process ``pid`` of this machine now. ``GONE``: no such process, or this user may not see it.
 
-    A process in another pid namespace has another number here, so it is not the one asked for.
+    A process in another pid namespace has another number here.
     """
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             told = file.read()
     except OSError:
         return ProcessState.GONE
-    # The name before it stands in parentheses and may hold anything, parentheses too.
+    # The field before it is the name in parentheses, which may contain any character, also parentheses.
     letter = told.rpartition(")")[2].split(maxsplit=1)[:1]
     return _LETTERS.get(letter[0], ProcessState.SLEEPING) if letter else ProcessState.GONE

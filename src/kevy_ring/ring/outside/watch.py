@@ -1,4 +1,4 @@
-"""All rings of this machine, looked at again and again: mapped once, read through their headers only."""
+"""Watches all rings of this machine: maps each one once, and reads its header at each look."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from kevy_ring.ring.segment_names import SHM_DIR
 from kevy_ring.ring.stats import MAGIC, RingStats, creator_is_alive, header_fault, read_stats
 from kevy_ring.ring.time_in_ring import TimeInRing, read_time_in_ring
 
-#: A new ring changes the time stamp of the directory; but that is coarse, so it is read this often all the same.
+#: A new ring changes the time stamp of the directory, and then the directory is read. The stamp is coarse, so the
+#: directory is also read without a change, this often.
 RESCAN_S = 5.0
-#: And where others make and remove files all the time, no more often than this.
+#: If other processes make and remove files all the time, the directory is read no more often than this.
 _RESCAN_MIN_S = 0.4
-#: A creator's life is looked up in the process table, which costs more than all of the header.
+#: How often to check that a creator lives: the process table costs more than the whole header.
 CREATOR_EVERY_S = 5.0
 _STAMP_NS = 50_000_000
-_DIRECTORY = str(SHM_DIR)  # joining paths costs more than the look at a header
+_DIRECTORY = str(SHM_DIR)  # joining paths would cost more than reading a header
 
 
 @dataclass(frozen=True, slots=True)
 class RingLook:
-    """One ring at one moment. ``stats`` is None where its header cannot be read; ``fault``: what is wrong, if it is.
+    """One ring at one moment. ``stats``: None if its header cannot be read. ``fault``: what is wrong, or None.
 
-    With a fault and stats the header contradicts itself, and its figures are not to be believed.
+    If there are both a fault and stats, the header contradicts itself. Do not trust its figures.
     """
 
     name: str
@@ -49,8 +50,8 @@ class _Mapped:
 class RingWatch:
     """Looks at every ring for which ``wanted(name)`` is true; takes no role and writes nothing. Use it from one thread.
 
-    A ring stays mapped from one look to the next, three descriptors each, until it is gone. The mapping of a ring that
-    was removed and made anew under its name is made anew as well.
+    Each ring stays mapped, with three descriptors, until it is gone. If a ring was removed and another one has its name
+    now, the next look maps the new one.
     """
 
     def __init__(
@@ -59,12 +60,12 @@ class RingWatch:
         self._wanted = wanted
         self._rescan_min_s = rescan_min_s
         self._mapped: dict[str, _Mapped] = {}
-        self._faults: dict[str, str] = {}  # of what has a ring's magic and cannot be mapped
+        self._faults: dict[str, str] = {}  # of files that have a ring's magic but cannot be mapped
         self._directory_changed_ns = -1
         self._scanned_at = float("-inf")
 
     def look(self) -> list[RingLook]:
-        """Every ring that is there now, by name. Raises SegmentError where there is no shared memory to look into."""
+        """Every ring that exists now, sorted by name. Raises SegmentError if the shared memory cannot be read."""
         now = time.monotonic()
         self._scan(now)
         looks = [RingLook(name, None, fault) for name, fault in self._faults.items() if self._wanted(name)]
@@ -77,12 +78,12 @@ class RingWatch:
         return looks
 
     def time_in_ring(self, name: str) -> TimeInRing | None:
-        """How long records lie in a ring that the last look found; None: it had none of this name."""
+        """How long records stay in a ring. None: the last look found no ring of this name."""
         mapped = self._mapped.get(name)
         return None if mapped is None else read_time_in_ring(mapped.segment)
 
     def close(self) -> None:
-        """Let go of all mappings; the next look makes them anew."""
+        """Drop all mappings. The next look maps the rings again."""
         self._mapped.clear()
         self._faults.clear()
         self._scanned_at = float("-inf")
@@ -96,7 +97,7 @@ class RingWatch:
             entries = list(os.scandir(_DIRECTORY))
         except OSError as exc:
             raise SegmentError(_DIRECTORY, reason="resources", detail=str(exc), errno=exc.errno or 0) from exc
-        # What happens within the same tick of the file system's clock does not change the stamp again.
+        # A second change within one tick of the file system's clock does not change the stamp.
         is_settled = time.time_ns() - changed_ns > _STAMP_NS
         self._directory_changed_ns, self._scanned_at = changed_ns if is_settled else -1, now
         self._faults.clear()
@@ -113,7 +114,7 @@ class RingWatch:
             del self._mapped[name]
 
     def _map(self, name: str) -> None:
-        """Map what has a ring's magic. What has not, or is somebody else's, is not there."""
+        """Map a file that has a ring's magic. Ignore files without it, and files that this user may not read."""
         try:
             with open(f"{_DIRECTORY}/{name}", "rb") as file:
                 if file.read(len(MAGIC)) != MAGIC:
@@ -135,12 +136,12 @@ class RingWatch:
     def _look(self, name: str, now: float) -> RingLook | None:
         mapped = self._mapped[name]
         file_bytes = lib.kr_map_file_bytes(mapped.segment.map)
-        if file_bytes < 0:  # removed; perhaps made anew
+        if file_bytes < 0:  # removed, and perhaps there is another ring of this name
             del self._mapped[name]
             self._map(name)
             return self._look(name, now) if name in self._mapped else None
         if file_bytes != mapped.file_bytes:
-            # A page that the file has no longer must not be touched.
+            # Reading a page that the file has lost would kill this process.
             return RingLook(name, None, f"its file has {file_bytes} bytes, not {mapped.file_bytes}")
         if now - mapped.creator_asked_at >= CREATOR_EVERY_S:
             mapped.creator_alive, mapped.creator_asked_at = creator_is_alive(mapped.segment), now

@@ -17,14 +17,13 @@ def summary_table(outcome: Outcome) -> Table:
     several = len(outcome.shards) > 1
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="bold",
                   show_footer=several)  # fmt: skip
-    keys, frames = sum(s.entries for s in outcome.shards), sum(s.frames for s in outcome.shards)
-    sizes = sum(s.facts.frame_bytes if s.facts else 0 for s in outcome.shards)
+    sizes = sum(s.last.frame_bytes for s in outcome.shards)
     restarts = sum(s.restarts for s in outcome.shards)
     peak = max((s.overflow_peak_bytes for s in outcome.shards), default=0)
     table.add_column("shard", "all", justify="right", no_wrap=True)
     table.add_column("syncs", justify="left", no_wrap=True)
-    table.add_column("snapshot\nkeys", figures.count(keys), justify="right", no_wrap=True)
-    table.add_column("frames\napplied", figures.count(frames), justify="right", no_wrap=True)
+    table.add_column("snapshot\nkeys", figures.count(outcome.entries), justify="right", no_wrap=True)
+    table.add_column("frames\napplied", figures.count(outcome.frames), justify="right", no_wrap=True)
     table.add_column("frame\nbytes", figures.size(sizes), justify="right", no_wrap=True)
     table.add_column("overflow\npeak", figures.size(peak), justify="right", no_wrap=True)
     table.add_column("applied\nup to", justify="right", no_wrap=True)
@@ -33,11 +32,11 @@ def summary_table(outcome: Outcome) -> Table:
         table.add_row(
             str(shard.last.index),
             _syncs(shard),
-            figures.count(shard.entries),
-            figures.count(shard.frames),
-            figures.size(shard.facts.frame_bytes) if shard.facts else figures.NOTHING,
+            figures.count(shard.last.entries),
+            figures.count(shard.last.frames),
+            figures.size(shard.last.frame_bytes),
             figures.size(shard.overflow_peak_bytes),
-            figures.count(shard.applied_offset),
+            figures.count(shard.last.applied_offset),
             figures.count(shard.restarts),
         )
     return table

@@ -20,7 +20,7 @@ _REASONS = (
     ("SQLITE_TOOBIG", "refused"),
 )
 
-REMEDY = "; move the file away, or choose another: a full sync fills it anew"
+REMEDY = ". Move the file away, or name another one. A full sync fills it again"
 
 
 def sqlite_error(path: str | os.PathLike[str], error: sqlite3.Error) -> SinkError:

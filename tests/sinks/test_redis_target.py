@@ -213,7 +213,7 @@ def test_the_sinks_own_id_in_a_frame_stops_the_shard_and_nothing_of_its_pipeline
     sender.send_many([Frame(1, [b"SET", b"a", b"1"]), Frame(2, [b"MSET", b"x", b"1", id_key(server), b"y"])])
     refused = refusal_of(shard.tick)
     assert refused.cause == "loop"
-    assert "comes back in the stream of redis://upstream:6379" in refused.detail
+    assert "come back in the stream of redis://upstream:6379" in refused.detail
     assert values(server) == {}
     sink.close()
 

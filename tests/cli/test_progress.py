@@ -106,8 +106,9 @@ def test_every_state_of_a_link_has_a_word() -> None:
 
 
 def test_the_summary_fits_eighty_cells_and_adds_up() -> None:
-    facts = ShardFacts(frames=1_000_000, frame_bytes=5 << 20, entries=50_000, snapshots=1, applied_offset=1_234_567)
-    shards = [ShardOutcome(progress_of(index=index, overflow_peak_bytes=index << 20), facts) for index in range(2)]
+    counts = {"frames": 1_000_000, "frame_bytes": 5 << 20, "entries": 50_000, "applied": 1_234_567}
+    looks = [progress_of(index=index, overflow_peak_bytes=index << 20, **counts) for index in range(2)]
+    shards = [ShardOutcome(look, ShardFacts()) for look in looks]
     outcome = Outcome("", "memory", 1.0, False, shards)
     shown = rendered(summary_table(outcome), 80)
     assert "…" not in "\n".join(shown)

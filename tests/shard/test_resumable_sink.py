@@ -216,7 +216,7 @@ def test_a_sink_that_has_what_was_never_in_the_ring_is_not_the_one_that_it_was_f
     sender.send_many(frames(0, 5))
     drain(Shard(receiver, ResumableRecordingSink(), flush_interval_s=0.0))
     sender.send_many(frames(5, 3))
-    with pytest.raises(SinkError, match=r"stands at offset 8, but ring .* was applied up to 4 of 7, to another sink"):
+    with pytest.raises(SinkError, match=r"ends at offset 8, but ring .* was applied up to 4 of 7, to another sink"):
         Shard(receiver, ResumableRecordingSink(8)).tick()
     same = ResumableRecordingSink(7)  # which committed all, and was killed before it marked them
     drain(Shard(receiver, same))

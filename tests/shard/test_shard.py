@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
@@ -19,6 +20,7 @@ from kevy_ring import (
     SnapshotError,
 )
 from kevy_ring.errors import RemoteProtocolError
+from kevy_ring.inbox.header_words import ConsumerWord
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard import RunEnd, Shard, Sink
 from kevy_ring.shard.sinks.memory import MemorySink
@@ -367,6 +369,19 @@ def test_the_counts_are_published_in_the_header(pair: Pair) -> None:
     payload_bytes = sum(4 + 4 * 3 + len(b"SET") + len(b"k4") + len(b"v") for _ in range(3))
     assert tuple(words[8:12]) == (3, payload_bytes, 2, 1)
     assert (shard.frames, shard.frame_bytes) == (3, payload_bytes)
+
+
+def test_a_new_shard_on_a_ring_does_not_show_the_counts_of_the_one_before(pair: Pair) -> None:
+    sender, receiver = pair
+    sender.send_many([*snapshot_events(strings(a="1", b="2"), 9), *frames(9, 2)])
+    with closing(Shard(receiver, RecordingSink())) as first:
+        drain(first)
+    with closing(Shard(receiver, RecordingSink())):
+        pass
+    words = receiver.stats().consumer_words
+    counts = (ConsumerWord.FRAMES, ConsumerWord.FRAME_BYTES, ConsumerWord.ENTRIES, ConsumerWord.SNAPSHOTS)
+    assert [words[count] for count in counts] == [0, 0, 0, 0]
+    assert sender.applied_offset == 10
 
 
 def test_a_batch_sink_and_single_applies_count_the_same(pair: Pair) -> None:

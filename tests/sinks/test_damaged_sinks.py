@@ -88,7 +88,7 @@ def test_the_command_says_it_in_one_line(tmp_path: Path, capsys: pytest.CaptureF
         assert run(["ingest", "kevy://127.0.0.1:1", "--sink", sink]) == 1
         said = capsys.readouterr().err
         assert said.count("\n") == 1
-        assert "away, or choose another: a full sync fills it anew" in said
+        assert "away, or name another one. A full sync fills it again" in said
 
 
 @pytest.mark.parametrize("number", range(60))

@@ -12,6 +12,7 @@ import pytest
 
 from kevy_ring.errors import SinkError
 from kevy_ring.replica.snapshots.entry import Entry
+from kevy_ring.shard import Snapshot
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.redis import RedisSink
 from kevy_ring.shard.sinks.redis.target_mark import MARK
@@ -113,7 +114,7 @@ def test_expiries_of_a_snapshot_that_have_passed_are_kept_in_import_mode(start: 
     sink.claim()
     stage = sink.stage()
     stage.add([Entry(b"counter", "string", b"41", time.time_ns() // 1_000_000 - 200)])
-    stage.commit(None)  # type: ignore[arg-type]
+    stage.commit(Snapshot("rdb", 0, 0, 0))
     assert server.client().get("counter") is None
     sink.apply(1, [b"INCR", b"counter"])
     sink.apply(2, [b"PERSIST", b"counter"])

@@ -15,7 +15,7 @@ from draining import drain
 from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
 from kevy_ring.errors import SinkError
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.shard import Shard, sink_from_url
+from kevy_ring.shard import Shard, Snapshot, sink_from_url
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.redis.command_pipeline import PIPELINE_BYTES, CommandPipeline
 from kevy_ring.shard.sinks.redis.sink import RedisSink
@@ -164,7 +164,7 @@ def test_two_shards_fill_databases_of_one_server(start_redis: Start) -> None:
     for stage in stages:
         stage.add([Entry(b"last", "string", b"v")])
     for stage in reversed(stages):
-        stage.commit(None)
+        stage.commit(Snapshot("rdb", 0, 0, 0))
     assert [len(values(server, db)) for db in (0, 1)] == [101, 101]
     assert sorted(server.client().info("keyspace")) == ["db0", "db1"]
     for sink in sinks:
@@ -178,7 +178,7 @@ def test_a_snapshot_of_more_databases_than_are_spare_is_loaded_all_the_same(star
     stage = sink.stage()
     stage.add([Entry(b"a", "string", b"%d" % db, None, db) for db in (0, 3, 2, 1)])
     stage.add([Entry(b"b", "list", [b"%d" % db], None, db) for db in (3, 1, 0, 2)])
-    stage.commit(None)  # type: ignore[arg-type]
+    stage.commit(Snapshot("rdb", 0, 0, 0))
     assert [values(server, db) for db in range(4)] == [{b"a": b"%d" % db, b"b": [b"%d" % db]} for db in range(4)]
     sink.close()
 
@@ -191,7 +191,7 @@ def test_without_spare_databases_the_load_is_one_transaction(start_redis: Start,
     stage = sink.stage()
     stage.add([Entry(b"a", "string", b"1"), Entry(b"b", "hash", {b"f": b"1"})])
     assert values(server) == {b"old": b"1"}
-    stage.commit(None)  # type: ignore[arg-type]
+    stage.commit(Snapshot("rdb", 0, 0, 0))
     assert values(server) == {b"a": b"1", b"b": {b"f": b"1"}}
     sink.close()
 
@@ -201,7 +201,7 @@ def test_a_server_that_hides_its_configuration_is_filled_all_the_same(start_redi
     sink = RedisSink(server.url)
     stage = sink.stage()
     stage.add([Entry(b"a", "string", b"1")])
-    stage.commit(None)  # type: ignore[arg-type]
+    stage.commit(Snapshot("rdb", 0, 0, 0))
     assert values(server) == {b"a": b"1"}
     sink.close()
 
@@ -216,7 +216,7 @@ def test_what_a_killed_load_left_is_emptied_by_the_next(start_redis: Start) -> N
     stage = mine.stage()
     stage.add([Entry(b"b", "string", b"2")])
     assert server.client(db=15).exists(LOCK)
-    stage.commit(None)  # type: ignore[arg-type]
+    stage.commit(Snapshot("rdb", 0, 0, 0))
     assert values(server) == {b"b": b"2"}
     assert list(server.client().info("keyspace")) == ["db0"]
     mine.close()
@@ -231,8 +231,8 @@ def test_a_database_that_somebody_else_fills_is_not_claimed(start_redis: Start) 
     stage = other.stage()
     stage.add([Entry(b"b", "string", b"2")])
     assert sorted(server.client().info("keyspace")) == ["db0", "db1", "db13", "db14", "db15"]
-    stage.commit(None)  # type: ignore[arg-type]
-    held.commit(None)  # type: ignore[arg-type]
+    stage.commit(Snapshot("rdb", 0, 0, 0))
+    held.commit(Snapshot("rdb", 0, 0, 0))
     assert sorted(server.client().info("keyspace")) == ["db0", "db1", "db14"]
     other.close()
 
@@ -247,7 +247,7 @@ def test_claims_are_renewed_in_a_long_load(start_redis: Start, monkeypatch: pyte
     stage.add([Entry(b"b", "string", b"2"), Entry(b"c", "string", b"3", None, 4)])
     stage.add([Entry(b"d", "string", b"4")])
     assert server.client(db=15).ttl(LOCK) > 100
-    stage.commit(None)  # type: ignore[arg-type]
+    stage.commit(Snapshot("rdb", 0, 0, 0))
     assert values(server) == {b"a": b"1", b"b": b"2", b"d": b"4"}
     assert values(server, 4) == {b"c": b"3"}
     sink.close()

@@ -18,7 +18,7 @@ from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
 from kevy_ring.errors import SinkError, TargetRefused
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
-from kevy_ring.shard import Shard, sink_from_url
+from kevy_ring.shard import Shard, Snapshot, sink_from_url
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.redis import RedisSink
 from kevy_ring.shard.sinks.redis.target_mark import MARK, is_mark
@@ -213,7 +213,7 @@ def test_the_sinks_own_id_in_a_frame_stops_the_shard_and_nothing_of_its_pipeline
     sender.send_many([Frame(1, [b"SET", b"a", b"1"]), Frame(2, [b"MSET", b"x", b"1", id_key(server), b"y"])])
     refused = refusal_of(shard.tick)
     assert refused.cause == "loop"
-    assert "comes back in the stream of redis://upstream:6379" in refused.detail
+    assert "come back in the stream of redis://upstream:6379" in refused.detail
     assert values(server) == {}
     sink.close()
 
@@ -514,7 +514,7 @@ def test_keys_added_while_a_snapshot_loads_are_not_replaced_by_it(start_redis: S
     stage.add([Entry(b"a", "string", b"1")])
     server.client(db=7).set("theirs", 1)
     with pytest.raises(TargetRefused) as raised:
-        stage.commit(None)  # type: ignore[arg-type]
+        stage.commit(Snapshot("rdb", 0, 0, 0))
     assert raised.value.keys == {7: 1}
     stage.abort()
     assert (values(server), values(server, 7)) == ({}, {b"theirs": b"1"})
@@ -660,7 +660,7 @@ def test_where_info_is_refused_that_is_said_and_an_option_is_asked_for(start_red
     apply_all(sink, b"SET a 1", b"SELECT 4", b"SET b 1")
     stage = sink.stage()
     stage.add([Entry(b"c", "string", b"1", None, 2)])
-    stage.commit(None)  # type: ignore[arg-type]
+    stage.commit(Snapshot("rdb", 0, 0, 0))
     assert [values(target, db) for db in (0, 2, 4)] == [{}, {b"c": b"1"}, {}]
     sink.close()
     target.client(db=9).set("theirs", 1)

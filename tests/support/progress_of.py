@@ -32,6 +32,8 @@ def progress_of(
     waiting_bytes: int = 0,
     link_age_s: float = 0.0,
     entries: int = 0,
+    frames: int = 0,
+    frame_bytes: int = 0,
     rates: Rates | None = None,
     **header: Any,
 ) -> ShardProgress:
@@ -44,6 +46,7 @@ def progress_of(
     producer[ProducerWord.SNAPSHOTS_ENDED] = snapshots_sent
     consumer[ConsumerWord.SNAPSHOTS_APPLIED] = consumer[ConsumerWord.SNAPSHOTS] = snapshots_applied
     consumer[ConsumerWord.ENTRIES] = entries
+    consumer[ConsumerWord.FRAMES], consumer[ConsumerWord.FRAME_BYTES] = frames, frame_bytes
     ring = replace(
         HEADER,
         applied_offset=applied,

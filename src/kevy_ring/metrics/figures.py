@@ -104,12 +104,15 @@ def _full_syncs(stats: RingStats) -> Values:
             yield (reason.value,), count
 
 
+_SHARD_WORDS = [word for word in ConsumerWord if word.owner == "shard"]
+
+
 def _of_shard(name: str, help: str, word: ConsumerWord, kind: MetricKind = MetricKind.COUNTER) -> Figure:
-    """A word of the shard; nothing until a shard has applied something."""
+    """A word of the shard. There is no value while all words of the shard are 0: the ring may have no shard."""
 
     def values(stats: RingStats) -> Values:
         words = stats.consumer_words
-        return [((), words[word])] if words[ConsumerWord.FRAMES] or words[ConsumerWord.SNAPSHOTS] else []
+        return [((), words[word])] if any(words[each] for each in _SHARD_WORDS) else []
 
     return Figure(name, kind, help, (), values)
 

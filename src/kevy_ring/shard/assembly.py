@@ -1,4 +1,4 @@
-"""A snapshot under assembly: from chunks to a stage of the sink, and one step at the end."""
+"""A snapshot while it arrives: its chunks are decoded into a stage of the sink, which is committed at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kevy_ring.shard.snapshot import LeftOut, Snapshot, SnapshotFormat
 
 
 class StopAsked(Exception):
-    """The shard was told to stop inside a batch; the event that it was at is not applied."""
+    """``stop()`` was true inside a batch. The current event is not applied."""
 
 
 class SnapshotBody(Protocol):
@@ -26,19 +26,19 @@ class SnapshotBody(Protocol):
     format: SnapshotFormat
 
     def feed(self, piece: BytesLike) -> list[Entry]:
-        """Take some bytes and return the entries that are complete, where the format allows that."""
+        """Take some bytes and return the entries that are complete, if the format allows that."""
 
     def finish(self) -> Iterable[list[Entry]]:
-        """The rest, once the body is whole. Raises SnapshotError when it is not."""
+        """Return the rest of the entries. Raises SnapshotError if the body is not whole."""
 
     def skipped(self) -> int | None:
-        """Keys that the decoder left out; None where that cannot be told. After ``finish``."""
+        """How many keys the decoder left out; None if it does not know. Call it after ``finish``."""
 
     def left_out(self) -> LeftOut:
-        """What the decoder left out, by name. After ``finish``."""
+        """What the decoder left out, by name. Call it after ``finish``."""
 
     def close(self) -> None:
-        """Let go of what was held."""
+        """Release all that is held."""
 
 
 class RdbBody:
@@ -66,7 +66,7 @@ class RdbBody:
         self._spool.close()
 
 
-#: Which decoder takes a body, by how it begins.
+#: The decoder for each kind of body, by its first bytes.
 BODIES: dict[bytes, Callable[[], SnapshotBody]] = {kevysnap.MAGIC: KevysnapBody, rdb_file.MAGIC: RdbBody}
 
 
@@ -91,14 +91,14 @@ class SnapshotAssembly:
         return self._stage is not None
 
     def begin(self) -> None:
-        """Start a snapshot; one in progress is forgotten."""
+        """Start a snapshot; forget one that is in progress."""
         self.abort()
         stage = getattr(self._sink, "stage", None)
         self._stage = stage() if stage is not None else _HoldingStage(self._sink)
         self._take_chunk = getattr(self._stage, "chunk", None)
 
     def feed(self, piece: BytesLike) -> None:
-        """Take the next bytes of the body; chunk borders mean nothing. Raises SnapshotError for an unknown format."""
+        """Take the next bytes of the body, cut anywhere. Raises SnapshotError for an unknown format."""
         assert self._stage is not None
         if self._take_chunk is not None:
             self._take_chunk(piece)
@@ -113,10 +113,10 @@ class SnapshotAssembly:
         self._add(self._body.feed(piece))
 
     def finish(self, ack_offset: int, abandoned: Callable[[], bool] = lambda: False) -> Snapshot:
-        """The body is whole: swap it in, in one step.
+        """Swap the snapshot in, in one step, after its last chunk.
 
-        ``abandoned`` is asked between groups of entries; once it is true StopAsked is raised. Raises SnapshotError
-        when the body is not whole. Whatever is raised, the sink holds what it held and the snapshot is forgotten.
+        ``abandoned`` is called between groups of entries; if it is true, StopAsked is raised. Raises SnapshotError if
+        the body is not whole. After any error the sink holds what it held, and the snapshot is forgotten.
         """
         try:
             return self._finish(ack_offset, abandoned)
@@ -127,13 +127,13 @@ class SnapshotAssembly:
         stage, body = self._stage, self._body
         assert stage is not None
         if body is None:
-            raise SnapshotError(f"a body of {self.size_bytes} bytes in no known format", at=self.size_bytes)
+            raise SnapshotError(f"a body of {self.size_bytes} bytes is in no known format", at=self.size_bytes)
         for group in body.finish():
             if abandoned():
                 raise StopAsked
             self._add(group)
-        snapshot = Snapshot(body.format, ack_offset, self.size_bytes, self.count, body.skipped())
-        snapshot.left_out = body.left_out()
+        skipped, left_out = body.skipped(), body.left_out()
+        snapshot = Snapshot(body.format, ack_offset, self.size_bytes, self.count, skipped, left_out=left_out)
         stage.commit(snapshot)
         self._stage = None
         return snapshot
@@ -158,7 +158,7 @@ class SnapshotAssembly:
 
 
 class _HoldingStage:
-    """Holds the entries until the end, for a sink that takes a snapshot in one call."""
+    """Holds the entries until the end, for a sink without stages."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -176,10 +176,10 @@ class _HoldingStage:
 
 
 def _body_for(head: bytes) -> SnapshotBody | None:
-    """The decoder for a body that begins with ``head``; None while it is too short to tell."""
+    """The decoder for a body that begins with ``head``; None while it is too short."""
     for magic, body in BODIES.items():
         if head.startswith(magic):
             return body()
     if any(magic.startswith(head) for magic in BODIES):
         return None
-    raise SnapshotError(f"neither KEVYSNAP nor RDB: it begins with {head[:8]!r}")
+    raise SnapshotError(f"the body is neither KEVYSNAP nor RDB: it begins with {head[:8]!r}")

@@ -1,4 +1,4 @@
-"""Failures of files, as errors that tell a full disk from the rest."""
+"""The SinkError for an OSError of a file."""
 
 from __future__ import annotations
 

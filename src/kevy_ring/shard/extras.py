@@ -1,4 +1,4 @@
-"""The optional packages, and what to do where one is missing."""
+"""The optional packages, and the error when one is missing or has an untested version."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def check_fakeredis(sink: str) -> None:
         raise SinkError(
             sink,
             reason="untested-version",
-            detail=f"fakeredis {installed} is installed, and its private names were not tested with this kevy-ring; "
-            f"tested are versions >={_dotted(oldest)},<{_dotted(untested)}: pip install '{FAKEREDIS}'",
+            detail=f"fakeredis {installed} is installed, and this kevy-ring was tested only with versions "
+            f">={_dotted(oldest)},<{_dotted(untested)}: pip install '{FAKEREDIS}'",
         )
 
 

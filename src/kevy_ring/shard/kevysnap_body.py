@@ -1,7 +1,7 @@
-"""KEVYSNAP on its way in: entries as their bytes arrive, or, where fields of hashes expire, at the end.
+"""Decodes a KEVYSNAP body: entries as their bytes arrive, or at the end if fields of hashes may expire.
 
-Versions from 6 on tell the expiries of fields after all entries. A hash is not complete before, so the body is read
-twice: once while it arrives, for its expiries, and once from disk, for its entries.
+From version 6 on the expiries of fields follow all entries, so no hash is complete before the end. Such a body is read
+twice: once while it arrives, for the expiries, and once from disk, for the entries.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class KevysnapBody:
     def __init__(self) -> None:
         self._now_ms = time.time_ns() // 1_000_000
         self._reader = kevysnap.SnapshotReader(self._now_ms)
-        self._head = b""  # what came before the version was known
+        self._head = b""  # the bytes from before the version was known
         self._spool: BinaryIO | None = None
 
     def feed(self, piece: BytesLike) -> list[Entry]:
@@ -70,4 +70,4 @@ class KevysnapBody:
                 yield entries
         reader.close()
         if expiries:
-            _log.warning("the snapshot has expiries for fields of %d keys that are no hashes in it", len(expiries))
+            _log.warning("ignored the field expiries of %d keys that are not hashes in the snapshot", len(expiries))

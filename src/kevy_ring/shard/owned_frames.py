@@ -1,4 +1,4 @@
-"""The frames of a whole batch as bytes of their own, with one copy of the batch and none of its views left behind."""
+"""The frames of a whole batch as ``bytes``: one copy of the batch, and no views of it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _ENDS = [Struct(f"<{argc}I") for argc in range(16)]
 
 
 def owned_frames(batch: Batch) -> Iterator[tuple[int, list[bytes]]]:
-    """(offset, arguments) of each frame of a batch that holds frames only.
+    """Yield (offset, arguments) of each frame of a batch that holds frames only.
 
-    For sinks that need bytes anyway: a third of the time that ``[bytes(item) for item in frame.argv]`` takes. Raises
+    For sinks that need ``bytes``. It takes a third of the time of ``[bytes(item) for item in frame.argv]``. Raises
     CorruptRing as ``frame.argv`` does.
     """
     columns = zip(batch.offsets.tolist(), batch.argcs.tolist(), batch.copies(), strict=True)

@@ -1,4 +1,4 @@
-"""The checksum of an RDB and of a DUMP payload: CRC-64/Jones, little-endian, at the very end."""
+"""The checksum at the end of an RDB and of a DUMP payload: CRC-64/Jones, little-endian."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from kevy_ring.errors import SnapshotError
 from kevy_ring.events import BytesLike
 
 CHECKSUM_BYTES = 8
-#: A server with ``rdbchecksum no`` writes this: not computed.
+#: A server with ``rdbchecksum no`` writes this.
 NOT_COMPUTED = bytes(CHECKSUM_BYTES)
 #: The first version of RDB that ends with a checksum.
 FIRST_WITH_CHECKSUM = 5
@@ -18,7 +18,7 @@ _TAIL_BYTES = 1 + CHECKSUM_BYTES
 
 
 class RdbChecksum:
-    """Takes the bytes of one RDB as they arrive, whatever the pieces, and says at the end whether they are intact."""
+    """Takes the bytes of one RDB as they arrive, in any pieces, and checks them at the end."""
 
     __slots__ = ("_crc", "_head", "_tail", "size_bytes")
 
@@ -38,7 +38,7 @@ class RdbChecksum:
         self._tail = end if len(end) == _TAIL_BYTES else (self._tail + end)[-_TAIL_BYTES:]
 
     def check(self) -> None:
-        """The file is whole. Raises SnapshotError if a bit of it differs from what its writer wrote.
+        """Check the whole file. Raises SnapshotError if a bit of it differs from what its writer wrote.
 
         A stored checksum of zero means that the writer computed none; then nothing can be checked.
         """
@@ -48,7 +48,7 @@ class RdbChecksum:
             # PSYNC writes such a version.
             if self._tail[-1:] == bytes((_END,)) and self._tail[0] != _END:
                 return
-            raise SnapshotError(f"an RDB of version {self._head[-4:]!r} that does not end as one", at=self.size_bytes)
+            raise SnapshotError(f"an RDB of version {self._head[-4:]!r} has a wrong end", at=self.size_bytes)
         # The checksum over data that ends with its own checksum is zero.
         if self._crc == 0 or self._tail[1:] == NOT_COMPUTED:
             return
@@ -71,5 +71,5 @@ def crc64(data: BytesLike, crc: int = 0) -> int:
 
 
 def is_intact_dump(payload: bytes) -> bool:
-    """Whether a DUMP payload ends with the checksum of its bytes. There is no payload without one."""
+    """Whether a DUMP payload ends with the checksum of its bytes. Every payload has one."""
     return len(payload) > CHECKSUM_BYTES and crc64(payload) == 0

@@ -28,7 +28,7 @@ FIRST_WITH_FIELD_EXPIRIES = 12
 GROUP_ENTRIES = 512
 #: And about as much of the process's memory: 512 large hashes are gigabytes.
 GROUP_BYTES = 1 << 20
-#: What Python takes for an element beside its bytes: two objects, and a place in a dict.
+#: Python's memory for an element, without its bytes: two objects, and a place in a dict.
 _ELEMENT_BYTES = 150
 
 #: What a DUMP payload carries after the value: u16 RDB version, u64 CRC.
@@ -91,7 +91,7 @@ class RdbSpool:
         yield from self._name_left_out()
 
     def _name_left_out(self) -> Iterator[list[Entry]]:
-        """Yields nothing, again and again: the caller may want to stop."""
+        """Yields empty groups, so that the caller can stop between them."""
         # Only hashes of newer servers have fields that expire; without them the file's own counts tell whether its keys
         # have to be looked at.
         keys_too = self.skipped != 0 or self._version() >= FIRST_WITH_FIELD_EXPIRIES
@@ -103,7 +103,7 @@ class RdbSpool:
                 else:
                     found.append(omission)
         except SnapshotError as error:
-            _log.warning("what the RDB has beside the keys that were read cannot all be named: %s", error)
+            _log.warning("cannot name all that the RDB decoder skipped: %s", error)
         else:
             self.skipped = sum(each.kind == "key" for each in found)
         self.left_out = LeftOut(
@@ -115,7 +115,7 @@ class RdbSpool:
             _log.warning("the snapshot was read without %s", words)
 
     def _version(self) -> int:
-        """Of the RDB: four digits behind the magic."""
+        """The version of the RDB: four digits after the magic."""
         return int(os.pread(self._file.fileno(), 4, len(MAGIC)))
 
     def _count_skipped(self, counted: dict[int, int], yielded: dict[int, int]) -> None:
@@ -137,7 +137,7 @@ def entry_of_dump(key: bytes, payload: bytes) -> Entry | None:
     Raises SnapshotError for what is no payload.
     """
     if len(payload) <= _DUMP_TAIL_BYTES:
-        raise SnapshotError("a DUMP payload of no value", at=len(payload))
+        raise SnapshotError("a DUMP payload without a value", at=len(payload))
     if not is_intact_dump(payload):
         raise SnapshotError("the checksum of a DUMP payload does not match its bytes", at=len(payload))
     body = payload[:-_DUMP_TAIL_BYTES]

@@ -43,14 +43,14 @@ class Omission(NamedTuple):
 def omissions(fileno: int, *, keys_too: bool) -> Iterator[Omission | None]:
     """What rdb-py leaves out of the RDB in this file, in its order, and None now and then, to let the caller stop.
 
-    Functions stand before all keys: without ``keys_too`` nothing else is read. Raises SnapshotError for what is no RDB,
+    Functions stand before all keys: without ``keys_too`` nothing else is read. Raises SnapshotError if it is no RDB,
     and for a type that cannot be walked.
     """
     with mmap.mmap(fileno, 0, access=mmap.ACCESS_READ) as data:
         try:
             yield from _Walk(data).omissions(keys_too=keys_too)
         except IndexError:
-            raise SnapshotError("the RDB ends in the middle", at=len(data)) from None
+            raise SnapshotError("the RDB ends in the middle of a value", at=len(data)) from None
 
 
 def type_of_dump(payload: bytes) -> str:
@@ -122,7 +122,7 @@ class _Walk:
             return (first & 63) << 8 | self._byte()
         size = {128: 4, 129: 8}.get(first)
         if size is None:
-            raise SnapshotError("an RDB with an encoded string in place of a length", at=self._at)
+            raise SnapshotError("the RDB has an encoded string in place of a length", at=self._at)
         self._skip(size)
         return int.from_bytes(self._data[self._at - size : self._at], "big")
 
@@ -223,7 +223,7 @@ class _Walk:
             elif opcode == 5:
                 self.string()
             else:
-                raise SnapshotError(f"a module's value with the opcode {opcode}", at=self._at)
+                raise SnapshotError(f"a module's value has the unknown opcode {opcode}", at=self._at)
 
     def _module_aux(self) -> None:
         self.length()

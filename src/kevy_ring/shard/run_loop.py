@@ -1,4 +1,4 @@
-"""The loop of a shard: when it ticks, when it waits, and when what was applied is flushed and marked."""
+"""The loop of a shard: when it ticks, when it waits, and when it flushes and marks what was applied."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kevy_ring.inbox import ReplicaInboxReceiver
     from kevy_ring.shard.sinks.sink import Sink
 
-#: How long ``run`` sleeps at most before it asks ``stop`` again.
+#: How long ``run`` sleeps at most before it calls ``stop`` again.
 POLL_S = 0.1
 #: How often a shard that outlives its sender looks for the next one.
 NEXT_SENDER_S = 0.02
@@ -44,7 +44,7 @@ class RunResult:
 
 
 class RunLoop(ABC):
-    """Calls ``tick`` until it is told to stop. The subclass applies, and says by ``_unmarked`` that it has."""
+    """Calls ``tick`` until ``stop()`` is true. The subclass applies, and sets ``_unmarked`` when it has."""
 
     def __init__(self, receiver: ReplicaInboxReceiver, sink: Sink, flush_interval_s: float) -> None:
         self._receiver = receiver
@@ -63,7 +63,7 @@ class RunLoop(ABC):
 
     @abstractmethod
     def _publish_counts(self) -> None:
-        """Publish what was counted, for other processes."""
+        """Publish the counts in the ring's header, for other processes."""
 
     @property
     def in_snapshot(self) -> bool:
@@ -71,13 +71,13 @@ class RunLoop(ABC):
         return self._assembly.in_progress
 
     def run(self, stop: Callable[[], bool] = lambda: False, *, outlives_sender: bool = False) -> RunResult:
-        """Apply until ``stop()`` is true or the sender is gone; with ``outlives_sender`` another one is waited for.
+        """Apply until ``stop()`` is true or the sender is gone. With ``outlives_sender``, wait for the next sender.
 
-        ``stop`` is asked between batches, at least every 0.1 s while nothing comes, and inside a batch or a load that
+        ``stop`` is called between batches, at least every 0.1 s while nothing comes, and inside a batch or a load that
         takes long.
 
-        When the sender is gone all that it published is applied first. Raises what ``tick`` raises; what was applied
-        before is marked.
+        When the sender is gone, all that it published is applied first. Raises what ``tick`` raises, after everything
+        that was applied before is marked.
         """
         self._stop = stop
         try:
@@ -89,8 +89,8 @@ class RunLoop(ABC):
     async def run_async(self, stop: Callable[[], bool] = lambda: False, *, outlives_sender: bool = False) -> RunResult:
         """As :meth:`run`, for a task of asyncio (uvloop too) or trio.
 
-        Other tasks run between batches: ``max_events`` bounds how long one keeps them waiting, but a snapshot's end is
-        applied in one step. When it is cancelled, what was applied is marked.
+        Other tasks run between batches. ``max_events`` bounds how long a batch keeps them waiting, but the end of a
+        snapshot is applied in one step. When the task is cancelled, everything that was applied is marked.
         """
         self._stop = stop
         try:
@@ -117,7 +117,7 @@ class RunLoop(ABC):
     def _run(self, outlives_sender: bool) -> RunEnd:
         while not self._stop():
             try:
-                # Asked before the tick: what was published before the sender went is then drained by it.
+                # Read this before the tick, so that the tick drains all that the sender published before it went.
                 gone = self._receiver.sender_gone
                 if not self.tick():
                     if gone and not outlives_sender:
@@ -153,7 +153,7 @@ class RunLoop(ABC):
         return min(POLL_S, max(0.0, self._flushed_at + self._flush_interval_s - time.monotonic()))
 
     def _settle(self, *, now: bool = False) -> None:
-        """Mark what is applied, once it is where it has to be."""
+        """Mark what is applied; for a durable sink, after a flush."""
         if not self._unmarked or self._in_transaction:
             return
         if self._sink.durable:
@@ -162,12 +162,12 @@ class RunLoop(ABC):
                 return
             self._sink.flush()
             self._flushed_at = at
-            self._publish_counts()  # a sink may learn of refused commands here
+            self._publish_counts()  # a flush may bring the replies to commands that were refused
         self._receiver.mark_applied(self.applied_offset)  # None: a kevy snapshot of offset 0, before the first frame
         self._unmarked = False
 
     def _settle_what_can_be(self) -> None:
-        """Mark the events before the one that failed; the failure itself is what the caller has to hear of."""
+        """Mark the events before the one that failed. An error here must not hide that failure."""
         with suppress(Exception):
             self._settle(now=True)
 

@@ -1,4 +1,4 @@
-"""The shard: the one reader of an inbox, which applies to a sink in order and says how far it is."""
+"""The shard: the only receiver of an inbox. It applies events to a sink in order and marks what is applied."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import TYPE_CHECKING
 
-from kevy_ring.errors import EventTruncated, RemoteProtocolError, ViewsEscaped
+from kevy_ring.errors import EventTruncated, RemoteProtocolError, SinkError, ViewsEscaped
 from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 from kevy_ring.inbox.header_words import ConsumerWord
 from kevy_ring.shard.assembly import StopAsked
-from kevy_ring.shard.ring_sink import check_sink_of_ring
 from kevy_ring.shard.run_loop import FLUSH_INTERVAL_S, RunLoop
 from kevy_ring.shard.sinks.sink import ResumableSink, Sink
 from kevy_ring.shard.snapshot import LeftOut
@@ -20,17 +19,17 @@ from kevy_ring.shard.snapshot import LeftOut
 if TYPE_CHECKING:
     from kevy_ring.inbox import Batch, ReplicaInboxReceiver
 
-#: After this long inside one batch ``stop`` is asked before each further event: a sink may need long for one.
+#: After this long inside one batch, ``stop`` is called before each further event, because a sink may need long for one.
 PATIENCE_S = 0.25
 
 
 class Shard(RunLoop):
     """Drains ``receiver`` in bounded batches and applies each to ``sink``, from one thread.
 
-    ``frames``, ``frame_bytes`` (payload), ``entries`` (of snapshots loaded) and ``snapshots`` count what was applied,
-    ``applied_offset`` is where the stream stands in the sink (None: nothing applied): at first where a
-    :class:`ResumableSink` says, and ``frames_skipped`` counts the frames that it had already. Neither the receiver nor
-    the sink is closed by the shard.
+    ``frames``, ``frame_bytes`` (payload), ``entries`` (of snapshots loaded) and ``snapshots`` count what was applied.
+    ``applied_offset`` is the offset of the last frame that the sink has (None: nothing applied). It begins with the
+    stored offset of a :class:`ResumableSink`. ``frames_skipped`` counts the frames that such a sink had already. The
+    shard closes neither the receiver nor the sink.
     """
 
     def __init__(
@@ -49,8 +48,8 @@ class Shard(RunLoop):
         self._follow: Callable[[str], None] | None = getattr(sink, "follow_history", None)
         self._replicating_thread = 0
         before = receiver.stats().consumer_words
-        # Of earlier shards on this ring, whose snapshot and whose refusals are in the sink as well.
-        self.refused_before = before[ConsumerWord.REFUSALS]
+        # Of earlier shards on this ring. The sink still has their snapshot.
+        self._refused_before = before[ConsumerWord.REFUSALS]
         self._left_out_before = before[ConsumerWord.LEFT_OUT]
         self._published = list(before)
         self._resumable = sink if isinstance(sink, ResumableSink) else None
@@ -59,27 +58,24 @@ class Shard(RunLoop):
         self._lost: int | None = None
         self._looked_for_losses = False
         self.frame_bytes = self.entries = self.frames_skipped = 0
-        #: Keys of the last snapshot that its decoder left out, also where an earlier shard of this ring has loaded it;
-        #: None where that cannot be told.
+        #: Keys of the last snapshot that its decoder left out, also if an earlier shard of this ring loaded it. None:
+        #: the decoder does not know.
         self.skipped: int | None = before[ConsumerWord.SKIPPED_KEYS]
         #: What the last snapshot's decoder left out, by name.
         self.left_out = LeftOut()
         if self._resumable is not None and self._resumable.stored_offset is not None:
             self._take_up(self._resumable)
             self._flushed_at = float("-inf")
+        # A ring may show the counts of an earlier shard process. This one may never apply a batch that replaces them.
+        self._publish_counts()
 
     @property
     def is_replicating(self) -> bool:
         """True only while the calling thread is inside an apply or a load of this shard.
 
-        A store that sends its own changes on asks this, and keeps what it was told by its upstream to itself.
+        A store that replicates its own changes to others asks this, so that it does not send its upstream's changes.
         """
         return self._replicating_thread == get_ident()
-
-    @property
-    def left_out_besides(self) -> int:
-        """What the last snapshot's decoder left out beside keys: expiries of fields (hashes), function libraries."""
-        return self._left_out_before + len(self.left_out.field_expiries) + len(self.left_out.functions)
 
     @property
     def snapshot_bytes(self) -> int:
@@ -89,22 +85,21 @@ class Shard(RunLoop):
     def tick(self) -> int:
         """Drain and apply one batch, within the budget; return the number of events. Never waits for events.
 
-        Raises RemoteProtocolError for an event that cannot stand where it stands (a frame or an end without the
-        snapshot around it, a frame inside one), SnapshotError for a snapshot that cannot be decoded, and what the sink
-        raises. The events before the one that failed are applied and released, the failed one is seen again;
-        a batch that the sink took as one is seen again as a whole. A resumable sink is made to commit before anything
-        is released; where it cannot, nothing is.
+        Raises RemoteProtocolError for an event in the wrong place (a chunk or an end outside a snapshot, a frame inside
+        one), SnapshotError for a snapshot that cannot be decoded, and what the sink raises. The events before the one
+        that failed are applied and released. The one that failed is drained again, and so is a whole batch that the
+        sink took in one call. A resumable sink commits before anything is released. If it cannot, nothing is released.
 
-        Raises EventTruncated for a frame whose beginning went to a shard that was killed, and for every later one until
-        a snapshot comes, by whatever shard; and SinkError for a resumable sink that has not what this ring's earlier
-        shards have marked as applied, or has what was never in it. (Where nothing is marked yet, a sink may have more:
-        a stream is sent again.)
+        Raises EventTruncated for a frame whose beginning went to a shard that was killed, and for every later frame
+        until a snapshot comes, in later shards too. Raises SinkError for a resumable sink that lacks what earlier
+        shards of this ring marked as applied, or that has frames which were never in the ring. (If nothing is marked
+        yet, the sink may have more than the ring: the stream is sent again.)
         """
         with self._drained() as batch:
             count = len(batch)
             if count:
                 if self._follow is not None:
-                    # Of what was published last, which is this history or a later one.
+                    # The history of the last published event, which is that of this batch or a later one.
                     self._follow(self._receiver.upstream_id)
                 self._apply(batch)
                 _drop_cycles_with_views(batch, count)
@@ -115,7 +110,7 @@ class Shard(RunLoop):
         if not self._looked_for_losses:
             self._lost = self._receiver.lost_offset
             if self._resumable is not None:
-                check_sink_of_ring(self._resumable, self._receiver)
+                _check_sink_of_ring(self._resumable, self._receiver)
             self._looked_for_losses = True
         try:
             return self._receiver.drain(self._max_events, self._max_bytes)
@@ -141,7 +136,7 @@ class Shard(RunLoop):
         """Whether the batch is frames only, all of them new."""
         if self.in_snapshot or self._lost is not None or not bool((batch.kinds == Kind.FRAME).all()):
             return False
-        # Offsets rise within a history: the first frame tells for all.
+        # Offsets rise within a history, so the first frame is enough.
         return self._had_offset is None or int(batch.offsets[0]) > self._had_offset
 
     def _apply_whole(self, batch: Batch, apply_batch: Callable[[Batch], None]) -> None:
@@ -168,8 +163,8 @@ class Shard(RunLoop):
                 else:
                     self._apply_snapshot_event(event, batch, at)
         except BaseException:
-            # What the loop raised releases the events before this one. A commit that fails is raised in its place, and
-            # releases nothing.
+            # An error from the loop releases the events before this one. If the commit fails, its error is raised
+            # instead, and nothing is released.
             self._commit()
             raise
         self._commit()
@@ -212,14 +207,15 @@ class Shard(RunLoop):
             self._lost = None
             self._receiver.forget_loss()
         if self._resumable is not None:
-            # Given back before it is counted as applied: a shard that is killed in between leaves a snapshot that
-            # counts as unfinished and is asked for again, and never the rest of one, of which nobody can make sense.
+            # Release the snapshot before it is marked as applied. A shard that is killed in between leaves a snapshot
+            # that counts as unfinished, and a new one is requested. In the other order the ring could keep only the
+            # rest of a snapshot, which no shard can read.
             _drop_cycles_with_views(batch, at + 1)
             batch.release(at + 1)
         self._settle(now=True)
 
     def _commit(self) -> None:
-        """What is given back to the ring is never seen again: a resumable sink has to have it before."""
+        """Make a resumable sink commit before the events are released: no shard gets them again after that."""
         if self._resumable is None:
             return
         try:
@@ -230,27 +226,28 @@ class Shard(RunLoop):
         self._kept = (self.frames, self.frame_bytes)
 
     def _fall_back(self) -> None:
-        """Let a resumable sink forget the batch that it took a part of."""
+        """Make a resumable sink forget a batch that it took only in part."""
         if self._resumable is not None:
             self._resumable.rollback()
             self._take_up(self._resumable)
 
     def _take_up(self, sink: ResumableSink) -> None:
-        """Go on where the sink stands."""
+        """Continue from the sink's stored offset."""
         self.applied_offset = self._had_offset = sink.stored_offset
         self.frames, self.frame_bytes = self._kept
         self._unmarked = True
 
     def _publish_counts(self) -> None:
+        left_out = self._left_out_before + len(self.left_out.field_expiries) + len(self.left_out.functions)
         refusals = getattr(self._sink, "refusals", None)
-        refused = self.refused_before + (refusals.count if refusals is not None else 0)
+        refused = self._refused_before + (refusals.count if refusals is not None else 0)
         counts = (
             (ConsumerWord.FRAMES, self.frames),
             (ConsumerWord.FRAME_BYTES, self.frame_bytes),
             (ConsumerWord.ENTRIES, self.entries),
             (ConsumerWord.SNAPSHOTS, self.snapshots),
             (ConsumerWord.SKIPPED_KEYS, self.skipped or 0),
-            (ConsumerWord.LEFT_OUT, self.left_out_besides),
+            (ConsumerWord.LEFT_OUT, left_out),
             (ConsumerWord.REFUSALS, refused),
         )
         for word, count in counts:
@@ -259,10 +256,31 @@ class Shard(RunLoop):
                 self._published[word] = count
 
 
-def _drop_cycles_with_views(batch: Batch, upto: int) -> None:
-    """Release events. Where views are left, free the cycles that may hold them; the next ``release`` tells.
+def _check_sink_of_ring(sink: ResumableSink, receiver: ReplicaInboxReceiver) -> None:
+    """Refuse a sink that lacks events which this ring marked as applied, or has more than the ring ever had.
 
-    A store may catch an exception and keep it in a cycle, with all frames below it: also those that hold views.
+    The ring no longer has the events between the sink's offset and a later mark. A sink beyond the last published event
+    would skip frames that it never had. Raises SinkError (``"refused"``).
+    """
+    stats = receiver.stats()
+    marked = stats.applied_offset
+    if marked is None:
+        return
+    stored = sink.stored_offset
+    published = receiver.published
+    # A snapshot that is not applied yet may set the offset back, so a sink beyond it may be right.
+    end = None if published.has_unapplied_snapshot(stats) else published.offset
+    if stored is None or stored < marked or (end is not None and stored > max(end, marked)):
+        holds = "is empty" if stored is None else f"ends at offset {stored}"
+        was = f"was applied up to {marked}" + ("" if end is None else f" of {end}")
+        detail = f"it {holds}, but ring {receiver.name} {was}, to another sink. Name that sink, or use another ring"
+        raise SinkError(type(sink).__name__, reason="refused", detail=detail)
+
+
+def _drop_cycles_with_views(batch: Batch, upto: int) -> None:
+    """Release events. If views are left, free the cycles that may hold them; the next ``release`` checks again.
+
+    A store may catch an exception and keep it in a cycle, together with its stack frames, which may hold views.
     """
     try:
         batch.release(upto)

@@ -1,4 +1,4 @@
-"""A shard process from inside: its ring, its sink, and what it tells the one who started it."""
+"""A shard process from inside: its ring, its sink, and what it tells its parent."""
 
 from __future__ import annotations
 
@@ -25,38 +25,29 @@ from kevy_ring.shard.snapshot import SkippedKey
 _ATTACH_TIMEOUT_S = 10.0
 _log = logging.getLogger(__name__)
 
-#: Topics of what a shard says: a line of the log, why it ends, the stack where that is not in the words, and why it
-#: ends where another process would end in the same way.
+#: Topics of what a shard process says. LOG: a line of the log. FAILED: why it ends. STACK: the stack of an unexpected
+#: error. REFUSED: why it ends, if another process would end in the same way.
 LOG, FAILED, STACK, REFUSED = "log", "failed", "stack", "refused"
 
 
 @dataclass(frozen=True, slots=True)
 class ShardFacts:
-    """What a shard has applied. Times are of this machine's monotonic clock, None for what has not happened.
+    """What a shard process knows beside the counts in the ring's header. Times are of this machine's monotonic clock.
 
-    ``skipped``: keys that the last snapshot's decoder left out, ``left_out_besides`` what else it did, ``left_out`` all
-    of that in words (where this process has read the snapshot). ``frames_skipped``: frames that a resumable sink had
-    from an earlier shard. ``refusals``: commands that the sink's store answered with an error, ``first_refusal`` in
-    words; ``refusals_on_skipped`` of them needed a key that was skipped, ``refused_before`` were those of earlier
-    shards of this ring. The digests are those of the null sink, else None.
+    ``knows_skipped``: False if the decoder cannot tell how many keys of the last snapshot it left out. ``left_out``:
+    what it left out, in words; empty if an earlier process read the snapshot. ``refusals``: commands that the sink's
+    store refused in this process, ``refusals_on_skipped`` those of them that needed a skipped key, ``first_refusal``
+    the first in words. ``first_offset`` and ``digest`` come from the null sink, and are None for other sinks.
     """
 
-    frames: int = 0
-    frame_bytes: int = 0
-    entries: int = 0
-    snapshots: int = 0
-    skipped: int | None = 0
-    left_out_besides: int = 0
+    knows_skipped: bool = True
     left_out: tuple[str, ...] = ()
-    applied_offset: int | None = None
-    frames_skipped: int = 0
     snapshot_began_at: float | None = None
     snapshot_ended_at: float | None = None
     first_frame_at: float | None = None
     last_frame_at: float | None = None
     refusals: int = 0
     refusals_on_skipped: int = 0
-    refused_before: int = 0
     first_refusal: str = ""
     first_offset: int | None = None
     digest: bytes | None = None
@@ -64,11 +55,11 @@ class ShardFacts:
 
 @dataclass(frozen=True, slots=True)
 class ShardProcess:
-    """What a fleet calls in each shard process: applies the ring to ``sink_url`` until stopped or the sender is gone.
+    """The ``shard_main`` of a fleet: applies the ring to ``sink_url`` until it is stopped. Returns the last facts.
 
-    The fleet's ``on_words`` hears why a process failed, and its ``ask`` may ask for ``facts()``, ``databases()``,
-    ``skipped()`` and ``entries(db, keys)``. Where ``stop`` is no line to a fleet, a failure is raised. What it returns
-    is the last facts. An event that came in part ends the process with EXIT_TRUNCATED, which the fleet knows.
+    A failure goes to the fleet's ``on_words``. If ``stop`` is not a line to a fleet, the failure is raised. The fleet's
+    ``ask`` takes the questions ``facts()``, ``databases()``, ``skipped()`` and ``entries(db, keys)``. After an event of
+    which only the end was received, the process ends with EXIT_TRUNCATED, which the fleet knows.
     """
 
     sink_url: str = field(repr=False)  # it may hold a password
@@ -104,7 +95,7 @@ class ShardProcess:
 
 
 class _Life:
-    """Looks at a shard between two batches: the only moments at which its sink may be read."""
+    """Reads a shard and its sink between two batches. At other times the sink may not be read."""
 
     def __init__(self, shard: Shard, sink: Sink, stop: StopSignal) -> None:
         self._shard = shard
@@ -126,7 +117,7 @@ class _Life:
         self._last_at: float | None = None
 
     def ask_stop(self) -> bool:
-        """What ``Shard.run`` asks before every batch, after every wait, and inside a long load."""
+        """The ``stop`` of ``Shard.run``: called before every batch, after every wait, and inside a long load."""
         shard = self._shard
         if shard.in_snapshot:
             if not self._loading:
@@ -144,21 +135,13 @@ class _Life:
         refusals = getattr(sink, "refusals", None)
         first = refusals.first if refusals is not None else None
         return ShardFacts(
-            frames=shard.frames,
-            frame_bytes=shard.frame_bytes,
-            entries=shard.entries,
-            snapshots=shard.snapshots,
-            skipped=shard.skipped,
-            left_out_besides=shard.left_out_besides,
+            knows_skipped=shard.skipped is not None,
             left_out=tuple(shard.left_out.words()),
-            applied_offset=shard.applied_offset,
-            frames_skipped=shard.frames_skipped,
             snapshot_began_at=self._began_at,
             snapshot_ended_at=self._loaded_at,
             first_frame_at=self._first_at,
             last_frame_at=self._last_at,
             refusals=refusals.count if refusals is not None else 0,
-            refused_before=shard.refused_before,
             refusals_on_skipped=refusals.on_skipped if refusals is not None else 0,
             first_refusal=f"{first.command!r} at offset {first.offset}: {first.reply}" if first is not None else "",
             first_offset=getattr(sink, "first_offset", None),
@@ -193,7 +176,7 @@ class _Life:
 
 
 class _LineLog(logging.Handler):
-    """Log records as words on the line: a child that wrote to the terminal would spoil its parent's view."""
+    """Sends log records to the parent. A child that wrote to the terminal would spoil the parent's view."""
 
     def __init__(self, line: ParentLine) -> None:
         super().__init__(logging.WARNING)

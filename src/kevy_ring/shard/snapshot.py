@@ -1,4 +1,4 @@
-"""One whole snapshot: its facts, and its entries where the sink did not take them while they arrived."""
+"""One whole snapshot: its facts, and its entries if the sink did not take them while they arrived."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kevy_ring.replica.snapshots.entry import Entry
 
 SnapshotFormat = Literal["kevysnap", "rdb"]
 
-#: How many things of a kind are named; all are counted.
+#: At most this many things of a kind are named; all are counted.
 NAMED_MAX = 20
 _NAME_BYTES = 60
 
@@ -27,9 +27,9 @@ class SkippedKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """What a snapshot has and its decoder leaves out, by name.
+    """What the decoder leaves out of a snapshot, by name.
 
-    ``keys``: whole keys; ``field_expiries``: hashes that are there without the expiries of their fields; ``functions``:
+    ``keys``: whole keys. ``field_expiries``: hashes that lose only the expiries of their fields. ``functions``:
     libraries.
     """
 
@@ -65,20 +65,20 @@ def _counted(count: int, what: str, names: Iterable[str]) -> str:
 
 
 def shown_name(name: bytes) -> str:
-    """A key's name in words of a message: quoted, and not too long."""
+    """A key's name for a message: quoted, and cut if it is long."""
     text = name[:_NAME_BYTES].decode("utf-8", "backslashreplace")
     return repr(text) + ("..." if len(name) > _NAME_BYTES else "")
 
 
 @dataclass(slots=True)
 class Snapshot:
-    """What :meth:`Sink.load` and :meth:`Stage.commit` are given at the end of a snapshot.
+    """The argument of :meth:`Sink.load` and :meth:`Stage.commit` at the end of a snapshot.
 
-    Iterating yields the held entries once and lets go of each, so that a store that keeps them and this object
-    never hold them twice. ``count`` is the number of entries of the whole snapshot, whoever holds them.
-    ``ack_offset`` is as the upstream sent it; ``applied_offset`` is the same place as the offset of a last applied
-    frame. ``skipped``: keys of the snapshot that its decoder leaves out (streams and modules of an RDB), None where
-    that cannot be told; ``left_out`` names them, and what else is left out. ``size_bytes``: of the body.
+    Iterating yields each held entry once and drops it here, so that memory never holds the entries twice. ``count`` is
+    the number of entries of the whole snapshot, held here or not. ``ack_offset`` is what the upstream sent;
+    ``applied_offset`` is the same position as the offset of a last applied frame. ``skipped``: how many keys the
+    decoder left out (streams and modules of an RDB), None if it does not know. ``left_out`` names these keys and what
+    else was left out. ``size_bytes``: of the body.
     """
 
     format: SnapshotFormat

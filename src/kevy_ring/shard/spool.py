@@ -1,7 +1,4 @@
-"""A snapshot's bytes on disk until the snapshot is whole: an unlinked temporary file, which costs disk and no memory.
-
-Nothing of it outlives the process.
-"""
+"""An unlinked temporary file that holds a snapshot's bytes until the snapshot is whole. It ends with the process."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ _READ_BYTES = 65536
 
 
 def spool_file(suffix: str) -> BinaryIO:
-    """A new file without a name in TMPDIR."""
+    """Make a file without a name in TMPDIR. Raises SinkError."""
     try:
         return cast(BinaryIO, tempfile.TemporaryFile(prefix="kevy-ring-", suffix=suffix, buffering=0))
     except OSError as error:
@@ -41,4 +38,4 @@ def pieces_of(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _failure(error: OSError) -> Exception:
-    return disk_error(f"snapshot spool in {tempfile.gettempdir()}", error, "TMPDIR names another place")
+    return disk_error(f"snapshot spool in {tempfile.gettempdir()}", error, "set TMPDIR to another directory")

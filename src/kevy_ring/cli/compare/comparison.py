@@ -73,7 +73,7 @@ def embedded_comparison(primary: EmbeddedPrimary, sink: str, shards: int) -> Com
 
     def by_digest(access: Access) -> DigestComparison:
         facts = [access.ask(shard, "facts") for shard in range(shards)]
-        return compare_digests(primary, facts, access.pulse)
+        return compare_digests(primary, facts, access.look(), access.pulse)
 
     return by_digest if sink == "null" else by_keys
 

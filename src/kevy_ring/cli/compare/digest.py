@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kevy_ring.cli import figures
+from kevy_ring.cli.compare.key_source import Pulse
+from kevy_ring.cli.ingest.progress import ShardProgress
 from kevy_ring.shard.shard_process import ShardFacts
 from kevy_ring.testing import EmbeddedPrimary
 
@@ -31,21 +33,21 @@ class DigestComparison:
 
 
 def compare_digests(
-    primary: EmbeddedPrimary, facts: Sequence[ShardFacts], pulse: Callable[[], None] = lambda: None
+    primary: EmbeddedPrimary, facts: Sequence[ShardFacts], counts: Sequence[ShardProgress], pulse: Pulse
 ) -> DigestComparison:
     """Compare each shard's frames since its last snapshot. The upstream generates its frames again from its seed."""
     began = time.monotonic()
     result = DigestComparison()
-    for shard, fact in enumerate(facts):
+    for shard, (fact, count) in enumerate(zip(facts, counts, strict=True)):
         pulse()
         start = fact.first_offset
         expected, digest = primary.frame_digest(shard, start)
         first = primary.first_offset(shard) if start is None else start
-        end = -1 if fact.applied_offset is None else fact.applied_offset
+        end = -1 if count.applied_offset is None else count.applied_offset
         counted = end - first + 1 if start is not None else 0
-        # ``fact.frames`` also counts frames before a second snapshot. They are in no digest.
-        if counted != expected or (fact.snapshots <= 1 and fact.frames != expected):
-            fault = f"shard {shard} took {figures.plural(fact.frames, 'frame')}, but the upstream sent {expected:,}"
+        # ``count.frames`` also counts frames before a second snapshot. They are in no digest.
+        if counted != expected or (count.snapshots <= 1 and count.frames != expected):
+            fault = f"shard {shard} took {figures.plural(count.frames, 'frame')}, but the upstream sent {expected:,}"
             result.faults.append(fault)
         elif fact.digest != digest:
             result.faults.append(f"shard {shard}: the CRC-32 over its frames is not the upstream's")

@@ -15,22 +15,15 @@ from kevy_ring.shard.shard_process import ShardFacts
 
 @dataclass(frozen=True, slots=True)
 class ShardOutcome:
-    """The last look at a shard's ring, and the facts that its process reported at its end (None: it reported none)."""
+    """The last look at a shard's ring, with its counts, and the facts that its process reported at its end (None: none)."""
 
     last: ShardProgress
     facts: ShardFacts | None
 
     @property
-    def frames(self) -> int:
-        return self.facts.frames if self.facts else self.last.frames
-
-    @property
-    def entries(self) -> int:
-        return self.facts.entries if self.facts else self.last.entries
-
-    @property
-    def applied_offset(self) -> int | None:
-        return self.facts.applied_offset if self.facts else self.last.applied_offset
+    def skipped(self) -> int | None:
+        """Keys of the last snapshot that were skipped; None if that is not known."""
+        return self.last.skipped if self.facts and self.facts.knows_skipped else None
 
     @property
     def overflow_peak_bytes(self) -> int:
@@ -61,11 +54,11 @@ class Outcome:
 
     @property
     def frames(self) -> int:
-        return sum(shard.frames for shard in self.shards)
+        return sum(shard.last.frames for shard in self.shards)
 
     @property
     def entries(self) -> int:
-        return sum(shard.entries for shard in self.shards)
+        return sum(shard.last.entries for shard in self.shards)
 
     @property
     def frame_seconds(self) -> float | None:
@@ -91,8 +84,8 @@ class Outcome:
                     f"shard {at}: its process ended without reporting what it applied" + (f": {why}" if why else "")
                 )
                 continue
-            # The facts of the last process lack what earlier processes of this run refused.
-            refusals = facts.refusals - facts.refusals_on_skipped + (facts.refused_before if shard.restarts else 0)
+            # The facts are those of the last process only. The header counts the refusals of all processes.
+            refusals = (shard.last.refusals if shard.restarts else facts.refusals) - facts.refusals_on_skipped
             if refusals:
                 first = f", the first: {facts.first_refusal}" if facts.first_refusal else ""
                 refused = figures.plural(refusals, "command")
@@ -107,13 +100,13 @@ class Outcome:
             if facts is None:
                 continue
             lacks = list(facts.left_out)
-            if not lacks and facts.skipped:
-                lacks.append(figures.plural(facts.skipped, "key"))
-            if not facts.left_out and facts.left_out_besides:
+            if not lacks and shard.skipped:
+                lacks.append(figures.plural(shard.skipped, "key"))
+            if not facts.left_out and shard.last.left_out_besides:
                 lacks.append("expiries of fields or functions")
             if lacks:
                 found.append(f"shard {shard.last.index}: the snapshot was read without {' and '.join(lacks)}")
-            elif facts.skipped is None:
+            elif shard.skipped is None:
                 found.append(f"shard {shard.last.index}: the snapshot does not tell whether all of its keys were read")
             if facts.refusals_on_skipped:
                 refused = figures.plural(facts.refusals_on_skipped, "later command")

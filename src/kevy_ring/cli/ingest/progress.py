@@ -73,6 +73,10 @@ class ShardProgress(ShardStatus):
         return self._shard_word(ConsumerWord.FRAMES)
 
     @property
+    def frame_bytes(self) -> int:
+        return self._shard_word(ConsumerWord.FRAME_BYTES)
+
+    @property
     def entries(self) -> int:
         return self._shard_word(ConsumerWord.ENTRIES)
 
@@ -89,6 +93,11 @@ class ShardProgress(ShardStatus):
     def skipped(self) -> int:
         """Keys of the last snapshot that were skipped."""
         return self._shard_word(ConsumerWord.SKIPPED_KEYS)
+
+    @property
+    def left_out_besides(self) -> int:
+        """What else of the last snapshot was left out: expiries of hash fields, function libraries."""
+        return self._shard_word(ConsumerWord.LEFT_OUT)
 
     @property
     def snapshots_sent(self) -> int:

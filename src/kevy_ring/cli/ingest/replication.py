@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from kevy_ring.cli.redaction import shown_url, without_secrets
 from kevy_ring.cli.views.view import View
 from kevy_ring.errors import RoleTaken, SegmentError
 from kevy_ring.inbox.header_words import LinkState
-from kevy_ring.replica.fleet import Fleet, FleetEnd, FleetEvent, ShardUnheard
+from kevy_ring.replica.fleet import Fleet, FleetEnd, FleetEvent, FleetEventKind, Role, ShardUnheard
 from kevy_ring.replica.options import FollowOptions
 from kevy_ring.shard.shard_process import ShardProcess
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
@@ -47,12 +47,13 @@ class Interrupted(Exception):
 class Access:
     """What a comparison may use.
 
-    ``ask(shard, question, ...)`` asks a shard's process. A comparison calls ``pulse`` often: it keeps the fleet and the
-    view running, and raises :class:`Interrupted`. ``settle(seconds)`` waits that long, and then until everything that
-    arrived is applied.
+    ``ask(shard, question, ...)`` asks a shard's process. ``look`` reads the header of every ring. A comparison calls
+    ``pulse`` often: it keeps the fleet and the view running, and raises :class:`Interrupted`. ``settle(seconds)`` waits
+    that long, and then until everything that arrived is applied.
     """
 
     ask: Callable[..., Any]
+    look: Callable[[], Sequence[ShardProgress]]
     pulse: Pulse
     settle: Callable[[float], None]
 
@@ -135,7 +136,7 @@ class Replication:
                 if trouble := link_trouble(self._shards):
                     raise Failure(f"no comparison: {trouble}")
                 self._stage = "comparing"
-                self._comparison = self._compare(Access(self._ask, self._pulse, self._settle))
+                self._comparison = self._compare(Access(self._ask, self._look, self._pulse, self._settle))
         except (Failure, ShardUnheard) as error:
             self._problems.append(str(error))
         except Interrupted:
@@ -143,7 +144,7 @@ class Replication:
         self._stage = "ending"
         return True
 
-    def _look(self) -> None:
+    def _look(self) -> list[ShardProgress]:
         now = self._seen_at = time.monotonic()
         shards = self._meter.sample(self._fleet.status(), now)
         if all(shard.ring is not None for shard in shards):
@@ -152,6 +153,7 @@ class Replication:
         if self._stage not in ("comparing", "ending"):
             self._stage = self._goal.stage(shards)
         self._view.progress(self._stage, now - self._began, shards)
+        return self._shards
 
     def _ask(self, shard: int, question: str, *arguments: Any) -> Any:
         return self._fleet.ask(shard, question, *arguments, pulse=self._pulse)
@@ -203,8 +205,16 @@ class Replication:
             self._narrator.said(shard, topic, words)
 
     def _happened(self, event: FleetEvent) -> None:
+        if event.kind is FleetEventKind.EXITED and event.role is Role.SHARD:
+            self._look_at_last_counts(event.shard)
         if not self._output.has_no_reader:
             self._narrator.happened(event)
+
+    def _look_at_last_counts(self, index: int) -> None:
+        """Read the header after the last write of a shard process: the ring may be removed next."""
+        ring = self._fleet.status()[index].ring
+        if self._shards and ring is not None:
+            self._shards[index] = replace(self._shards[index], ring=ring)
 
     def _outcome(self, ended: FleetEnd) -> Outcome:
         results = self._fleet.results

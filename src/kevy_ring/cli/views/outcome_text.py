@@ -60,7 +60,7 @@ def _details(comparison: Verification | DigestComparison) -> list[str]:
 def summary_table(outcome: Outcome) -> Table:
     """One row per shard, and a row with the sums if there are several."""
     table = new_table(show_footer=len(outcome.shards) > 1)
-    sizes = sum(s.facts.frame_bytes if s.facts else 0 for s in outcome.shards)
+    sizes = sum(s.last.frame_bytes for s in outcome.shards)
     restarts = sum(s.restarts for s in outcome.shards)
     peak = max((s.overflow_peak_bytes for s in outcome.shards), default=0)
     table.add_column("shard", "all", justify="right", no_wrap=True)
@@ -75,11 +75,11 @@ def summary_table(outcome: Outcome) -> Table:
         table.add_row(
             str(shard.last.index),
             _syncs(shard),
-            figures.count(shard.entries),
-            figures.count(shard.frames),
-            figures.size(shard.facts.frame_bytes) if shard.facts else figures.NOTHING,
+            figures.count(shard.last.entries),
+            figures.count(shard.last.frames),
+            figures.size(shard.last.frame_bytes),
             figures.size(shard.overflow_peak_bytes),
-            figures.count(shard.applied_offset),
+            figures.count(shard.last.applied_offset),
             figures.count(shard.restarts),
         )
     return table

@@ -1,4 +1,4 @@
-"""Files and directories of sinks, made with exactly the permissions that were asked for, whatever the umask."""
+"""Makes the files and directories of sinks with exactly the given permissions. The umask has no effect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def create(path: Path, flags: int, file_mode: int) -> int:
-    """Open a file, and make it where it is missing; the descriptor. One that exists keeps its permissions.
+    """Open a file and return its descriptor. Make it if it is missing; one that exists keeps its permissions.
 
     With ``os.O_EXCL`` in ``flags`` it must not exist. Raises OSError.
     """
@@ -33,7 +33,7 @@ def create(path: Path, flags: int, file_mode: int) -> int:
 
 
 def make_directories(path: Path, file_mode: int) -> None:
-    """Make a directory, and those above it that are missing. Whoever may read the files may enter it."""
+    """Make a directory and its missing parents. Users who may read files with ``file_mode`` may enter it."""
     if path.is_dir():
         return
     if not path.parent.is_dir():

@@ -1,4 +1,4 @@
-"""A sink in this process's memory: the databases of a Redis, by fakeredis, with its full command set."""
+"""A sink in this process's memory: the databases of fakeredis, with all of its commands."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 class MemorySink:
     """Applies commands to databases in memory.
 
-    SELECT, MULTI and EXEC act as they stand in the stream. No key expires by this machine's clock: the upstream deletes
-    it. Until then its expiry hides it from readers (``keyspace``, ``databases``, ``client``), as in a Redis replica.
-    ``refusals`` counts the commands that were answered with an error. Raises SinkError where fakeredis is missing or
-    of a version that was not tested.
+    SELECT, MULTI and EXEC of the stream have their effect. As in a Redis replica, an expired key stays until the
+    upstream deletes it, but readers (``keyspace``, ``databases``, ``client``) do not see it. ``refusals`` counts the
+    commands that were answered with an error. Raises SinkError if fakeredis is missing or has an untested version.
     """
 
     durable = False
@@ -47,16 +46,16 @@ class MemorySink:
 
     @property
     def databases(self) -> list[int]:
-        """The numbers of the databases that hold keys which a reader sees."""
+        """The numbers of the databases that have keys which a reader sees."""
         return self._store.databases
 
     def keyspace(self, db: int = 0) -> dict[bytes, Entry]:
-        """The keys of one database by name, as copies; without those whose time has come."""
+        """Copies of the keys of one database by name, without expired ones."""
         return {entry.key: entry for entry in self._store.entries(db)}
 
     @property
     def skipped_keys(self) -> list[SkippedKey]:
-        """The keys that the snapshot skipped, and that were neither deleted nor rewritten since."""
+        """The keys that the snapshot skipped and the upstream has neither deleted nor rewritten since."""
         return self._store.skipped.listed()
 
     def client(self, db: int = 0) -> Any:
@@ -68,7 +67,7 @@ class MemorySink:
 
     def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:
         self._store.set_clock()
-        argv = owned = [bytes(item) for item in argv]  # no view is left here: an error that is kept keeps this frame
+        argv = owned = [bytes(item) for item in argv]  # keep no view here: a kept error keeps this frame
         refused = self._store.run(owned)
         if refused is not None:
             self.refusals.add(offset, owned[0], refused)
@@ -97,7 +96,7 @@ class MemorySink:
 
 
 class MemoryStage:
-    """A second store, filled while a snapshot arrives, whose keys change places with the first one's."""
+    """A second store. It is filled while a snapshot arrives, and its keys are swapped with those of the first."""
 
     def __init__(self, live: Store, fresh: Store) -> None:
         self._live = live

@@ -1,4 +1,4 @@
-"""A sink that keeps nothing: it counts, and takes a CRC-32 over every byte."""
+"""A sink that keeps nothing: it counts events and takes a CRC-32 over every byte."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class NullSink:
-    """Counts events and takes a CRC-32 over their bytes; :class:`StreamDigest` tells what that proves.
+    """Counts events and takes a CRC-32 over their bytes; :class:`StreamDigest` says what that proves.
 
-    A cryptographic digest would cost more than all the rest of the way from the wire to here.
+    A cryptographic digest would cost more than the whole way from the wire to this sink.
 
-    ``frames`` and ``frame_bytes`` (canonical records) count from the beginning; ``digest`` and ``first_offset`` (None:
+    ``frames`` and ``frame_bytes`` (canonical records) count from the beginning. ``digest`` and ``first_offset`` (None:
     no frame yet) cover the frames since the last snapshot. ``snapshot_digest`` covers the body of the last whole
-    snapshot, whatever its chunk borders; ``entries``: its entries.
+    snapshot, independent of its chunks; ``entries`` counts its entries.
     """
 
     durable = False
@@ -44,7 +44,7 @@ class NullSink:
         self._take(encode_record(Frame(offset, argv)), 1, offset)
 
     def apply_batch(self, batch: Batch) -> None:
-        # A batch of frames lies in the ring as exactly their canonical records.
+        # In the ring a batch of frames consists of exactly their canonical records.
         self._take(batch.buffer, len(batch), int(batch.offsets[0]))
 
     def load(self, snapshot: Snapshot) -> None:

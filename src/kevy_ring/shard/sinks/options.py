@@ -1,4 +1,4 @@
-"""What the user of a sink allows or chooses beyond its URL."""
+"""The options of a sink beside its URL."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _THIS_RUN = secrets.token_hex(8)
 class SinkOptions:
     """Options of a sink. Made once, by the command, and passed on unchanged to the shard's process.
 
-    ``replace_target``: a target that holds keys of others may be replaced. ``file_mode``: the permissions of files
-    that the sink makes. ``line_lock``: a file that is locked by whoever writes lines to a standard output that several
-    processes share; empty for none. ``upstreams``: what each shard follows, in the order of the shards; a text is a
-    name only, for an upstream that cannot be asked. ``allow_unchecked_target``: go on where a server does not let its
-    identity be asked. ``target_import_mode``: switch the target's ``import-mode`` on, and back at the end.
-    ``run``: the same for all sinks of one run (by default: of one process), so that a target tells them from another's.
+    ``replace_target``: the sink may replace the keys of other programs in its target. ``file_mode``: the permissions of
+    files that the sink makes. ``line_lock``: the path of a file that each process locks while it writes lines to a
+    shared standard output; empty: none. ``upstreams``: the upstream of each shard, in the order of the shards. A text
+    is only a name, for an upstream that the sink cannot ask. ``allow_unchecked_target``: continue even if a server does
+    not let the sink ask for its identity. ``target_import_mode``: switch the target's ``import-mode`` on, and back at
+    the end. ``run``: the same for all sinks of one run (by default: of one process), and different for other runs.
     """
 
     replace_target: bool = False
@@ -33,7 +33,7 @@ class SinkOptions:
     run: str = field(default=_THIS_RUN, repr=False, compare=False)
 
     def upstream_of(self, shard: int) -> UpstreamUrl | str:
-        """What a shard follows; an empty text where nobody said."""
+        """The upstream of a shard; an empty text if none was given."""
         return self.upstreams[shard] if shard < len(self.upstreams) else ""
 
 

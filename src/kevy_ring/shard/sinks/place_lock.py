@@ -1,4 +1,4 @@
-"""A lock on the place that a sink writes to: one writer, for the life of the sink; the kernel frees it."""
+"""A lock on the directory or file of a sink: one writer, for the life of the sink."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kevy_ring.errors import SinkError
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.sinks.file_modes import create
 
-#: A holder that is being killed, or that ends because its parent is gone, is given this long.
+#: Wait this long for a holder that is being killed, or that ends because its parent is gone.
 WAIT_S = 2.0
 _LOOK_S = 0.05
 _HELD = (errno.EWOULDBLOCK, errno.EACCES)
@@ -25,10 +25,11 @@ _held: weakref.WeakSet[PlaceLock] = weakref.WeakSet()
 
 
 class PlaceLock:
-    """Holds the file at ``path``, which is made, goes with a clean end, and tells the holder's pid.
+    """Makes and locks the file at ``path``, writes its pid into it, and removes it when it is closed.
 
-    Raises SinkError (``"locked"``) when another sink has it, in this process or in another one, and (``"io"``) on a
-    file system without locks. A child of this process does not inherit it, neither by exec nor by fork.
+    The kernel frees the lock of a process that is killed. Raises SinkError (``"locked"``) if another sink has it, in
+    this process or in another one, and (``"io"``) on a file system without locks. A child of this process does not
+    inherit it, neither by exec nor by fork.
     """
 
     def __init__(self, path: Path, sink: str, *, file_mode: int, wait_s: float = WAIT_S) -> None:
@@ -40,7 +41,7 @@ class PlaceLock:
         _see_to_forks()
 
     def check(self) -> None:
-        """Raises SinkError if the file is not where it was: its directory was deleted, moved or replaced."""
+        """Raises SinkError if the file or its directory was deleted, moved or replaced."""
         if not is_same_file(self._path, self._fd):
             raise gone(self._sink, self._path)
 
@@ -61,7 +62,7 @@ class PlaceLock:
             os.close(fd)
 
     def __del__(self) -> None:
-        # As the death of the process would: the file stays.
+        # Without close() the file stays, as after the death of the process.
         self.forget()
 
     def _take(self, file_mode: int, deadline: float) -> int:
@@ -91,12 +92,12 @@ class PlaceLock:
         who = f"process {pid}" if pid.isdigit() else "another process"
         if host and host != socket.gethostname():
             who += f" on {host}"
-        detail = f"{who} writes there, and two writers would mix their changes. End it, or choose another place"
+        detail = f"{who} writes there, and two writers would mix their changes. End it, or name another sink"
         return SinkError(self._sink, reason="locked", detail=detail)
 
     def _failure(self, error: OSError) -> SinkError:
         if error.errno in _NO_LOCKS:
-            hint = "is on a file system without locks, where two writers cannot be kept apart: choose another"
+            hint = "is on a file system without locks, which cannot keep a second writer out. Choose another one"
             return disk_error(self._sink, error, f"{self._path} {hint}")
         return disk_error(self._sink, error, str(self._path))
 
@@ -111,14 +112,14 @@ def is_same_file(path: str | os.PathLike[str], fd: int) -> bool:
 
 
 def gone(sink: str, path: str | os.PathLike[str]) -> SinkError:
-    """The error for a file that was taken away from a sink that writes to it."""
-    detail = f"{os.fspath(path)} was deleted, moved or replaced while the sink wrote to it: what came since is not kept"
+    """The error for a sink whose file was deleted, moved or replaced."""
+    detail = f"{os.fspath(path)} was deleted, moved or replaced while the sink wrote to it. Later changes are not kept"
     return SinkError(sink, reason="io", detail=detail, errno=errno.ENOENT)
 
 
 @cache
 def _see_to_forks() -> None:
-    """Once for the process: a child would hold its parent's locks for as long as it lives."""
+    """Make forked children drop their parent's locks. Otherwise a child would hold them for its whole life."""
     os.register_at_fork(after_in_child=_forget_all)
 
 

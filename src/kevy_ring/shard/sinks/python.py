@@ -1,4 +1,4 @@
-"""A sink that is the user's own code: ``python:module:callable``."""
+"""A sink that calls the user's own code: ``python:module:callable``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class PythonSink:
 
     The callable may have ``load(snapshot)``, ``flush()``, ``close()``, ``apply_batch(batch)`` and ``durable``, as
     :class:`Sink` and :class:`BatchSink` describe them. Without ``load`` the entries of snapshots are dropped and
-    counted in ``dropped_entries``. What the callable raises comes out of ``Shard.tick`` as it is.
+    counted in ``dropped_entries``. ``Shard.tick`` raises the errors of the callable unchanged.
     """
 
     def __init__(self, target: str | Callable[[int, Sequence[BytesLike]], Any]) -> None:
-        """``target``: ``"module:callable"`` (dots reach into objects), or the callable itself."""
+        """``target``: ``"module:callable"`` (with dots for attributes), or the callable itself."""
         found = _find(target) if isinstance(target, str) else target
         self.target = found
         self.durable = bool(getattr(found, "durable", False))
@@ -39,7 +39,7 @@ class PythonSink:
             load(snapshot)
             return
         self.dropped_entries += snapshot.count
-        _log.warning("%r has no load: %d entries of a snapshot were dropped", self.target, snapshot.count)
+        _log.warning("%r has no load(): %d entries of a snapshot were dropped", self.target, snapshot.count)
 
     def flush(self) -> None:
         flush = getattr(self.target, "flush", None)
@@ -55,11 +55,11 @@ class PythonSink:
 def _find(path: str) -> Callable[[int, Sequence[BytesLike]], Any]:
     module, _, names = path.partition(":")
     if not module or not names:
-        raise ValueError(f"python:{path}: not of the form python:MODULE:CALLABLE")
+        raise ValueError(f"python:{path} is not of the form python:MODULE:CALLABLE")
     try:
         found = reduce(getattr, names.split("."), import_module(module))
     except (ImportError, AttributeError) as error:
         raise SinkError(f"python:{path}", reason="load", detail=str(error)) from error
     if not callable(found):
-        raise SinkError(f"python:{path}", reason="load", detail=f"a {type(found).__name__} cannot be called")
+        raise SinkError(f"python:{path}", reason="load", detail=f"it is a {type(found).__name__} and not callable")
     return found

@@ -1,4 +1,4 @@
-"""The commands that a store refused: how many, and the first one."""
+"""Counts the commands that a store refused, and keeps the first one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RefusedCommand:
-    """One command that a store answered with an error. ``offset``: of its frame, None for one of a snapshot."""
+    """One command that a store answered with an error. ``offset``: of its frame; None: it came from a snapshot."""
 
     offset: int | None
     command: bytes
@@ -22,7 +22,7 @@ class RefusedCommand:
 class Refusals:
     """Counts refused commands.
 
-    They do not stop the stream, but each is a possible difference: they are counted and shown, and the run fails.
+    They do not stop the stream. But each may be a difference between replica and upstream, so the run fails at its end.
     """
 
     def __init__(self, sink: str) -> None:

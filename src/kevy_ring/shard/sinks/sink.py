@@ -1,4 +1,4 @@
-"""What a sink is: the place where a shard's events end up."""
+"""The protocols of a sink, to which a shard applies its events."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ if TYPE_CHECKING:
 class Sink(Protocol):
     """Takes what one shard applies, in order, from one thread.
 
-    ``durable`` is True where what was flushed outlives this process. A shard marks an offset as applied only after
-    ``flush`` for such a sink, and at once for any other. What a shard that is killed had drained and not given back to
-    the ring is seen again by the next one: at least once. A :class:`ResumableSink` makes that exactly once.
+    ``durable`` is True if flushed events outlive this process. For such a sink a shard marks an offset as applied only
+    after ``flush``, for any other at once. If a shard is killed, the next one gets all events that were drained and not
+    released again: at least once. A :class:`ResumableSink` makes that exactly once.
 
-    More is used where a sink has it: ``apply_batch`` (:class:`BatchSink`), ``stage`` (:class:`StagingSink`), and what a
-    :class:`ResumableSink` has. ``in_transaction`` (an attribute, False where missing) is True between MULTI and EXEC:
-    no offset is marked there, since going on from it would lose the first half. ``follow_history(history)`` is called
-    before the first event of another history of the upstream is applied; ``claim()`` by the command, before it starts
-    any process.
+    A sink may also have ``apply_batch`` (:class:`BatchSink`), ``stage`` (:class:`StagingSink`), and the members of a
+    :class:`ResumableSink`. The attribute ``in_transaction`` (False if missing) is True between MULTI and EXEC. No
+    offset is marked there, because a shard that continues from it would lose the first half.
+    ``follow_history(history)`` is called before the first event of another history of the upstream is applied. The
+    command calls ``claim()`` before it starts any process.
     """
 
     durable: bool
 
     def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:
-        """Apply one command. The items of ``argv`` may be memoryviews that die after the call: keep ``bytes(item)``."""
+        """Apply one command. The items of ``argv`` may be memoryviews that end with the call: keep ``bytes(item)``."""
 
     def load(self, snapshot: Snapshot) -> None:
-        """Replace all that the sink holds by the snapshot's entries, in one step; half of it is never seen."""
+        """Replace all that the sink holds by the snapshot's entries, in one step. No reader may see a part of it."""
 
     def flush(self) -> None:
-        """Return when all that was applied is where it has to be. Raises SinkError where it cannot be."""
+        """Return when all that was applied is stored. Raises SinkError if it cannot be."""
 
     def close(self) -> None:
-        """Flush what can be flushed and let go of everything; a second call does nothing."""
+        """Flush if possible and release everything. A second call does nothing."""
 
 
 @runtime_checkable
@@ -48,49 +48,49 @@ class BatchSink(Sink, Protocol):
     """A sink that takes a whole batch in one call."""
 
     def apply_batch(self, batch: Batch) -> None:
-        """Apply a batch of frames only. When it raises, none of the batch's frames is taken as applied."""
+        """Apply a batch that holds only frames. If it raises, no frame of the batch counts as applied."""
 
 
 @runtime_checkable
 class ResumableSink(Sink, Protocol):
-    """A durable sink that keeps the offset with the data: one is never there without the other.
+    """A durable sink that stores the data and its offset together, so that both are there or neither is.
 
-    A shard takes over where the sink stands: frames up to ``stored_offset`` are skipped, until a snapshot replaces all.
-    And it calls ``commit`` before it gives a batch back to the ring, since what was given back is never seen again.
-    ``stored_offset``: of the last frame committed, or what a snapshot stands for; None: there is none (0 is one).
+    A shard skips frames up to ``stored_offset``, until a snapshot replaces everything. It calls ``commit`` before it
+    releases a batch, because no shard gets released events again. ``stored_offset``: of the last committed frame or
+    snapshot; None: there is none (0 is an offset).
 
-    The sink itself keeps all that it needs to go on with the next frame: the selected database, and what an open
-    transaction has queued.
+    The sink also stores the rest of what the next frame needs: the selected database, and the queued commands of an
+    open transaction.
     """
 
     @property
     def stored_offset(self) -> int | None:
-        """As described above. It is read when a shard starts, and again after a commit that failed."""
+        """See above. A shard reads it when it starts, and again after a commit that failed."""
 
     def commit(self) -> None:
-        """Return when all that was applied, and its offset, survives this process (if not the machine: see ``flush``).
+        """Return when all that was applied, and its offset, survives this process. (``flush``: also the machine.)
 
-        When it raises, the sink stands at ``stored_offset`` and what was applied behind it is forgotten.
+        If it raises, the sink forgets what was applied after ``stored_offset``.
         """
 
     def rollback(self) -> None:
-        """Forget what was applied since the last commit."""
+        """Forget all that was applied since the last commit."""
 
 
 class Stage(Protocol):
-    """A snapshot on its way into a sink, beside what the sink holds; nothing of it is seen before ``commit``.
+    """A snapshot while it arrives, kept apart from what the sink holds. No reader sees it before ``commit``.
 
-    A stage may also have ``chunk(data)``: it is then given the snapshot's raw bytes too, as they arrive.
+    A stage may also have ``chunk(data)``, which gets the snapshot's raw bytes as they arrive.
     """
 
     def add(self, entries: list[Entry]) -> None:
-        """Take some entries; they and their values belong to the stage from now on."""
+        """Take some entries. The stage owns them and their values from now on."""
 
     def commit(self, snapshot: Snapshot) -> None:
-        """Replace all that the sink holds by what was added, in one step."""
+        """Replace all that the sink holds by the added entries, in one step."""
 
     def abort(self) -> None:
-        """Forget what was added. The sink holds what it held."""
+        """Forget the added entries. The sink keeps what it has."""
 
 
 @runtime_checkable
@@ -98,11 +98,11 @@ class StagingSink(Sink, Protocol):
     """A sink that takes a snapshot's entries while they arrive."""
 
     def stage(self) -> Stage:
-        """Start a snapshot; at most one is open at a time."""
+        """Start a snapshot. At most one is open at a time."""
 
 
 def load_by_stage(sink: StagingSink, snapshot: Snapshot) -> None:
-    """``load`` of a sink that has ``stage``: all entries at once. When it raises, the sink holds what it held."""
+    """``load`` for a sink that has ``stage``. If it raises, the sink keeps what it has."""
     stage = sink.stage()
     try:
         stage.add(list(snapshot))

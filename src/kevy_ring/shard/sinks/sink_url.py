@@ -1,4 +1,4 @@
-"""How a sink is found by its URL."""
+"""Makes the sink that a URL names."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
 
     ``jsonl:-`` (standard output), ``null``, ``memory``, ``jsonl:DIR``, ``sqlite:FILE``,
     ``redis://[user:pass@]host:port[/db]`` (also ``rediss://``, ``valkey://``, ``valkeys://`` and ``unix://``),
-    ``python:module:callable``. ``{shard}`` in the URL stands for the shard's number. With more than one shard,
-    ``jsonl:DIR`` writes to ``DIR/shard-N`` and ``sqlite:a.db`` to ``a-shard-N.db``, and a Redis target needs
-    ``{shard}`` in its URL (a database or a port of its own), because a snapshot replaces all that its target holds.
+    ``python:module:callable``. ``{shard}`` in the URL is replaced by the shard's number. With more than one shard,
+    ``jsonl:DIR`` writes to ``DIR/shard-N`` and ``sqlite:a.db`` to ``a-shard-N.db``. A Redis target then needs
+    ``{shard}`` in its URL (a database or a port of its own), because a snapshot replaces all keys of its target.
 
-    Raises ``ValueError`` for a URL that names no sink, and SinkError where the sink cannot be made.
+    Raises ``ValueError`` for a URL that names no sink, and SinkError if the sink cannot be made.
     """
     own = url.replace("{shard}", str(shard))
     kind, _, rest = own.partition(":")
@@ -39,8 +39,8 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
     if kind in REDIS_SCHEMES and rest.startswith("//"):
         if shards > 1 and own == url:
             raise ValueError(
-                f"{shards} shards cannot share the target {_without_login(url)!r}: a snapshot replaces all that its "
-                "target holds; put {shard} in the URL, as in redis://host:port/{shard}"
+                f"{shards} shards cannot share the target {_without_login(url)!r}, because a snapshot replaces all "
+                "keys of its target. Put {shard} in the URL, as in redis://host:port/{shard}"
             )
         from kevy_ring.shard.sinks.redis.sink import RedisSink  # here, because it brings numpy
 
@@ -54,16 +54,16 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
         from kevy_ring.shard.sinks.sqlite.sink import SqliteSink
 
         return SqliteSink(place_of_shard(url, shard=shard, shards=shards), file_mode=options.file_mode)
-    raise ValueError(f"{_without_login(url)!r} names no sink: {_KINDS}")
+    raise ValueError(f"{_without_login(url)!r} names no sink. The sinks are: {_KINDS}")
 
 
 def is_resumable(url: str) -> bool:
-    """Whether the sink that ``url`` names outlives its process and knows how far it is: a later one goes on there."""
+    """Whether the sink outlives its process and stores its offset, so that a later process continues there."""
     return url.partition(":")[0] in ("jsonl", "sqlite") and url != STDOUT
 
 
 def place_of_shard(url: str, *, shard: int, shards: int) -> str:
-    """The directory or the file of one shard, of a sink that is named by a path."""
+    """The directory or the file of one shard, for a sink that is named by a path."""
     own = url.replace("{shard}", str(shard))
     kind, _, path = own.partition(":")
     if shards == 1 or own != url:
@@ -76,7 +76,7 @@ def place_of_shard(url: str, *, shard: int, shards: int) -> str:
 
 
 def sink_place(url: str, shard: int, shards: int) -> str:
-    """Where one shard's sink writes, for people: a URL without login and options, or a whole path."""
+    """The sink of one shard as text for people: a URL without login and options, or a whole path."""
     kind = url.partition(":")[0]
     if kind in ("jsonl", "sqlite"):
         return f"{kind}:{os.path.abspath(place_of_shard(url, shard=shard, shards=shards))}"
@@ -84,6 +84,6 @@ def sink_place(url: str, shard: int, shards: int) -> str:
 
 
 def _without_login(url: str) -> str:
-    """The URL without what precedes its last ``@``: errors are printed and logged, passwords are not."""
+    """The URL without the part before its last ``@``, so that no password is printed or logged."""
     scheme, found, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}" if found else url.rpartition("@")[2]

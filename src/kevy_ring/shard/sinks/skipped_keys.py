@@ -1,6 +1,6 @@
-"""The keys that a snapshot skipped: commands on them are refused until the upstream deletes or rewrites them whole.
+"""The keys that a snapshot skipped. Commands on them are refused until the upstream deletes or replaces them.
 
-A command on a key that is not here would make another key of it: XADD to a skipped stream begins a shorter one.
+The replica lacks such a key, so a command on it would make a wrong one: XADD to a skipped stream makes a shorter one.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ class OnSkippedKey(str):
 
 
 class Admitted(NamedTuple):
-    """What is left of a command: the commands to apply in its place, and why it was not applied as it is (or None)."""
+    """The commands to apply in place of one command. ``refusal``: why it is not applied as it is, or None."""
 
     commands: list[list[bytes]]
     refusal: OnSkippedKey | None = None
 
 
 class SkippedKeys:
-    """Marks on keys, by database and name. False without one: then nothing has to be asked.
+    """Marks on keys, by database and name. False if there is no mark; then ``admit`` need not be called.
 
-    ``db``: the database that the next command meets. It is kept up by ``admit``, which
-    must be given every command of the stream while there are marks, in order.
+    ``db``: the database of the next command. While there are marks, ``admit`` must get every command of the stream, in
+    order, and keeps ``db`` up to date.
     """
 
     __slots__ = ("_changed", "_types", "db")
@@ -51,12 +51,12 @@ class SkippedKeys:
         return [SkippedKey(db, key, kind) for (db, key), kind in self._types.items()]
 
     def mark(self, db: int, key: bytes, kind: str) -> None:
-        """This key is not as the upstream has it."""
+        """Mark a key: the replica does not have it as the upstream does."""
         self._types[db, key] = kind
         self._changed.add((db, key))
 
     def take_changed(self) -> tuple[list[SkippedKey], list[Name]]:
-        """The marks that were set since the last call, and those that were taken away."""
+        """The marks that were set since the last call, and the names of the marks that were removed."""
         changed, self._changed = self._changed, set()
         types = self._types
         return [SkippedKey(*name, types[name]) for name in changed if name in types], [
@@ -65,11 +65,11 @@ class SkippedKeys:
 
     @property
     def has_changed(self) -> bool:
-        """Whether ``take_changed`` has something to tell."""
+        """Whether a mark was set or removed since the last ``take_changed``."""
         return bool(self._changed)
 
     def admit(self, argv: list[bytes]) -> Admitted:
-        """What to apply for one command of the stream. Marks are set and taken away as the command says."""
+        """What to apply for one command of the stream. Sets and removes the marks that the command changes."""
         name = argv[0].upper()
         rule = _RULES.get(name)
         if rule is not None:
@@ -79,8 +79,8 @@ class SkippedKeys:
                 return self._refused([], key)
         return Admitted([argv])
 
-    def _refused(self, commands: list[list[bytes]], key: bytes, db: int | None = None) -> Admitted:
-        kind = self._types.get((self.db if db is None else db, key), "a skipped key")
+    def _refused(self, commands: list[list[bytes]], key: bytes) -> Admitted:
+        kind = self._types.get((self.db, key), "a skipped key")
         words = f"the replica lacks {shown_name(key)} ({kind}), which the snapshot skipped"
         return Admitted(commands, OnSkippedKey(words))
 
@@ -92,7 +92,7 @@ class SkippedKeys:
         for db, key in [name for name in self._types if dbs(name[0])]:
             self._clear(db, key)
 
-    # One method for each kind of command that ends a mark, or moves one.
+    # One method for each kind of command that removes or moves marks.
 
     def _select(self, argv: list[bytes]) -> Admitted:
         if len(argv) == 2 and argv[1].isdigit():
@@ -127,10 +127,10 @@ class SkippedKeys:
             return Admitted([argv])
         options = {option.upper() for option in argv[3:]}
         if b"KEEPTTL" in options:
-            # It leaves the expiry as it is, and that is not known here.
+            # The command keeps the expiry, which the replica does not know.
             return self._refused([], argv[1])
         self._clear(self.db, argv[1])
-        # Upstream the key is there, so its condition holds.
+        # The upstream has the key, so the condition XX is true there.
         return Admitted([[*argv[:3], *(option for option in argv[3:] if option.upper() not in (b"XX", b"GET"))]])
 
     def _set_whole(self, argv: list[bytes]) -> Admitted:
@@ -147,13 +147,13 @@ class SkippedKeys:
         if b"REPLACE" in {option.upper() for option in argv[4:]}:
             self._clear(self.db, argv[1])
         elif (self.db, argv[1]) in self._types:
-            return self._refused([], argv[1])  # upstream it is refused too, since the key is there
+            return self._refused([], argv[1])  # the upstream has the key, and refuses this too
         return Admitted([argv])
 
     def _store(self, argv: list[bytes], to: int, sources: Sequence[bytes]) -> Admitted:
         for source in sources:
             if (self.db, source) in self._types:
-                # What was stored is not known either.
+                # The result depends on the skipped key, so the replica does not know it either.
                 kind = self._types[self.db, source]
                 self.mark(self.db, argv[to], kind)
                 return self._refused([[b"DEL", argv[to]]], source)
@@ -224,7 +224,7 @@ class SkippedKeys:
 
 
 def _counted(argv: list[bytes], at: int) -> list[bytes]:
-    """The keys behind their number, which stands at ``at``."""
+    """The keys that follow their count, which is at index ``at``."""
     count = int(argv[at]) if len(argv) > at and argv[at].isdigit() else 0
     return argv[at + 1 : at + 1 + count]
 

@@ -1,13 +1,13 @@
-"""A sink that is standard output: one JSON line per change, snapshots between a line that begins and one that ends.
+"""A sink that writes to standard output: one JSON line for each change, and snapshots between two marking lines.
 
-    {"snapshot":"begin"}                                          what follows, up to the end, replaces everything
+    {"snapshot":"begin"}                                          the following keys, up to the end, replace everything
     {"db":0,"key":"k","type":"string","expires_at_ms":null,"value":"v"}
     {"snapshot":"end","format":"rdb","ack_offset":9,"entries":1,"skipped":0}
     {"offset":10,"db":0,"argv":["SET","k","w"]}
-    {"snapshot":"abort"}                                          forget what came since the last begin
+    {"snapshot":"abort"}                                          forget the keys since the last begin
 
-The lines are those of ``jsonl_line``. With more than one shard each has ``"shard": N`` too, and offsets rise within a
-shard only. Nothing is kept: a shard that starts again begins with a snapshot.
+``jsonl/line.py`` describes the lines. With more than one shard each has ``"shard": N`` too, and offsets rise only
+within a shard. The sink keeps nothing, so a shard that starts again begins with a snapshot.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _FD = 1
 
 
 class StdoutSink:
-    """Writes whole lines, as one write where the reader has room for it.
+    """Writes whole lines, in one write if the reader has room for them.
 
-    ``shard``: stands in each line; None for the only one. ``lock_path``: a file that all processes lock that write to
-    the same standard output, so that no line comes inside another; empty where there is one process only.
+    ``shard``: its number, for each line; None: there is one shard only. ``lock_path``: a file that all processes lock
+    while they write to the same standard output, so that lines do not mix; empty: there is one process only.
 
-    Raises SinkError where standard output is closed, with the reason ``"closed"`` once its reader has gone.
+    Raises SinkError if standard output is closed, with the reason ``"closed"`` if its reader has gone.
     """
 
     durable = False
@@ -72,7 +72,7 @@ class StdoutSink:
         return StdoutStage(self, self._shard)
 
     def restart(self) -> None:
-        """A snapshot is whole: the stream continues in database 0."""
+        """Begin in database 0 again, after a snapshot."""
         self._db = 0
 
     def flush(self) -> None:
@@ -84,14 +84,14 @@ class StdoutSink:
             os.close(fd)
 
     def write(self, lines: bytes) -> None:
-        """Write whole lines, and return when they are with the reader or in its pipe."""
+        """Write whole lines, and return when the reader or its pipe has them."""
         try:
             with self._locked(), memoryview(lines) as left:
                 done = 0
                 while done < len(left):
                     done += _write_some(left[done:])
         except BrokenPipeError as error:
-            detail = "nobody reads standard output any more"
+            detail = "the reader of standard output has gone"
             raise SinkError(STDOUT, reason="closed", detail=detail, errno=errno.EPIPE) from error
         except OSError as error:
             raise disk_error(STDOUT, error) from error
@@ -101,7 +101,7 @@ class StdoutSink:
         if self._lock_fd < 0:
             yield
             return
-        # The kernel frees the lock of a process that is killed inside.
+        # The kernel frees the lock of a process that is killed here.
         fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
         try:
             yield
@@ -114,7 +114,7 @@ class StdoutSink:
 
 
 class StdoutStage:
-    """A snapshot whose lines are written as its keys come. Its reader takes them when the last line is there."""
+    """Writes the lines of a snapshot as its keys arrive. A reader uses them after the end line."""
 
     def __init__(self, sink: StdoutSink, shard: int | None) -> None:
         self._sink = sink
@@ -153,7 +153,7 @@ def _write_some(piece: memoryview) -> int:
     try:
         return os.write(_FD, piece)
     except BlockingIOError:
-        # Another program has made the pipe non-blocking, for all who share it.
+        # Another program that shares the pipe has made it non-blocking.
         poll = select.poll()
         poll.register(_FD, select.POLLOUT)
         poll.poll()

@@ -1,7 +1,6 @@
-"""The lines that the jsonl sink writes: one JSON object each; and what they say, read back.
+"""Writes and reads the lines of the jsonl sink, one JSON object each.
 
-Bytes that are UTF-8 stand as a JSON string, all others as ``{"base64": "..."}``: an object is never a string, so
-neither can be taken for the other.
+Bytes that are UTF-8 are a JSON string, all other bytes an object ``{"base64": "..."}``.
 
 * a change: ``{"offset": 7, "db": 0, "argv": ["SET", "k", {"base64": "AP8="}]}``; one whose expiry counts from now
   (``EXPIRE k 5``) has ``"applied_at_ms"`` too, in Unix milliseconds
@@ -9,7 +8,7 @@ neither can be taken for the other.
   ``value`` is a string's bytes, a list of elements (``list``, ``set``), a list of ``[field, value]`` (``hash``; a field
   with an expiry is ``[field, value, expires_at_ms]``) or of ``[member, score]`` (``zset``; ``"inf"`` and ``"-inf"`` are
   strings), or an object (``stream``)
-* what the snapshot had and its decoder cannot read: ``{"snapshot": "skipped", "db": 0, "key": "k", "type": "stream"}``,
+* a thing that the decoder cannot read: ``{"snapshot": "skipped", "db": 0, "key": "k", "type": "stream"}``,
   ``{"snapshot": "skipped field expiries", "db": 0, "key": "k"}``, ``{"snapshot": "skipped function", "name": "lib"}``
 * the last line of a whole snapshot:
   ``{"snapshot": "end", "format": "kevysnap", "ack_offset": 9, "entries": 2, "skipped": 0}``
@@ -34,7 +33,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=
 
 
 def change_line(offset: int, db: int, argv: Sequence[BytesLike], *, shard: int | None = None) -> bytes:
-    """The line of one replicated command. ``shard``: stands in the line too, unless None."""
+    """The line of one replicated command. ``shard``: its number for the line; None: leave it out."""
     line: dict[str, Any] = {"offset": offset, "db": db, "argv": [text_or_base64(item) for item in argv]}
     if is_relative(argv):
         line["applied_at_ms"] = time.time_ns() // 1_000_000
@@ -42,31 +41,31 @@ def change_line(offset: int, db: int, argv: Sequence[BytesLike], *, shard: int |
 
 
 def selected_by(argv: Sequence[BytesLike], db: int) -> int:
-    """The database after a command that meets database ``db``."""
+    """The database that is selected after a command on database ``db``."""
     if len(argv) == 2 and len(argv[0]) == 6 and bytes(argv[0]).upper() == b"SELECT" and bytes(argv[1]).isdigit():
         return int(bytes(argv[1]))
     return db
 
 
 def argv_json(argv: Sequence[BytesLike]) -> str:
-    """The arguments of a command as they stand in its line."""
+    """The JSON of a command's arguments, as in its line."""
     return _encode([text_or_base64(item) for item in argv])
 
 
 def argv_of(items: Any) -> list[bytes]:
-    """The arguments of a change, read back. Raises ``ValueError`` for what no line of ours says."""
+    """The arguments of a change, read back. Raises ``ValueError`` if this sink cannot have written them."""
     if not isinstance(items, list) or not items:
         raise ValueError("no arguments")
     return [_bytes(item) for item in items]
 
 
 def change_of(line: dict[str, Any]) -> tuple[int, int, list[bytes]]:
-    """(offset, db, argv) of a change's line, read back. Raises ``ValueError`` for what no line of ours says."""
+    """(offset, db, argv) of a change's line, read back. Raises ``ValueError`` for a line that is not ours."""
     return _count(line.get("offset")), _count(line.get("db")), argv_of(line.get("argv"))
 
 
 def replayed_change_of(line: dict[str, Any]) -> tuple[int, int, list[bytes]]:
-    """As :func:`change_of`, for a later replay: a relative expiry counts from when it was applied first."""
+    """As :func:`change_of`, for a later replay: a relative expiry counts from the first time of applying."""
     offset, db, argv = change_of(line)
     if "applied_at_ms" in line:
         argv = made_absolute(argv, _integer(line["applied_at_ms"]))
@@ -88,14 +87,14 @@ def entry_line(entry: Entry, *, shard: int | None = None) -> bytes:
 
 
 def entry_of(line: dict[str, Any]) -> Entry:
-    """The key of a snapshot's line, read back. Raises ``ValueError`` for what no line of ours says."""
+    """The key of a snapshot's line, read back. Raises ``ValueError`` for a line that is not ours."""
     if "value" not in line or "expires_at_ms" not in line:
         raise ValueError("a key without its value or its expiry")
     return entry_from(line.get("db"), _bytes(line.get("key")), line.get("type"), line["value"], line["expires_at_ms"])
 
 
 def entry_from(db: Any, key: Any, kind: Any, value: Any, expires_at_ms: Any) -> Entry:
-    """The key whose value stands as ``value`` in its line. Raises ``ValueError`` for what no line of ours says."""
+    """The key whose line has ``value``. Raises ``ValueError`` if this sink cannot have written the line."""
     if not isinstance(key, bytes) or not isinstance(kind, str) or kind not in _TYPES:
         raise ValueError(f"{key!r} of type {kind!r} is no key")
     expires = None if expires_at_ms is None else _integer(expires_at_ms)
@@ -107,7 +106,7 @@ def entry_from(db: Any, key: Any, kind: Any, value: Any, expires_at_ms: Any) -> 
 
 
 def value_json(entry: Entry) -> str:
-    """The value of a key as it stands in its line. Raises ``ValueError`` for a type that has no form there."""
+    """The JSON of a key's value, as in its line. Raises ``ValueError`` for a type without such a form."""
     if entry.type not in _TYPES:
         raise ValueError(f"a value of type {entry.type} has no form in JSON here")
     return _encode(_value(entry))
@@ -130,12 +129,12 @@ def value_of(kind: str, value: Any) -> Any:
 
 
 def mark_line(what: str, *, shard: int | None = None) -> bytes:
-    """The line that says that a snapshot begins, or is given up, where lines are not in files."""
+    """The line for the beginning or the abort of a snapshot in a stream of lines."""
     return _line({"snapshot": what}, shard)
 
 
 def end_line(snapshot: Snapshot, *, shard: int | None = None) -> bytes:
-    """The line that ends a snapshot, and without which it is not one."""
+    """The last line of a snapshot. A snapshot without it is incomplete."""
     return _line(
         {
             "snapshot": "end",
@@ -149,7 +148,7 @@ def end_line(snapshot: Snapshot, *, shard: int | None = None) -> bytes:
 
 
 def skipped_lines(left_out: LeftOut, *, shard: int | None = None) -> Iterator[bytes]:
-    """The lines of what the snapshot had and is not in its lines."""
+    """The lines that name what the decoder left out of the snapshot."""
     for key in left_out.keys:
         yield _line({"snapshot": "skipped", "db": key.db, "key": text_or_base64(key.key), "type": key.type}, shard)
     for key in left_out.field_expiries:
@@ -159,7 +158,7 @@ def skipped_lines(left_out: LeftOut, *, shard: int | None = None) -> Iterator[by
 
 
 def skipped_of(line: dict[str, Any]) -> SkippedKey:
-    """The key of a ``"snapshot": "skipped"`` line, read back. Raises ``ValueError`` for what no line of ours says."""
+    """The key of a ``"snapshot": "skipped"`` line, read back. Raises ``ValueError`` for a line that is not ours."""
     key, kind = _bytes(line.get("key")), line.get("type")
     if not isinstance(key, bytes) or not isinstance(kind, str):
         raise ValueError("a skipped key without its name or its type")

@@ -1,4 +1,4 @@
-"""A file of whole lines: what cannot be written in full is not there at all."""
+"""A file of whole lines: each append writes all of its lines or none."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class LineFile:
     """Appends lines to a new file. ``size_bytes`` counts what was written.
 
     Every method raises SinkError (``"space"`` for a full disk or a quota, else ``"io"``). After a failed write the file
-    ends where it ended before; where even that cannot be had, or after a failed fsync, nobody can tell what is on the
-    disk, and every later call fails too. So it is once the file was deleted, moved or replaced.
+    is cut back to its size before. If that fails too, or after a failed fsync, the content of the disk is unknown, and
+    every later call fails. Every later call also fails after the file was deleted, moved or replaced.
     """
 
     def __init__(self, path: Path, *, file_mode: int = 0o600) -> None:
@@ -33,7 +33,7 @@ class LineFile:
             raise self._failure(error) from error
 
     def append(self, lines: bytes) -> None:
-        """Hand whole lines to the operating system, all or none: from there on a killed process does not lose them."""
+        """Hand whole lines to the operating system, all or none. Then a killed process does not lose them."""
         self._check()
         done = 0
         try:
@@ -74,11 +74,11 @@ class LineFile:
             raise self._broken
 
     def _failure(self, error: OSError) -> SinkError:
-        return disk_error(f"jsonl:{self.path}", error, f"the file holds {self.size_bytes} bytes of whole lines")
+        return disk_error(f"jsonl:{self.path}", error, f"the file keeps its {self.size_bytes} bytes of whole lines")
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a directory last."""
+    """Return when the names in a directory are on the disk."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -87,9 +87,9 @@ def sync_directory(path: Path) -> None:
 
 
 def drop_torn_line(path: Path) -> None:
-    """Cut a file after its last whole line, and make the cut last.
+    """Cut a file after its last whole line, and return when that is on the disk.
 
-    What a killed process left of the next line is no line.
+    A killed process may have left a part of the next line.
     """
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
@@ -100,7 +100,7 @@ def drop_torn_line(path: Path) -> None:
 
 
 def last_line(path: Path) -> bytes | None:
-    """The last whole line of a file, without its end; None where there is none."""
+    """The last whole line of a file, without its newline; None if there is none."""
     with path.open("rb") as file:
         end = _newline_before(file.fileno(), file.seek(0, os.SEEK_END))
         if end < 0:
@@ -110,7 +110,7 @@ def last_line(path: Path) -> bytes | None:
 
 
 def _newline_before(fd: int, end: int) -> int:
-    """Where the last end of a line before ``end`` stands; -1 where there is none."""
+    """The index of the last newline before ``end``; -1 if there is none."""
     while end:
         start = max(0, end - BLOCK_BYTES)
         found = os.pread(fd, end - start, start).rfind(b"\n")

@@ -1,4 +1,4 @@
-"""Where the files of a jsonl generation end: the offset and the database that their last line tells."""
+"""The position of a jsonl generation: the offset and the database of its last line."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _SNAPSHOT = re.compile(r"snapshot-(\d{6,})\.jsonl")
 
 
 class JsonlPosition(NamedTuple):
-    """A place in a stream: the last offset (None: nothing yet) and the database selected there."""
+    """A place in a stream: the last offset (None: nothing yet) and the selected database."""
 
     offset: int | None = None
     db: int = 0
 
 
 def position_in(generation: Path) -> JsonlPosition:
-    """Where a generation ends, after its torn last line was cut off.
+    """The position at the end of a generation, after cutting off a torn last line.
 
-    Raises OSError, and SinkError for a last line that is none of ours.
+    Raises OSError, and SinkError for a last line that this sink has not written.
     """
     changes = _numbered(generation, CHANGES)
     if changes:
-        # Earlier files were left whole: they were cut when the next one was begun after a crash.
+        # Earlier files are whole: after a crash they were cut before the next file was begun.
         drop_torn_line(changes[-1])
     for path in reversed(changes):
         line = last_line(path)
@@ -71,7 +71,7 @@ def _integer(path: Path, content: dict[str, Any], name: str) -> int:
 
 def _foreign(path: Path) -> SinkError:
     detail = (
-        "its last line is none that this sink has written, so nobody knows where the stream stands. Move the directory "
+        "this sink has not written its last line, so the offset of the stream is unknown. Move the directory away, or "
+        "name another one. A full sync fills it again"
     )
-    detail += "away, or choose another: a full sync fills it anew"
     return SinkError(f"jsonl:{path}", reason="refused", detail=detail)

@@ -1,7 +1,7 @@
-"""Commands whose expiry counts from the moment at which they are applied, and the same with the moment written out.
+"""Commands whose expiry counts from the time of applying, and their forms with an absolute time.
 
-Redis 6.2 and kevy replicate ``SET k v PX 100`` and ``EXPIRE k 5`` as they were sent; Redis 7 writes the moment out.
-To apply such a command later, one has to know when it was applied first.
+Redis 6.2 and kevy replicate ``SET k v PX 100`` and ``EXPIRE k 5`` as a client sent them; Redis 7 sends absolute times.
+To apply a relative command again later, a reader needs the time at which it was applied first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _UNIT_MS = {b"EX": 1000, b"PX": 1}
 
 
 def is_relative(argv: Sequence[BytesLike]) -> bool:
-    """Whether the command has an expiry that counts from now, as far as its arguments tell."""
+    """Whether the arguments of a command have an expiry that counts from now."""
     name = argv[0]
     if len(name) > _LONGEST or len(argv) < 3:
         return False
@@ -23,9 +23,9 @@ def is_relative(argv: Sequence[BytesLike]) -> bool:
 
 
 def made_absolute(argv: list[bytes], at_ms: int) -> list[bytes]:
-    """The command with the moment that its expiry means if it was applied at ``at_ms`` (Unix milliseconds).
+    """The command with an absolute expiry, if it was applied at ``at_ms`` (Unix milliseconds).
 
-    Any other command, and one whose numbers are none, comes back as it is.
+    Any other command, and one without valid numbers, is returned unchanged.
 
         >>> made_absolute([b"EXPIRE", b"k", b"5"], 1000)
         [b'PEXPIREAT', b'k', b'6000']
@@ -42,7 +42,7 @@ def _moment(amount: bytes, unit_ms: int, at_ms: int) -> bytes | None:
 
 
 def _by_option(first: int) -> Callable[[list[bytes], int], list[bytes] | None]:
-    """Of a command with EX or PX among its arguments from number ``first`` on."""
+    """The rewrite of a command with EX or PX among its arguments from index ``first`` on."""
 
     def rewrite(argv: list[bytes], at_ms: int) -> list[bytes] | None:
         for i in range(first, len(argv) - 1):
@@ -58,7 +58,7 @@ def _by_option(first: int) -> Callable[[list[bytes], int], list[bytes] | None]:
 
 
 def _by_number(name: bytes, unit_ms: int) -> Callable[[list[bytes], int], list[bytes] | None]:
-    """Of a command whose second argument is the time; ``name``: of its twin with a moment in milliseconds."""
+    """The rewrite of a command whose second argument is the time. ``name``: its form with absolute milliseconds."""
 
     def rewrite(argv: list[bytes], at_ms: int) -> list[bytes] | None:
         moment = _moment(argv[2], unit_ms, at_ms) if len(argv) > 2 else None

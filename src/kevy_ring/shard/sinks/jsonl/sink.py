@@ -1,14 +1,14 @@
 """A sink of files: one JSON line per change, rotated by size, a generation of files per snapshot.
 
     DIR/generation-000002/snapshot-000001.jsonl   the keys of the snapshot; its last line says that it is whole
-    DIR/generation-000002/changes-000001.jsonl    what was applied since, in order
-    DIR/generation-000003.partial/                a snapshot on its way in: not a generation yet
+    DIR/generation-000002/changes-000001.jsonl    the changes since, in order
+    DIR/generation-000003.partial/                a snapshot that still arrives: not a generation yet
 
-A snapshot replaces everything: the generation with the greatest number is the state of the store, its snapshot and then
-its changes. The directory of a snapshot gets its name when the snapshot is whole and on the disk, by one rename.
-Files of earlier generations stay; whoever reads them decides when they go.
+A snapshot replaces everything. The generation with the greatest number is the state of the store: its snapshot and then
+its changes. A snapshot's directory gets its final name by one rename, after the snapshot is whole and on the disk. The
+sink keeps the files of earlier generations; readers may delete them.
 
-Every line of a change has its offset, so the last whole line tells where the stream stands: data and offset are one.
+Every line of a change has its offset, so the last whole line gives the position in the stream.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from kevy_ring.shard.snapshot import Snapshot
 if TYPE_CHECKING:
     from kevy_ring.inbox import Batch
 
-#: A file is left for the next one once it has this many bytes.
+#: A new file is begun when the last one has this many bytes.
 ROTATE_BYTES = 64 << 20
 
 _GENERATION = re.compile(r"generation-(\d{6,})")
@@ -44,13 +44,13 @@ _LOCK = ".kevy-ring.lock"
 
 
 class JsonlSink:
-    """Writes lines (see ``jsonl_line``) below ``directory``, which is made where it is missing.
+    """Writes lines (see ``line.py``) below ``directory``, and makes the directory if it is missing.
 
-    Opening it cuts a torn last line and goes on in the greatest generation, in a new file, behind ``stored_offset``:
-    the offset of the last line there (None: there is none). Applied lines are held until ``commit``, which writes them.
+    Opening it cuts a torn last line. It continues the greatest generation in a new file after ``stored_offset``, the
+    offset of the last line there (None: there is none). Applied lines are held until ``commit`` writes them.
 
-    It holds the directory for its life: another sink is refused (SinkError ``"locked"``). Every commit and flush looks
-    whether the directory and the file are still there. ``file_mode``: of the files that it makes.
+    The sink locks the directory for its life. A second sink there raises SinkError (``"locked"``). Every commit and
+    flush checks that the directory and the file are still there. ``file_mode``: of the files that it makes.
     """
 
     durable = True
@@ -73,7 +73,7 @@ class JsonlSink:
             make_directories(self.directory, file_mode)
         except OSError as error:
             raise disk_error(self._name, error) from error
-        # Before anything is touched: a second writer would take the first one's snapshot for a leftover.
+        # Lock before touching anything: a second writer would delete the first one's snapshot as a leftover.
         self._lock = PlaceLock(self.directory / _LOCK, self._name, file_mode=file_mode, wait_s=lock_wait_s)
         try:
             numbers = [
@@ -113,7 +113,7 @@ class JsonlSink:
             raise
 
     def commit(self) -> None:
-        """Write what was applied. When it raises, the lines since the last commit are forgotten."""
+        """Write what was applied. If it raises, the lines since the last commit are forgotten."""
         if not self._lines:
             return
         try:
@@ -126,7 +126,7 @@ class JsonlSink:
         self._stored = self._applied
 
     def rollback(self) -> None:
-        """Forget what was applied since the last commit."""
+        """Forget all that was applied since the last commit."""
         self._lines.clear()
         self._applied = self._stored
 
@@ -183,14 +183,14 @@ class JsonlSink:
     def _file(self) -> _Rotation:
         if self._changes is None:
             if self.generation == 0:
-                # Changes from the very first on need no snapshot before them.
+                # A stream from its very first change needs no snapshot.
                 self.generation = 1
             self._changes = _Rotation(self.path_of(self.generation), "changes", self._rotate_bytes, self.file_mode)
         return self._changes
 
 
 class JsonlStage:
-    """The files of a snapshot that is on its way in."""
+    """The files of a snapshot that still arrives."""
 
     def __init__(self, sink: JsonlSink, rotate_bytes: int) -> None:
         self._sink = sink
@@ -218,7 +218,7 @@ class JsonlStage:
 
 
 class _Rotation:
-    """Numbered files in one directory, the next one begun when the last is full."""
+    """Numbered files in one directory. When one is full, the next one is begun."""
 
     def __init__(self, directory: Path, stem: str, rotate_bytes: int, file_mode: int) -> None:
         self._directory = directory

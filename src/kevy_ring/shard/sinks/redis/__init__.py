@@ -1,4 +1,4 @@
-"""The redis sink: the stream into another server."""
+"""The redis sink: writes the stream to another server."""
 
 from kevy_ring.shard.sinks.redis.sink import RedisSink
 

@@ -1,4 +1,4 @@
-"""Commands on their way into one RESP pipeline."""
+"""The commands of one RESP pipeline."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from kevy_ring.replica.protocols.resp import encode_command
 if TYPE_CHECKING:
     from kevy_ring.inbox import Batch
 
-#: A pipeline that is filled command by command is sent at this size: large enough to make the round trip cheap.
+#: A pipeline that is filled command by command is sent at this size. Smaller ones would need more round trips.
 PIPELINE_BYTES = 128 * 1024
 #: A reader moves all that it holds after each KiB that it has parsed. Small pieces keep that cheap.
 _PIECE_BYTES = 64 * 1024
 
 
 class CommandPipeline:
-    """The bytes of some commands, and for each command the offset of its frame (None: the command is the sink's own).
+    """The bytes of some commands, and for each command the offset of its frame (None: a command of the sink itself).
 
-    ``wire``: the bytes. ``argument_count``: the arguments of all commands without their names. The pipeline cannot make
-    more keys than that. ``len()``: the number of commands, each of which gets one reply.
+    ``wire``: the bytes. ``argument_count``: the number of arguments of all commands, without their names. The pipeline
+    cannot make more keys than that. ``len()``: the number of commands. Each one gets one reply.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class CommandPipeline:
         self._offsets.append(offset)
 
     def append_batch(self, batch: Batch) -> None:
-        """Add all frames of a batch as the core writes them. ``batch`` holds nothing but frames."""
+        """Add all frames of a batch, which holds only frames. The core encodes them."""
         for block in batch.resp():
             self.wire += block
         self.argument_count += int(batch.argcs.sum()) - len(batch)
@@ -54,7 +54,7 @@ class CommandPipeline:
     def command(self, number: int) -> tuple[int | None, bytes]:
         """The offset and the name of command ``number``.
 
-        The bytes are parsed at the first call, for a reply that is an error. Add no command after that.
+        The first call parses all bytes. It is needed only for error replies. Add no command after that.
         """
         if not self._commands:
             self._commands = [(offset, argv[0]) for offset, argv in self]

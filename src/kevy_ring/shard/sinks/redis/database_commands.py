@@ -1,4 +1,4 @@
-"""The commands of a stream that concern whole databases or the connection. They are rare."""
+"""The rare commands of a stream that concern whole databases or the connection."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from kevy_ring.events import BytesLike
     from kevy_ring.inbox import Batch
 
-#: Commands that empty databases, and the mark with them.
+#: Commands that empty databases, including the mark.
 EMPTYING = frozenset((b"FLUSHALL", b"FLUSHDB"))
-#: Commands that cannot be sent without others around them, because they empty or move the mark.
+#: Commands that remove or move the mark, so the sink sends them together with commands that restore it.
 MARK_MOVING = EMPTYING | {b"SWAPDB"}
 #: Commands that name a database, or all of them. A replica in one database cannot take them as they are.
 DATABASE_NAMING = MARK_MOVING | {b"SELECT", b"MOVE", b"COPY"}
-#: Commands that the sink has to know of.
+#: Commands that the sink must look at.
 WATCHED = DATABASE_NAMING | {b"MULTI", b"EXEC", b"DISCARD"}
 
 # Each name fits into eight bytes, so that one comparison of integers finds it. A client may type a name in any case,
@@ -33,7 +33,7 @@ _MASKS = np.array([*((1 << 8 * length) - 1 for length in range(_WIDTH + 1)), 0],
 def watched_frames(batch: Batch) -> list[tuple[int, bytes]]:
     """The number and the upper-case name of each frame whose command is one of :data:`WATCHED`, in order.
 
-    ``batch`` holds nothing but frames. It costs a few calls of numpy for a batch, and none for a frame.
+    ``batch`` holds only frames. The cost is a few numpy calls for a batch, and none for a frame.
     """
     # A payload begins at a multiple of eight bytes: the number of arguments, the end of each argument, the arguments.
     parts = np.frombuffer(batch.buffer, "<u4")
@@ -49,13 +49,13 @@ def watched_frames(batch: Batch) -> list[tuple[int, bytes]]:
 
 
 def selected_database(argv: Sequence[BytesLike]) -> int | None:
-    """The database that a SELECT names; None when it names none, and the server refuses it."""
+    """The database that a SELECT names; None if it names none, so that the server refuses it."""
     number = bytes(argv[1]) if len(argv) == 2 else b""
     return int(number) if number.isdigit() else None
 
 
 class OtherDatabase(Exception):
-    """A command uses a database other than 0, and the replica is of that one only. ``database``: as it is named."""
+    """A command uses a database other than 0, but only database 0 is replicated. ``database``: its argument."""
 
     def __init__(self, database: bytes) -> None:
         super().__init__(database)
@@ -63,9 +63,9 @@ class OtherDatabase(Exception):
 
 
 def in_one_database(name: bytes, argv: list[bytes], only_db: int) -> list[bytes] | None:
-    """``argv`` for a replica of database 0 in database ``only_db``; None: nothing is to be done for it.
+    """``argv`` for a replica of database 0 in database ``only_db``; None: the replica needs no command.
 
-    It touches no other database, whatever the upstream did to its own. Raises OtherDatabase.
+    The result touches no other database of the target. Raises OtherDatabase.
     """
     here = b"%d" % only_db
     if name == b"FLUSHALL":

@@ -1,4 +1,4 @@
-"""The commands that build one key anew on a Redis server, whatever its version from 6.2 on."""
+"""The commands that build one key on a Redis server of any version from 6.2 on."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from itertools import chain, islice
 
 from kevy_ring.replica.snapshots.entry import Entry, Stream
 
-#: Elements per command: a server stops for everyone else while it runs one.
+#: Elements per command. A server serves no other client while it runs one command.
 GROUP_ELEMENTS = 512
 
 
 def entry_commands(entry: Entry, *, stream_counts: bool = True, field_expiries: bool = True) -> Iterator[list[bytes]]:
-    """The commands for a key that does not exist.
+    """The commands that build a key which does not exist yet.
 
-    ``stream_counts``: the server takes a stream's entries-added and max-deleted-id (Redis 7). ``field_expiries``: it
-    lets fields of a hash expire (Redis 7.4, Valkey 9). Raises ``ValueError`` for a type that has no commands.
+    ``stream_counts``: the server takes a stream's entries-added and max-deleted-id (Redis 7). ``field_expiries``: its
+    hash fields can expire (Redis 7.4, Valkey 9). Raises ``ValueError`` for a type that has no commands.
     """
     key, value = entry.key, entry.value
     if entry.type == "string":
@@ -59,7 +59,7 @@ def _stream(key: bytes, stream: Stream, counts: bool) -> Iterator[list[bytes]]:
         yield [b"XADD", key, b"%d-%d" % (ms, seq), *chain.from_iterable(fields)]
     last_id = b"%d-%d" % stream.last_id
     if not stream.entries:
-        # A stream of no entries is made by one that goes at once; 0-0 cannot be added.
+        # An entry that MAXLEN 0 removes at once makes an empty stream. The id 0-0 cannot be added.
         yield [b"XADD", key, b"MAXLEN", b"0", last_id if any(stream.last_id) else b"0-1", b"x", b"y"]
     yield [b"XSETID", key, last_id] + (
         [b"ENTRIESADDED", b"%d" % stream.entries_added, b"MAXDELETEDID", b"%d-%d" % stream.max_deleted_id]

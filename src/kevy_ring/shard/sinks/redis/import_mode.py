@@ -1,4 +1,4 @@
-"""``import-mode`` of Valkey 8.1 and newer: the server leaves it to the source of the data to expire keys."""
+"""``import-mode`` of Valkey 8.1 and newer: the server does not expire keys itself, the source of the data does."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _log = logging.getLogger(__name__)
 
 
 def become_import_source(target: Target) -> None:
-    """Where import-mode is on: from now on expired keys are alive for the commands of this connection."""
+    """If import-mode is on, make expired keys visible to the commands of this connection."""
     if _is_on(target):
         target.ask(b"CLIENT", b"IMPORT-SOURCE", b"ON")
 
 
 class ImportModeSwitch:
-    """Switches import-mode on where that ``is_wanted``, and back if it was this switch or a killed one.
+    """Switches import-mode on if ``is_wanted``, and off again at the end, also for an earlier run that was killed.
 
-    It is a setting of the whole server. ``restores``: this switch has to put it back.
+    It is a setting of the whole server. ``restores``: this object must switch it off at the end.
     """
 
     def __init__(self, sink: str, *, is_wanted: bool) -> None:
@@ -36,9 +36,9 @@ class ImportModeSwitch:
         self._is_wanted = is_wanted
 
     def switch_on(self, target: Target, guard: TargetGuard, *, renew: bool) -> None:
-        """After the guard's look at the keys. ``renew``: a new run begins. Another database may be selected afterwards.
+        """Call this after ``guard.check_keys``. ``renew``: a new run begins. It may select another database.
 
-        Raises SinkError where it is wanted and cannot be had.
+        Raises SinkError if import-mode is wanted and the server does not offer it.
         """
         mark = guard.mark
         assert mark is not None
@@ -47,12 +47,15 @@ class ImportModeSwitch:
             return
         is_on = _is_on(target)
         if is_on is None and self._is_wanted:
-            detail = "it has no import-mode (Valkey 8.1 and newer have), or CONFIG GET import-mode is not allowed"
+            detail = (
+                "it has no import-mode, or does not allow CONFIG GET import-mode. Use Valkey 8.1 or newer, allow "
+                "CONFIG, or leave out --target-import-mode"
+            )
             raise SinkError(self._sink, reason="refused", detail=detail)
         if is_on and not is_left_on:
-            return  # another program's choice
+            return  # another program has switched it on, so leave it on
         self.restores = True
-        # Written first: a run that comes after a kill between the two switches off what is off already.
+        # Write the mark first. After a kill between the two steps, the next run only switches off what is off.
         guard.mark = replace(mark, restores_import_mode=True)
         target.ask_all([b"SELECT", b"%d" % guard.home], guard.update_command())
         if self._is_wanted:
@@ -60,7 +63,7 @@ class ImportModeSwitch:
             become_import_source(target)
 
     def switch_back(self, connect: Callable[[], Target], home: int) -> None:
-        """At the end, on another connection: the sink's own may have been idle for long. Raises nothing."""
+        """Switch it off at the end, on a new connection, because the sink's own may have timed out. Never raises."""
         if not self.restores:
             return
         self.restores = False
@@ -73,11 +76,15 @@ class ImportModeSwitch:
                 target.ask(*replace(mark, restores_import_mode=False).update_command())
             target.close()
         except SinkError as error:
-            _log.warning("%s: its import-mode stays on: %s", self._sink, error.detail)
+            _log.warning(
+                "%s: its import-mode stays on: %s. Switch it off with CONFIG SET import-mode no",
+                self._sink,
+                error.detail,
+            )
 
 
 def _is_on(target: Target) -> bool | None:
-    """None where the server does not have it, or does not let this user read its configuration."""
+    """None if the server does not have it, or does not let this user read its configuration."""
     try:
         reply = target.ask(b"CONFIG", b"GET", _NAME)
     except SinkError as error:

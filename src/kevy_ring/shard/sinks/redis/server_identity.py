@@ -1,4 +1,4 @@
-"""Who a Redis server is: the two ids of its INFO that tell whether two addresses lead to one server."""
+"""The identity of a Redis server: two ids of its INFO show whether two addresses lead to one server."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from kevy_ring.replica.upstream_url import UpstreamUrl
     from kevy_ring.shard.sinks.redis.target import Target
 
-#: The upstream is asked beside its replication link; one that does not answer in this time is asked again later.
+#: The sink asks the upstream on a connection of its own. Without an answer in this time it asks again later.
 UPSTREAM_TIMEOUT_S = 5.0
 
 
 class InfoRefused(Exception):
-    """A server does not let this user ask INFO. ``text``: its answer."""
+    """A server refuses INFO to this user. ``text``: its answer."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -26,10 +26,10 @@ class InfoRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ServerIdentity:
-    """From INFO. An id that the server does not tell, or tells as zeros, is empty and equals no other.
+    """Facts from INFO. An id that is missing or zero is empty here, and equals no other id.
 
-    ``run_id`` is of one process. ``history`` (``master_replid``) is the same on a primary and on all its replicas, and
-    it is what PSYNC answers.
+    ``run_id`` belongs to one process. ``history`` (``master_replid``) is the same on a primary and on all its replicas.
+    PSYNC answers with it.
     """
 
     run_id: str = ""
@@ -60,7 +60,7 @@ def identity_in(info: bytes) -> ServerIdentity:
 
 
 def identity_of(target: Target, section: bytes | None = None) -> ServerIdentity:
-    """Ask a server, on a connection to it. ``section``: of INFO; None: all of it. Raises InfoRefused, and SinkError."""
+    """Ask a server on a connection. ``section``: of INFO; None: all of it. Raises InfoRefused and SinkError."""
     try:
         return identity_in(target.ask(b"INFO", *([section] if section else [])))
     except SinkError as error:
@@ -70,7 +70,7 @@ def identity_of(target: Target, section: bytes | None = None) -> ServerIdentity:
 
 
 def identity_of_upstream(upstream: UpstreamUrl) -> ServerIdentity | None:
-    """Ask an upstream on a connection of its own. None: it cannot be reached now. Raises InfoRefused."""
+    """Ask an upstream on a new connection. None: it cannot be reached now. Raises InfoRefused."""
     from kevy_ring.shard.sinks.redis.target import Target
 
     try:

@@ -1,4 +1,4 @@
-"""A sink that is another Redis server: frames are forwarded as RESP in pipelines, snapshots swapped in."""
+"""A sink that writes to another Redis server: forwards frames in RESP pipelines, and swaps snapshots in."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ if TYPE_CHECKING:
     from kevy_ring.replica.upstream_url import UpstreamUrl
     from kevy_ring.shard.sinks.redis.target import Target
 
-#: No step of an honest server's takes this long; one that does is taken for gone.
+#: A server that does not answer for this long counts as gone.
 TIMEOUT_S = 30.0
-#: How often the target is asked, while it is written to, whether it has become a replica.
+#: How often the sink checks, while it writes, whether the target has become a replica.
 _IDENTITY_EVERY_S = 1.0
 
 
 class RedisSink:
     """Forwards frames to the server at ``url`` and replaces its keys when a snapshot is whole.
 
-    A URL without a database makes the whole server the replica: databases keep their numbers and a snapshot replaces
+    With a URL without a database the whole server is the replica: databases keep their numbers, and a snapshot replaces
     all of them. With a database (``redis://host:port/3``) only that one is the replica, of the upstream's database 0.
 
-    ``upstream``: what the shard follows; a text is a name only. A target that is the upstream itself, or holds keys
-    that are not from it, raises TargetRefused, here and later; see docs/sinks.md for the mark that the sink leaves.
+    ``upstream``: the upstream of the shard; a text is only a name. If the target is the upstream itself, or holds keys
+    that are not from it, TargetRefused is raised, here and later. docs/sinks.md describes the mark in the target.
 
     ``refusals`` counts the commands that the server answered with an error. An error that means that the server did
-    not take the command (read-only, out of memory, ...) raises SinkError instead, and so does a lost connection: what
-    was on its way may then be taken twice, since the shard goes on from the last offset that it marked.
+    not take the command (read-only, out of memory, ...) raises SinkError instead, and so does a lost connection. The
+    server may then get the last commands twice, because the shard continues from the last offset that it marked.
     """
 
     durable = True
@@ -80,7 +80,7 @@ class RedisSink:
         self._target: Target | None = None
         self._is_claimed = False
         self._identity_at = time.monotonic()
-        # The database that the stream has selected, in the target's numbers: at its last frame, and when that was sent.
+        # The selected database, in the target's numbers: after the last frame, and after the last frame that was sent.
         self._db = self._sent_db = 0
         self._pipeline = CommandPipeline()
         self.guard.ask_upstream()
@@ -95,14 +95,14 @@ class RedisSink:
 
     @property
     def restores_at_close(self) -> bool:
-        """True where ``close`` puts something back that this object has changed for all users of the server."""
+        """True if ``close`` restores a setting that this object changed for all users of the server."""
         return self._access.import_mode.restores
 
     def reconnect(self) -> None:
-        """Start a stream anew: no transaction, and the stream's database 0."""
+        """Begin a stream on a new connection: no transaction, and database 0 of the stream."""
         self.in_transaction = False
         self._pipeline = CommandPipeline()
-        # One after the other: a moment without a connection would look like the end of this run.
+        # Connect before closing the old one. Without any connection this run would look ended.
         before, self._target = self._target, self._access.connect()
         if before is not None:
             before.close()
@@ -111,20 +111,20 @@ class RedisSink:
             self._target.ask(b"SELECT", b"%d" % self.only_db)
 
     def claim(self) -> None:
-        """Mark the target as this upstream's, with a new id, before anything is asked of the upstream.
+        """Mark the target as this upstream's, with a new id, before the first request to the upstream.
 
-        If the followed stream comes from the target itself, over any number of hops, it brings the new id.
+        If the followed stream comes from the target itself, over any number of hops, it will contain the new id.
         """
         self._claim(renew=True)
 
     def follow_history(self, history: str) -> None:
-        """Take note of the history that the next events belong to. Raises TargetRefused where it is the target's."""
+        """Note the history of the next events. Raises TargetRefused if it is the target's."""
         if self.guard.follows(history):
             self.guard.ask_upstream()
             self._access.connect().close()
 
     def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:
-        # A single event may not leave views behind, so nothing waits for the next one.
+        # A single event must not leave views behind, so it is sent at once.
         self._append(offset, [bytes(argument) for argument in argv])
         self._send()
 
@@ -175,13 +175,13 @@ class RedisSink:
         return self.skipped.listed()
 
     def _settle_stream(self) -> None:
-        """Before a snapshot replaces anything: all that was applied is answered, and the mark counts it."""
+        """Wait for all replies and bring the mark's count up to date, before a snapshot replaces anything."""
         self.flush()
         self._live().settle()
 
     def _has_loaded(self, snapshot: Snapshot) -> None:
         self.reconnect()
-        self.skipped = SkippedKeys(snapshot.left_out.keys if snapshot else ())
+        self.skipped = SkippedKeys(snapshot.left_out.keys)
 
     def _claim(self, *, renew: bool) -> None:
         target, guard = self._live(), self.guard
@@ -204,7 +204,7 @@ class RedisSink:
                 self._pipeline.append(offset, command)
 
     def _append_batch(self, batch: Batch) -> bool:
-        """Append a batch as the core writes it. False, and nothing is done, when one of its commands has to change."""
+        """Append a batch as the core encodes it. Return False and do nothing if one of its commands must change."""
         if self.skipped:
             return False
         watched = watched_frames(batch)
@@ -228,7 +228,7 @@ class RedisSink:
             self.in_transaction = False
 
     def _append_watched(self, offset: int, name: bytes, argv: list[bytes]) -> None:
-        """A command that concerns the connection or a whole database: keep track of what it does."""
+        """Append a command that concerns the connection or a whole database, and keep track of its effect."""
         if self.only_db is not None:
             try:
                 here = in_one_database(name, argv, self.only_db)
@@ -247,9 +247,9 @@ class RedisSink:
             self._db = db
 
     def _append_with_mark(self, offset: int, name: bytes, argv: list[bytes]) -> None:
-        """A command that empties or moves a database, and with it in one transaction what puts the mark back."""
-        # Alone: a mark that is written before it, for the commands before it, must not count what is to come as done,
-        # and the mark that is written with it cannot allow for the commands behind it.
+        """Append a command that empties or moves a database, in one transaction with commands that restore the mark."""
+        # Send this transaction alone. A mark that is written before it must count only the commands before it, and the
+        # mark inside it does not allow for the keys of later commands.
         self._send()
         guard, pipeline = self.guard, self._pipeline
         if not self.in_transaction:
@@ -270,7 +270,7 @@ class RedisSink:
         self._send(adds_keys=False)
 
     def _append_own(self, pipeline: CommandPipeline, commands: list[list[bytes]], back_to: int | None = None) -> None:
-        """The sink's own commands for the database of the mark; then the stream's own database is selected again."""
+        """Append commands of the sink for the database of the mark, and select the stream's database again."""
         for command in ([b"SELECT", b"%d" % self.guard.home], *commands):
             pipeline.append(None, command)
         pipeline.append(None, [b"SELECT", b"%d" % (self._sent_db if back_to is None else back_to)])

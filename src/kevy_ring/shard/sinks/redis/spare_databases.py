@@ -1,4 +1,4 @@
-"""The empty databases of a Redis server, for filling a snapshot in before it is swapped in."""
+"""Empty databases of a Redis server, which hold a snapshot until it is swapped in."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from kevy_ring.errors import SinkError
 if TYPE_CHECKING:
     from kevy_ring.shard.sinks.redis.target import Target
 
-#: Says that a database was claimed; without the lock beside it, by somebody who is gone.
+#: In each claimed database. If the lock is missing beside it, the process that claimed the database is gone.
 MARK = b"kevy-ring:spare"
 LOCK = b"kevy-ring:spare:lock"
 LOCK_S = 600
 _RENEW_S = 60.0
-_DEFAULT_DATABASES = 16  # what Redis has unless told otherwise, for servers that hide their configuration
+_DEFAULT_DATABASES = 16  # the default of Redis, for servers that hide their configuration
 
 
 class SpareDatabases:
@@ -25,7 +25,7 @@ class SpareDatabases:
     unclaim_commands = ([b"DEL", MARK, LOCK],)
 
     def __init__(self, target: Target, *, keep: int | None, token: bytes) -> None:
-        """``keep``: a database that is never claimed. ``token``: tells this claimer from others."""
+        """``keep``: a database that is never claimed. ``token``: identifies this load."""
         self._target = target
         self._keep = keep
         self._token = token
@@ -34,7 +34,7 @@ class SpareDatabases:
         self._count = database_count(target) if self._can_swap() else 0
 
     def claim(self, besides: set[int]) -> int | None:
-        """An empty database that is now this load's, and selected; None when there is none. The highest goes first."""
+        """Claim and select the highest empty database, and return it. None: there is none."""
         used = self.in_use()
         for db in range(self._count - 1, -1, -1):
             if db != self._keep and db not in besides and db not in self._claimed and self._take(db, db in used):
@@ -48,18 +48,18 @@ class SpareDatabases:
 
     @property
     def renewal_due(self) -> bool:
-        """True when the locks of the claims are old enough to be renewed."""
+        """True if the locks of the claims are old enough to be renewed."""
         return bool(self._claimed) and time.monotonic() - self._renewed_at >= _RENEW_S
 
     def renew(self) -> None:
-        """Renew the locks. Another database may be selected afterwards."""
+        """Renew the locks. This may select another database."""
         for db in self._claimed:
             self._target.ask(b"SELECT", b"%d" % db)
             self._target.ask(b"SET", LOCK, self._token, b"EX", b"%d" % LOCK_S)
         self._renewed_at = time.monotonic()
 
     def give_back(self, target: Target | None = None) -> None:
-        """Empty what was claimed. ``target``: another connection, where the first is of no use any more."""
+        """Empty the claimed databases. ``target``: another connection, if the first one no longer works."""
         target = target or self._target
         for db in self._claimed:
             target.ask(b"SELECT", b"%d" % db)
@@ -73,13 +73,13 @@ class SpareDatabases:
         if self._target.ask(b"SET", LOCK, self._token, b"NX", b"EX", b"%d" % LOCK_S) is None:
             return False
         if used:
-            # Marked and not locked: whoever filled it is gone.
+            # Marked but not locked: the process that filled it is gone.
             self._target.ask(b"FLUSHDB")
             self._target.ask(b"SET", LOCK, self._token, b"EX", b"%d" % LOCK_S)
         self._target.ask(b"SET", MARK, self._token)
         if self._target.ask(b"DBSIZE") == 2:
             return True
-        # Somebody else's keys came between the look and the lock.
+        # Another program added keys between the check and the lock.
         self._target.ask(b"DEL", MARK, LOCK)
         return False
 
@@ -94,7 +94,7 @@ class SpareDatabases:
 
 
 def database_count(target: Target) -> int:
-    """How many databases a server has, as far as it tells."""
+    """How many databases a server has; the default of Redis if it does not say."""
     try:
         return int(target.ask(b"CONFIG", b"GET", b"databases")[1])
     except SinkError as error:
@@ -106,7 +106,7 @@ def database_count(target: Target) -> int:
 
 
 def keys_by_database(target: Target) -> dict[int, int]:
-    """How many keys each database of a server holds. Another database may be selected afterwards."""
+    """How many keys each database of a server holds. This may select another database."""
     try:
         return parse_keyspace(target.ask(b"INFO", b"keyspace"))
     except SinkError as error:

@@ -1,4 +1,4 @@
-"""A snapshot on its way into a Redis server: filled into spare databases, swapped in by one transaction."""
+"""A snapshot that arrives at a Redis server: filled into spare databases, swapped in by one transaction."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _log = logging.getLogger(__name__)
 
 
 class RedisStage:
-    """Each database of the snapshot is filled in a spare (empty) database of the server over a second connection.
+    """Fills each database of the snapshot into a spare (empty) database of the server, over a second connection.
 
-    At the end one MULTI/EXEC swaps them in (SWAPDB) and empties what was there before. A database without a spare
-    one (all are in use, or the server has no SWAPDB) is held here and filled by that same transaction.
+    At the end one MULTI/EXEC swaps them in (SWAPDB) and empties the old databases. If there is no spare database (all
+    are in use, or the server has no SWAPDB), the commands are held here and sent in that same transaction.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class RedisStage:
             raise
         self._stream_counts = int((access.guard.identity.version or "7").partition(".")[0]) >= 7
         self._spares = SpareDatabases(self._target, keep=access.only_db, token=os.urandom(8).hex().encode())
-        #: Where each database of the snapshot is filled, in the order in which they came; None: held here.
+        #: The spare database for each database of the snapshot, in order of arrival; None: held here.
         self._places: dict[int, int | None] = {}
         self._counts: Counter[int] = Counter()
         self._held: dict[int, CommandPipeline] = {}
         self._pipeline = CommandPipeline()
         self._selected: int | None = None
-        self._has_field_expiries: bool | None = None  # asked when a hash needs it
+        self._has_field_expiries: bool | None = None  # asked when the first hash needs it
 
     def add(self, entries: list[Entry]) -> None:
         for entry in entries:
@@ -75,7 +75,7 @@ class RedisStage:
         self._send()
         self._target.settle()
         self._settle_stream()
-        # Loading may have taken long, and what others have added since is not to be lost either.
+        # The load may have taken long. Check again, so that keys that others added meanwhile are not lost.
         self._access.prepare(self._target)
         self._target.send(self._transaction())
         for text in self._target.settle():
@@ -85,7 +85,7 @@ class RedisStage:
         self._has_loaded(snapshot)
 
     def _transaction(self) -> CommandPipeline:
-        """What replaces the replica by the snapshot in one step."""
+        """The commands that replace the replica by the snapshot in one step."""
         pipeline = CommandPipeline()
         for command in [[b"MULTI"], *self._swaps(), *self._clearings()]:
             pipeline.append(None, command)
@@ -96,7 +96,7 @@ class RedisStage:
         guard.loaded(self._counts)
         last = [[b"SELECT", b"%d" % guard.home], guard.write_command(), [b"EXEC"]]
         if guard.identity.is_cluster_node:
-            # A transaction there is of one slot, which may be another than that of the mark.
+            # In a cluster a transaction has one slot, and the mark may have another one.
             last = [last[2], *last[:2]]
         for command in last:
             pipeline.append(None, command)
@@ -107,15 +107,15 @@ class RedisStage:
             self._target.settle()
             self._spares.give_back()
         except SinkError as error:
-            # A full server refuses commands that need memory, and still takes those that free it. Another
-            # failure leaves what is found and emptied by the next load.
+            # A full server refuses commands that need memory, but takes those that free it. After any other failure
+            # the next load finds the spare databases and empties them.
             if error.reason == "refused":
                 with suppress(SinkError), closing(self._access.connect()) as another:
                     self._spares.give_back(another)
         self._target.close()
 
     def _is_left_out(self, entry: Entry) -> bool:
-        """Whether an entry is the mark of the upstream as a target. Raises TargetRefused for this sink's own id."""
+        """Whether an entry is a mark that the upstream has as a target. Raises TargetRefused for this sink's own id."""
         self._access.guard.check_copy([entry.key, entry.value if isinstance(entry.value, bytes) else b""])
         return entry.key == MARK
 
@@ -134,13 +134,16 @@ class RedisStage:
             self._selected = None
             if self._places[home] is None:
                 self._held[home] = CommandPipeline()
-                _log.warning("%s has no spare database: database %d is held here", self._access.url.redacted, home)
+                _log.warning(
+                    "%s has no spare database: this process holds database %d in memory until the snapshot is whole",
+                    *(self._access.url.redacted, home),
+                )
         return self._places[home]
 
     def _lets_fields_expire(self, entry: Entry) -> bool:
-        """Whether the server has expiries of fields; what it loses without is counted.
+        """Whether the server's hash fields can expire. If not, count the lost expiries as a refusal.
 
-        Asked before, because a command that the server does not know would abort the transaction at the end.
+        Ask before sending, because an unknown command would abort the transaction at the end.
         """
         if self._has_field_expiries is None:
             self._send()
@@ -151,8 +154,9 @@ class RedisStage:
                     raise
                 self._has_field_expiries = False
         if not self._has_field_expiries:
-            lost = f"{len(entry.field_expiries or ())} expiries of fields of {entry.key[:100]!r} are lost: the target"
-            self._access.refusals.add(None, b"HPEXPIREAT", f"{lost} has none (Redis from 7.4 on has, Valkey from 9 on)")
+            lost = f"{len(entry.field_expiries or ())} expiries of fields of {entry.key[:100]!r} are lost"
+            need = "the target cannot expire fields; Redis from 7.4 on and Valkey from 9 on can"
+            self._access.refusals.add(None, b"HPEXPIREAT", f"{lost}: {need}")
         return self._has_field_expiries
 
     def _append(self, place: int | None, home: int, command: list[bytes]) -> None:
@@ -172,7 +176,7 @@ class RedisStage:
             self._pipeline = CommandPipeline()
 
     def _swaps(self) -> list[list[bytes]]:
-        """In the order of the claims: a spare database that the snapshot itself uses later is free again by then."""
+        """The swaps, in the order of the claims: a spare database is free again before the snapshot needs it."""
         swaps: list[list[bytes]] = []
         for home, spare in self._places.items():
             if spare is not None:
@@ -182,7 +186,7 @@ class RedisStage:
         return swaps
 
     def _clearings(self) -> list[list[bytes]]:
-        """Empties what is the replica's and gets nothing from the snapshot, and what is filled in place."""
+        """The commands that empty the replica's databases that get no swap."""
         homes = set(self._places)
         if self._access.only_db is not None:
             emptied = {self._access.only_db} - homes

@@ -1,4 +1,4 @@
-"""A Redis server that is written to: pipelines of raw RESP out, replies counted and checked."""
+"""A connection to a Redis target: sends pipelines of RESP, and counts and checks the replies."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from kevy_ring.replica.upstream_url import UpstreamUrl
 
 _RECEIVE_BYTES = 256 * 1024
-#: The time limit of a connection is for one call of ``sendall``, however many bytes that has.
+#: Bytes of one ``sendall``, because the time limit of the connection is for one call.
 _SEND_BYTES = 1024 * 1024
-#: What the reader answers while the next reply is not whole. None and False are replies.
+#: The reader returns this while the next reply is not whole. None and False are replies.
 _NOT_YET = object()
-#: Types of replies that are no error and hold none.
+#: Types of replies that are not errors and contain none.
 _PLAIN = frozenset((bytes, int, type(None)))
 
-#: Errors that are about the server's state and not about the command: it did not take what it should have.
+#: Errors about the state of the server, not about the command: the server did not take it.
 _NOT_TAKEN = frozenset(
     (
         *("ASK", "BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "MOVED"),
@@ -35,10 +35,10 @@ _NOT_TAKEN = frozenset(
 
 
 class Target:
-    """One connection. At most one pipeline is on its way; the next one is made meanwhile.
+    """One connection. At most one pipeline waits for replies, while the caller fills the next one.
 
-    Every method raises SinkError once the server cannot be reached, does not answer in time, or does not take what it
-    is sent; the connection is of no use then.
+    Every method raises SinkError if the server cannot be reached, does not answer in time, or does not take a command.
+    The connection cannot be used after that.
     """
 
     def __init__(self, url: UpstreamUrl, refusals: Refusals, *, timeout_s: float) -> None:
@@ -79,7 +79,7 @@ class Target:
         return replies
 
     def send(self, pipeline: CommandPipeline) -> None:
-        """Send a pipeline, after the replies to the one before. It belongs to the target from now on."""
+        """Wait for the replies to the pipeline before, and send this one. The target owns it from now on."""
         self.settle()
         wire = memoryview(pipeline.wire)
         try:
@@ -90,7 +90,7 @@ class Target:
         self._sent = pipeline
 
     def settle(self) -> list[str]:
-        """Wait for every reply that is due. Refused commands are counted; returns what they were answered."""
+        """Wait for all replies. Counts refused commands, and returns their error texts."""
         if self._broken is not None:
             raise self._broken
         sent, self._sent = self._sent, CommandPipeline()
@@ -112,7 +112,7 @@ class Target:
         return refused
 
     def _note_errors(self, sent: CommandPipeline, first: int, replies: list[Any]) -> Iterator[str]:
-        """Count the errors among some replies, of which ``first`` is the number of the first one."""
+        """Count the errors among some replies. ``first``: the number of the first reply."""
         for number, reply in enumerate(replies, first):
             for text in _errors_in(reply):
                 offset, name = sent.command(number)
@@ -125,7 +125,7 @@ class Target:
     def close(self) -> None:
         """Drop the connection; a second call does nothing."""
         self._connection.disconnect()
-        # redis-py would connect anew by itself, to another database and with no transaction.
+        # Without this, redis-py would connect again by itself, to another database and without the transaction.
         self._broken = self._broken or SinkError(self._name, reason="io", detail="this connection was closed")
 
     def _refused(self, text: str) -> SinkError:
@@ -134,7 +134,7 @@ class Target:
     def _lost(self, error: Exception) -> SinkError:
         late = isinstance(error, TimeoutError | exceptions.TimeoutError)
         number = error.errno if isinstance(error, OSError) else 0
-        # Kept: replies that will never come are no proof that their commands were taken, however often one asks.
+        # Keep the error: without their replies it is unknown whether the server took the last commands.
         self._broken = SinkError(
             self._name, reason="timeout" if late else "io", detail=self._url.scrub(str(error)), errno=number or 0
         )
@@ -142,7 +142,7 @@ class Target:
 
 
 def _errors_in(reply: Any) -> Iterator[str]:
-    """The errors that a reply is or holds: those of a transaction are inside the reply to its EXEC."""
+    """The errors in a reply. The reply to an EXEC contains those of its transaction."""
     if isinstance(reply, ReplyError):
         yield str(reply)
     elif isinstance(reply, list):
@@ -151,5 +151,5 @@ def _errors_in(reply: Any) -> Iterator[str]:
 
 
 def _is_misplaced(name: bytes, text: str) -> bool:
-    """Whether what follows an error would go into another database than it should. It may be one inside an EXEC."""
+    """Whether an error means that later commands go to a wrong database. It may be inside the reply to an EXEC."""
     return name.upper() == b"SELECT" or "DB index is out of range" in text

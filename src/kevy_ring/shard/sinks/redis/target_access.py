@@ -1,4 +1,4 @@
-"""The way to a Redis target: every connection to it is checked before it is used."""
+"""Opens and checks connections to a Redis target."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kevy_ring.shard.sinks.refusals import Refusals
 
 
 class TargetAccess:
-    """Opens connections to the server at ``url``, and knows what may be written there.
+    """Opens connections to the server at ``url``, and checks that the sink may write there.
 
     ``only_db``: the one database that is the replica; None: all databases of the server are.
     """
@@ -33,7 +33,7 @@ class TargetAccess:
         self._timeout_s = timeout_s
 
     def connect(self) -> Target:
-        """Another connection to the server. Raises TargetRefused if this sink may no longer write to it."""
+        """Open a connection to the server. Raises TargetRefused if this sink may not write to it."""
         target = self.connect_unchecked()
         try:
             self.guard.check_identity(target)
@@ -45,7 +45,7 @@ class TargetAccess:
         return target
 
     def connect_unchecked(self) -> Target:
-        """A connection that nothing was asked on."""
+        """Open a connection without any check."""
         return Target(self.url, self.refusals, timeout_s=self._timeout_s)
 
     def prepare(self, target: Target) -> None:
@@ -56,7 +56,7 @@ class TargetAccess:
             target.ask_all([b"SELECT", b"%d" % self.guard.home], *self.guard.claim_commands(renew=False))
 
     def without_marks(self, pipeline: CommandPipeline) -> CommandPipeline:
-        """``pipeline`` without the mark of the server that is followed. Raises TargetRefused for the sink's own id."""
+        """``pipeline`` without the mark of the followed server. Raises TargetRefused for the sink's own id."""
         kept = CommandPipeline()
         for offset, argv in pipeline:
             if offset is None:

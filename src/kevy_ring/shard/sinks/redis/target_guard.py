@@ -1,4 +1,4 @@
-"""What must hold of a Redis target before it is written to: it is not the upstream, and holds nobody else's keys."""
+"""Checks a Redis target before the sink writes: it must not be the upstream, nor hold keys of other programs."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from kevy_ring.replica.upstream_url import UpstreamUrl
     from kevy_ring.shard.sinks.redis.target import Target
 
-#: What a mark allows for at least, so that a slow stream does not write its mark before every command.
+#: A mark allows for at least this many new keys, so that a slow stream need not write it before every command.
 _ALLOWANCE_MIN = 64
 _log = logging.getLogger(__name__)
 
 
 class TargetGuard:
-    """Checks a target, and keeps count of what the sink put there.
+    """Checks a target, and counts the keys that the sink puts there.
 
-    ``mark``: as it stands, or is to be written, in the target; None before the first look that found one of this
-    upstream. Every check raises :class:`TargetRefused`.
+    ``mark``: the mark in the target, or the one to be written; None before the first check of the keys. Every check
+    raises :class:`TargetRefused`.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class TargetGuard:
     # Who the target is
 
     def ask_upstream(self) -> None:
-        """Find out who the upstream is now. One that cannot be reached is asked again at its next connection."""
+        """Ask the upstream for its identity. If it cannot be reached now, it is asked again at its next connection."""
         if isinstance(self._upstream, str) or self._upstream.kind != "redis":
             return
         try:
@@ -72,12 +72,12 @@ class TargetGuard:
             self._unchecked(f"the upstream {self._upstream.redacted}", refusal.text)
 
     def follows(self, history: str) -> bool:
-        """Take note of the history that the stream belongs to; True when it is another one than before."""
+        """Note the history of the stream; True if it is another one than before."""
         changed, self._history = history != self._history, history
         return changed
 
     def check_identity(self, target: Target, section: bytes | None = None) -> None:
-        """The target must be neither the upstream, nor of its history, nor anybody's replica."""
+        """Refuse a target that is the upstream, shares its history, or is a replica."""
         try:
             found = identity_of(target, section)
         except InfoRefused as refusal:
@@ -90,40 +90,37 @@ class TargetGuard:
         known.append(ServerIdentity(history=self._history))
         if any(found.is_same(other) for other in known):
             detail = (
-                f"it is the server that is followed ({self.upstream_name}), or shares its history as a replica: "
-                "writing there would destroy what is read. Name another server as the sink"
+                f"it is the followed server ({self.upstream_name}), or shares its history as a replica. Writing there "
+                "would destroy the data that is read. Name another server as the sink"
             )
             raise TargetRefused(self._name, cause="same-server", detail=detail)
         if found.role == "slave":
             detail = (
-                f"it is a replica of {found.primary}, and a replica is written to by its primary only. Name a server "
-                "that is a primary, or make it one with REPLICAOF NO ONE"
+                f"it is a replica of {found.primary}, and only its primary may write to it. Name a server that is a "
+                "primary, or make it one with REPLICAOF NO ONE"
             )
             raise TargetRefused(self._name, cause="replica", detail=detail)
 
     def check_copy(self, parts: Sequence[bytes]) -> None:
-        """``parts``: a command, or a key and its value, that came from the upstream and speaks of marks.
-
-        The id of the target's own mark must not be in it.
-        """
+        """Refuse a command, or a key and its value, from the upstream that has the id of the target's own mark."""
         if self.mark is not None and any(self.mark.id.encode() in part for part in parts):
             detail = (
-                f"what is written there comes back in the stream of {self.upstream_name}: it is the followed server "
-                "under another name, or it is copied back to it. Name another server as the sink, or end the loop"
+                f"the sink's own writes come back in the stream of {self.upstream_name}: the target is the followed "
+                "server under another name, or is copied back to it. Name another server as the sink, or end the loop"
             )
             raise TargetRefused(self._name, cause="loop", detail=detail)
 
     # Whose keys the target holds
 
     def check_keys(self, target: Target) -> None:
-        """All keys of the target must be those of an earlier run with this upstream, or may be replaced."""
+        """Refuse a target with keys that are not from this upstream, unless --replace-target allows it."""
         target.ask(b"SELECT", b"%d" % self.home)
         mark = parse_mark(_string(target, MARK))
         found = self._count(target, mark)
         is_ours = mark is not None and (mark.upstream, mark.database) == (self.upstream_name, self._only_db)
         added = mark.added(found) if mark is not None and is_ours else 0
         if mark is not None and is_ours and not added:
-            # From here on the count is exact again, and what a killed run was allowed for is used up.
+            # The count is exact again from here, so the allowance of a killed run ends.
             self.mark = replace(mark, keys=found, more=0)
             self._used = max(self._used, min(mark.more, 1))
             self.is_written = True
@@ -136,24 +133,24 @@ class TargetGuard:
         self.is_written = False
 
     def update_command(self) -> list[bytes]:
-        """What brings the mark's count up to date. For the selected database :attr:`home`, as all of these."""
+        """The command that updates the mark's count. Like the next ones, it needs database :attr:`home` selected."""
         assert self.mark is not None
         return self.mark.update_command()
 
     def write_command(self) -> list[bytes]:
-        """What writes the whole mark."""
+        """The command that writes the whole mark."""
         assert self.mark is not None
         return self.mark.write_command()
 
     def delete_command(self) -> list[bytes]:
-        """What removes the mark from a database to which it was moved."""
+        """The command that removes the mark from a database to which it was moved."""
         assert self.mark is not None
         return [b"DEL", MARK, self.mark.id_key]
 
     def claim_commands(self, *, renew: bool) -> list[list[bytes]]:
-        """What claims the target, after :meth:`check_keys`.
+        """The commands that claim the target, after :meth:`check_keys`.
 
-        ``renew``: with another id, so that copies of the old one mean nothing any more.
+        ``renew``: with a new id, so that copies of the old one have no meaning.
         """
         assert self.mark is not None
         if renew and self.is_written:
@@ -165,7 +162,7 @@ class TargetGuard:
         return [*commands, self.mark.write_command()]
 
     def _count(self, target: Target, mark: Mark | None) -> dict[int, int]:
-        """How many keys each database of the replica holds, without marks and without what a dead load left."""
+        """How many keys each database of the replica holds, without marks and the rest of a load that died."""
         marks = [[b"SELECT", b"%d" % self.home], [b"EXISTS", MARK, mark.id_key if mark is not None else MARK]]
         if self._only_db is not None:
             *_, ours, size = target.ask_all(*marks, [b"DBSIZE"])
@@ -190,7 +187,7 @@ class TargetGuard:
     # What the sink adds
 
     def ahead(self, added: int) -> bool:
-        """Say that a pipeline may add so many keys; True when the mark must be written before it."""
+        """Count the keys that a pipeline may add. True: the mark must be written before it."""
         self._used += added
         mark = self.mark
         if mark is None or self._used <= mark.more:
@@ -200,14 +197,14 @@ class TargetGuard:
 
     @property
     def is_open(self) -> bool:
-        """Whether something was sent since the keys were counted."""
+        """Whether anything was sent since the keys were counted."""
         return self._used > 0
 
     def recount(self, target: Target) -> None:
-        """All that was sent is answered: put the mark's count right. Another database may be selected afterwards.
+        """Correct the mark's count, after all replies have come. This may select another database.
 
-        More keys than the sink can have added belong to other programs. They stay out of the mark, and the next
-        snapshot and the next start refuse to replace them.
+        If there are more keys than the sink can have added, the rest belong to other programs. They stay out of the
+        mark, and the next snapshot and the next start refuse to replace them.
         """
         mark = self.mark
         if mark is None:
@@ -216,7 +213,7 @@ class TargetGuard:
         others = replace(mark, more=self._used).added(found)
         if others and "others" not in self._warned:
             self._warned.add("others")
-            _log.warning("%s: at least %d keys were added by others; no snapshot will replace them", self._name, others)
+            _log.warning("%s: other programs added at least %d keys; no snapshot will replace them", self._name, others)
         for db in sorted(found, key=lambda db: mark.keys.get(db, 0) - found[db]):
             kept = min(others, max(0, found[db] - mark.keys.get(db, 0)))
             found[db] -= kept
@@ -225,20 +222,20 @@ class TargetGuard:
         self._used = 0
 
     def flushed(self, db: int | None) -> None:
-        """The stream has emptied a database (None: all of them)."""
+        """Note that the stream has emptied a database (None: all of them)."""
         if self.mark is not None:
             keys = {} if db is None else {other: count for other, count in self.mark.keys.items() if other != db}
             self.mark = replace(self.mark, keys=keys)
 
     def swapped(self, one: int, other: int) -> None:
-        """The stream has swapped two databases."""
+        """Note that the stream has swapped two databases."""
         if self.mark is not None:
             names = {one: other, other: one}
             keys = {names.get(db, db): count for db, count in self.mark.keys.items()}
             self.mark = replace(self.mark, keys=keys)
 
     def loaded(self, keys: Mapping[int, int]) -> None:
-        """A snapshot with so many keys in each database replaces all that was there."""
+        """Note that a snapshot with these numbers of keys by database replaces everything."""
         if self.mark is not None:
             self.mark = replace(self.mark, keys=dict(keys), more=0)
         self._used = 0
@@ -246,14 +243,14 @@ class TargetGuard:
     def _unchecked(self, who: str, text: str) -> None:
         if not self._options.allow_unchecked_target:
             detail = (
-                f"{who} does not let this user ask who it is (INFO: {text}), so nothing tells whether the target is "
-                "the server that is followed. Allow it with ACL SETUSER <user> +info, or give --allow-unchecked-target "
-                "if they are two servers"
+                f"{who} refuses INFO to this user ({text}), so the sink cannot check whether the target is the "
+                "followed server. Allow it with ACL SETUSER <user> +info, or give --allow-unchecked-target if they are "
+                "two servers"
             )
             raise TargetRefused(self._name, cause="unchecked", detail=detail)
         if who not in self._warned:
             self._warned.add(who)
-            _log.warning("%s: %s was not asked who it is: INFO was refused: %s", self._name, who, text)
+            _log.warning("%s: the identity of %s is not checked, because INFO was refused: %s", self._name, who, text)
 
 
 def _string(target: Target, key: bytes) -> bytes | None:
@@ -262,7 +259,7 @@ def _string(target: Target, key: bytes) -> bytes | None:
     except SinkError as error:
         if error.reason != "refused":
             raise
-        return None  # another type: not our key
+        return None  # another type, so it is not our key
     return value
 
 

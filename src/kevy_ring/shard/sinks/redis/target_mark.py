@@ -1,9 +1,8 @@
-"""The mark that the redis sink leaves in its target: whose replica it is, and how many keys that replica has.
+"""The mark that the redis sink leaves in its target: the upstream of the replica, and how many keys the replica has.
 
-Two keys. ``kevy-ring:target`` says who owns the target. It is the target's own and is never copied: a sink that follows
-a server with such a key leaves it out. ``{kevy-ring:target}:<random id>`` is copied like any key. A sink that finds its
-own id in the stream that it follows knows that its writes come back to it. (The braces put both keys into one slot of
-a server in cluster mode.)
+The mark has two keys. ``kevy-ring:target`` names the upstream. It is never copied: a sink that follows a server with
+such a key leaves it out. ``{kevy-ring:target}:<random id>`` is copied like any key. A sink that finds its own id in the
+stream that it follows knows that its writes come back to it. (The braces put both keys into one slot of a cluster.)
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-#: The key that says whose replica the target is.
+#: The key that names the upstream of the target.
 MARK = b"kevy-ring:target"
 _VERSION = 1
 _ID_BYTES = 16
@@ -23,7 +22,7 @@ _ID_KEY = re.compile(re.escape(_ID_PREFIX) + rb"[0-9a-f]{%d}" % (2 * _ID_BYTES))
 
 
 def is_mark(key: bytes) -> bool:
-    """Whether a key is a mark, of whatever sink: marks are no keys of a user's."""
+    """Whether a key is a mark of any sink, and not a key of a user."""
     return MARK in key and (key == MARK or _ID_KEY.fullmatch(key) is not None)
 
 
@@ -31,8 +30,8 @@ def is_mark(key: bytes) -> bool:
 class Mark:
     """``upstream``: its URL without user and password. ``database``: the one that is the replica; None: all of them.
 
-    ``keys``: how many keys the sink left in each database. ``more``: how many it may have added since that was counted
-    (a sink that is killed cannot count). ``restores_import_mode``: the sink has switched ``import-mode`` on.
+    ``keys``: how many keys the sink left in each database. ``more``: how many keys it may have added after that count
+    (a killed sink cannot count again). ``restores_import_mode``: the sink has switched ``import-mode`` on.
     """
 
     upstream: str
@@ -44,20 +43,20 @@ class Mark:
 
     @property
     def home(self) -> int:
-        """The database in which the mark lies."""
+        """The database of the mark."""
         return self.database or 0
 
     @property
     def id_key(self) -> bytes:
-        """The key that the stream must never bring."""
+        """The key that must never appear in the followed stream."""
         return _ID_PREFIX + self.id.encode()
 
     def update_command(self) -> list[bytes]:
-        """Write what is counted. For the selected database :attr:`home`."""
+        """Writes the counts. Select database :attr:`home` before it."""
         return [b"SET", MARK, self._text()]
 
     def write_command(self) -> list[bytes]:
-        """Write both keys. For the selected database :attr:`home`."""
+        """Writes both keys. Select database :attr:`home` before it."""
         return [b"MSET", MARK, self._text(), self.id_key, self.upstream.encode()]
 
     def added(self, found: dict[int, int]) -> int:
@@ -79,7 +78,7 @@ class Mark:
 
 
 def parse_mark(value: bytes | None) -> Mark | None:
-    """The mark that a value of :data:`MARK` holds; None: it is not one."""
+    """The mark in a value of :data:`MARK`; None: the value is not a mark."""
     try:
         told: Any = json.loads(value or b"")
         database = told["database"]
@@ -97,7 +96,7 @@ def parse_mark(value: bytes | None) -> Mark | None:
 
 
 def without_mark(argv: list[bytes]) -> list[bytes] | None:
-    """A command of a stream without the mark of the server that it comes from; None: nothing else is in it."""
+    """A command of a stream without the mark of its server; None: nothing remains of the command."""
     if MARK not in argv:
         return argv
     name = argv[0].upper()

@@ -1,6 +1,6 @@
-"""Which runs write to a Redis server now: each names its connections there, and CLIENT LIST tells of the others'.
+"""Finds other runs that write to a Redis server now: each run names its connections, and CLIENT LIST shows them.
 
-The server forgets a name with its connection. So nothing is left by a run that was killed.
+The server forgets a name when its connection ends, so a killed run leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _NAMED = re.compile(
 
 
 class TargetUsers:
-    """Keeps two runs out of one replica: their commands would be applied twice there.
+    """Keeps a second run out of a replica, because every command would be applied twice there.
 
-    ``run``: tells the connections of this run, in whatever process, from those of others. ``only_db``: the database
-    that is the replica; None: all of the server's.
+    ``run``: the same in all processes of this run, and different in other runs. ``only_db``: the database that is the
+    replica; None: all databases of the server.
     """
 
     def __init__(self, sink: str, *, run: str, only_db: int | None, wait_s: float = WAIT_S) -> None:
@@ -37,13 +37,13 @@ class TargetUsers:
         self._wait_s = wait_s
 
     def introduce(self, target: Target) -> None:
-        """Name a connection. A server that does not let this user do so is written to without a name."""
+        """Name a connection. If the server does not allow that, the connection stays without a name."""
         _ask(target, b"CLIENT", b"SETNAME", f"{_PREFIX}:{self._db}:{self._run}".encode())
 
     def check(self, target: Target) -> None:
-        """Raises TargetRefused while another run writes to the same databases, after a wait for one that is ending.
+        """Raises TargetRefused if another run writes to the same databases. Waits a moment for one that is ending.
 
-        A server that does not let this user list its clients cannot be asked.
+        If the server does not let this user list its clients, nothing is checked.
         """
         deadline = time.monotonic() + self._wait_s
         while (other := self._other(target)) is not None:
@@ -51,7 +51,7 @@ class TargetUsers:
                 number, address = other
                 detail = (
                     f"another run writes there, from {address}, and two would apply every command twice. End it, or "
-                    f"name another server or database; if it is gone and its connection is not: CLIENT KILL ID {number}"
+                    f"name another server or database. If only its connection is left: CLIENT KILL ID {number}"
                 )
                 raise TargetRefused(self._sink, cause="in-use", detail=detail)
             time.sleep(_LOOK_S)
@@ -65,7 +65,7 @@ class TargetUsers:
 
 
 def _ask(target: Target, *command: bytes) -> bytes | None:
-    """The reply of a command; None where the server refuses it."""
+    """The reply of a command; None if the server refuses it."""
     try:
         reply = target.ask(*command)
     except SinkError as error:

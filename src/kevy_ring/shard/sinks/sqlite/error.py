@@ -1,4 +1,4 @@
-"""Failures of a SQLite file, as errors that tell a full disk and a file in use from the rest."""
+"""The SinkError for an error of a SQLite file."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _REASONS = (
     ("SQLITE_TOOBIG", "refused"),
 )
 
-REMEDY = "; move the file away, or choose another: a full sync fills it anew"
+REMEDY = ". Move the file away, or name another one. A full sync fills it again"
 
 
 def sqlite_error(path: str | os.PathLike[str], error: sqlite3.Error) -> SinkError:
-    """The SinkError for ``error``: reason ``"space"``, ``"timeout"`` (somebody else holds it), ``"refused"``, ``"io"``.
+    """The SinkError for ``error``: reason ``"space"``, ``"timeout"`` (another holds it), ``"refused"``, ``"io"``.
 
     SQLite keeps the number of a failed system call to itself, so ``errno`` is set for a full disk only.
     """

@@ -1,4 +1,4 @@
-"""The file of the sqlite sink: its tables, its transactions, and where the stream stands in it.
+"""The file of the sqlite sink: its tables, its transactions, and its position in the stream.
 
     keys      db, key, type, value, expires_at_ms     what the store holds; a key whose expiry has come stays until
                                                       the upstream deletes it
@@ -35,7 +35,7 @@ from kevy_ring.shard.snapshot import SkippedKey
 
 #: "kvRg": tells a file of ours from any other database.
 APPLICATION_ID = 0x6B765267
-#: How long somebody else may hold the file before that is a failure.
+#: Another program may hold the file for this long; then the sink fails.
 BUSY_S = 5.0
 _VERSION = 1
 _MAX_OFFSET = 2**63 - 1
@@ -65,7 +65,7 @@ _LIVE_KEYS = """
 
 
 class SqlitePosition(NamedTuple):
-    """Where the stream stands; see ``position`` above."""
+    """The position in the stream; see the table ``position`` above."""
 
     offset: int | None = None
     db: int = 0
@@ -73,7 +73,7 @@ class SqlitePosition(NamedTuple):
 
 
 class SqliteFile:
-    """One connection to the file at ``path``, which is made where it is missing.
+    """One connection to the file at ``path``, which is made if it is missing.
 
     Every method raises SinkError; a transaction that failed has changed nothing.
     """
@@ -110,7 +110,7 @@ class SqliteFile:
         return self._connection.in_transaction
 
     def position(self) -> SqlitePosition:
-        """What the file says."""
+        """The position in the file."""
         with self._failures():
             row = self._connection.execute('SELECT "offset", db, transaction_offset FROM position').fetchone()
         if row is None:
@@ -140,7 +140,7 @@ class SqliteFile:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """What is done inside is there as a whole or not at all."""
+        """One transaction: the file gets all changes of the block, or none of them."""
         self.begin()
         try:
             yield
@@ -150,11 +150,11 @@ class SqliteFile:
             raise
 
     def begin(self) -> None:
-        """Start a transaction; nobody else can write until its end."""
+        """Start a transaction. No other program can write until its end."""
         self._do(lambda: self._connection.execute("BEGIN IMMEDIATE"))
 
     def end(self) -> None:
-        """Make the transaction's changes the file's."""
+        """Commit the transaction."""
         self._do(lambda: self._connection.execute("COMMIT"))
 
     def undo(self) -> None:
@@ -176,7 +176,7 @@ class SqliteFile:
         self._do(lambda: self._text.clear(db))
 
     def put_keys(self, rows: Iterable[KeyRow]) -> None:
-        """Write keys over what has their names."""
+        """Write keys, and replace those of the same names."""
         noting = self._text.noting(rows)
         self._do(lambda: self._connection.executemany("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)", noting))
         self._do(self._text.settle)
@@ -187,12 +187,12 @@ class SqliteFile:
         self._do(lambda: self._connection.executemany("DELETE FROM keys WHERE db = ? AND key = ?", names))
 
     def skipped(self) -> list[SkippedKey]:
-        """The keys that are not here."""
+        """The keys that are marked as skipped."""
         with self._failures():
             return [SkippedKey(*row) for row in self._connection.execute("SELECT db, key, type FROM skipped")]
 
     def put_skipped(self, keys: Iterable[SkippedKey], gone: Iterable[tuple[int, bytes]] = ()) -> None:
-        """Mark keys as skipped, and take the marks of others away."""
+        """Mark keys as skipped, and remove the marks of others."""
         self._do(lambda: self._connection.executemany("DELETE FROM skipped WHERE db = ? AND key = ?", gone))
         self._do(lambda: self._connection.executemany("INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)", keys))
 
@@ -201,7 +201,7 @@ class SqliteFile:
         self._do(lambda: self._connection.executemany("INSERT INTO changes VALUES (?, ?, ?)", rows))
 
     def move(self, before: SqlitePosition, after: SqlitePosition) -> None:
-        """Write the position. Refused where it is not ``before``: somebody else has written meanwhile."""
+        """Replace the position ``before``. Raises SinkError if the file has another one, written by another process."""
         if after.offset is not None and after.offset > _MAX_OFFSET:
             raise self._refusal(f"the offset {after.offset} is beyond what SQLite can hold")
         moved = self._do(
@@ -211,10 +211,10 @@ class SqliteFile:
             )
         )
         if moved.rowcount != 1:
-            raise self._refusal("another process has written to it")
+            raise self._refusal("another process has written to it. End that process: the sink must be the only writer")
 
     def sync(self) -> None:
-        """Return when what was committed is on the disk. A commit alone leaves it to the operating system."""
+        """Return when the committed changes are on the disk. A commit hands them only to the operating system."""
         try:
             # Not the file itself: closing any descriptor of that one would drop SQLite's locks on it.
             fd = os.open(self._wal, os.O_RDONLY | os.O_CLOEXEC)
@@ -230,21 +230,21 @@ class SqliteFile:
             os.close(fd)
 
     def fold(self) -> None:
-        """Give the log's space back after a large transaction, as far as readers allow."""
+        """Free the log's space after a large transaction, as far as readers allow."""
         with suppress(sqlite3.Error):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
-        """Let go of the file; an open transaction is forgotten. A second call does nothing."""
+        """Close the file and forget an open transaction. A second call does nothing."""
         self._connection.close()
 
     def _prepare(self) -> None:
         connection = self._connection
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if tables and self._pragma("application_id") != APPLICATION_ID:
-            raise self._refusal("it is the database of another program")
+            raise self._refusal("it is the database of another program. Name another file")
         if tables and self._pragma("user_version") != _VERSION:
-            raise self._refusal(f"its tables are of version {self._pragma('user_version')}, not {_VERSION}")
+            raise self._refusal(f"its tables are of version {self._pragma('user_version')}, not {_VERSION}{REMEDY}")
         connection.execute("PRAGMA journal_mode = WAL")
         # The log is synced by `sync` and before every checkpoint: a commit need not wait for the disk.
         connection.execute("PRAGMA synchronous = NORMAL")

@@ -1,7 +1,7 @@
 """The rows of the sqlite sink: a key is one row, a change is one row.
 
 A string's value is a BLOB of its bytes. The value of every other type is a TEXT: the JSON that the jsonl sink writes
-for it (see ``jsonl_line``), and so are the arguments of a change.
+for it (see ``jsonl/line.py``), and so are the arguments of a change.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class SqliteSink:
             raise
 
     def commit(self) -> None:
-        """Write what was applied. When it raises, the file is as it was and what was applied is forgotten."""
+        """Write what was applied. If it raises, the file is unchanged, and all since the last commit is forgotten."""
         if not self._changes:
             return
         try:
@@ -131,7 +131,7 @@ class SqliteSink:
         self._changes.clear()
         self._forget_store()
         with suppress(SinkError):
-            # A commit that failed on its way to the disk may be in the file all the same.
+            # A commit that failed while it was written may still be in the file.
             self._stored = self._file.position()
         self._applied = self._stored
 
@@ -143,7 +143,7 @@ class SqliteSink:
         return SqliteStage(self, self._file)
 
     def adopt(self, position: SqlitePosition) -> None:
-        """The file holds a snapshot of this position, and nothing else."""
+        """Note that the file holds only a snapshot of this position."""
         self._forget_store()
         self._stored = self._applied = position
 
@@ -169,7 +169,7 @@ class SqliteSink:
 
     @property
     def position(self) -> SqlitePosition:
-        """What the file says, as of the last commit."""
+        """The position in the file, as of the last commit."""
         return self._stored
 
     def row_of(self, entry: Entry) -> KeyRow:
@@ -235,7 +235,7 @@ class SqliteSink:
 
 
 class SqliteStage:
-    """A snapshot on its way in: one transaction, open from its first key to its last."""
+    """A snapshot that still arrives: one transaction, open from its first key to its last."""
 
     def __init__(self, sink: SqliteSink, file: SqliteFile) -> None:
         self._sink = sink
@@ -269,6 +269,10 @@ class SqliteStage:
         self._file.undo()
 
     def _look(self) -> None:
-        """A failure ends a transaction: what came after it would be written for itself."""
+        """Raise SinkError after a failure. It has ended the transaction, so later rows would be written outside it."""
         if not self._file.in_transaction:
-            raise SinkError(f"sqlite:{self._sink.path}", reason="io", detail="its snapshot was given up on a failure")
+            raise SinkError(
+                f"sqlite:{self._sink.path}",
+                reason="io",
+                detail="the snapshot failed earlier, and nothing of it was stored",
+            )

@@ -32,7 +32,7 @@ class TextView:
         self._found: list[tuple[int, bytes, bool, bool]] = []
 
     def prepare(self) -> None:
-        """Make the table and the view where they are missing, as in a file of an earlier release."""
+        """Make the table and the view if they are missing, as in a file of an earlier release."""
         execute = self._connection.execute
         if not execute("SELECT 1 FROM sqlite_master WHERE name = 'text_keys'").fetchone():
             execute("BEGIN IMMEDIATE")

@@ -34,7 +34,7 @@ _CONFINE = """
 class ReplicaSocket(FieldExpiryCommands, FakeSocket):
     """fakeredis's connection for one that only applies: it never waits, and keeps the last reply only.
 
-    To its commands every key is alive, whatever its expiry says.
+    Its commands see every key, also an expired one.
     """
 
     reply: Any = None
@@ -98,7 +98,7 @@ class ReplicaSocket(FieldExpiryCommands, FakeSocket):
         return reply
 
     def restore(self, key: Any, ttl: int, payload: bytes, *args: bytes) -> Any:
-        """RESTORE with the payload of a real DUMP. fakeredis's own payload is a pickle, which nobody may send us."""
+        """RESTORE with the payload of a real DUMP. fakeredis's own payload is a pickle, which would be unsafe."""
         options = {arg.upper() for arg in args}
         if key and b"REPLACE" not in options:
             raise SimpleError("BUSYKEY Target key name already exists.")

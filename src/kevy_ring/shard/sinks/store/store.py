@@ -52,7 +52,7 @@ class Store:
 
     @property
     def skipped(self) -> SkippedKeys:
-        """The keys that a snapshot, or a RESTORE, has brought and that are not here."""
+        """The keys of a snapshot or a RESTORE that could not be decoded and are missing here."""
         return self._skipped
 
     @skipped.setter
@@ -61,7 +61,7 @@ class Store:
         self._choose_shortcuts()
 
     def forgo_shortcuts(self) -> None:
-        """Go the ordinary way from now on: it takes fakeredis's lock and tells its waiting clients."""
+        """Use no shortcuts from now on: without them fakeredis takes its lock and wakes its waiting clients."""
         self.shortcuts = {}
         self._choose_shortcuts()
 
@@ -70,7 +70,7 @@ class Store:
         self._usable = {} if self._skipped else self.shortcuts
 
     def reconnect(self) -> None:
-        """Start a stream anew: database 0, no transaction."""
+        """Begin a stream: database 0, no transaction."""
         self._socket = ReplicaSocket(self.server, self._clock, value_of=value_of, mark_undecoded=self._mark)
 
     @property
@@ -80,17 +80,17 @@ class Store:
 
     @property
     def selected(self) -> int:
-        """The number of the database that the next command meets."""
+        """The number of the selected database."""
         return int(self._socket._db_num)
 
     @property
     def databases(self) -> list[int]:
-        """The numbers of the databases that hold keys which a reader sees."""
+        """The numbers of the databases that have keys which a reader sees."""
         self.set_clock()
         return sorted(number for number, db in self.server.dbs.items() if next(iter(db), None) is not None)
 
     def set_clock(self) -> None:
-        """Let relative expiries count from now. The ordinary way does that by itself, a shortcut does not."""
+        """Let relative expiries count from now. fakeredis does that by itself, a shortcut does not."""
         now = time.time()
         for db in self.server.dbs.values():
             db.time = now
@@ -156,7 +156,7 @@ class Store:
         return None
 
     def select(self, number: int) -> None:
-        """Let the next command meet the database of this number."""
+        """Select the database of this number."""
         self._socket.select(number)
         self._socket._db.time = time.time()
 
@@ -168,7 +168,7 @@ class Store:
         self.server.dbs[entry.db][entry.key] = item
 
     def swap(self, other: Store) -> None:
-        """Exchange all keys with another store in one step, for every client of ``server`` too; start anew."""
+        """Exchange all keys with another store in one step, also for clients of ``server``, and begin a stream."""
         with self.server.lock:
             for number in {*self.server.dbs, *other.server.dbs}:
                 self.server.dbs[number].swap(other.server.dbs[number])

@@ -1,4 +1,4 @@
-"""A store that tells which keys may have changed since it was last asked.
+"""A store that knows which keys may have changed since the last call.
 
 Nothing here knows a command. Whatever a command does to a key, it first takes the key's value out of the database's
 dictionary, or puts one in, or takes it away: that is what is noted. So a key that was only read is noted as well, and
@@ -117,12 +117,12 @@ class TrackedStore(Store):
             pass
 
     def entry(self, number: int, key: bytes) -> Entry | None:
-        """A key as it lies there, expired or not; None where there is none. Leaves no note."""
+        """A key, expired or not; None if there is none. Does not count as a touch."""
         item = _dict_of(self.server.dbs[number]).untouched_get(key)
         return None if item is None else entry_of(key, item, number)
 
     def keys(self, number: int) -> list[bytes]:
-        """The keys of a database as they lie there, expired or not. Leaves no note."""
+        """The keys of a database, expired or not. Does not count as a touch."""
         return list(_dict_of(self.server.dbs[number]))
 
 

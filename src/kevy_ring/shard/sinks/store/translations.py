@@ -1,4 +1,4 @@
-"""Commands that fakeredis does otherwise than Redis, said in commands that both do alike."""
+"""Translates commands that fakeredis does differently from Redis into commands that both do alike."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ PATHS = (
     HotPath("ingest scan, mixed lengths", ("scan-mixed", "1"), ("kr_scan_kevy",)),
     HotPath("ingest drain", ("scan", "1"), _DRAIN),
     HotPath("ingest drain, mixed lengths", ("scan-mixed", "1"), _DRAIN),
-    HotPath("overflow append", ("overflow", "2"), ("kr_send_many",)),
+    HotPath("overflow append", ("overflow", "2"), ("kr_send_pieces",)),
     HotPath("overflow move", ("overflow", "2"), ("kr_pump",)),
 )
 
@@ -79,8 +79,8 @@ def count(path: HotPath) -> float:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_DEADLINE_S, check=True, env=environment)
         records = json.loads(done.stdout)["work"]
         found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(encoding="utf-8"), re.MULTILINE)
-    if found is None:
-        raise RuntimeError(f"callgrind gave no total for {path.name}")
+    if found is None or found[1] == "0":
+        raise RuntimeError(f"{path.name}: callgrind counted nothing in {', '.join(path.functions)}")
     return int(found[1]) / float(records)
 
 

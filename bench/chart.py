@@ -8,7 +8,7 @@ from html import escape
 from bench.measure import in_unit
 from bench.result import CaseResult, ContenderResult, Spread
 
-_LOG_ABOVE = 50.0  # if the slowest is so many times slower than the fastest, the axis is logarithmic
+_LOG_ABOVE = 50.0  # the axis is logarithmic if the fastest is more than this many times the slowest
 _WIDTH, _NAMES, _BARS, _ROW = 860, 270, 480, 20
 _STYLE = """
   svg { --paper: #ffffff; --ink: #1f2328; --faint: #d0d7de; --ours: #0969da; --rival: #9aa4b0; --bound: #d4a72c }

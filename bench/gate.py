@@ -1,7 +1,7 @@
 """The regression gate: instructions per record of the core's hot paths, counted by callgrind, against the values kept.
 
-Instruction counts do not depend on how busy the machine is. They do depend on the compiler and the C library, so the
-values say what they were made with, and with anything else nothing is compared.
+Instruction counts do not depend on how busy the machine is. They do depend on the compiler and the C library. So the
+values are kept with the versions that made them, and are compared only with counts of the same versions.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DEADLINE_S = 120.0
 
 @dataclass(frozen=True)
 class HotPath:
-    """One path of the core: what ``paths`` is told to do, and which functions count."""
+    """One path of the core: the arguments of ``paths``, and the functions whose instructions count."""
 
     name: str
     arguments: tuple[str, ...]
@@ -74,7 +74,7 @@ def count(path: HotPath) -> float:
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
         command += [f"--toggle-collect={function}" for function in path.functions]
         command += [str(NATIVE / "build" / "paths"), *path.arguments]
-        # Bound at the start: else the first call of each library function is counted with its search.
+        # Bind symbols at the start. Otherwise the first call of each library function counts its lookup too.
         environment = {**os.environ, "LD_BIND_NOW": "1"}
         done = subprocess.run(command, capture_output=True, text=True, timeout=_DEADLINE_S, check=True, env=environment)
         records = json.loads(done.stdout)["work"]
@@ -94,7 +94,7 @@ def verdict(name: str, now: float, kept: dict[str, float]) -> tuple[str, bool]:
 
 
 def missing_tools() -> list[str]:
-    """What has to be installed before anything can be counted."""
+    """The tools that are missing here."""
     return [tool for tool in (os.environ.get("CC", "cc"), "make", "valgrind") if shutil.which(tool) is None]
 
 

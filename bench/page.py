@@ -67,8 +67,8 @@ def _machine(run: RunResult) -> list[str]:
 def _goals(cases: Sequence[CaseResult]) -> Iterator[str]:
     verdicts = [(case, verdict) for case in cases for verdict in case.verdicts]
     met = sum(bool(verdict.is_met) for _, verdict in verdicts)
-    yield f"{met} of {len(verdicts)} goals are met. A ratio says how many times better kevy-ring is. The brackets hold p10"
-    yield "and p90 of the ratios of paired rounds."
+    yield f"{met} of {len(verdicts)} goals are met. A ratio says how many times better kevy-ring is. The"
+    yield "brackets hold p10 and p90 of the ratios of paired rounds."
     yield ""
     yield from goal_table(verdicts)
     explained = [f"{case.name}, {v.variant}: {v.text}" for case, v in verdicts if not v.is_met]

@@ -83,7 +83,8 @@ class Zeroq(Transport):
     put_waits = True
 
     def create(self) -> None:
-        self._ring: Any = self.library.Queue(
+        # Kept on both sides: where it is dropped, it removes the name.
+        self._owner: Any = self.library.Queue(
             self.tag, element_size=self.record_bytes, capacity=self.places, create=True
         )
 
@@ -98,7 +99,7 @@ class Zeroq(Transport):
 
     def _attach(self) -> None:
         self._empty = self.library.Empty
-        self._ring = retried(lambda: self.library.Queue(self.tag, create=False))
+        self._ring: Any = retried(lambda: self.library.Queue(self.tag, create=False))
 
     def _poll(self) -> Any:
         try:
@@ -112,7 +113,7 @@ class Zeroq(Transport):
 
     def remove(self) -> None:
         super().remove()
-        self._ring.close()
+        self._owner.close()
 
 
 class FasterFifo(Transport):

@@ -1,4 +1,4 @@
-"""Benchmarks of kevy-ring beside its rivals: every answer is checked first, then timed, rivals interleaved."""
+"""Benchmarks of kevy-ring and its rivals. Every answer is checked before anything is timed; rivals take turns."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What each rival does when it is full, when its consumer is killed, and when its producer is killed.
 
-``python -m bench.behaviour [--json FILE]``: real processes, real SIGKILL, every step with a deadline. A side that has
-said nothing when the deadline passes counts as blocked; this program then ends it by its process id.
+``python -m bench.behaviour [--json FILE]`` uses real processes and SIGKILL, and every step has a deadline. A side that
+reports nothing before the deadline counts as blocked, and is then ended by its process id.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _start(transport: Transport, side: Side, is_sender: bool) -> tuple[BaseProce
 
 
 def _hear(pipe: Connection, seconds: float = DEADLINE_S) -> object:
-    """What the process says in time; None when it says nothing."""
+    """The report of the process, or None if none comes in time."""
     try:
         return pipe.recv() if pipe.poll(seconds) else None
     except EOFError:
@@ -173,7 +173,7 @@ def behaviour_of(rival: str) -> dict[str, str]:
     row = {"name": kind.name, "version": kind.version(), "missing": kind.why_missing()}
     if row["missing"]:
         return row
-    full_error = ""  # what this rival raises for want of room says nothing of a death
+    full_error = ""  # this rival raises it when it is full, so it is no sign of a death
     for what in EXPERIMENTS:
         try:
             transport = kind("b" + secrets.token_hex(4), len(RECORD), CAPACITY_BYTES)

@@ -36,7 +36,7 @@ def _leave(number: int, frame: object) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="kevy-ring beside its rivals; what they do when they are full or killed: python -m bench.behaviour",
+        description="kevy-ring and its rivals. For what they do when full or killed: python -m bench.behaviour",
         epilog="python -m bench report FILE ... writes docs/benchmarks.md and its charts from results; of a case that "
         "is in several files the last one counts",
     )

@@ -56,7 +56,7 @@ class Latency:
     note: str = ""
 
     def contender(self, quick: bool, variant: str, hogs: int) -> Contender:
-        """A contender with that many other processes that compute beside it."""
+        """A contender; that many other processes compute at the same time."""
         job: dict[str, Any] = {"rival": self.rival, "spins": self.spins, "hogs": hogs}
         job |= {
             "round_trips_s": 0.03 if quick else 0.3,

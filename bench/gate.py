@@ -1,7 +1,7 @@
 """The regression gate: instructions per record of the core's hot paths, counted by callgrind, against the values kept.
 
-Instruction counts do not depend on how busy the machine is. They depend on the compiler and the C library, so the file
-of kept values names those. With any other tools, the gate compares nothing.
+Instruction counts do not depend on how busy the machine is. They do depend on the compiler and the C library. So the
+values are kept with the versions that made them, and are compared only with counts of the same versions.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DEADLINE_S = 120.0
 
 @dataclass(frozen=True)
 class HotPath:
-    """One path of the core: the arguments of ``paths``, and the functions that count."""
+    """One path of the core: the arguments of ``paths``, and the functions whose instructions count."""
 
     name: str
     arguments: tuple[str, ...]
@@ -75,13 +75,13 @@ def count(path: HotPath) -> float:
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
         command += [f"--toggle-collect={function}" for function in path.functions]
         command += [str(NATIVE / "build" / "paths"), *path.arguments]
-        # Bind at the start: otherwise the first call of each library function counts its symbol lookup.
+        # Bind symbols at the start. Otherwise the first call of each library function counts its lookup too.
         environment = {**os.environ, "LD_BIND_NOW": "1"}
         done = subprocess.run(command, capture_output=True, text=True, timeout=_DEADLINE_S, check=True, env=environment)
         records = json.loads(done.stdout)["work"]
         found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(encoding="utf-8"), re.MULTILINE)
-    if found is None:
-        raise RuntimeError(f"callgrind gave no total for {path.name}")
+    if found is None or found[1] == "0":
+        raise RuntimeError(f"{path.name}: callgrind counted nothing in {', '.join(path.functions)}")
     return int(found[1]) / float(records)
 
 
@@ -95,7 +95,7 @@ def verdict(name: str, now: float, kept: dict[str, float]) -> tuple[str, bool]:
 
 
 def missing_tools() -> list[str]:
-    """What has to be installed before anything can be counted."""
+    """The tools that are missing here."""
     return [tool for tool in (os.environ.get("CC", "cc"), "make", "valgrind") if shutil.which(tool) is None]
 
 

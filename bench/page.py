@@ -22,9 +22,12 @@ def write_page(runs: Sequence[RunResult]) -> None:
     runs = newest(runs)
     save(runs, _ROOT / FOLDER / "results.json")
     cases = [case for name in CASES for run in runs for case in run.cases if case.name == name]
+    verdicts = [verdict for case in cases for verdict in case.verdicts]
     parts = [
         "# Benchmarks",
-        f"Made by `python -m bench report` from [results.json]({FOLDER.name}/results.json). Do not edit.",
+        f"kevy-ring meets {sum(bool(v.is_met) for v in verdicts)} of {len(verdicts)} goals: [the list]"
+        "(#goals-met-and-missed) has the wins, the losses and the reasons. Each case then has a chart and its tables. "
+        f"`python -m bench report` makes this page from [results.json]({FOLDER.name}/results.json): do not edit it.",
         (_TEXT / "reading.md").read_text(encoding="utf-8").strip(),
         "## The machine of these figures\n\n" + "\n\n".join("\n".join(_machine(run)) for run in runs),
         "## Goals, met and missed\n\n" + "\n".join(_goals(cases)),
@@ -48,7 +51,7 @@ def _machine(run: RunResult) -> list[str]:
     cores = f"{m.cores} cores{', virtual' if m.hypervisor else ''}"
     seconds = f"{run.rounds} rounds of every contender in turn, {run.seconds:.0f} s"
     lines = [
-        f"* {', '.join(case.name for case in run.cases)}: `{run.command}`: {seconds}",
+        f"**{', '.join(case.name for case in run.cases)}**: `{run.command}`: {seconds}\n",
         f"* {m.cpu}, {cores}, {m.memory_gib:g} GiB; Linux {m.kernel}; {m.python}",
         f"* kevy-ring at commit `{m.commit}`{' with local changes' if m.is_dirty else ''}; {when}",
         f"* load average {m.load_1min:.2f}, other processes used {m.busy_cores:.2f} cores when it began",
@@ -66,29 +69,27 @@ def _machine(run: RunResult) -> list[str]:
 
 def _goals(cases: Sequence[CaseResult]) -> Iterator[str]:
     verdicts = [(case, verdict) for case in cases for verdict in case.verdicts]
-    met = sum(bool(verdict.is_met) for _, verdict in verdicts)
-    yield f"{met} of {len(verdicts)} goals are met. A ratio says how many times better kevy-ring is; in brackets its"
-    yield "p10 to p90 within the same round."
+    yield "A ratio says how many times better kevy-ring is. The brackets hold p10 and p90 over paired rounds."
     yield ""
     yield from goal_table(verdicts)
     explained = [f"{case.name}, {v.variant}: {v.text}" for case, v in verdicts if not v.is_met]
     if explained:
-        yield "\nWhy the others are missed, and what was tried:\n"
+        yield "\nWhy the other goals are missed, and what was tried:\n"
         reasons = _reasons()
         yield from (f"* **{what}.** {reasons.get(what, 'Not looked into yet.')}" for what in explained)
 
 
 def goal_table(verdicts: Sequence[tuple[CaseResult, Verdict]]) -> Iterator[str]:
     """The lines of the table of goals."""
-    yield "| case | what | goal | kevy-ring | best rival of the goal | ratio | |"
+    yield "| case | what | goal | | ratio | kevy-ring | best rival of the goal |"
     yield "|---|---|---|---|---|---|---|"
     for case, v in verdicts:
         unit = case.metric(v.metric).unit
         ours = "-" if v.ours is None else in_unit(v.ours, unit)
         theirs = "-" if v.theirs is None else f"{v.rival}: {in_unit(v.theirs, unit)}"
-        ratio = "-" if v.ratio is None else f"{v.ratio:.2f} ({v.ratio_low:.2f} to {v.ratio_high:.2f})"
+        ratio = "-" if v.ratio is None else f"{v.ratio:.2f} ({v.ratio_low:.2f}\u00a0to\u00a0{v.ratio_high:.2f})"
         outcome = {True: "met", False: "**missed**", None: "no figure"}[v.is_met]
-        yield f"| {case.name} | {v.variant} | {v.text} | {ours} | {theirs} | {ratio} | {outcome} |"
+        yield f"| {case.name} | {v.variant} | {v.text} | {outcome} | {ratio} | {ours} | {theirs} |"
 
 
 def _reasons() -> dict[str, str]:
@@ -109,10 +110,11 @@ def _section(case: CaseResult) -> str:
 
 def tables(case: CaseResult) -> Iterator[str]:
     """A table for each variant of a case, the best contender first."""
-    main, rest = case.metrics[0], case.metrics[1:]
+    main = case.metrics[0]
     for variant in case.variants():
         best = case.best_rival(variant, main)
-        heads = (f"{main.name}, median", "p10 to p90", *(metric.name for metric in rest), "to the best rival", "how")
+        named = [m.name.replace("p99_9", "p99.9").replace("_per_", "/").replace("_", " ") for m in case.metrics]
+        heads = (f"{named[0]}, median", "p10 to p90", *named[1:], "to the best rival", "how")
         lines = [f"| {' | '.join((variant, *heads))} |", "|---" * (len(heads) + 1) + "|"]
         lines += [_row(case, contender, best) for contender in case.ordered(variant)]
         yield "\n".join(lines)

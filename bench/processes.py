@@ -42,7 +42,7 @@ _forked: dict[Connection, int] = {}
 def timed_program(command: Sequence[object], deadline_s: float) -> Measured:
     """Run a program to its end and read ``{"seconds": s, "work": w, "figures": {...}}`` from its last line.
 
-    The program has a process group of its own; all of it is ended at the deadline. Raises :class:`RoundFailed` for a
+    The program gets its own process group, which is ended at the deadline. Raises :class:`RoundFailed` for a
     deadline, a bad exit or no such line, and :class:`WrongAnswer` when the program exits with 3.
     """
     words, pipe = [str(word) for word in command], subprocess.PIPE
@@ -66,7 +66,7 @@ def timed_program(command: Sequence[object], deadline_s: float) -> Measured:
 
 
 def timed_round(kind: str, arguments: dict[str, Any], deadline_s: float) -> Measured:
-    """Do a round of ``bench.rounds.KIND`` in a fresh Python. What it leaves behind is removed."""
+    """Do a round of ``bench.rounds.KIND`` in a fresh Python, and remove what it leaves behind."""
     tag = f"kb{secrets.token_hex(5)}"
     try:
         command = (sys.executable, "-m", "bench.rounds", kind, json.dumps(arguments), tag)
@@ -76,7 +76,7 @@ def timed_round(kind: str, arguments: dict[str, Any], deadline_s: float) -> Meas
 
 
 def native_program(name: str) -> Path:
-    """A program of ``bench/native``, built when it has to be. ``RoundFailed`` says why it is not there."""
+    """A program of ``bench/native``, built if needed. Raises :class:`RoundFailed` if it does not build."""
     program = NATIVE / "build" / name
     command = ["make", "-s", "-C", str(NATIVE), f"build/{name}"]
     try:
@@ -152,7 +152,7 @@ def gather(connections: list[Connection], wanted: str) -> list[Any]:
             try:
                 what, said = connection.recv()
             except EOFError:
-                raise ChildFailed("a process ended without a word") from None
+                raise ChildFailed("a process ended without a report") from None
             if what != wanted:
                 raise ChildFailed(said, is_wrong=what == "wrong")
             found[connections.index(connection)] = said

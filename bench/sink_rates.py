@@ -3,8 +3,8 @@
     python bench/sink_rates.py                                     the table of docs/sinks.md
     python bench/sink_rates.py redis --beside OTHER/bin/python     also with the kevy-ring of another environment
 
-All frames lie in the ring before the clock starts. It stops when everything is flushed: on the disk, or answered by the
-server. Each figure comes from processes of its own, which take turns round by round. The rate by CPU time counts only
+All frames are in the ring before the clock starts. It stops when everything is flushed: on the disk, or answered by the
+server. Each figure comes from separate processes, which take turns round by round. The rate by CPU time counts only
 what the shard's process uses. It does not depend on what else the machine does, and it leaves out waits for the server
 and the disk.
 """
@@ -39,7 +39,7 @@ SERVER_DEADLINE_S = 20
 
 
 def ignore(offset: int, argv: Sequence[bytes]) -> None:
-    """The callable of the sink `python`: what remains is the price of calling it."""
+    """The callable of the sink `python`. It does nothing, so the rate is that of calling it."""
 
 
 def frames_of(load: str, count: int) -> list[Frame]:
@@ -82,7 +82,7 @@ def measure(url: str, load: str, count: int) -> tuple[float, float]:
 
 
 def measure_apart(python: str, sink: str, load: str, count: int) -> tuple[float, float]:
-    """As :func:`measure`, in a process of its own and, for `redis`, with a server of its own."""
+    """As :func:`measure`, in a new process and, for `redis`, with a new server."""
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
         free.close()

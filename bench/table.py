@@ -1,4 +1,4 @@
-"""The table of cases: who is compared with whom, in which sizes, and what is wanted."""
+"""The table of cases: the contenders, the sizes and the goals."""
 # fmt: off
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _core(quick: bool) -> Found:
         for program, name, rival_note in _CORE_RIVALS:
             yield native(name, variant, program, timed, verified, note=rival_note)
         copied = (size, count, MIB, MIB, "records")
-        yield native("memcpy", variant, "memcpy", copied, is_bound=True, note="one thread, nobody reads it")
+        yield native("memcpy", variant, "memcpy", copied, is_bound=True, note="one thread, no reader")
 
 
 _TAKEN, _EACH = "kevy-ring try_write", "kevy-ring try_write, read"
@@ -128,7 +128,7 @@ _OWNED, _VIEWED = "kevy-ring send_many, recv_many", "kevy-ring send_many, drain"
 _SENT, _ONE_BY_ONE = "kevy-ring send, recv_many", "kevy-ring send, recv"
 _EVENTS = (
     Pair("events_ours", "owned", 1.5e6, _OWNED, "send_many / recv_many, frames that own their memory"),
-    Pair("events_ours", "batch", 8e5, _VIEWED, "send_many / drain, frames that lie in the ring"),
+    Pair("events_ours", "batch", 8e5, _VIEWED, "send_many / drain, frames in the ring"),
     Pair("events_ours", "single", 1e6, _SENT, "send / recv_many"),
     Pair("events_ours", "each", 8e5, _ONE_BY_ONE, "send / recv, frames that own their memory"),
     Pair("events_cloudtoid", "batch", 6e5),
@@ -219,7 +219,7 @@ def _scale(quick: bool) -> Found:
 
 # As in the documentation: from the core outwards.
 _IN_ORDER = (
-    Case("core", "the ring alone, C on both sides, beside C and C++ rings",
+    Case("core", "the ring alone, C on both sides, and C and C++ rings",
          "records from one process to another, C on both sides: each rival holds byte arrays of that size; "
          "the consumer adds up every 8-byte word, or (touched) the first and the last of each record",
          (RECORDS, Metric("payload_bytes_per_s", "bytes/s")),
@@ -234,7 +234,7 @@ _IN_ORDER = (
          tuple(Goal(f"{size} B", _TAKEN, 1.0, text=">= 1.0 x the best") for size in (16, 88, 1024)),
          _bytes_single),
     Case("bytes-each", "one bytes object for each call on both sides",
-         "one bytes object for each call of the sender and one for each call of the receiver: nobody takes batches",
+         "one bytes object for each call of the sender and one for each call of the receiver: neither takes batches",
          (RECORDS,),
          (Goal("64 B", _EACH, 1.0, ("cloudtoid-interprocess",), text=">= 1.0 x cloudtoid-interprocess"),
           Goal("64 B", _EACH, 1.0, text=">= 1.0 x the best")),
@@ -270,7 +270,7 @@ _IN_ORDER = (
          _ingest),
     Case("snapshot", "chunks of a snapshot into a shard's buffer",
          "chunks of 64 KiB into the buffer of a shard, which holds 64 MiB, was touched before, and is used again from "
-         "its start when it is full; beside them memcpy into such a buffer, from a megabyte that lies in the cache",
+         "its start when it is full; beside them memcpy into such a buffer, from a megabyte in the cache",
          (BYTES,),
          (Goal("64 KiB", _C, 2.0, (RUST,), text=">= 2 x Rust"),
           Goal("64 KiB", _PYTHON, 2.0, (RUST,), text=">= 2 x Rust, driven from Python")),
@@ -295,8 +295,8 @@ _IN_ORDER = (
           Goal(_SLEEP, _RING, 1 / 1.05, ("os.pipe",), "p50", text="p50 <= 1.05 x os.pipe's"),
           Goal(_SLEEP, _RING, 1.0, metric="p99.9", text="p99.9 <= the best rival's")),
          _latency),
-    Case("stall", "a receiver that stands still while everything is sent",
-         "the receiver stands still while all frames are sent, each send timed by itself; then it takes them all",
+    Case("stall", "a receiver that does not read while everything is sent",
+         "the receiver does not read while all frames are sent; each send is timed. Then it takes them all",
          (*(Metric(name, "us", "lower") for name in ("p50_us", "p99_9_us", "max_us")),
           Metric("bytes_per_event", "bytes", "lower"), Metric("drained_per_s", "frames/s"), FRAMES),
          tuple(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.metadata
 import shutil
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -22,21 +24,21 @@ Records = Sequence[bytes]
 class Sink:
     """Takes records one by one (``take``), many at a time (``extend``), as columns of one buffer, or as chunks.
 
-    This one drops them, at the cost of one C call for each. A program pays at least that for a record. Of a chunk it
-    reads one byte in each page, or copies the whole into memory of its own (``whole_bytes`` of it).
+    This one drops them, at the cost of one C call for each: the least that a program pays for a record. It reads one
+    byte in each page of a chunk, or copies the whole chunk into its own memory (``whole_bytes``).
     """
 
     is_checking = False
 
     def __init__(self, whole_bytes: int = 0) -> None:
-        nowhere: deque[Any] = deque(maxlen=0)
-        self.take: Callable[[Any], None] = nowhere.append
-        self.extend: Callable[[Iterable[Any]], None] = nowhere.extend
+        dropped: deque[Any] = deque(maxlen=0)
+        self.take: Callable[[Any], None] = dropped.append
+        self.extend: Callable[[Iterable[Any]], None] = dropped.extend
         self.chunk: Callable[[Any], None] = self._copy if whole_bytes else self._touch
         self._own = bytearray(whole_bytes)
 
     def columns(self, packed: Any, starts: Any, lengths: Any) -> None:
-        """Take records that lie in one buffer."""
+        """Take records that are in one buffer."""
 
     def _touch(self, view: Any) -> None:
         bytes(memoryview(view)[::PAGE_BYTES])
@@ -70,7 +72,7 @@ class DigestSink(Sink):
             self._take(record)
 
     def columns(self, packed: Any, starts: Any, lengths: Any) -> None:
-        """Take records that lie in one buffer."""
+        """Take records that are in one buffer."""
         with memoryview(packed) as view:
             for start, length in zip(map(int, starts), map(int, lengths), strict=True):
                 with view[start : start + length] as record:
@@ -85,6 +87,15 @@ class DigestSink(Sink):
             raise WrongAnswer(f"{self._count} records arrived, {wanted._count} were sent")
         if self._digest.digest() != wanted._digest.digest():
             raise WrongAnswer(f"all {self._count} records arrived, but not as they were sent")
+
+
+def retried(make: Callable[[], Any]) -> Any:
+    """What ``make`` returns. For five seconds errors are taken for "the other side has not opened yet"."""
+    for _ in range(500):
+        with contextlib.suppress(Exception):
+            return make()
+        time.sleep(0.01)
+    return make()
 
 
 def batches_of(records: Records, size: int = BATCH_RECORDS) -> list[list[bytes]]:
@@ -156,10 +167,10 @@ def get_lists(get_many: Callable[[], Any], count: int, extend: Callable[[Any], N
 class Transport:
     """Both ends of a one-way path for byte records. Made before the fork, opened on each side after it.
 
-    A *way* is a pair of methods ``send_WAY(records, repeats)`` and ``take_WAY(count, sink)``: whole loops, so that a
-    rival pays for no call that it does not need. ``take`` returns the last record. ``put`` sends one record; what it
-    returns is falsy when there is no room (``put_waits``: it waits by itself, and what it returns says nothing).
-    ``poll`` takes one record without waiting (falsy: there is none), ``get`` waits as the rival waits.
+    A *way* is a pair of methods ``send_WAY(records, repeats)`` and ``take_WAY(count, sink)``. Each is a whole loop, so
+    that a rival pays for no call that it does not need. ``take`` returns the last record. ``put`` sends one record. Its
+    result is falsy if there is no room; with ``put_waits`` it waits, and the result means nothing. ``poll`` takes one
+    record without waiting (falsy: there is none). ``get`` waits as the rival waits.
     """
 
     name: ClassVar[str]
@@ -227,6 +238,12 @@ class Transport:
         """One record for each call: polled where the rival can poll."""
         if hasattr(self, "poll"):
             return poll_each(self.poll, count, sink.take)
+        return get_each(self.get, count, sink.take)
+
+    send_each = send_chunks = send_single
+
+    def take_each(self, count: int, sink: Sink) -> Any:
+        """One record for each call, which waits as the rival waits."""
         return get_each(self.get, count, sink.take)
 
     @classmethod

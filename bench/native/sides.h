@@ -41,7 +41,7 @@ struct core_contender {
 /* RECORD_BYTES RECORDS RING_BYTES BATCH read|touch|verify: parses, checks, measures, prints. Returns the exit code. */
 int core_main(int argc, char **argv, const struct core_contender *contender);
 
-/* Runs `produce(job)` in a child on the first core. The caller goes on, on the second one. */
+/* Runs `produce(job)` in a child on the first core. The caller continues on the second one. */
 pid_t part(void (*produce)(void *job), void *job);
 /* Waits for the child. Ends this program when the child failed. */
 void join(pid_t child);
@@ -55,7 +55,7 @@ void fail(const char *what);
 /* The argument of that place as a positive number; ends the program when it is none. */
 uint64_t argument(int argc, char **argv, int place);
 uint64_t clock_ns(void);
-/* Each side stays on a core of its own. Otherwise a scheduler that puts both on one core measures itself. */
+/* Keeps each side on its own core. With both on one core, the scheduler would be measured. */
 void keep_to_core(unsigned nth);
 /* Memory that a child process shares. */
 void *shared_pages(uint64_t bytes);

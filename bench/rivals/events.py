@@ -108,7 +108,7 @@ class OurEvents(Transport):
         _send_lists(self._sender.send_many, Frame, records, repeats)
 
     def take_batch(self, count: int, sink: Sink) -> bytes:
-        """Batches of frames that lie in the ring."""
+        """Batches of frames in the ring, in place."""
         drain, look, last = self._receiver.drain, _looking(sink), b""
         while count:
             with drain(1024) as batch:
@@ -145,7 +145,7 @@ class OurEvents(Transport):
 
 
 class QueueEvents(StandardQueue):
-    """The very frames of the inbox, each pickled by the sender's thread."""
+    """The same frames as the inbox, each pickled by the sender's thread."""
 
     modules = ("kevy_ring",)
     note = "put / get of the same Frame objects"

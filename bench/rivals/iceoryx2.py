@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.transport import Records, Sink, Transport
+from bench.transport import Records, Sink, Transport, retried
 
 
 class Iceoryx2(Transport):
@@ -57,15 +55,8 @@ class Iceoryx2(Transport):
         self.poll = self._poll
 
     def _opened(self) -> Any:
-        return self._retried(self._service)
-
-    def _retried(self, make: Callable[[], Any]) -> Any:
-        """Both sides may make a service at the same moment: then one has to try again."""
-        for _ in range(500):
-            with contextlib.suppress(Exception):
-                return make()
-            time.sleep(0.01)
-        return make()
+        """The service. Both sides may make it at the same moment: then one has to try again."""
+        return retried(self._service)
 
     def _put(self, record: bytes) -> bool:
         sample = self._publisher.loan_slice_uninit(len(record))
@@ -106,7 +97,7 @@ class Iceoryx2(Transport):
     send_chunks = send_single
 
     def take_chunks(self, count: int, sink: Sink) -> bytes:
-        """Each chunk where it lies."""
+        """Each chunk in place."""
         receive, see, kind = self._subscriber.receive, sink.chunk, ctypes.c_char * self.record_bytes
         last = b""
         while count:
@@ -124,7 +115,7 @@ class Iceoryx2(Transport):
 
 
 class Iceoryx2Events(Iceoryx2):
-    """With its events: a notifier beside the publisher, a listener beside the subscriber, which sleeps."""
+    """With its events: the publisher also notifies, and the subscriber sleeps in a listener."""
 
     note = "send and notify / blocking_wait and receive"
 
@@ -133,12 +124,12 @@ class Iceoryx2Events(Iceoryx2):
 
     def open_sender(self) -> None:
         super().open_sender()
-        self._notifier: Any = self._retried(lambda: self._events().notifier_builder().create())
+        self._notifier: Any = retried(lambda: self._events().notifier_builder().create())
         self.put = self._put_and_notify
 
     def open_receiver(self) -> None:
         self._service_kept: Any = self._opened()
-        self._listener: Any = self._retried(lambda: self._events().listener_builder().create())
+        self._listener: Any = retried(lambda: self._events().listener_builder().create())
         self._subscriber = self._service_kept.subscriber_builder().create()
         self.get = self._get
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from bench.transport import Records, Sink, Transport, batches_of, get_each, get_lists, poll_each, put_lists
+from bench.transport import Records, Sink, Transport, batches_of, get_lists, put_lists
 
 _DRAIN_RECORDS = 1024
 
@@ -46,17 +46,8 @@ class Ours(Transport):
         """Lists of bytes: a call takes all records that are there."""
         return get_lists(partial(self._consumer.read_many, _DRAIN_RECORDS), count, sink.extend)
 
-    send_each = Transport.send_single
-
-    def take_each(self, count: int, sink: Sink) -> Any:
-        """One record for each call of ``read``, which waits."""
-        return get_each(self.get, count, sink.take)
-
     send_polled = Transport.send_single
-
-    def take_polled(self, count: int, sink: Sink) -> Any:
-        """One record for each call of ``try_read``."""
-        return poll_each(self.poll, count, sink.take)
+    take_polled = Transport.take_single  # one record for each call of try_read
 
     def send_batch(self, records: Records, repeats: int) -> None:
         put_lists(self._producer.write_many, records, repeats)
@@ -112,7 +103,7 @@ class Ours(Transport):
                 publish()
 
     def take_chunks(self, count: int, sink: Sink) -> bytes:
-        """Each chunk where it lies."""
+        """Each chunk in place."""
         drain, see, last = self._consumer.drain, sink.chunk, b""
         while count:
             with drain(4) as batch:
@@ -129,7 +120,7 @@ class Ours(Transport):
 
 
 class OursAsleep(Ours):
-    """``spin_us=0``: straight to the doorbell."""
+    """``spin_us=0``: it sleeps at once."""
 
     note = "try_write / read; spin_us=0"
     spin_us = 0.0

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench.transport import Records, Sink, Transport, batches_of, get_each, get_lists, put_each, put_lists
+from bench.transport import Records, Sink, Transport, batches_of, get_each, get_lists, put_each, put_lists, retried
 
 _MEMBRIDGE_HEADER_BYTES = 24
 
@@ -41,11 +40,6 @@ class Cloudtoid(Transport):
         put_lists(self._publisher.try_send_batch, records, repeats)
 
     take_batch = Transport.take_single  # it has no call for many
-    send_each = Transport.send_single
-
-    def take_each(self, count: int, sink: Sink) -> Any:
-        """One record for each call of ``receive``, which waits."""
-        return get_each(self.get, count, sink.take)
 
 
 class Membridge(Transport):
@@ -89,7 +83,8 @@ class Zeroq(Transport):
     put_waits = True
 
     def create(self) -> None:
-        self._ring: Any = self.library.Queue(
+        # Kept on both sides: where it is dropped, it removes the name.
+        self._owner: Any = self.library.Queue(
             self.tag, element_size=self.record_bytes, capacity=self.places, create=True
         )
 
@@ -104,12 +99,7 @@ class Zeroq(Transport):
 
     def _attach(self) -> None:
         self._empty = self.library.Empty
-        for _ in range(200):
-            try:
-                self._ring = self.library.Queue(self.tag, create=False)
-                return
-            except OSError:
-                time.sleep(0.01)
+        self._ring: Any = retried(lambda: self.library.Queue(self.tag, create=False))
 
     def _poll(self) -> Any:
         try:
@@ -123,7 +113,7 @@ class Zeroq(Transport):
 
     def remove(self) -> None:
         super().remove()
-        self._ring.close()
+        self._owner.close()
 
 
 class FasterFifo(Transport):
@@ -195,11 +185,11 @@ class Zmq(Transport):
         return get_lists(self._socket.recv_multipart, count, sink.extend)
 
     def send_chunks(self, records: Records, repeats: int) -> None:
-        """Without a copy where the library can do without."""
+        """Without a copy, if the library can."""
         put_each(partial(self._socket.send, copy=False), records, repeats)
 
     def take_chunks(self, count: int, sink: Sink) -> bytes:
-        """As frames whose bytes are looked at where they lie."""
+        """As frames whose bytes are read in place."""
         recv, see = self._socket.recv, sink.chunk
         frame: Any = None
         for _ in range(count):

@@ -32,10 +32,8 @@ class StandardQueue(Transport):
     def open_receiver(self) -> None:
         self.get = self._queue.get
 
-    send_chunks = Transport.send_single
-
     def take_chunks(self, count: int, sink: Sink) -> Any:
-        """Each chunk as bytes of its own."""
+        """Each chunk as a new bytes object."""
         return get_each(self.get, count, sink.chunk)
 
 
@@ -62,8 +60,6 @@ class StandardPipe(Transport):
     def settle(self) -> None:
         self._receiving.close()
         self._sending.close()
-
-    send_chunks = Transport.send_single
 
     def take_chunks(self, count: int, sink: Sink) -> bytes:
         """All chunks into one buffer."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import Any
 
-from bench.transport import Records, Sink, Transport, batches_of, get_lists, power_of_two, put_lists
+from bench.transport import Records, Sink, Transport, batches_of, get_lists, power_of_two, put_lists, retried
 
 _PLACE_BYTES = 64
 _BATCH_PLACES = 512
@@ -27,12 +26,7 @@ class Subetha(Transport):
         self._owner: Any = getattr(self.library, self.kind)(self._path, self.places)
 
     def _attach(self) -> None:
-        for _ in range(200):
-            try:
-                self._ring: Any = getattr(self.library, self.kind).open(self._path, self.places)
-                return
-            except OSError:
-                time.sleep(0.01)
+        self._ring: Any = retried(lambda: getattr(self.library, self.kind).open(self._path, self.places))
 
     def open_sender(self) -> None:
         self._attach()
@@ -48,7 +42,6 @@ class Subetha(Transport):
         look = (lambda found: extend(record[:length] for record in found)) if sink.is_checking else extend
         return get_lists(partial(self._ring.pop_many, _BATCH_PLACES), count, look)
 
-    send_each = Transport.send_single
     take_each = Transport.take_single  # one record for each call
 
     def send_batch(self, records: Records, repeats: int) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from bench.transport import Records, Sink, Transport, batches_of
+from bench.transport import Records, Sink, Transport, batches_of, retried
 
 _SPIN = 10_000  # its own default: looks at the ring this often before it sleeps
 
@@ -25,12 +24,7 @@ class Tachyon(Transport):
     def open_sender(self) -> None:
         self._full = self.library.TachyonError
         self._bus: Any = self.library.TachyonBus()
-        for _ in range(500):
-            try:
-                self._bus.connect(self._path)
-                break
-            except (ConnectionError, FileNotFoundError, self.library.TachyonError):
-                time.sleep(0.01)
+        retried(lambda: self._bus.connect(self._path))
         self.put = self._put
 
     def open_receiver(self) -> None:
@@ -106,7 +100,7 @@ class Tachyon(Transport):
     send_chunks = send_single
 
     def take_chunks(self, count: int, sink: Sink) -> bytes:
-        """Each chunk where it lies."""
+        """Each chunk in place."""
         acquire_rx, see = self._bus.acquire_rx, sink.chunk
         last = b""
         while count:

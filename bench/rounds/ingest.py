@@ -1,4 +1,4 @@
-"""A round of ``ingest``, driven from Python: the wire lies in memory and is taken in pieces, as a runner receives it.
+"""A round of ``ingest``, driven from Python: the wire is in memory and is taken in pieces, as a runner receives it.
 
 The wire is used again and again. The other process takes a digest of every byte.
 """
@@ -84,7 +84,7 @@ class Ours:
         return {"at": began}
 
     def receive(self, wire: Wire, passes: int, connection: Connection, is_checked: bool) -> Report:
-        """Add up all words of each batch, as they lie in the ring."""
+        """Add up all words of each batch in the ring, in place."""
         import numpy as np
 
         receiver, total, digest, seen = self.receiver, wire.frames * passes, 0, 0

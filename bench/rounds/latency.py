@@ -59,7 +59,7 @@ def _commanded(command: bytes, stamp: int = 0) -> bytes:
 
 
 def _stay_on(core: int) -> None:
-    """Keep this process on a core of its own. If both sides share one, waiting costs a tenth and says little."""
+    """Keep the two sides on different cores. On one core, waiting costs a tenth, and the figure means little."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[core % len(cores)]})
 
@@ -157,7 +157,7 @@ def _compute() -> None:
 
 
 def run(tag: str, **arguments: Any) -> Report:
-    """Run both sides, with other processes that compute beside them when the job says so."""
+    """Run both sides, and the other processes that compute at the same time if the job wants them."""
     job = Job(**arguments)
     kind = transport_class(job.rival)
     for module in kind.modules:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import random
-import resource
 from multiprocessing.connection import Connection
 
 from bench.measure import WrongAnswer
@@ -18,12 +17,6 @@ def make_records(count: int, length: int, seed: int = 1) -> list[bytes]:
     noise = random.Random(seed).randbytes(length + count)
     head = min(8, length)
     return [(i.to_bytes(8, "little")[:head] + noise[i : i + length])[:length] for i in range(count)]
-
-
-def cpu_seconds() -> float:
-    """The CPU time that this process has used."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def run(
@@ -50,28 +43,25 @@ def run(
         transport.open_sender()
         loop = getattr(transport, f"send_{way}")
         at_the_start(connection)
-        cpu, began = cpu_seconds(), now_ns()
+        began = now_ns()
         loop(pool, repeats)
-        return {"at": began, "cpu_s": cpu_seconds() - cpu}
+        return {"at": began}
 
     def take(connection: Connection) -> Report:
         transport.open_receiver()
         sink = DigestSink() if is_checked else Sink(whole_bytes)
         loop = getattr(transport, f"take_{way}")
         at_the_start(connection)
-        cpu = cpu_seconds()
         last = loop(records * repeats, sink)
         ended = now_ns()
-        cpu = cpu_seconds() - cpu
         if bytes(last)[:record_bytes] != pool[-1]:
             raise WrongAnswer("the last record is another one")
         sink.verify(pool, repeats)
-        return {"at": ended, "cpu_s": cpu}
+        return {"at": ended}
 
     transport.create()
     try:
-        seconds, taken, sent = time_two(take, send, transport.settle)
+        seconds, _, _ = time_two(take, send, transport.settle)
     finally:
         transport.remove()
-    figures = {"sender_cpu_s": sent["cpu_s"], "receiver_cpu_s": taken["cpu_s"]}
-    return answer(seconds, records * repeats * unit, figures)
+    return answer(seconds, records * repeats * unit)

@@ -1,7 +1,6 @@
 """A round of ``snapshot``, driven from Python.
 
-The sender fills chunks where they lie in the ring (as ``recv_into`` does); the receiver appends them to the shard's
-buffer from there.
+The sender fills chunks in place in the ring (as ``recv_into`` does); the receiver appends them to the shard's buffer.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A round of ``stall``, driven from Python.
 
-The receiver stands still while all events are sent, each send timed by itself; then it takes them all, in order.
+The receiver does not read while all events are sent; each send is timed. Then the receiver takes them all, in order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kevy_ring.events import Frame
 
 _CAPACITY_BYTES = 8 << 20
 _ARGV = [b"SET", b"key:000000123456", b"v" * 64]
-_SHARES = {"p50_us": 0.5, "p99_us": 0.99, "p99_9_us": 0.999, "max_us": 1.0}
+_SHARES = {"p50_us": 0.5, "p99_9_us": 0.999, "max_us": 1.0}
 
 
 def _resident_bytes() -> int:
@@ -57,10 +57,6 @@ class Ours:
         sender = self.sender
         sender.receiver_gone  # noqa: B018  takes the role before the time begins
         report = _send_all(sender.send, count)
-        waiting = sender.overflow
-        if waiting.events:
-            encoded = waiting.bytes / waiting.events
-            report["figures"] |= {"memory_ratio": report["figures"]["bytes_per_event"] / encoded}
         at_the_start(connection)
         report["at"] = now_ns()
         if not sender.flush(100.0):
@@ -109,7 +105,7 @@ class StandardQueue:
 
 
 def run(tag: str, way: str, events: int) -> Report:
-    """All sends with a receiver that stands still, then the drain of everything."""
+    """All sends while the receiver does not read, then the drain of everything."""
     path: Any = {"ours": Ours, "queue": StandardQueue}[way]()
     drained, _, sent = time_two(lambda c: path.receive(events, c), lambda c: path.send(events, c))
     return answer(sent["seconds"], events, {**sent["figures"], "drained_per_s": events / drained})

@@ -1,9 +1,9 @@
 """A round of ``tcp``: an upstream serves live frames over loopback.
 
-``prepared`` sends bytes that lie ready, as fast as they are taken; ``embedded`` is the embedded primary, which counts
-and keeps what it sends. ``ours``: a runner process, the ring, and a shard with the null sink, which takes a CRC-32 over
-every byte. ``bare``: one process that receives into one buffer and throws the bytes away; ``touching`` also adds up one
-byte of every 4 KiB.
+``prepared`` sends bytes that were made before, as fast as they are taken; ``embedded`` is the embedded primary, which
+counts and keeps what it sends. ``ours``: a runner process, the ring, and a shard with the null sink, which computes a
+CRC-32 over every byte. ``bare``: one process that receives into one buffer and drops the bytes; ``touching`` also adds
+up one byte of every 4 KiB.
 """
 
 from __future__ import annotations

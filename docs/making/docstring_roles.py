@@ -8,14 +8,13 @@ from typing import Any
 import griffe
 
 _ROLE = re.compile(r":(?:class|meth|func|attr|exc|mod):`~?(?P<target>[\w.]+)`")
-#: Where the reference has each name. A name that is nowhere stays as it is, without a link.
+#: The module under which the reference documents each name. Other names get no link.
 _PLACES = {
     "kevy_ring": (
         "Batch BatchOpen ClosedError Consumer CorruptRing EventTruncated Frame KevyRingError Kind OffsetGap "
-        "OutOfMemory Producer "
-        "RecvError RemoteProtocolError ReplicaInboxReceiver ReplicaInboxSender Ring RoleTaken SegmentError SendError "
-        "SnapshotBegin SnapshotChunk SnapshotEnd SnapshotError UpstreamRefused ViewsEscaped replica_inbox_pair "
-        "replica_inbox_pairs"
+        "OutOfMemory Producer RecvError RemoteProtocolError ReplicaInboxReceiver ReplicaInboxSender Ring RoleTaken "
+        "SegmentError SendError SnapshotBegin SnapshotChunk SnapshotEnd SnapshotError UpstreamRefused ViewsEscaped "
+        "replica_inbox_pair replica_inbox_pairs"
     ),
     "kevy_ring.ring": "Segment RecordBatch Grant RingStats RoleState RoleStats TimeInRing inspect_ring ring_names",
     "kevy_ring.ring.batch_stream": "BatchStream",

@@ -1,7 +1,7 @@
-"""Puts into a page what is kept elsewhere: the help of a command, and the text of an example.
+"""Includes the help of a command and the text of an example in a page.
 
-``<!-- help: ingest -->`` stands for what ``kevy-ring ingest --help`` says, ``<!-- help: -->`` for that of the command
-itself, and ``<!-- example: two_processes.py -->`` for the file of that name.
+``<!-- help: ingest -->`` becomes the output of ``kevy-ring ingest --help``, ``<!-- help: -->`` that of ``kevy-ring
+--help``, and ``<!-- example: two_processes.py -->`` the text of that file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def help_of(name: str) -> str:
     if not name:
         return HELP
     shown = command.commands[name]
-    # Of this width wherever it is built.
+    # The same width on every machine.
     settings = {**command.context_settings, "terminal_width": 88, "max_content_width": 88}
     context = click.Context(shown, info_name=f"kevy-ring {name}", **settings)
     return shown.get_help(context)

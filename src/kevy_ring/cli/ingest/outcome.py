@@ -15,7 +15,7 @@ from kevy_ring.shard.shard_process import ShardFacts
 
 @dataclass(frozen=True, slots=True)
 class ShardOutcome:
-    """The last look at a shard's ring, with its counts, and the facts that its process reported at its end (None: none)."""
+    """The last look at a ring, with its counts. ``facts``: what the process reported at its end; None: nothing."""
 
     last: ShardProgress
     facts: ShardFacts | None

@@ -1,4 +1,4 @@
-"""A ring whose names in /dev/shm were removed under a running fleet is replaced, and the stream goes on."""
+"""A running fleet replaces a ring whose names in /dev/shm were removed, and the stream continues."""
 
 from __future__ import annotations
 
@@ -61,7 +61,10 @@ def restarts(life: Life) -> list[int]:
 
 
 def finish(life: Life, primary: EmbeddedPrimary) -> None:
-    life.wait_for(lambda: restarts(life) == [1, 1] and life.applied() == primary.final_offset(0))
+    # A resumable sink marks the new ring before the new link synced, so wait for that sync as well.
+    life.wait_for(
+        lambda: restarts(life) == [1, 1] and len(life.syncs) == 2 and life.applied() == primary.final_offset(0)
+    )
     new = ring_of(life)
     assert all((SHM / f"{new}{suffix}").exists() for suffix in ALL)
     assert restarts(life) == [1, 1]
@@ -166,7 +169,7 @@ def test_another_segment_by_the_same_name_is_left_alone(primary: EmbeddedPrimary
             life.wait_for(lambda: life.applied() > primary.first_offset(0))
             name = lose(life, ALL)
             other = Ring.create(CAPACITY, name)
-            life.wait_for(lambda: False)  # until it is refused
+            life.wait_for(lambda: False)  # runs until the fleet refuses the ring
         assert (refused.value.name, refused.value.reason) == (name, "exists")
         assert other is not None
         assert other.lost_names() == []
@@ -238,7 +241,7 @@ def test_a_runner_that_gets_no_ring_says_why_in_one_line_and_prints_no_traceback
     with life.fleet:
         life.wait_for(lambda: life.applied() > primary.first_offset(0))
         with monkeypatch.context() as patched:
-            patched.setattr(Ring, "lost_names", lambda ring: [])  # as if they were lost a moment later
+            patched.setattr(Ring, "lost_names", lambda ring: [])  # as if the names were lost a moment later
             name = lose(life, ALL)
             life.kill(Role.RUNNER)
             life.wait_for(lambda: bool(failures()))

@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import resource
+import secrets
 import shutil
 import struct
 import subprocess
@@ -28,7 +29,7 @@ from absent import absent
 from kevy_ring import Frame, replica_inbox_pair
 from kevy_ring._core import lib
 from kevy_ring.errors import KevyRingError, SegmentError
-from kevy_ring.ring import Ring, ring_names
+from kevy_ring.ring import Ring, ring_names, segment
 from kevy_ring.ring.outside.leftovers import remove_abandoned
 
 SHM = Path("/dev/shm")
@@ -168,16 +169,22 @@ ACTIONS: dict[str, Callable[[str], None]] = {"create": create, "attach": attach,
 
 def held() -> tuple[int, int, int, int]:
     """The descriptors, mappings of rings and threads of this process, and its files in the shared memory."""
-    maps = Path("/proc/self/maps").read_text().count("/dev/shm/kr-limit") + Path("/proc/self/maps").read_text().count(
-        "/dev/shm/kevy-"
-    )
-    names = [name for name in os.listdir(SHM) if name.startswith(("kevy-", "kr-limit"))]
+    maps = Path("/proc/self/maps").read_text()
     return (
         len(os.listdir("/proc/self/fd")),
-        maps,
+        maps.count(f"/dev/shm/{own_names()}"),
         threading.active_count(),
-        len([n for n in names if str(os.getpid()) in n]),
+        len(left()),
     )
+
+
+def own_names() -> str:
+    """How the names of all rings of this process begin. Other processes make rings at the same time."""
+    return f"kr-limit-{os.getpid()}-"
+
+
+def left() -> list[str]:
+    return sorted(name for name in os.listdir(SHM) if name.startswith(own_names()))
 
 
 def lowest_free() -> int:
@@ -203,8 +210,8 @@ def steps(limit: str) -> Iterator[tuple[int, int]]:
 def under_limits(limit: str, action: str) -> dict[str, Any]:
     """Run the action under each limit in turn. After each outcome it must have given back everything that it took."""
     outcomes: Counter[str] = Counter()
-    name = f"kr-limit-{os.getpid()}"
-    names_before = set(os.listdir(SHM))
+    segment.new_name = lambda: own_names() + secrets.token_hex(4)  # type: ignore[assignment]
+    name = f"{own_names()}0"
     with Ring.create(MIB, name) as ring:
         ACTIONS[action](name)
         before = held()
@@ -225,13 +232,13 @@ def under_limits(limit: str, action: str) -> dict[str, Any]:
             gc.collect()
             assert held() == before, (value, outcome, held(), before)
         use(ring)
-    names_left = {entry for entry in set(os.listdir(SHM)) - names_before if entry.startswith(("kevy-", name))}
-    return {"outcomes": outcomes, "left": sorted(names_left)}
+    return {"outcomes": outcomes, "left": left()}
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_without_descriptors_every_step_fails_with_a_typed_error_and_gives_back_what_it_took(action: str) -> None:
     found = in_child("under_limits", "descriptors", action)
+    assert found["left"] == []
     assert set(found["outcomes"]) == {"done", "SegmentError resources EMFILE"}
     assert min(found["outcomes"].values()) >= 3
 
@@ -239,6 +246,7 @@ def test_without_descriptors_every_step_fails_with_a_typed_error_and_gives_back_
 @pytest.mark.parametrize("action", ACTIONS)
 def test_without_memory_every_step_fails_with_a_typed_error_and_gives_back_what_it_took(action: str) -> None:
     found = in_child("under_limits", "memory", action)
+    assert found["left"] == []
     outcomes = found["outcomes"]
     assert outcomes.pop("done") >= 3
     assert outcomes.pop("SegmentError resources ENOMEM") >= 3

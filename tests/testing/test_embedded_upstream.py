@@ -46,8 +46,11 @@ def test_links_that_are_dropped_under_load_are_resumed_and_nothing_is_lost_or_do
     ):
         for at in range(1, 5):
             first = primary.first_offset(0)
+            # The ring may still hold events beyond the mark while the link is down: wait for the link too.
+            replica.wait_until(lambda done=at - 1: replica.word(ProducerWord.PARTIAL_SYNCS) == done, "resumed")
             replica.wait_until(lambda mark=first + at * 2000: (replica.sender.applied_offset or 0) > mark, "more")
             assert primary.drop_links() == 1
+        replica.wait_until(lambda: replica.word(ProducerWord.PARTIAL_SYNCS) == 4, "resumed after the last drop")
         follow_to_the_end(primary, replica)
         assert replica.word(ProducerWord.FULL_SYNCS) == 1
         assert replica.word(ProducerWord.PARTIAL_SYNCS) == 4

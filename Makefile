@@ -9,6 +9,7 @@
 
 PYTHON ?= python3
 # The tests mostly wait, so more workers than processors help. Each file stays in one worker.
+# The files start in the order of tests/conftest.py; by default xdist would start those with few tests last, also long ones.
 TEST_WORKERS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,7 +23,7 @@ run: $(VENV)/for-run
 	@$(BIN)/kevy-ring ingest
 
 test: $(VENV)/for-work
-	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile --max-worker-restart 0
+	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 lint: $(VENV)/for-work
 	@$(BIN)/ruff check .

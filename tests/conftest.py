@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--start-method", choices=multiprocessing.get_all_start_methods(), help="multiprocessing's default"
     )
+
+
+#: Files that take minutes. Workers take whole files in this order, so a long file must not come last.
+LONG_FILES = (
+    "core/test_native.py",
+    "inbox/test_leaks.py",
+    "inbox/test_inbox_model.py",
+    "shard/test_exactly_once.py",
+    "project/test_torture.py",
+    "core/test_fuzz.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_configure(config: pytest.Config) -> None:

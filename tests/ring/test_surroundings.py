@@ -34,7 +34,7 @@ from kevy_ring.ring.outside.leftovers import remove_abandoned
 
 SHM = Path("/dev/shm")
 NOBODY = 65534
-CHILD_S = 120
+CHILD_S = 200  # below the timeout of a test
 MIB = 1 << 20
 
 
@@ -214,6 +214,8 @@ def under_limits(limit: str, action: str) -> dict[str, Any]:
     name = f"{own_names()}0"
     with Ring.create(MIB, name) as ring:
         ACTIONS[action](name)
+        gc.collect()
+        gc.freeze()  # the collections below then look only at objects of the steps
         before = held()
         for which, value in steps(limit):
             soft, hard = resource.getrlimit(which)

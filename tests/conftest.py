@@ -27,11 +27,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 #: Files that take minutes. Workers take whole files in this order, so a long file must not come last.
 LONG_FILES = (
     "core/test_native.py",
+    "replica/test_lost_names.py",
+    "replica/test_real_redis.py",
+    "replica/test_going_on.py",
+    "ring/test_odd_segments.py",
+    "sinks/test_stdout_sink.py",
+    "core/test_aarch64.py",
+    "core/test_fuzz.py",
     "inbox/test_leaks.py",
     "inbox/test_inbox_model.py",
     "shard/test_exactly_once.py",
+    "ring/test_bit_flips.py",
     "project/test_torture.py",
-    "core/test_fuzz.py",
 )
 
 

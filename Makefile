@@ -1,14 +1,15 @@
-# make run     replicate a stream over TCP into shard processes on this machine, and compare what arrives
+# make run     replicate a stream over TCP into shard processes on this machine, and compare the results
 # make test    build everything and run all tests, in TEST_WORKERS processes at once
 # make lint    ruff and mypy
 # make docs    the documentation, as a site in site/
 # make bench   the benchmarks
-# make torture kill -9 at random under load, and compare what is left (TORTURE="--minutes 5 --seed 7")
-# make clean   remove all that these made
-# Each makes the virtual environment in .venv that it needs. PYTHON=python3.12 chooses another interpreter.
+# make torture kill -9 at random under load, and compare the results (TORTURE="--minutes 5 --seed 7")
+# make clean   remove everything that the other targets made
+# Each target makes the virtual environment in .venv that it needs. PYTHON=python3.12 chooses another interpreter.
 
 PYTHON ?= python3
-# Most of the time of the tests is waiting, so more workers than processors are of use. Each file stays in one worker.
+# The tests mostly wait, so more workers than processors help. Each file stays in one worker.
+# The files start in the order of tests/conftest.py; by default xdist would start those with few tests last, also long ones.
 TEST_WORKERS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,7 +23,7 @@ run: $(VENV)/for-run
 	@$(BIN)/kevy-ring ingest
 
 test: $(VENV)/for-work
-	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile --max-worker-restart 0
+	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 lint: $(VENV)/for-work
 	@$(BIN)/ruff check .
@@ -37,7 +38,7 @@ docs: $(VENV)/for-docs
 torture: $(VENV)/for-work
 	@$(BIN)/python tests/support/torture.py $(TORTURE)
 
-# An environment of its own, .venv-bench. BENCH="CASE ... --quick" chooses what is run.
+# The benchmarks have their own environment, .venv-bench. BENCH="CASE ... --quick" chooses the cases.
 bench: $(BIN)/python
 	@PYTHON=$(PYTHON) bench/setup.sh
 	@.venv-bench/bin/python -m bench $(BENCH)
@@ -47,7 +48,7 @@ clean:
 	@rm -rf .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find src tests bench csrc docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# An editable install, in three sizes: what the command needs, what the work on it needs, and what its documentation does.
+# Editable installs of three sizes: for the command, for work on it, and for its documentation.
 $(VENV)/for-run: $(BUILT_FROM) | $(BIN)/python
 	@echo "building the C core and installing kevy-ring into $(VENV) ..."
 	@$(PIP_INSTALL) --editable '.[cli]'
@@ -59,7 +60,7 @@ $(VENV)/for-work: $(BUILT_FROM) | $(BIN)/python
 	@touch $@ $(VENV)/for-run
 
 $(VENV)/for-docs: $(BUILT_FROM) | $(BIN)/python
-	@echo "installing what the documentation is built with into $(VENV) ..."
+	@echo "installing the tools for the documentation into $(VENV) ..."
 	@$(PIP_INSTALL) --editable '.[docs]'
 	@touch $@ $(VENV)/for-run
 

@@ -1,13 +1,13 @@
-"""The tests from the built wheel, on every Python that is supported: pip install nox, then nox, or nox -s NAME.
+"""Tests of the built wheel on every supported Python. Run: pip install nox, then nox, or nox -s NAME.
 
-wheel   builds the wheel, and looks at its tag and at what it takes of the stable ABI
-core    the ring, the inbox and the shard on each Python, from that one wheel
-oldest  the same with the oldest Python, numpy and cffi that the metadata allows, and built with the oldest tools
-typing  what mypy and pyright make of the installed package
-tests   all tests on each Python; with a Redis and the tools of a full check at hand
+wheel   builds the wheel, and checks its tag and its use of the stable ABI
+core    the ring, the inbox and the shard on each Python, from this one wheel
+oldest  the same with the oldest Python, numpy and cffi that the metadata allows, built with the oldest tools
+typing  mypy and pyright on the installed package
+tests   all tests on each Python; needs a Redis and the other tools of .ci/run
 forks   all tests with multiprocessing's default start method of Python 3.14
 
-KEVY_RING_WHEEL=FILE takes that wheel in place of one that is built here. What follows ``--`` goes to pytest.
+KEVY_RING_WHEEL=FILE tests that wheel instead of building one. Arguments after ``--`` go to pytest.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ RUNNERS = ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100"]
 
 
 def the_wheel(session: nox.Session) -> Path:
-    """The wheel that is tested: the one that is named, or one for all sessions, built from this tree."""
+    """The wheel in KEVY_RING_WHEEL, or one for all sessions, built from this tree."""
     if named := os.environ.get("KEVY_RING_WHEEL"):
         return Path(named).resolve()
     return _built_once(session)
@@ -48,7 +48,7 @@ def _built_once(session: nox.Session, _built: list[Path] = []) -> Path:  # noqa:
 
 
 def _build(session: nox.Session, into: Path, *command: str) -> Path:
-    # What an earlier build left would go into the wheel.
+    # Remove the files of an earlier build, which would go into the wheel.
     for left in (into, ROOT / "build"):
         shutil.rmtree(left, ignore_errors=True)
     session.run("python", *command, silent=True)
@@ -62,7 +62,7 @@ def oldest_of(requirements: list[str]) -> list[str]:
 
 
 def install(session: nox.Session, wheel: Path, extra: str = "", *others: str) -> None:
-    """Install the wheel, also over one of the same version, and stop where the source tree would be tested."""
+    """Install the wheel, also over one of the same version. Fail if the tests would use the source tree instead."""
     session.install("--force-reinstall", "--no-deps", str(wheel))
     session.install(f"kevy-ring{extra} @ {wheel.as_uri()}", *others)
     session.run(
@@ -80,7 +80,7 @@ def wheel(session: nox.Session) -> None:
     built = the_wheel(session)
     session.install("abi3audit", "auditwheel")
     if "-cp311-abi3-" not in built.name:
-        session.error(f"{built.name} is no wheel of the stable ABI of Python 3.11")
+        session.error(f"{built.name} is not a wheel for the stable ABI of Python 3.11")
     session.run("abi3audit", "--strict", "--report", str(built))
     session.run("auditwheel", "show", str(built))
 

@@ -1,11 +1,11 @@
-"""Only what pyproject.toml cannot say: the cffi module, the stable ABI's wheel tag, and the README's links on PyPI."""
+"""The parts that pyproject.toml cannot state: the cffi module, the stable ABI's wheel tag, the README's PyPI links."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-# Code, which stays as it is; or a relative target of a link, an image, an HTML attribute or a link definition.
+# Code, which does not change, or a relative target of a link, an image, an HTML attribute or a link definition.
 _CODE_OR_LINK = re.compile(
     r"(?P<code>^```.*?^```$|`[^`\n]+`)"
     r"|(?P<before>\]\(<?|\b(?:href|src|srcset)=[\"']|^\[[^\]\n]+\]:\s*<?)"
@@ -16,9 +16,9 @@ _PICTURE = re.compile(r"\.(?:svg|png|gif|jpe?g|webp)$")
 
 
 def long_description(tree: Path) -> str:
-    """The README, in which every relative link leads to the repository at this version's tag.
+    """The README with every relative link changed into one to the repository at this version's tag.
 
-    PyPI resolves relative links against its own page, where they lead to nothing.
+    PyPI resolves relative links against its own page, where the targets do not exist.
     """
     project = (tree / "pyproject.toml").read_text(encoding="utf-8")
     version, repository = (re.search(rf'^{key} = "(.+)"$', project, re.M)[1] for key in ("version", "Repository"))
@@ -34,12 +34,12 @@ def long_description(tree: Path) -> str:
     return _CODE_OR_LINK.sub(absolute, (tree / "README.md").read_text(encoding="utf-8"))
 
 
-if __name__ == "__main__":  # a test loads the function above
+if __name__ == "__main__":  # not when a test imports this file
     import sysconfig
 
     from setuptools import setup
 
-    has_stable_abi = not sysconfig.get_config_var("Py_GIL_DISABLED")  # a free-threaded Python has none
+    has_stable_abi = not sysconfig.get_config_var("Py_GIL_DISABLED")  # a free-threaded Python has no stable ABI
 
     setup(
         cffi_modules=["csrc/build_ffi.py:ffibuilder"],

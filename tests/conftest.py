@@ -1,4 +1,4 @@
-"""What all tests share: rings that are closed at the end of a test, and processes that are ended."""
+"""Fixtures that all tests share: they close rings and end processes at the end of a test."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import pytest
 
@@ -17,14 +18,38 @@ from kevy_ring import ReplicaInboxReceiver, ReplicaInboxSender, replica_inbox_pa
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--start-method forkserver``: the default of Python 3.14, with which the tests have to pass on every Python."""
+    """``--start-method forkserver`` is the default of Python 3.14. All tests must also pass with it on older ones."""
     parser.addoption(
         "--start-method", choices=multiprocessing.get_all_start_methods(), help="multiprocessing's default"
     )
 
 
+#: Files that take minutes. Workers take whole files in this order, so a long file must not come last.
+LONG_FILES = (
+    "core/test_native.py",
+    "replica/test_lost_names.py",
+    "replica/test_real_redis.py",
+    "replica/test_going_on.py",
+    "ring/test_odd_segments.py",
+    "sinks/test_stdout_sink.py",
+    "core/test_aarch64.py",
+    "core/test_fuzz.py",
+    "inbox/test_leaks.py",
+    "inbox/test_inbox_model.py",
+    "shard/test_exactly_once.py",
+    "ring/test_bit_flips.py",
+    "project/test_torture.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """A shell without job control starts background commands deaf to SIGINT, and children inherit that: undo it."""
+    """Restore SIGINT: a shell without job control ignores it for background commands, and children inherit that."""
     if (method := config.getoption("--start-method")) is not None:
         multiprocessing.set_start_method(method)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -33,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def pair(request: pytest.FixtureRequest) -> Iterator[tuple[ReplicaInboxSender, ReplicaInboxReceiver]]:
-    """A sender and a receiver over a ring of 64 KiB, or of what the mark ``ring_bytes`` says."""
+    """A sender and a receiver over a ring of 64 KiB, or of the size in the mark ``ring_bytes``."""
     mark = request.node.get_closest_marker("ring_bytes")
     sender, receiver = replica_inbox_pair(mark.args[0] if mark else 1 << 16)
     yield sender, receiver
@@ -44,7 +69,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[ReplicaInboxSender, R
 
 @pytest.fixture
 def ended() -> Iterator[Callable[[BaseProcess], BaseProcess]]:
-    """Registers a child process that is killed, if it still lives, when the test ends."""
+    """Register a child process. If it still runs at the end of the test, it is killed."""
     children: list[BaseProcess] = []
 
     def register(child: BaseProcess) -> BaseProcess:
@@ -62,6 +87,6 @@ def ended() -> Iterator[Callable[[BaseProcess], BaseProcess]]:
 
 @pytest.fixture
 def promtool() -> None:
-    """Prometheus' own checker. Skips without it, but fails in CI."""
+    """Prometheus' own checker. Without it the test is skipped, but fails in CI."""
     if shutil.which("promtool") is None:
         absent("promtool (Debian: prometheus) is not installed")

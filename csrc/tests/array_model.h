@@ -1,4 +1,4 @@
-/* What the two models share: records whose bytes follow from their number, and the plain array that they are kept in. */
+/* Shared by the two model tests: records whose bytes follow from their number, and the plain array that holds them. */
 #ifndef KR_ARRAY_MODEL_H
 #define KR_ARRAY_MODEL_H
 
@@ -9,7 +9,7 @@
 #define LENGTH_MAX 5000u
 #define KEPT 4096u /* records that the array holds, numbered modulo; more than fit ring and overflow in these tests */
 
-/* Record i has number i; its bytes follow from the number. `given` are given back, `drained` lie in the open batch,
+/* Record i has number i, and its bytes follow from the number. `given` are given back, `drained` are in the open batch,
  * `shown` are published, `made` are committed. */
 struct array {
     uint32_t lengths[KEPT];

@@ -26,7 +26,7 @@ static void undo(void)
 
 void check_at_end(void (*function)(void)) { undo_at_end = function; }
 
-/* From here on only what is safe in a signal handler. */
+/* The functions below call only what is safe in a signal handler. */
 static void stop(int signal_number)
 {
     static const char text[] = "stopped while running: ";
@@ -42,7 +42,7 @@ static void fail(void)
 {
     fflush(NULL);
     undo();
-    _exit(1); /* not exit(): other threads are still at work */
+    _exit(1); /* not exit(): other threads still run */
 }
 
 void check_failed(const char *file, int line, const char *what)

@@ -1,4 +1,4 @@
-/* What every native test needs: a check that ends the program, named cases, and an end for every wait. */
+/* For all native tests: a check that ends the program, named cases, and a limit for every wait. */
 #ifndef KR_CHECK_H
 #define KR_CHECK_H
 
@@ -15,8 +15,8 @@ struct check_case {
 };
 #define CASE(function) {#function, function}
 
-/* Runs the cases named on the command line, or all. Each has the seconds that the environment's CHECK_SECONDS says until
- * SIGALRM ends the program. */
+/* Runs the cases named on the command line, or all. SIGALRM ends the program when a case
+ * takes longer than CHECK_SECONDS of the environment. */
 #define CHECK_SECONDS 50
 int check_main(int argc, char **argv, const struct check_case *cases, size_t count);
 #define CHECK_MAIN(cases) \
@@ -32,13 +32,13 @@ uint64_t check_rounds(uint64_t rounds);
 uint64_t check_random(uint64_t *state);
 static inline uint64_t check_below(uint64_t *state, uint64_t limit) { return check_random(state) % limit; }
 
-/* Calls `undo` after each case, and when the program ends, however it ends but by SIGKILL. */
+/* Calls `undo` after each case, and when the program ends in any way but by SIGKILL. */
 void check_at_end(void (*undo)(void));
 
 void check_sleep_ms(unsigned milliseconds);
 int check_open_descriptors(void);
 
-/* Another process. It runs `body` and exits, dies with its parent, and after as many seconds as a case has. */
+/* Another process. It runs `body` and exits. It also ends with its parent, and after the seconds of a case. */
 struct child {
     pid_t pid;
     int to_child, from_child; /* the parent's ends of two pipes */

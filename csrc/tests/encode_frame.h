@@ -1,4 +1,4 @@
-/* A frame as the core encodes it, for those who compare bytes. */
+/* A frame as the core encodes it, for tests that compare bytes. */
 #ifndef KR_ENCODE_FRAME_H
 #define KR_ENCODE_FRAME_H
 

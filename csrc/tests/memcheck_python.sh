@@ -2,9 +2,9 @@
 # The tests of the ring from Python under valgrind's memcheck. Run by `make memcheck-python`; PYTHON: an interpreter with
 # kevy_ring and pytest; PYTHON_TESTS: files of tests/.
 #
-# What counts is a report with the extension anywhere in its stack. The interpreter and numpy read what memcheck takes for
-# unwritten, so reports without it are counted and passed over; leaks are not looked for, since an interpreter leaves much
-# behind at its end. PYTHONMALLOC=malloc, for memcheck knows nothing of the interpreter's own allocator.
+# A report fails the run if the extension is anywhere in its stack. The interpreter and numpy read memory that memcheck
+# takes for unwritten, so other reports are only counted. Leaks are not checked, because an interpreter leaves much
+# memory at its end. PYTHONMALLOC=malloc, because memcheck does not know the interpreter's own allocator.
 set -u
 log=build/memcheck-python.log
 mkdir -p build

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes the core wrong on purpose, one way at a time, and shows which test finds out. Run by `make mutants`, which
-# passes CC, COMMON, CORE and the flags of each flavour. Fails when one survives that must be found, when an edit matches
-# nothing any more, or when a test fails on the core as it is. MUTANTS: the names of those to make, all when empty.
+# Makes the core wrong on purpose, one mutant at a time, and shows which test finds it. Run by `make mutants`, which
+# passes CC, COMMON, CORE and the flags of each flavour. Fails when no test finds a mutant that must be found, when an
+# edit no longer matches, or when a test fails on the unchanged core. MUTANTS: the names to make. Empty: all.
 set -u
 ok=0 lost=0 survived=0 passed=
 rm -rf build/mutants
@@ -27,7 +27,7 @@ link() { # FLAVOUR TEST DIRECTORY OBJECTS-OF-THE-CORE
     $CC -g $(flags_of "$1") -pthread -o "$3/$1-$2" "build/$1/test_$2.o" $support $4 -lrt -ldl
 }
 
-# The core as it is passes what a mutant is run against: asked once for each.
+# The unchanged core must pass each test that a mutant is run with. Checked once for each test.
 baseline() {
     dir_of_none=build/mutants/none
     mkdir -p "$dir_of_none"
@@ -100,7 +100,7 @@ mutant() {
     rm -rf "$dir"
 }
 
-# Memory order. On this machine's processor most of these do no harm; the thread sanitizer sees them anyway.
+# Memory order. Most of these do no harm on an x86-64 processor, but the thread sanitizer sees them.
 mutant publish_relaxed must ring/producer.c 's/store_seq_cst(&header->tail, producer->tail)/store_relaxed(\&header->tail, producer->tail)/' \
     tsan:threads:records_written_one_by_one_arrive_whole
 mutant release_relaxed must ring/consumer.c 's/store_seq_cst(&header->head, position)/store_relaxed(\&header->head, position)/' \
@@ -119,7 +119,7 @@ mutant closed_asked_before_the_lock must ring/consumer.c \
     '/pthread_mutex_lock(&consumer->lock);/{N;s/\( *pthread_mutex_lock(&consumer->lock);\)\n\( *int refused = .*\)/\2\n\1/}' \
     tsan:threads:every_function_may_be_called_from_any_thread
 
-# Sleep and wake: at every instruction of one side the other one moves.
+# Sleep and wake: the other side moves at every instruction of one side.
 mutant look_before_the_request must ring/consumer_wait.c \
     '/^            kr_consumer_arm(consumer);$/{N;s/\(.*\)\n\(.*\)/\2\n\1/}' plain:steps
 mutant look_before_the_clearing must ring/consumer_wait.c \
@@ -142,14 +142,14 @@ mutant closed_before_the_last_publish must ring/producer_role.c \
     '/^    if (!producer->gone)$/{N;h;d};/kr_role_release(&producer->role, KR_ROLE_CLOSED);$/{/^    /G}' plain:steps
 mutant empties_without_asking_anew must ring/consumer_wait.c \
     's/^    kr_bell_clear(consumer->data_bell);$/& if (load_acquire(\&consumer->header->data_reply) != consumer->data_request) return;/' plain:steps
-# Two stores that only a processor with a store buffer lets pass each other: luck, or many loops.
+# Only a processor with a store buffer reorders these two accesses: finding it takes luck or many loops.
 mutant request_stored_relaxed may ring/consumer_wait.c \
     's/store_seq_cst(&consumer->header->data_request/store_relaxed(\&consumer->header->data_request/' \
     plain:stress:no_wait_for_records_loses_a_wake_up plain:stress:no_descriptor_for_records_loses_a_wake_up
 mutant publish_no_more_than_a_release may ring/producer.c \
     's/store_seq_cst(&header->tail, producer->tail)/store_release(\&header->tail, producer->tail)/' \
     plain:stress:no_wait_for_records_loses_a_wake_up plain:stress:no_descriptor_for_records_loses_a_wake_up
-# Harmless since emptying and asking anew go together: the late byte ends one sleep too early.
+# Harmless, because emptying and a new request go together: the late byte ends one sleep too early.
 mutant reply_before_the_byte may ring/producer.c \
     '/^    kr_bell_ring(producer->data_bell);$/{h;d};/store_release(&producer->header->data_reply, request);/G' \
     plain:steps plain:doorbell

@@ -1,4 +1,4 @@
-/* Rings and roles in one call each, for programs that are no application: the tests, the fuzzers and the benchmarks. */
+/* Rings and roles in one call each, for the tests, the fuzzers and the benchmarks. */
 #ifndef KR_OPEN_RING_H
 #define KR_OPEN_RING_H
 
@@ -19,7 +19,7 @@ static inline kr_map *kr_map_create(const char *name, uint64_t capacity, kr_fail
     return NULL;
 }
 
-/* Both positions of a new ring that nobody uses yet: tests begin near the wrap of 64 bits. */
+/* Sets both positions of a new, unused ring: tests begin near the wrap of 64 bits. */
 static inline void kr_map_preset(kr_map *map, uint64_t position)
 {
     store_relaxed(&map->header->head, position);
@@ -44,7 +44,7 @@ static inline int kr_producer_write(kr_producer *producer, const char *payload, 
     return (int)kr_producer_write_many(producer, payload, length, &(uint32_t){(uint32_t)length}, 1);
 }
 
-/* NULL, and `why`, when the role was not to be had. */
+/* NULL, and `why`, if the role is refused. */
 static inline kr_producer *kr_producer_open(kr_map *map, char *area, kr_failure *why)
 {
     kr_producer *producer = kr_producer_new(map, area);

@@ -4,7 +4,7 @@
 
 #include "inbox/inbox.h"
 
-/* NULL, and `why`, when the role was not to be had. */
+/* NULL, and `why`, if the role is refused. */
 static inline kr_sender *kr_sender_open(kr_map *map, char *area, kr_failure *why)
 {
     kr_sender *sender = kr_sender_new(map, area);

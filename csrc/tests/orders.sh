@@ -1,9 +1,9 @@
 #!/bin/sh
-# Each mutant that the explorer of tests/core/test_memory_model.py is tried on, made in the C core, and what finds it when
-# it is run: the thread sanitizer, the tests that go round and round, those that move at every machine instruction, those
-# that die at every instruction or numbered point. Run by `make orders`, which passes CC, COMMON, CORE and the flags of
-# each flavour; takes half an hour. Writes tests/orders.txt.
-# MUTANTS: the names of those to make, all when empty; then the rest of orders.txt stays as it is.
+# Makes each mutant of the explorer in tests/core/test_memory_model.py in the C core, and records which tests find it: the
+# thread sanitizer, the stress tests, those that move at every machine instruction, those that die at every instruction
+# or numbered point. Run by `make orders`, which passes CC, COMMON, CORE and the flags of each flavour. Takes half an
+# hour. Writes tests/orders.txt.
+# MUTANTS: the names to make, and only their lines of orders.txt change. Empty: all.
 set -u
 export CHECK_SECONDS=20
 table=tests/orders.txt lost=0
@@ -11,7 +11,7 @@ mkdir -p build/orders
 
 flags_of() { eval "printf %s \"\$${1}_FLAGS\""; }
 
-compile() { # FLAVOUR DIRECTORY: the core with what lies changed in the directory
+compile() { # FLAVOUR DIRECTORY: the core with the changed files of the directory
     objects=
     for part in $CORE; do
         source=$(echo ring/"$part".c* inbox/"$part".c* wire/"$part".c* | tr ' ' '\n' | grep -v '\*')
@@ -26,7 +26,7 @@ compile() { # FLAVOUR DIRECTORY: the core with what lies changed in the director
     done
 }
 
-# FLAVOUR DIRECTORY TEST...: "yes" when one of the tests does not pass.
+# FLAVOUR DIRECTORY TEST...: prints "yes" when one of the tests fails.
 finds() {
     flavour=$1 dir=$2 still=
     shift 2
@@ -75,7 +75,7 @@ mutant() {
     rm -rf "$dir"
 }
 
-# The core as it is passes them all.
+# The unchanged core must pass all of them.
 if [ -z "${MUTANTS:-}" ]; then
     mkdir -p build/orders/none
     for flavour in tsan plain crash; do

@@ -1,4 +1,4 @@
-/* Rings for tests whose producer is a sender's. */
+/* Rings for tests in which a sender owns the producer. */
 #include "check.h"
 #include "open_ring.h"
 #include "open_sender.h"

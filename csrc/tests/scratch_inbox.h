@@ -1,4 +1,4 @@
-/* A ring for one test whose producer is a sender's. */
+/* A ring for one test in which a sender owns the producer. */
 #ifndef KR_SCRATCH_INBOX_H
 #define KR_SCRATCH_INBOX_H
 

@@ -21,7 +21,7 @@ static struct {
 } made[NAMES];
 static int rings;
 
-/* Also called from a signal handler: unlink() and nothing else. */
+/* Also called from a signal handler, so it calls only unlink(). */
 void scratch_remove_all(void)
 {
     for (int i = 0; i < rings; i++) {

@@ -1,7 +1,6 @@
-/* A ring for one test, gone when the test is over, however it ends.
+/* A ring for one test. It is removed when the test ends in any way.
  *
- * Both roles get the same mapping: then both sides touch a byte at one address, which is what a sanitizer
- * needs to see a race on it. */
+ * Both roles get the same mapping. So both sides use one address for a byte, and a sanitizer can see a race on it. */
 #ifndef KR_SCRATCH_RING_H
 #define KR_SCRATCH_RING_H
 
@@ -14,7 +13,7 @@ struct scratch_ring {
     kr_map *map;
     char *area;
     kr_producer *producer;
-    kr_sender *sender; /* which `producer` is a part of; see scratch_inbox.h. NULL: a ring that is no inbox */
+    kr_sender *sender; /* contains `producer`; see scratch_inbox.h. NULL: a ring that is no inbox */
     void (*free_sender)(kr_sender *sender);
     kr_consumer *consumer;
     kr_batch batch;
@@ -40,12 +39,12 @@ uint32_t scratch_length(const struct scratch_ring *ring, uint64_t i);
 uint32_t scratch_argc(const struct scratch_ring *ring, uint64_t i);
 uint64_t scratch_offset(const struct scratch_ring *ring, uint64_t i);
 uint8_t scratch_kind(const struct scratch_ring *ring, uint64_t i);
-uint64_t scratch_end_of(const struct scratch_ring *ring, uint64_t i); /* the position behind record i */
+uint64_t scratch_end_of(const struct scratch_ring *ring, uint64_t i); /* the position after record i */
 int scratch_release_all(struct scratch_ring *ring);
 /* `count` records of "12345678" with one publish; one record out and its space back, how many there were. */
 int scratch_write(struct scratch_ring *ring, uint64_t count);
 int scratch_take(struct scratch_ring *ring);
-int scratch_has_records(struct scratch_ring *ring); /* behind what is drained */
+int scratch_has_records(struct scratch_ring *ring); /* after the drained ones */
 int scratch_bell_rung(int bell); /* bytes waiting in a FIFO */
 int scratch_readable(int descriptor);
 

@@ -1,4 +1,4 @@
-/* Events whose bytes lie back to back, sent as the application sends them: by pieces. */
+/* Events whose bytes have no gap between them, sent by pieces as an application sends them. */
 #ifndef KR_SEND_JOINED_H
 #define KR_SEND_JOINED_H
 
@@ -14,7 +14,7 @@ static inline int send_many(kr_sender *sender, uint64_t count, const uint8_t *ki
     return kr_send_pieces(sender, count, kinds, offsets, argcs, pieces, accepted);
 }
 
-/* What a send of one event says: why it was not taken, if it was not. */
+/* The code of a send of one event: the reason if the event was not taken. */
 static inline int taken_or_why(int code, uint64_t accepted, uint64_t size)
 {
     if (code < 0 || accepted)

@@ -1,5 +1,5 @@
-/* Traces by the processor's trap flag, a signal behind each instruction; then stops at a chosen one by a breakpoint
- * instruction, since a signal for each would take a virtual machine minutes. */
+/* Traces a call by the processor's trap flag, with a signal after each instruction. Then stops at a chosen one by a
+ * breakpoint instruction, because a signal for each would take minutes on a virtual machine. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <poll.h>
@@ -21,7 +21,7 @@
 static struct stepped *running; /* during the call, but not during the move */
 static int moved;
 
-/* May itself be stopped at any instruction, by the very move that it is about to make. */
+/* May itself be stopped at any instruction, by the move that it is about to make. */
 static void move_now(void)
 {
     struct stepped *call = running;
@@ -32,7 +32,7 @@ static void move_now(void)
     running = call;
 }
 
-/* The core sleeps in ppoll() and nowhere else. Here nobody sleeps: what was to end it has happened by then. */
+/* The core sleeps only in ppoll(). Here it does not sleep: the event that would end the sleep happens first. */
 int ppoll(struct pollfd *watched, nfds_t count, const struct timespec *time, const sigset_t *mask)
 {
     static const struct timespec now = {0, 0};
@@ -46,7 +46,7 @@ int ppoll(struct pollfd *watched, nfds_t count, const struct timespec *time, con
 
 static int tracing;
 
-/* A new thread would inherit the trap flag, and not the right to be trapped. */
+/* A new thread would inherit the trap flag, but it must not be trapped. */
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *), void *argument)
 {
     int (*of_libc)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
@@ -60,7 +60,7 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
     return failed;
 }
 
-/* Whoever blocks all signals would be killed by the next trap. */
+/* A trap kills a thread that blocks all signals. */
 int pthread_sigmask(int how, const sigset_t *set, sigset_t *before)
 {
     sigset_t wanted;
@@ -97,7 +97,7 @@ static unsigned char *trace[TRACE_MAX];
 static unsigned traced;
 static unsigned char *place; /* of the breakpoint */
 static unsigned char instead;
-static volatile unsigned wanted; /* visits of the place until the one that is meant; 0: no breakpoint any more */
+static volatile unsigned wanted; /* visits until the wanted one, itself included; 0: the breakpoint is gone */
 static pthread_t caller;
 
 static void record(int number, siginfo_t *info, void *context)
@@ -114,7 +114,7 @@ static void stop_here(int number, siginfo_t *info, void *context)
 {
     greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
     (void)number, (void)info;
-    if (registers[REG_EFL] & TRAP_FLAG) { /* one instruction behind a visit that was not meant */
+    if (registers[REG_EFL] & TRAP_FLAG) { /* one instruction after an unwanted visit */
         registers[REG_EFL] &= ~(greg_t)TRAP_FLAG;
         if (wanted)
             *place = BREAKPOINT;
@@ -122,7 +122,7 @@ static void stop_here(int number, siginfo_t *info, void *context)
     }
     *place = instead;
     registers[REG_RIP] = (greg_t)(uintptr_t)place;
-    if (!pthread_equal(pthread_self(), caller) || --wanted) /* the thread that holds a role comes by the same places */
+    if (!pthread_equal(pthread_self(), caller) || --wanted) /* the role's thread visits the same places */
         registers[REG_EFL] |= TRAP_FLAG;
     else
         move_now();
@@ -143,7 +143,7 @@ unsigned stepped_trace(struct stepped *call)
     traced = 0;
     tracing = 1;
     begin(call);
-    raise(SIGTRAP); /* its handler sets the flag, and clears it when the call is over */
+    raise(SIGTRAP); /* the handler sets the flag, and clears it after the call */
     call->answer = call->act(call->argument);
     end(call);
     tracing = 0;
@@ -172,7 +172,7 @@ void stepped_call(struct stepped *call, unsigned at)
     *(volatile unsigned char *)place = BREAKPOINT;
     call->answer = call->act(call->argument);
     wanted = 0;
-    *(volatile unsigned char *)place = instead; /* it may have gone another way this time */
+    *(volatile unsigned char *)place = instead; /* the call may have taken another path this time */
     end(call);
 }
 

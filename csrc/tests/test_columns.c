@@ -1,4 +1,4 @@
-/* What one pass over a batch makes of its columns, also when the records lie. */
+/* The columns that one pass over a batch makes, also of records with wrong lengths. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,10 +7,10 @@
 #include "scratch_inbox.h"
 #include "send_joined.h"
 
-/* One event in memory of its own, as the layers above put it together from fragments. */
+/* One event in its own memory, as the layers above assemble it from fragments. */
 struct lone {
     char columns[25 + 7] __attribute__((aligned(16)));
-    char *record; /* exactly as long as it says, so that a sanitizer sees a byte too far */
+    char *record; /* of exactly its length, so that a sanitizer sees a read beyond it */
 };
 
 static void make_lone(struct lone *lone, uint32_t length, uint32_t argc, const uint32_t *ends, uint32_t count)

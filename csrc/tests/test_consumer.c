@@ -1,4 +1,4 @@
-/* The consumer: every answer that it gives, and every field that it does not believe. */
+/* The consumer: every code that it returns, and every field that it checks. */
 #include <string.h>
 
 #include "check.h"
@@ -12,7 +12,7 @@ static void write_some(struct scratch_ring *ring, uint32_t records, uint32_t len
         CHECK_EQ(kr_producer_write(ring->producer, bytes, length), 1);
 }
 
-/* A record of the test's own making where the producer would put the next one; published as `span` bytes. */
+/* A record made by the test at the place of the producer's next one, published as `span` bytes. */
 static char *forge(struct scratch_ring *ring, uint32_t length, uint32_t kind, uint32_t flags, uint64_t span)
 {
     struct kr_header *header = ring->map->header;
@@ -298,7 +298,7 @@ static void waiting_for_records_ends_when_there_are_some_or_no_time(void)
     CHECK_EQ(kr_consumer_wait(ring.consumer, 0, 0), KR_WAIT_READY);
     CHECK_EQ(kr_consumer_wait(ring.consumer, -1, 100000), KR_WAIT_READY);
     CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 1);
-    CHECK_EQ(kr_consumer_wait(ring.consumer, 1000000, 0), KR_WAIT_TIMEOUT); /* a batch is open, nothing behind it */
+    CHECK_EQ(kr_consumer_wait(ring.consumer, 1000000, 0), KR_WAIT_TIMEOUT); /* a batch is open, with no record after it */
     scratch_close(&ring);
 }
 

@@ -1,8 +1,8 @@
-/* One side killed at each numbered point of the core, and a successor that goes on: every event arrives once and in
- * order (I12), the resume point is that of the tail (I11), and nobody sleeps over what is there (I13).
+/* One side is killed at each numbered point of the core, and a successor continues: every event arrives once and in
+ * order (I12), the resume point is that of the tail (I11), and no side sleeps while there is work for it (I13).
  *
- * The stream is a snapshot and then frames, some larger than the ring, by every way into it. The victim is another
- * process; KEVY_RING_CRASH="NUMBER:PASSING" tells it where to die. */
+ * The stream is a snapshot and then frames, some larger than the ring, sent by every function for it. The victim is
+ * another process. KEVY_RING_CRASH="NUMBER:PASSING" is the place of its death. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@
 
 enum { PRODUCER = 1, CONSUMER = 2, BOTH = 3 };
 
-/* The number that stands in KR_POINT() is the place in this list. */
+/* The number in KR_POINT() is the index in this list. */
 static const struct {
     const char *name;
     int roles;
@@ -89,7 +89,7 @@ static void be_a_victim(void)
         CHECK_EQ(sscanf(where, "%u:%u", &point, &passing), 2);
 }
 
-/* What a durable sink would hold, in memory that outlives the victim. */
+/* The content of a durable sink, in memory that survives the victim. */
 struct sink {
     uint64_t next;   /* offset wanted next; 0: the snapshot */
     uint64_t chunks; /* of the snapshot that is being received */
@@ -114,7 +114,7 @@ static int sent(struct scratch_ring *ring, int code)
         CHECK(code == KR_E_PEER_DEAD || code == KR_E_PEER_CLOSED);
     if (code == KR_SEND_RING || code < 0)
         return code >= 0;
-    return code >= 0 && ring->sender->overflow.events < 12; /* a burst, and then it is moved on */
+    return code >= 0 && ring->sender->overflow.events < 12; /* a burst, which the next pump moves */
 }
 
 static int gone(struct scratch_ring *ring) { return kr_producer_publish(ring->producer) < 0; }
@@ -145,7 +145,7 @@ static int send_snapshot(struct scratch_ring *ring)
     return sent(ring, send_plain(ring->sender, 3, RESUMED, "", 0)) || move_on(ring);
 }
 
-/* One frame, or a run of them, by one of the ways in. Returns how many, or -1 when the consumer is gone. */
+/* Sends one frame or a run by one of the functions for it. Returns how many, or -1 when the consumer is gone. */
 static int64_t send_some(struct scratch_ring *ring, kr_scanner *scanner, uint64_t offset, int with_large)
 {
     enum { RUN = 16 };
@@ -180,7 +180,7 @@ static int64_t send_some(struct scratch_ring *ring, kr_scanner *scanner, uint64_
     return count;
 }
 
-/* Goes on where the resume point says, to the end or until the consumer is gone. */
+/* Continues at the resume point, to the end or until the consumer is gone. */
 static void produce(struct scratch_ring *ring, int with_large)
 {
     kr_resume_point from;
@@ -209,7 +209,7 @@ static void take_frame(struct sink *sink, uint64_t offset, const char *payload, 
 {
     static char expected[9000];
     CHECK(offset > RESUMED && offset <= LAST && sink->next);
-    if (offset < sink->next) { /* drained by a predecessor and not released: what it had applied is skipped */
+    if (offset < sink->next) { /* a predecessor drained and did not release it: skip what was applied */
         sink->again++;
         CHECK_EQ(sink->ends[offset], end);
         return;
@@ -227,12 +227,12 @@ static void take(struct sink *sink, uint32_t kind, uint64_t offset, const char *
     switch (kind) {
     case 1: sink->chunks = 0; break;
     case 2:
-        CHECK(length - 2000 == sink->chunks || (length - 2000 < sink->chunks && !with_large)); /* less: seen again */
+        CHECK(length - 2000 == sink->chunks || (length - 2000 < sink->chunks && !with_large)); /* less: it came again */
         sink->chunks = length - 2000 + 1;
         break;
     case 3:
         CHECK_EQ(offset, RESUMED);
-        if (!sink->next) { /* or it is seen again */
+        if (!sink->next) { /* else it came again */
             CHECK_EQ(sink->chunks, CHUNKS);
             sink->next = RESUMED + 1;
         }
@@ -241,7 +241,7 @@ static void take(struct sink *sink, uint32_t kind, uint64_t offset, const char *
     }
 }
 
-/* Until the producer is gone and all that it published is taken. */
+/* Drains until the producer is gone and all its published records are taken. */
 static void consume(struct scratch_ring *ring, struct sink *sink, int with_large)
 {
     static char whole[1 << 14];
@@ -275,7 +275,7 @@ static void consume(struct scratch_ring *ring, struct sink *sink, int with_large
     }
 }
 
-/* I11: what stands in the segment says exactly how far the events came that can be read from it. */
+/* I11: the resume point in the segment belongs to exactly the events that can be read from the ring. */
 static void check_resume_point(struct scratch_ring *ring, const struct sink *sink)
 {
     kr_resume_point point_now;
@@ -352,7 +352,7 @@ static void finish(struct scratch_ring *ring)
     munmap(sink, sizeof *sink);
 }
 
-/* So many, one after the other: each but the first at its first passing. Returns how many died. */
+/* Runs victims one after the other. All but the first die at their first passing. Returns how many died. */
 static int kill_producers(unsigned number, unsigned which, int lives)
 {
     struct scratch_ring ring;
@@ -368,7 +368,7 @@ static int kill_producers(unsigned number, unsigned which, int lives)
             consume(&ring, sink, 1);
         if (was_killed(&child)) {
             killed++;
-            consume(&ring, sink, 1); /* also of one that died while it took the role */
+            consume(&ring, sink, 1); /* also if the victim died while it took the role */
             check_resume_point(&ring, sink);
         }
     }
@@ -379,7 +379,7 @@ static int kill_producers(unsigned number, unsigned which, int lives)
 
 static int kill_a_producer(unsigned number, unsigned which) { return kill_producers(number, which, 1); }
 
-/* How many frames the dead one had taken whose space it had not given back: those come again, and no others. */
+/* The number of frames that the victim had taken without giving back their space: exactly these come again. */
 static uint64_t unreleased(struct scratch_ring *ring)
 {
     uint64_t head = load_acquire(&ring->map->header->head), count = 0;
@@ -437,7 +437,7 @@ static void each_point(int role, int (*kill_one)(unsigned, unsigned))
 static void a_producer_killed_at_each_point_is_followed(void) { each_point(PRODUCER, kill_a_producer); }
 static void a_consumer_killed_at_each_point_is_followed(void) { each_point(CONSUMER, kill_a_consumer); }
 
-/* Each successor finds one good slot and must leave it so until its own is complete. */
+/* Each successor finds one complete slot, and must not change it until its own slot is complete. */
 static void producers_killed_one_after_the_other_are_followed(void)
 {
     for (unsigned number = 1; number < POINTS; number++)

@@ -1,4 +1,4 @@
-/* CRC-64/Jones: the known value, every way to cut it, and that no changed bit goes unseen. */
+/* CRC-64/Jones: the known value, every split, and every changed bit gives another value. */
 #include <string.h>
 
 #include "kevy_ring.h"

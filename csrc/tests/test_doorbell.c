@@ -1,4 +1,4 @@
-/* The doorbell: what rings it, what leaves it rung, what it costs. */
+/* The doorbell: when it rings, when it stays rung, and its cost. */
 #include <string.h>
 
 #include "check.h"
@@ -23,7 +23,7 @@ static uint64_t data_wakes(struct scratch_ring *ring)
     return stats.data_wakes;
 }
 
-/* Waits as long as it takes, as the layers above do. */
+/* Waits without a limit, as the layers above do. */
 static int consumer_wait(struct scratch_ring *ring)
 {
     int found;
@@ -32,7 +32,7 @@ static int consumer_wait(struct scratch_ring *ring)
     return found;
 }
 
-/* Whatever is in the FIFO at first: the state right before a sleep. */
+/* The state directly before a sleep, for any content of the FIFO. */
 static void park(struct scratch_ring *ring) { CHECK_EQ(kr_consumer_wait(ring->consumer, 1000000, 0), KR_WAIT_TIMEOUT); }
 
 static void nobody_asleep_costs_nothing(void)
@@ -75,7 +75,7 @@ static void a_watched_descriptor_is_readable_exactly_while_there_is_something(vo
     scratch_open(&ring, 4096);
     write_some(&ring, 1);
     int fd = kr_consumer_wait_fd(ring.consumer);
-    CHECK(scratch_readable(fd)); /* what was there before it was made */
+    CHECK(scratch_readable(fd)); /* for the records that came before the descriptor */
     drain_some(&ring, 1);
     CHECK_EQ(kr_consumer_wait_fd(ring.consumer), fd);
     for (int i = 0; i < 20; i++) {
@@ -149,7 +149,7 @@ static void a_byte_that_nobody_asked_for_does_not_spin(void)
     park(&ring);
     kr_bell_ring(ring.map->data_bell);
     CHECK_EQ(kr_consumer_wait(ring.consumer, 20000000, 0), KR_WAIT_TIMEOUT);
-    CHECK_EQ(scratch_bell_rung(ring.map->data_bell), 0); /* else the wait went round and round with it */
+    CHECK_EQ(scratch_bell_rung(ring.map->data_bell), 0); /* else the wait would loop because of it */
     int fd = kr_consumer_wait_fd(ring.consumer);
     kr_bell_ring(ring.map->data_bell);
     CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 0);
@@ -182,7 +182,7 @@ static void a_successor_of_one_that_died_half_way_to_sleep_is_rung(void)
     scratch_open(&ring, 4096);
     park(&ring);
     write_some(&ring, 1);
-    kr_bell_clear(ring.map->data_bell); /* its predecessor emptied the FIFO and came no further */
+    kr_bell_clear(ring.map->data_bell); /* its predecessor emptied the FIFO and then died */
     kr_consumer_free(ring.consumer);
     kr_bell_clear(ring.map->data_bell);
     scratch_take_consumer(&ring);
@@ -200,7 +200,7 @@ static void a_byte_cleared_before_its_request_is_noted_is_not_a_lost_wake_up(voi
         CHECK(kr_producer_reserve(producer, 8) >= 0);
         CHECK_EQ(kr_producer_commit(producer, 8), 0);
     }
-    /* kr_producer_publish_locked() step by step, with the consumer at work between the steps. */
+    /* kr_producer_publish_locked() step by step, with the consumer running between the steps. */
     producer->tail = producer->staged;
     store_seq_cst(&producer->header->tail, producer->tail);
     uint64_t request = load_seq_cst(&producer->header->data_request);
@@ -237,7 +237,7 @@ static void a_producer_that_closed_writes_no_word_any_more(void)
     scratch_open(&ring, 4096);
     park(&ring);
     uint64_t reply = load_relaxed(&ring.map->header->data_reply), wakes = data_wakes(&ring);
-    kr_producer_close(ring.producer); /* the words may be those of its successor by now */
+    kr_producer_close(ring.producer); /* the words may belong to its successor now */
     CHECK_EQ(load_relaxed(&ring.map->header->data_reply), reply);
     CHECK_EQ(data_wakes(&ring), wakes);
     CHECK_EQ(scratch_bell_rung(ring.map->data_bell), 1);

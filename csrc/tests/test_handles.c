@@ -1,5 +1,5 @@
-/* Eight threads in the functions of one handle, for the thread sanitizer: what a binding without an interpreter's lock needs.
- * Every call does its work or is refused with a code. No record is torn, lost or out of order. */
+/* Eight threads in the functions of one handle, for the thread sanitizer: a binding without an interpreter's lock needs
+ * this. Every call does its work or is refused with a code. No record is torn, lost or out of order. */
 #include <pthread.h>
 #include <string.h>
 
@@ -43,7 +43,7 @@ static int is_gone(int64_t code) { return code == KR_E_CLOSED || code == KR_E_PE
 
 /* ------------------------------------------------------------------------------------------------------- readers */
 
-/* What any thread may ask of a consumer, whoever has the batch. */
+/* The calls that any thread may make on a consumer while another one has the batch. */
 static void look_at_consumer(struct shared *shared, uint64_t turn)
 {
     kr_consumer *consumer = shared->ring.consumer;
@@ -72,7 +72,7 @@ static int read_some(struct shared *shared, char *columns, uint64_t room)
     }
     struct kr_columns split = kr_split_columns(columns, room);
     for (int64_t i = 0; i < count; i++) {
-        int is_frame = split.kinds[i] == KR_KIND_FRAME; /* with one argument, behind its number and its end position */
+        int is_frame = split.kinds[i] == KR_KIND_FRAME; /* with one argument, after the count and the end position */
         CHECK_EQ(split.lengths[i], sizeof(uint64_t[WORDS]) + (is_frame ? 8 : 0));
         check_record(shared, shared->ring.area + batch.index + split.starts[i] + (is_frame ? 8 : 0));
     }
@@ -117,7 +117,7 @@ static int write_in_place(struct shared *shared, const uint64_t words[WORDS], in
     CHECK(code == 0 || is_gone(code));
     if (aborts || code)
         return 0;
-    code = kr_producer_publish(producer); /* which another thread may have done by now */
+    code = kr_producer_publish(producer); /* another thread may have published it already */
     CHECK(code == 0 || is_gone(code));
     return 1;
 }
@@ -161,7 +161,7 @@ static void send_frame(kr_sender *sender, const uint64_t words[WORDS])
     CHECK_EQ(accepted, 1);
 }
 
-/* As a chunk in place; as a frame while another thread has the reservation, or the ring is full. */
+/* Sends a chunk in place, or a frame while another thread has the reservation or the ring is full. */
 static void send_chunk(struct shared *shared, const uint64_t words[WORDS])
 {
     kr_sender *sender = shared->ring.sender;
@@ -233,7 +233,7 @@ static void join(struct worker *workers, int count)
         CHECK_EQ(pthread_join(workers[i].thread, NULL), 0);
 }
 
-/* Closed by this thread while the readers are in the functions of their handle: they are refused from then on. */
+/* This thread closes the handle while the readers are in its functions. From then on their calls are refused. */
 static void run_all(struct shared *shared, void *(*writer)(void *))
 {
     struct worker writers[WRITERS], readers[READERS];
@@ -267,7 +267,7 @@ static void eight_threads_in_the_handles_of_an_inbox(void)
     scratch_close(&shared.ring);
 }
 
-/* A call that is on its way when its handle is closed ends with a code, and the handle stays valid until it is freed. */
+/* A call that runs while its handle is closed ends with a code, and the handle stays valid until it is freed. */
 static void close_in_the_middle(int producer_first)
 {
     static struct shared shared;

@@ -1,4 +1,4 @@
-/* Events as records: layout, one publish for many, chunks in place, what is refused. */
+/* Events as records: layout, one publish for many, chunks in place, refusals. */
 #include <string.h>
 
 #include "check.h"
@@ -102,7 +102,7 @@ static void a_chunk_is_committed_in_place_or_behind_the_overflow(void)
 
     index = kr_chunk_reserve(ring.sender, 1000);
     memcpy(ring.area + index, "afterwards", 10);
-    CHECK_EQ(scratch_send(&ring, 7, 10), KR_SEND_OVERFLOW); /* the place behind is reserved */
+    CHECK_EQ(scratch_send(&ring, 7, 10), KR_SEND_OVERFLOW); /* the space after it is reserved */
     CHECK_EQ(kr_pump(ring.sender, 0), KR_PUMP_AGAIN);
     CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 0);
     CHECK_EQ(kr_chunk_commit(ring.sender, 10), KR_SEND_OVERFLOW);
@@ -140,7 +140,7 @@ static void a_receiver_that_is_gone_fails_every_send(void)
     CHECK_EQ(accepted, 0);
     CHECK_EQ(kr_chunk_commit(ring.sender, 0), KR_E_PEER_CLOSED);
     CHECK_EQ(kr_pump(ring.sender, -1), KR_E_PEER_CLOSED);
-    CHECK_EQ(scratch_overflow(&ring).events, 1); /* still told as undelivered */
+    CHECK_EQ(scratch_overflow(&ring).events, 1); /* still reported as undelivered */
     kr_sender_close(ring.sender);
     CHECK_EQ(scratch_send(&ring, 1, 1), KR_E_CLOSED);
     CHECK_EQ(kr_pump(ring.sender, -1), KR_E_CLOSED);
@@ -164,7 +164,7 @@ static void use_inherited_sender(void *argument)
     CHECK_EQ(kr_overflow_marks(ring->sender, 2, 1), KR_E_FORKED);
     kr_overflow_read(ring->sender, &overflow);
     CHECK_EQ(overflow.events, 0);
-    scratch_close(ring); /* what every exit of a child does with the handles that it inherited */
+    scratch_close(ring); /* every exit of a child does this with the handles that it inherited */
 }
 
 static void an_inherited_sender_is_refused_and_harmless(void)

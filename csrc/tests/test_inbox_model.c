@@ -1,4 +1,4 @@
-/* Random operations on a small inbox beside a plain array that does the same. */
+/* Random operations on a small inbox, compared with a plain array. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,7 +6,7 @@
 #include "scratch_inbox.h"
 #include "send_joined.h"
 
-/* The inbox: whatever its size, an event comes out once, whole and in turn. */
+/* The inbox: an event of any size comes out once, whole and in order. */
 static char *whole;
 static uint64_t have;
 

@@ -1,4 +1,4 @@
-/* One side killed in front of every machine instruction of a call, and what the other side and a successor then find. */
+/* One side is killed before every machine instruction of a call. The other side and a successor find a valid ring. */
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -47,7 +47,7 @@ static void take_role(struct scratch_ring *ring, int role)
         scratch_take_consumer(ring);
 }
 
-/* In this process, with both roles: which instructions there are. */
+/* Finds the instructions, in this process with both roles. */
 static unsigned trace(struct play *play)
 {
     struct stepped call = {.act = act, .move = do_nothing, .argument = play};
@@ -97,7 +97,7 @@ static void play(const struct scene *scene)
 }
 #define PLAY(...) play(&(struct scene){__VA_ARGS__})
 
-/* Until the producer is seen to be gone: only whole records, as they were written. */
+/* Drains until the producer is gone. All records are whole, as they were written. */
 static int take_what_it_left(struct scratch_ring *ring)
 {
     int found, taken = 0;
@@ -169,7 +169,7 @@ static void a_producer_that_pumps(void)
     PLAY(KR_ROLE_PRODUCER, overflow, take_the_first, pump, as_many_as_were_moved);
 }
 
-/* The producer learns of the death; a successor finds what was not given back, and is told of it. */
+/* The producer learns of the death. A successor finds the records that were not given back. */
 static void at_most_two_come_again(struct scratch_ring *ring)
 {
     while (kr_producer_wait(ring->producer, 4080, -1) != KR_WAIT_GONE)
@@ -240,7 +240,7 @@ static void the_producer_is_free(struct scratch_ring *ring)
 
 static void the_consumer_is_free(struct scratch_ring *ring)
 {
-    kr_sender_free(ring->sender); /* it has seen the first holder go */
+    kr_sender_free(ring->sender); /* it has seen the end of the first holder */
     scratch_take_sender(ring);
     scratch_take_consumer(ring);
     write_one(ring);

@@ -1,4 +1,4 @@
-/* Random operations on a small ring beside a plain array that does the same. */
+/* Random operations on a small ring, compared with a plain array. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +65,7 @@ static void end_reservation(struct scratch_ring *ring, struct array *array)
     array->reserved = 0;
 }
 
-/* How many records a drain takes, by the rule of the interface. */
+/* The number of records that a drain takes by its contract. */
 static uint64_t expected_batch(const struct array *array, uint64_t records, uint64_t limit)
 {
     uint64_t count = 0, span = 0;

@@ -1,4 +1,4 @@
-/* The overflow: order, moving it by hand, marks, fragments, and what happens without memory. */
+/* The overflow: order, moving it with kr_pump(), watermarks, fragments, and no memory. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +35,7 @@ static void what_does_not_fit_overflows_in_order(void)
     CHECK_EQ(stats.producer_words[1], 128000);
     CHECK_EQ(kr_pump(ring.sender, 0), KR_PUMP_AGAIN);
     scratch_take_frames(&ring, 0, 31);
-    CHECK_EQ(scratch_send(&ring, sent++, 0), KR_SEND_OVERFLOW); /* it would fit, but not before its elders */
+    CHECK_EQ(scratch_send(&ring, sent++, 0), KR_SEND_OVERFLOW); /* it would fit, but earlier events come first */
     CHECK_EQ(kr_chunk_reserve(ring.sender, 1), KR_RESERVE_FULL);
     uint64_t taken = 32;
     do {
@@ -101,7 +101,7 @@ static void the_marks_are_told_once_per_crossing(void)
     CHECK_EQ(kr_pump(ring.sender, 0), KR_PUMP_AGAIN);
     CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW);
     CHECK_EQ(scratch_send(&ring, 0, 100), KR_SEND_OVERFLOW);
-    /* Both crossings, in order, however late it is asked for them. */
+    /* Both crossings come in order, even if the caller asks late. */
     CHECK_EQ(kr_overflow_next_mark(ring.sender, watch, 0), KR_MARK_LOW);
     CHECK_EQ(kr_overflow_next_mark(ring.sender, watch, 0), KR_MARK_HIGH);
     CHECK_EQ(kr_overflow_next_mark(ring.sender, watch, 1000000), KR_MARK_NONE);
@@ -246,7 +246,7 @@ static void scan_without_memory(void *argument)
     limit.rlim_cur = pages * kr_page_bytes() + (1 << 20);
     CHECK(!setrlimit(RLIMIT_AS, &limit));
     CHECK_EQ(kr_scan_kevy(ring.sender, scanner, many, length, 0, &scan), KR_E_NOMEM);
-    CHECK_EQ(scratch_overflow(&ring).events, scan.frames); /* what was taken is counted, so that nothing is sent twice */
+    CHECK_EQ(scratch_overflow(&ring).events, scan.frames); /* taken frames are counted, so that nothing is sent twice */
     CHECK(!setrlimit(RLIMIT_AS, &before));
     kr_scanner_reset(scanner);
     int code = kr_scan_kevy(ring.sender, scanner, frame, strlen(frame), 0, &scan);

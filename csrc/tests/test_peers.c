@@ -1,4 +1,4 @@
-/* The peer's death where no pidfd tells of it: after an exec, in another pid namespace, of a process that is not the holder. */
+/* The peer's death without a pidfd for it: after an exec, in another pid namespace, of a process that is not the holder. */
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>
@@ -12,7 +12,7 @@
 static void watched(const struct scratch_ring *ring, int fd)
 {
     struct pollfd one = {.fd = fd, .events = POLLIN};
-    CHECK_EQ(poll(&one, 1, 30000), 1); /* for ever, where nothing tells */
+    CHECK_EQ(poll(&one, 1, 30000), 1); /* times out if nothing reports it */
 }
 
 static void take_and_exec(struct scratch_ring *ours, void (*take)(struct scratch_ring *ring))
@@ -107,7 +107,7 @@ static void a_pid_of_another_namespace_is_not_watched_and_the_word_is(void)
         CHECK_EQ(watch.slice_ns, KR_BLIND_SLICE_NS);
         CHECK_EQ(kr_consumer_wait(ring.consumer, 0, 0), KR_WAIT_TIMEOUT);
         uint32_t held = load_acquire32(&ring.map->header->producer.word);
-        store_release32(&ring.map->header->producer.word, held | KR_ROLE_DEAD); /* as the kernel does, which rings no bell */
+        store_release32(&ring.map->header->producer.word, held | KR_ROLE_DEAD); /* as the kernel does, without ringing a bell */
         watched(&ring, fd);
         while (kr_consumer_wait(ring.consumer, 0, 0) != KR_WAIT_GONE)
             watched(&ring, fd);

@@ -1,4 +1,4 @@
-/* Records from pieces that lie apart: the same bytes as from joined ones, and the same refusals. */
+/* Records from separate pieces: the same bytes as from joined ones, and the same refusals. */
 #include <string.h>
 
 #include "check.h"

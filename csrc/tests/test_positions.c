@@ -16,7 +16,7 @@ static void pass_one(struct scratch_ring *ring, uint32_t length)
     CHECK_EQ(scratch_release_all(ring), 0);
 }
 
-/* Back to the same index: two records of what is left of two rounds. */
+/* Returns to the same index: two records fill the rest of two rounds. */
 static void go_round(struct scratch_ring *ring, uint64_t span)
 {
     uint64_t left = 2 * 4096 - span, half = left / 2 & ~(uint64_t)7;

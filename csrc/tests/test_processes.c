@@ -1,4 +1,4 @@
-/* Two processes, one of which is killed in the middle: nothing lost, doubled, torn or reordered. */
+/* Two processes. One is killed in the middle: no record is lost, doubled, torn or reordered. */
 #define _GNU_SOURCE
 #include <sched.h>
 #include <signal.h>
@@ -59,13 +59,13 @@ static void write_records(void *argument)
                 kr_producer_wait(ring.producer, length, -1);
             else
                 sched_yield();
-        if (wrote < 0) /* the consumer was killed: the next one wants the rest from a new producer */
+        if (wrote < 0) /* the consumer was killed: a new producer sends the rest to the next one */
             _exit(0);
     }
     kr_producer_close(ring.producer);
 }
 
-/* Reads what is there, from `number` on; publishes how far it is before it gives the space back. */
+/* Reads the records from `number` on. Stores its progress before it gives the space back. */
 static uint64_t read_some(struct scratch_ring *ring, uint64_t number)
 {
     int64_t got = scratch_drain(ring, BATCH, UINT64_MAX);
@@ -88,7 +88,7 @@ static void read_records(void *argument)
     child_say('c');
     while (kr_consumer_wait(ring.consumer, -1, 5000) != KR_WAIT_READY)
         ;
-    /* Killed between its word and its release, the one before has read records that come again. */
+    /* A predecessor that was killed between its word and its release has read records that come again. */
     uint64_t number;
     CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 1);
     memcpy(&number, scratch_payload(&ring, 0), 8);

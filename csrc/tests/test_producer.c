@@ -1,4 +1,4 @@
-/* The producer: every answer that it gives. */
+/* The producer: every code that it returns. */
 #include <string.h>
 
 #include "check.h"
@@ -68,7 +68,7 @@ static void many_are_written_as_far_as_they_fit_with_one_publish(void)
     CHECK_EQ(write_lengths(&ring, lengths + 4, 2), 2);
     CHECK_EQ(write_lengths(&ring, lengths, 0), 0);
     const uint32_t large[] = {5, 5000};
-    CHECK_EQ(write_lengths(&ring, large, 2), 1); /* what fits is taken, the next call says why the rest is not */
+    CHECK_EQ(write_lengths(&ring, large, 2), 1); /* takes what fits; the next call returns the reason for the rest */
     CHECK_EQ(write_lengths(&ring, large + 1, 1), KR_E_TOO_LARGE);
     scratch_close(&ring);
 }
@@ -166,7 +166,7 @@ static void a_closed_producer_says_so(void)
     CHECK_EQ(kr_producer_set_word(ring.producer, 0, 1), KR_E_CLOSED);
     CHECK_EQ(kr_producer_peer(ring.producer, &info), KR_E_CLOSED);
     CHECK_EQ(kr_producer_abort(ring.producer), 0);
-    CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 1); /* what was committed is published by the close */
+    CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 1); /* the close publishes committed records */
     scratch_close(&ring);
 }
 
@@ -220,7 +220,7 @@ static void waiting_for_space_ends_when_there_is_space_or_no_time(void)
     CHECK_EQ(kr_producer_wait(ring.producer, 4080, 1000000), KR_WAIT_TIMEOUT);
     CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 1);
     CHECK_EQ(scratch_release_all(&ring), 0);
-    CHECK_EQ(scratch_bell_rung(ring.map->space_bell), 0); /* half of what was asked for: not worth a wake-up */
+    CHECK_EQ(scratch_bell_rung(ring.map->space_bell), 0); /* half of the requested room: no wake-up */
     CHECK_EQ(kr_producer_wait(ring.producer, 4080, 1000000), KR_WAIT_TIMEOUT);
     CHECK_EQ(kr_producer_wait(ring.producer, 2032, -1), KR_WAIT_READY);
     CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 1);
@@ -238,13 +238,13 @@ static void waiting_for_space_shows_the_committed_records_that_are_in_the_way(vo
         CHECK(kr_producer_reserve(ring.producer, 3000) >= 0);
         CHECK_EQ(kr_producer_commit(ring.producer, 3000), 0);
         CHECK_EQ(kr_producer_wait(ring.producer, 1000, 0), KR_WAIT_READY);
-        CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 0); /* it was not in the way */
+        CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 0); /* it did not block */
         int fd = -1;
         if (watched)
             CHECK((fd = kr_producer_wait_fd(ring.producer, 2000)) >= 0);
         else
             CHECK_EQ(kr_producer_wait(ring.producer, 2000, 1000), KR_WAIT_TIMEOUT);
-        CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 1); /* else nobody could ever make room */
+        CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 1); /* else no side could make room */
         CHECK_EQ(scratch_release_all(&ring), 0);
         if (watched)
             CHECK(scratch_readable(fd));
@@ -275,7 +275,7 @@ static void a_head_that_goes_back_is_corrupt(void)
     for (int waits = 0; waits < 2; waits++) {
         struct scratch_ring ring;
         scratch_open_at(&ring, 4096, 1 << 20);
-        for (int i = 0; i < 2; i++) { /* so that the producer knows of a head of 1 << 20 and 4096 */
+        for (int i = 0; i < 2; i++) { /* so that the producer has seen a head of 1 << 20 and 4096 */
             CHECK_EQ(kr_producer_write(ring.producer, bytes, 4080), 1);
             CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 1);
             CHECK_EQ(scratch_release_all(&ring), 0);
@@ -284,10 +284,10 @@ static void a_head_that_goes_back_is_corrupt(void)
         CHECK(kr_producer_reserve(ring.producer, 3056) >= 0);
         CHECK_EQ(kr_producer_commit(ring.producer, 3056), 0);
         uint64_t tail = load_relaxed(&ring.map->header->tail);
-        store_relaxed(&ring.map->header->head, tail - 4096); /* within the capacity, but it was further on before */
+        store_relaxed(&ring.map->header->head, tail - 4096); /* within the capacity, but before the last head */
         if (waits)
-            CHECK_EQ(kr_producer_wait(ring.producer, 8, 0), KR_WAIT_READY); /* to see what is wrong */
-        CHECK_EQ(kr_producer_write(ring.producer, bytes, 8), KR_E_CORRUPT); /* and not over what nobody has read */
+            CHECK_EQ(kr_producer_wait(ring.producer, 8, 0), KR_WAIT_READY); /* to see the error */
+        CHECK_EQ(kr_producer_write(ring.producer, bytes, 8), KR_E_CORRUPT); /* and overwrites no unread record */
         scratch_close(&ring);
     }
 }

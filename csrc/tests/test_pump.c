@@ -1,4 +1,4 @@
-/* The core's own pump: it starts by itself, delivers what its user dropped, and ends. */
+/* The core's own pump: it starts by itself, delivers the events of a dropped sender, and ends. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <poll.h>
@@ -26,7 +26,7 @@ static int threads(void)
     return count;
 }
 
-/* A thread that was joined stays in the list of the kernel for a moment, so a count that falls is waited for. */
+/* The kernel lists a joined thread for a moment longer, so wait for the count to fall. */
 static void wait_for_threads(int count)
 {
     for (int i = 0; threads() != count; i++) {
@@ -41,13 +41,13 @@ static void *own_id(void *id)
     return NULL;
 }
 
-/* The threads of this process while no ring is open. A sanitizer starts its own with the first thread of the program, so
- * they are counted after one has come and gone. */
+/* The threads of this process while no ring is open. A sanitizer starts its own with the first thread of the program,
+ * so count them after a first thread has ended. */
 static int idle_threads(void)
 {
     static pid_t process;
     static int idle;
-    if (process != getpid()) { /* also after a fork, which takes no thread with it */
+    if (process != getpid()) { /* also after a fork, which copies no other thread */
         pthread_t thread;
         pid_t id;
         char path[64];
@@ -62,7 +62,7 @@ static int idle_threads(void)
     return idle;
 }
 
-/* Frames of 128 bytes from `first` on until so many wait behind a ring of 4096. Returns the number behind the last. */
+/* Sends frames of 128 bytes from `first` on until `waiting` are in the overflow of a ring of 4096. Returns the next one. */
 static uint64_t overflow(struct scratch_ring *ring, uint64_t first, uint64_t waiting)
 {
     while (scratch_overflow(ring).events < waiting)
@@ -132,7 +132,7 @@ static void what_was_dropped_with_its_handle_still_arrives(void)
             CHECK_EQ(scratch_release_all(&ring), 0);
         }
         kr_sender_free(ring.sender);
-        kr_area_free(area); /* the pump has hold of it */
+        kr_area_free(area); /* the pump keeps it */
         ring.sender = NULL;
         ring.producer = NULL;
         take_all(&ring, taken, sent);
@@ -178,7 +178,7 @@ static void *close_later(void *argument)
 {
     struct scratch_ring *ring = argument;
     uint64_t began = kr_now_ns(), seed = began, until = began + check_below(&seed, 100000);
-    while (kr_now_ns() < until) /* yields would last for seconds where others want the core */
+    while (kr_now_ns() < until) /* a yield could last seconds on a busy core */
         ;
     kr_sender_close(ring->sender);
     return NULL;
@@ -248,7 +248,7 @@ static void the_descriptor_is_readable_while_nothing_waits(void)
     }
     overflow(&ring, 0, 1);
     CHECK(!scratch_readable(fd));
-    kr_consumer_close(ring.consumer); /* what waits can not go on */
+    kr_consumer_close(ring.consumer); /* the overflow cannot move any more */
     CHECK_EQ(poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 10000), 1);
     CHECK_EQ(kr_flush(ring.sender, LONG_NS), KR_WAIT_GONE);
     scratch_close(&ring);
@@ -308,11 +308,11 @@ static void use_in_child(void *argument)
     CHECK_EQ(kr_flushed_fd(ring->sender), KR_E_FORKED);
     CHECK_EQ(kr_overflow_next_mark(ring->sender, 1, LONG_NS), KR_E_FORKED);
     CHECK_EQ(kr_sender_close_when_drained(ring->sender), 1);
-    CHECK_EQ(kr_inboxes_flush(LONG_NS), 0); /* they are the parent's */
+    CHECK_EQ(kr_inboxes_flush(LONG_NS), 0); /* they belong to the parent */
     kr_inboxes_close();
     kr_sender_free(ring->sender);
 #ifndef __SANITIZE_THREAD__ /* which can not follow threads that a child of threads starts */
-    struct scratch_ring own; /* and the child has inboxes of its own */
+    struct scratch_ring own; /* the child has its own inboxes */
     scratch_open_inbox(&own, 4096);
     uint64_t sent = overflow(&own, 0, 50);
     CHECK_EQ(kr_inboxes_flush(0), 1);
@@ -335,7 +335,7 @@ static void a_fork_leaves_it_with_the_parent(void)
     scratch_close(&ring);
 }
 
-/* No limit of threads holds for root. */
+/* A limit on threads does not apply to root. */
 static void become_limited(void)
 {
     if (!getuid())
@@ -362,10 +362,10 @@ static void without_threads(void *argument)
         ;
     CHECK_EQ(code, KR_SEND_OVERFLOW | KR_SEND_NO_THREAD);
     for (int i = 0; i < 99; i++)
-        CHECK_EQ(scratch_send(&ring, sent++, 100), KR_SEND_OVERFLOW); /* told once */
+        CHECK_EQ(scratch_send(&ring, sent++, 100), KR_SEND_OVERFLOW); /* reported once */
     CHECK_EQ(kr_flush(ring.sender, 1000000), KR_WAIT_TIMEOUT);
     scratch_take_frames(&ring, 0, 31);
-    CHECK_EQ(kr_flush(ring.sender, 0), KR_WAIT_TIMEOUT); /* moves itself what fits */
+    CHECK_EQ(kr_flush(ring.sender, 0), KR_WAIT_TIMEOUT); /* the flush itself moves what fits */
     scratch_take_frames(&ring, 32, 63);
     CHECK(!setrlimit(RLIMIT_NPROC, &before));
     CHECK_EQ(scratch_send(&ring, sent++, 100), KR_SEND_OVERFLOW); /* starts the pump */
@@ -400,12 +400,12 @@ static void dropped_without_threads(void *argument)
         if (at_the_end) {
             CHECK_EQ(kr_inboxes_flush(0), 1);
             scratch_take_frames(&ring, 0, 31);
-            CHECK_EQ(kr_inboxes_flush(0), 1); /* moves it: it was not empty when it looked */
+            CHECK_EQ(kr_inboxes_flush(0), 1); /* the flush moves it, because it was not empty */
             CHECK_EQ(kr_inboxes_flush(0), 0);
             CHECK(!setrlimit(RLIMIT_NPROC, &before));
         } else {
             CHECK(!setrlimit(RLIMIT_NPROC, &before));
-            scratch_open_inbox(&other, 4096); /* whoever takes a role next gives the dropped one its pump */
+            scratch_open_inbox(&other, 4096); /* the next handle that takes a role starts the dropped one's pump */
             scratch_take_frames(&ring, 0, 31);
             scratch_close(&other);
         }
@@ -464,13 +464,13 @@ static void a_handle_takes_its_role_once_and_gives_it_up_once(void)
     CHECK_EQ(send_plain(ring.sender, KR_KIND_SNAPSHOT_BEGIN, 0, "", 0), KR_E_CLOSED);
     CHECK_EQ(threads(), idle);
     CHECK_EQ(kr_sender_take(ring.sender, &why), 0);
-    CHECK_EQ(kr_sender_take(ring.sender, &why), 0); /* it has it */
+    CHECK_EQ(kr_sender_take(ring.sender, &why), 0); /* it already has the role */
     CHECK_EQ(threads(), idle + 1);
     kr_sender *second = kr_sender_new(ring.map, ring.area);
     CHECK_EQ(kr_sender_take(second, &why), KR_E_TAKEN);
     kr_sender_close(ring.sender);
     CHECK_EQ(kr_sender_take(ring.sender, &why), KR_E_CLOSED);
-    CHECK_EQ(kr_sender_take(second, &why), 0); /* what was refused once may be had later */
+    CHECK_EQ(kr_sender_take(second, &why), 0); /* a role that was refused can be taken later */
     kr_sender_free(second);
     kr_sender_free(ring.sender);
     wait_for_threads(idle);

@@ -146,7 +146,7 @@ static void a_killed_producer_leaves_what_it_published(void)
         ;
     CHECK_EQ(found, KR_WAIT_GONE);
     CHECK_EQ(kr_consumer_peer(ring.consumer, &info), KR_E_PEER_DEAD);
-    while (kr_process_alive((uint32_t)child.pid, info.start)) /* the word comes a moment before the zombie */
+    while (kr_process_alive((uint32_t)child.pid, info.start)) /* the kernel writes the word a moment before the process is a zombie */
         check_sleep_ms(1);
     CHECK_EQ(kr_process_start((uint32_t)child.pid), info.start);
     child_reap(&child);
@@ -281,7 +281,7 @@ static void use_inherited_handles(void *argument)
     CHECK_EQ(kr_consumer_wait(ring->consumer, -1, 0), KR_E_FORKED);
     CHECK_EQ(kr_consumer_wait_fd(ring->consumer), KR_E_FORKED);
     CHECK_EQ(kr_consumer_set_word(ring->consumer, 0, 1), KR_E_FORKED);
-    scratch_close(ring); /* what every exit of a child does with the handles that it inherited */
+    scratch_close(ring); /* every exit of a child does this with the handles that it inherited */
     child_say('d');
     child_hear();
 }
@@ -311,7 +311,7 @@ static void inherited_handles_are_refused_and_harmless(void)
 
 static void take_roles_in_the_child(void *argument)
 {
-    struct scratch_ring *ring = argument; /* the map was inherited, the roles are the child's own */
+    struct scratch_ring *ring = argument; /* the child inherited the map, and takes its own roles */
     scratch_take_producer(ring);
     scratch_take_consumer(ring);
     CHECK_EQ(kr_producer_write(ring->producer, "child", 5), 1);
@@ -344,7 +344,7 @@ static void positions_that_do_not_fit_are_corrupt(void)
         store_relaxed(&ring.map->header->head, bad[i][1]);
         CHECK(!kr_producer_open(ring.map, ring.area, &why));
         CHECK_EQ(why.code, KR_E_CORRUPT);
-        CHECK_EQ(state_of(&ring, KR_ROLE_PRODUCER), 3); /* not held by a handle that is not there */
+        CHECK_EQ(state_of(&ring, KR_ROLE_PRODUCER), 3); /* no handle holds it */
         store_relaxed(&ring.map->header->head, i == 2 ? 4 : bad[i][1]);
         why.code = 0;
         CHECK(!kr_consumer_open(ring.map, ring.area, &why));

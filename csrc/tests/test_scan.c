@@ -1,4 +1,4 @@
-/* Runs of frames from the wire: whole, cut anywhere, and always in memory that ends where the bytes end. */
+/* Runs of frames from the wire: whole, cut anywhere, and always in memory that ends with the bytes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 
 static char *wire;      /* a stream */
 static uint64_t length; /* of it */
-static char *events;    /* what it is made of: u64 offset, u32 argc, lengths, bytes */
+static char *events;    /* its events: u64 offset, u32 argc, lengths, bytes */
 static uint64_t seed;
 
 static uint64_t below(uint64_t limit) { return check_below(&seed, limit); }
@@ -20,7 +20,7 @@ static void put(const char *text, uint64_t number, const char *after)
     length += (uint64_t)sprintf(wire + length, "%s%llu%s", text, (unsigned long long)number, after);
 }
 
-/* A stream of `frames` frames from `offset` on. Redis: the offset is that of the byte behind the command. */
+/* A stream of `frames` frames from `offset` on. Redis: the offset is that of the byte after the command. */
 static void make_stream(uint64_t frames, uint64_t offset, int kevy)
 {
     char *event = events;
@@ -46,7 +46,7 @@ static void make_stream(uint64_t frames, uint64_t offset, int kevy)
     }
 }
 
-/* Takes what has arrived and compares it with the events. */
+/* Takes the events that have arrived and compares them with `events`. */
 static const char *take(struct scratch_ring *ring, const char *event)
 {
     while (scratch_drain(ring, 64, UINT64_MAX) > 0) {
@@ -77,7 +77,7 @@ static const char *take(struct scratch_ring *ring, const char *event)
     return event;
 }
 
-/* The stream in pieces: what a scan leaves comes again in front of the next piece, as a receive buffer has it. */
+/* The stream in pieces. The bytes that a scan leaves come again before the next piece, as in a receive buffer. */
 static void pass_in_pieces(uint64_t capacity, uint64_t frames, uint64_t offset, int kevy, uint64_t most)
 {
     struct scratch_ring ring;

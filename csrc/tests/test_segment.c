@@ -1,4 +1,4 @@
-/* The segment: made, found, refused, measured. */
+/* The segment: making, attaching, refusals, sizes. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -260,7 +260,7 @@ static void the_segment_of_another_user_is_refused(void)
         CHECK_EQ(child_listen(&child), 'y');
         child_end(&child);
         CHECK(!chown(path, 1, (gid_t)-1));
-        CHECK_EQ(attach_code(ring.name), KR_E_OWNER); /* root may open it, but it is somebody else's */
+        CHECK_EQ(attach_code(ring.name), KR_E_OWNER); /* root may open it, but another user owns it */
         CHECK(!chown(path, 0, (gid_t)-1));
         path_of(path, ring.name, ".data");
         CHECK(!chown(path, 1, (gid_t)-1));
@@ -362,7 +362,7 @@ static void an_adopter_may_write_another_label_of_any_length(void)
     char longest[KR_LABEL_BYTES + 1];
     memset(longest, 'x', sizeof longest);
     scratch_create(&ring, 4096);
-    kr_map_adopt(ring.map, longest, sizeof longest); /* what does not fit is cut off */
+    kr_map_adopt(ring.map, longest, sizeof longest); /* the rest is cut off */
     kr_map_stats(ring.map, &stats);
     CHECK(!memcmp(stats.label, longest, KR_LABEL_BYTES));
     kr_map_adopt(ring.map, NULL, 0);

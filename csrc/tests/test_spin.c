@@ -1,4 +1,4 @@
-/* How long a wait looks before it sleeps: not at all where that is in vain, always where it pays. */
+/* The spin of a wait before it sleeps: none where it is in vain, always where it pays. */
 #include <pthread.h>
 
 #include "check.h"
@@ -32,7 +32,7 @@ struct later {
     uint64_t spins; /* before the wait */
 };
 
-/* However late the waiter gets its core: the record comes some milliseconds after its spin or its sleep has begun. */
+/* The record comes some milliseconds after the waiter's spin or sleep has begun, however late it gets its core. */
 static void *write_later(void *argument)
 {
     struct later *later = argument;
@@ -118,7 +118,7 @@ static void an_event_every_few_milliseconds_costs_no_spinning(void)
     }
     CHECK(!pthread_join(thread, NULL));
     CHECK(spins(&trickle.ring) >= IN_VAIN);
-    CHECK(spins(&trickle.ring) <= 4 * IN_VAIN); /* room for a sleep that was interrupted right before a record came */
+    CHECK(spins(&trickle.ring) <= 4 * IN_VAIN); /* allows for a sleep that was interrupted directly before a record came */
     scratch_close(&trickle.ring);
 }
 
@@ -177,13 +177,13 @@ static void a_sleeper_that_was_woken_asks_for_no_second_ring(void)
         uint64_t before = data_wakes(&ring);
         await_one(&ring, 0);
         CHECK_EQ(data_wakes(&ring), before + 1);
-        for (int more = 0; more < 10; more++) { /* it is awake: these ring nothing */
+        for (int more = 0; more < 10; more++) { /* it is awake, so these ring no bell */
             CHECK_EQ(scratch_write(&ring, 1), 1);
             CHECK_EQ(kr_consumer_wait(ring.consumer, -1, 0), KR_WAIT_READY);
             CHECK_EQ(scratch_take(&ring), 1);
         }
         CHECK_EQ(data_wakes(&ring), before + 1);
-        CHECK_EQ(kr_consumer_wait(ring.consumer, 1000000, 0), KR_WAIT_TIMEOUT); /* and the byte ends no sleep twice */
+        CHECK_EQ(kr_consumer_wait(ring.consumer, 1000000, 0), KR_WAIT_TIMEOUT); /* and the byte does not end a second sleep */
         CHECK_EQ(scratch_bell_rung(ring.map->data_bell), 0);
     }
     scratch_close(&ring);

@@ -1,5 +1,5 @@
-/* The time that records lie in the ring: one in 1,024 is stamped, and counted when it is given back. The orders behind
- * it (I14, I15) are those of docs/memory-model.md. */
+/* The time of records in the ring: one in 1,024 is stamped, and counted when it is given back. docs/memory-model.md has
+ * its memory orders (I14, I15). */
 #include "check.h"
 #include "scratch_ring.h"
 
@@ -50,7 +50,7 @@ static void it_counts_from_the_publish_to_the_release(void)
     CHECK_EQ(scratch_drain(&ring, 2, UINT64_MAX), 2);
     check_sleep_ms(15);
     CHECK_EQ(kr_consumer_release(ring.consumer, scratch_end_of(&ring, 0), 1, 0), 0);
-    CHECK_EQ(counted(&ring, 0), 0); /* the stamp is that of the last record of the publish */
+    CHECK_EQ(counted(&ring, 0), 0); /* the last record of the publish has the stamp */
     CHECK_EQ(scratch_release_all(&ring), 0);
     kr_map_times(ring.map, &times);
     CHECK(times.total_ns >= 30000000 && times.total_ns <= times.now_ns - before);
@@ -101,7 +101,7 @@ static void successors_go_on(void)
     scratch_close(&ring);
 }
 
-/* What a producer leaves that dies in a publish: of its stamp all, or the place alone. */
+/* The traces of a producer that dies in a publish: its whole stamp, or only the position. */
 static void a_stamp_of_what_was_not_published_is_forgotten(void)
 {
     for (int is_whole = 0; is_whole <= 1; is_whole++) {
@@ -130,7 +130,7 @@ static void a_stamp_of_what_was_not_published_is_forgotten(void)
         uint64_t before = kr_now_ns();
         scratch_take_producer(&ring);
         CHECK_EQ(oldest(&ring), 0);
-        CHECK_EQ(scratch_write(&ring, 1), 1); /* ends at the place that was noted */
+        CHECK_EQ(scratch_write(&ring, 1), 1); /* ends at the noted position */
         CHECK(oldest(&ring) >= before);
         take_all(&ring);
         kr_map_times(ring.map, &times);
@@ -160,7 +160,7 @@ static void stamps_of_a_liar_are_claims(void)
                     CHECK_EQ(scratch_take(&ring), 1);
                 CHECK(counted(&ring, 0) <= KR_STAMPS);
                 kr_producer_free(ring.producer);
-                scratch_take_producer(&ring); /* whose first record is due */
+                scratch_take_producer(&ring); /* its first record gets a stamp */
                 CHECK_EQ(scratch_write(&ring, 1), 1);
                 CHECK_EQ(scratch_take(&ring), 1);
                 scratch_close(&ring);

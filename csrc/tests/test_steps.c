@@ -1,7 +1,7 @@
-/* One side in the middle of a call, at every machine instruction of it, and there the other side moves.
+/* One side stops in the middle of a call, at every machine instruction of it, and the other side moves there.
  *
- * Whatever order the compiler gave the loads and stores of sleep and wake, at some instruction the other side moves right
- * between them. What a processor may reorder is not seen here. */
+ * For any order that the compiler gave the loads and stores of sleep and wake, the other side moves between each two of
+ * them. This test does not see what a processor reorders. */
 #include "check.h"
 #include "scratch_inbox.h"
 #include "stepped.h"
@@ -11,7 +11,7 @@
 
 struct scene {
     void (*before)(struct scratch_ring *);
-    int (*act)(struct scratch_ring *); /* is stepped */
+    int (*act)(struct scratch_ring *); /* this call is stepped */
     int (*move)(struct scratch_ring *);
     void (*check)(struct scratch_ring *, int acted, int moved);
 };
@@ -40,7 +40,7 @@ static void once(struct play *play, struct stepped *call)
     play->scene->check(&play->ring, call->answer, play->moved);
 }
 
-/* Plays a scene with the move at last, and then in front of each instruction in turn. */
+/* Plays a scene with the move after the call, and then before each instruction in turn. */
 static void play(const struct scene *scene)
 {
     static struct play play;
@@ -79,7 +79,7 @@ static void take_all(struct scratch_ring *ring)
         ;
 }
 
-/* The consumer is in the middle. */
+/* The consumer is in the middle of its call. */
 
 static int wait_for_records(struct scratch_ring *ring) { return kr_consumer_wait(ring->consumer, -1, 0); }
 
@@ -138,7 +138,7 @@ static int see_again(struct scratch_ring *ring)
     return kr_consumer_release(ring->consumer, ring->batch.position, 0, 1);
 }
 
-/* The descriptor as the event loop has it: no call in between puts it right. */
+/* The descriptor as an event loop uses it: no call in between repairs it. */
 static void is_readable(struct scratch_ring *ring, int acted, int moved)
 {
     (void)acted, (void)moved;
@@ -182,7 +182,7 @@ static void asking_for_space_at_any_step_of_a_release_is_heard(void)
     PLAY(have_no_space, scratch_take, watch_for_space, space_is_readable);
 }
 
-/* The producer is in the middle. */
+/* The producer is in the middle of its call. */
 
 static int ask_for_records(struct scratch_ring *ring) { return kr_consumer_wait(ring->consumer, A_MOMENT, 0); }
 

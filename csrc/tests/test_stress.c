@@ -1,7 +1,7 @@
-/* Parks and wakes, over and over, with each side aimed at the other's last moment before its sleep.
+/* Parks and wakes in a loop. Each side aims at the other's last moment before its sleep.
  *
- * The two sides go in step, so that nobody makes a move that wakes the other by accident. Every sleep ends by itself
- * after a second, so a lost wake-up shows as a sleeper that comes up without news, has work, and no byte in its FIFO. */
+ * The two sides take turns, so that no move wakes the other side by accident. Every sleep ends by itself after a
+ * second. So a lost wake-up shows as a sleeper that wakes without news, has work, and has no byte in its FIFO. */
 #define _GNU_SOURCE
 #include <poll.h>
 #include <pthread.h>
@@ -18,7 +18,7 @@ struct duel {
     int watched; /* sleep on the descriptor instead of in the wait */
 };
 
-/* From nothing to some microseconds: whatever the other side is doing meanwhile, it is hit at some time. */
+/* Waits from zero to some microseconds, so that some move meets every moment of the other side. */
 static void dawdle(uint64_t *seed)
 {
     static const uint64_t limits[] = {50, 200, 600, 1500, 4000};
@@ -26,7 +26,7 @@ static void dawdle(uint64_t *seed)
         ;
 }
 
-/* Gives the core away after a while; not at once, since that takes longer than what is aimed at. */
+/* Yields the core after a while. An immediate yield takes longer than the moment that the test aims at. */
 static void pause_after(unsigned *spins)
 {
     if (++*spins > 2000)
@@ -37,7 +37,7 @@ static uint64_t head_of(struct scratch_ring *ring) { return load_acquire(&ring->
 static uint64_t tail_of(struct scratch_ring *ring) { return load_acquire(&ring->map->header->tail); }
 static int is_empty(struct scratch_ring *ring) { return tail_of(ring) == head_of(ring); }
 
-/* A sleeper came up without news. Whoever rings has time to do it; work without a byte is then a lost wake-up. */
+/* A sleeper woke without news. The other side gets time to ring. Work without a byte is then a lost wake-up. */
 static void check_not_lost(struct scratch_ring *ring, int bell, int (*has_work)(struct scratch_ring *))
 {
     for (int i = 0; i < 300; i++) {
@@ -74,7 +74,7 @@ static void await_space(struct duel *duel, uint64_t length)
     CHECK_EQ(found, KR_WAIT_READY);
 }
 
-/* Up to three records, and the next ones when all of them are given back. */
+/* Writes up to three records, and the next ones when all of these are given back. */
 static void *write_in_step(void *argument)
 {
     struct duel *duel = argument;
@@ -93,7 +93,7 @@ static void read_in_step(struct duel *duel, uint64_t records)
 {
     struct scratch_ring *ring = &duel->ring;
     uint64_t seed = 2;
-    if (duel->watched) /* from here on the descriptor alone says when to come: no look in between puts it right */
+    if (duel->watched) /* from here on only the descriptor says when to look: no call in between repairs it */
         CHECK(kr_consumer_wait_fd(ring->consumer) >= 0);
     int fd = ring->consumer->peer.wait_fd;
     while (records) {
@@ -158,7 +158,7 @@ static void no_wait_for_another_process_loses_a_wake_up(void)
     scratch_close(&duel.ring);
 }
 
-/* Whenever the producer asks for space, or is about to since there is none, gives all of the ring back in two steps. */
+/* Gives all of the ring back in two steps when the producer asks for space, or is about to because there is none. */
 static void *release_in_step(void *argument)
 {
     struct scratch_ring *ring = argument;
@@ -217,7 +217,7 @@ static void *pump(void *argument)
     return NULL;
 }
 
-/* Every burst overflows, and the next one comes when the last event of it has arrived. */
+/* Every burst overflows. The next one comes when the last event of the burst has arrived. */
 static void no_pump_loses_a_wake_up(void)
 {
     struct duel duel = {.watched = 0};

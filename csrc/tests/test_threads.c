@@ -1,8 +1,8 @@
-/* Two threads and more over one mapping, for the thread sanitizer.
+/* Two or more threads with one mapping, for the thread sanitizer.
  *
- * A byte of the data area has two addresses. The sanitizer compares addresses, so both sides must come to a byte by
- * the same one: no record straddles the end of the area, and no batch reaches beyond it. Lengths and bytes follow
- * from the number of a record (and where it lies), so both sides know them without talking. */
+ * A byte of the data area has two addresses. The sanitizer compares addresses, so both sides must use the same address
+ * of a byte: no record crosses the end of the area, and no batch reaches beyond it. Lengths and bytes follow from the
+ * number of a record (and its position), so both sides know them without communication. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -153,7 +153,7 @@ static void read_all(struct passage *passage)
     CHECK_EQ(scratch_drain(ring, 1, UINT64_MAX), 0);
 }
 
-/* What an operator's tool reads while the two are at work. */
+/* The reads of an operator's tool while the two sides run. */
 static void *read_stats(void *argument)
 {
     struct passage *passage = argument;
@@ -293,7 +293,7 @@ static void two_senders_and_a_pump_keep_each_senders_order(void)
     scratch_close(&crowd.ring);
 }
 
-/* Every function from every thread, until the handles are closed under them. */
+/* Every thread calls every function until another thread closes the handles. */
 static void *use_producer(void *argument)
 {
     struct scratch_ring *ring = argument;
@@ -366,7 +366,7 @@ static void every_function_may_be_called_from_any_thread(void)
             CHECK(!pthread_join(producers[i], NULL));
             CHECK(!pthread_join(consumers[i], NULL));
         }
-        /* Whoever waited for the lock while the role was given up must not write the next holder's words. */
+        /* A thread that waited for the lock while the role was given up must not write the next holder's words. */
         CHECK_EQ(load_relaxed(&ring.map->header->tail), tail);
         CHECK_EQ(load_relaxed(&ring.map->header->space_request), request);
         CHECK_EQ(load_relaxed(&ring.map->header->producer_words[9]), word);

@@ -1,4 +1,4 @@
-/* Who sleeps is woken: by what it waits for, by the end of the other side, by a new other side. */
+/* A sleeper is woken by the event that it waits for, by the end of the other side, and by a successor of that side. */
 #define _GNU_SOURCE
 #include <poll.h>
 #include <pthread.h>
@@ -23,7 +23,7 @@ static void drain_some(struct scratch_ring *ring, int64_t records)
     CHECK_EQ(scratch_release_all(ring), 0);
 }
 
-/* Waits as long as it takes, as the layers above do. */
+/* Waits without a limit, as the layers above do. */
 static int consumer_wait(struct scratch_ring *ring)
 {
     int found;
@@ -46,7 +46,7 @@ static void sleep_on(int descriptor)
     CHECK_EQ(poll(&watched, 1, -1), 1);
 }
 
-/* Whatever is in the FIFO at first: the state right before a sleep. */
+/* The state directly before a sleep, for any content of the FIFO. */
 static void park(struct scratch_ring *ring) { CHECK_EQ(kr_consumer_wait(ring->consumer, 1000000, 0), KR_WAIT_TIMEOUT); }
 
 static void *write_one(void *argument)
@@ -188,7 +188,7 @@ static void a_new_peer_wakes_who_waits_for_one(void)
     CHECK(scratch_readable(fd));
     CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 0);
     CHECK(!scratch_readable(fd));
-    child_kill(&child); /* and from now on its death is watched */
+    child_kill(&child); /* from now on its death is watched */
     sleep_on(fd);
     CHECK_EQ(consumer_wait(&ring), KR_WAIT_GONE);
     child_reap(&child);
@@ -276,7 +276,7 @@ static void a_watched_descriptor_follows_the_producers(void)
         child_start(&holder, hold_producer, &ring);
         CHECK_EQ(child_listen(&holder), 'p');
         CHECK_EQ(scratch_drain(&ring, 1, UINT64_MAX), 0);
-        CHECK(!scratch_readable(fd)); /* the end of the producer before is not seen again */
+        CHECK(!scratch_readable(fd)); /* the end of the earlier producer is not reported again */
         if (round & 1)
             park(&ring); /* a wait looks at the peer too */
         child_start(&bystander, stay, NULL); /* has copies of all descriptors */

@@ -1,4 +1,4 @@
-"""What the command makes of its options: parsed once, and in the objects that their users get."""
+"""The command parses its options once, into the objects that are passed on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a replica counts as caught up."""
+"""The rule for when a replica counts as caught up."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_an_upstream_that_is_ahead_of_what_came_is_not_caught_up() -> None:
 
 
 def test_on_a_busy_stream_what_is_on_its_way_does_not_count() -> None:
-    # A hundred frames a sample, of which the last two samples' are not applied yet.
+    # A hundred frames come with each sample. Those of the last two samples are not applied yet.
     busy = [(n / 10, shard(received=n * 100, upstream=n * 100, applied=n * 100 - 200)) for n in range(3, 40)]
     assert first_time(busy) is not None
     behind = [(n / 10, shard(received=n * 100, upstream=n * 100, applied=n * 60)) for n in range(3, 40)]
@@ -50,7 +50,7 @@ def test_where_the_upstream_tells_no_offset_nothing_must_come_for_a_second() -> 
 
 def test_an_empty_upstream_is_caught_up_with() -> None:
     assert first_time(steady(shard(full_syncs=0, snapshots_sent=0, snapshots_applied=0))) is not None
-    # A snapshot of offset 0 is never marked as applied; that the ring is empty tells it.
+    # A snapshot of offset 0 is never marked as applied. The empty ring shows that it was.
     assert first_time(steady(shard(snapshots_applied=0))) is not None
 
 

@@ -1,4 +1,4 @@
-"""The kevy-ring command from outside: exit codes, what is said and what is not, and what stays behind."""
+"""The kevy-ring command from outside: its exit codes, its output, and that nothing stays behind."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ NOWHERE = "kevy://127.0.0.1:1"
 
 
 def own_rings(pid: int) -> set[str]:
-    """The rings that a process made: others are at work on this machine too."""
+    """The rings that a process made. Other processes of this machine have rings too."""
     found = set()
     for name in ring_names():
         try:
             if inspect_ring(name).creator_pid == pid:
                 found.add(name)
-        except Exception:  # gone since
+        except Exception:  # removed since it was listed
             continue
     return found
 
@@ -94,7 +94,7 @@ def test_the_embedded_upstream_goes_into_any_sink(sink: str, tmp_path: Path) -> 
 
 
 def _sabotaged(found: dict[bytes, Entry]) -> dict[bytes, Entry]:
-    """Other than what the replica will have: an upstream is as easily changed as a replica, and nearer at hand."""
+    """Make the upstream differ from the replica. That is easier than changing the replica."""
     first, second, third, *_ = (key for key, entry in found.items() if entry.type == "string")
     found[first].value = b"something else"
     found[second].expires_at_ms = 4_000_000_000_000
@@ -113,7 +113,7 @@ def test_a_replica_that_is_not_its_upstream_is_exit_code_1_and_the_first_ten_dif
     out, err = capsys.readouterr()
     *_, summary = map(json.loads, out.splitlines())
     assert (summary["ok"], summary["exit_code"], summary["verified"]) == (False, 1, False)
-    (only,) = summary["runs"]  # the second phase is not even begun
+    (only,) = summary["runs"]  # the second phase does not start
     assert only["comparison"]["different"] == 23
     texts = [each["text"] for each in only["comparison"]["differences"]]
     assert len(texts) == 10
@@ -191,8 +191,8 @@ def test_a_replica_changed_by_another_hand_is_found_out(
         replica.hset("hash:7", "a", "changed")
 
     try:
-        with ThreadPoolExecutor() as beside:
-            changed = beside.submit(change)
+        with ThreadPoolExecutor() as pool:
+            changed = pool.submit(change)
             monkeypatch.setattr(ForDuration, "reached", lambda *_: changed.done())  # however long the change takes
             code = run(["ingest", redis_server.url, "--sink", target.url, "--duration", "60", "--verify", "--json"])
             changed.result()
@@ -290,7 +290,7 @@ def test_a_shard_that_fails_is_replaced_and_its_reason_is_told() -> None:
     done = run_command(
         "ingest", "--keys", "4", "--ops", "40", "--shards", "1", "--sink", "python:cli_sinks:raising", path=[SUPPORT]
     )
-    # What a new process starts with is the snapshot of all frames, so that it has no frame to fail on.
+    # A new process starts with the snapshot of all frames, so it has no frame to fail on.
     assert "shard 0 failed: RuntimeError: out of paper at redis://***@printer" in done.out
     assert "Traceback" in done.out
     assert "exited with code 1" in done.out
@@ -353,7 +353,7 @@ def test_a_signal_in_the_middle_of_the_embedded_run_ends_all_of_it() -> None:
 def test_an_embedded_upstream_that_dies_is_one_line_and_exit_code_1() -> None:
     with RunningCommand("ingest", "--keys", "100", "--ops", "2000000", "--json") as running:
         running.read_until(lambda found: found["type"] == "progress")
-        # All children look alike; the upstream is the one that listens.
+        # The upstream is the child that listens on a port.
         listening = _listeners(running.children())
         for pid in listening:
             os.kill(pid, signal.SIGKILL)
@@ -378,7 +378,7 @@ def _listeners(pids: list[int]) -> list[int]:
 
 @pytest.fixture
 def dead_ring() -> Iterator[str]:
-    """A ring with records in it whose maker and only process was killed, together with what would clean up."""
+    """A ring that holds records. Its only process was killed, and so was its resource tracker."""
     script = f"""
 import os, signal
 from kevy_ring import Frame, SnapshotEnd, replica_inbox_pair
@@ -426,7 +426,7 @@ def test_inspect_tells_what_waits_in_a_ring_of_dead_processes(dead_ring: str) ->
     assert found["records"][0]["position"] == found["head"]
     out = invoke("inspect", dead_ring)
     assert "abandoned: kevy-ring gc removes it" in out
-    assert "13 record" not in out  # ten are shown
+    assert "13 record" not in out  # the default shows ten
     assert out.count("'SET' 'key:") == 10
     assert r"\x00\x1b[31m" in out
     assert "\x1b" not in out
@@ -477,7 +477,7 @@ def test_gc_removes_a_dead_ring_with_its_doorbells_and_leaves_a_live_one(dead_ri
         names = [f"{dead_ring}{suffix}" for suffix in ("", ".data", ".space")]
         assert [dead_ring] == json.loads(invoke("gc", dead_ring, live.name, "--dry-run", "--json"))["removed"]
         assert all(Path("/dev/shm", name).exists() for name in names)
-        # Named, because other dead rings of this machine may be somebody's who comes back for them.
+        # Name the ring: other abandoned rings of this machine are not ours to remove.
         assert json.loads(invoke("gc", dead_ring, live.name, "--json"))["removed"] == [dead_ring]
         assert not any(Path("/dev/shm", name).exists() for name in names)
         assert Path("/dev/shm", live.name).exists()

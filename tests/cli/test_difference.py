@@ -1,4 +1,4 @@
-"""How a difference is said."""
+"""The words for a difference between two keyspaces."""
 
 from __future__ import annotations
 

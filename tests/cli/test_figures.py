@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Figures in the form that people read."""
 
 from __future__ import annotations
 

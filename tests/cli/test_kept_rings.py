@@ -1,4 +1,4 @@
-"""Rings that are kept on purpose are shown as such, and removed only by a user who means them."""
+"""Rings that are kept on purpose are shown as kept, and removed only by name."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def line_of(name: str, text: str) -> str:
 
 @pytest.fixture
 def prefix() -> Iterator[str]:
-    """A prefix of rings, of which none is left at the end."""
+    """A prefix for names of rings. Rings with this prefix are removed at the end."""
     prefix = f"kept{secrets.token_hex(4)}"
     yield prefix
     for file in SHM.glob(f"{prefix}*"):
@@ -80,7 +80,7 @@ def test_a_kept_ring_that_is_in_use_is_shown_as_such(kept: str) -> None:
 
 
 def test_gc_leaves_a_kept_ring_unless_it_is_named_or_the_option_is_given(kept: str) -> None:
-    # Dry, because dead rings of this machine may be somebody's who comes back for them.
+    # A dry run, because abandoned rings of this machine are not ours to remove.
     found = json.loads(invoke("gc", "--dry-run", "--json"))
     assert kept in found["kept"]
     assert kept not in found["removed"]

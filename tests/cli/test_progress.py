@@ -92,7 +92,7 @@ def test_a_shard_that_was_restarted_after_its_snapshot_is_not_shown_as_loading()
     shard = progress_of(waiting_bytes=4096)
     assert shard.ring is not None
     words = list(shard.ring.consumer_words)
-    words[ConsumerWord.SNAPSHOTS] = 0  # a new process counts again from 0
+    words[ConsumerWord.SNAPSHOTS] = 0  # a new process starts counting at 0
     restarted = replace(shard, ring=replace(shard.ring, consumer_words=tuple(words)))
     assert "loading" not in "\n".join(rendered(progress_table([restarted], 160, 40), 160))
     pending = progress_of(waiting_bytes=4096, snapshots_applied=0)

@@ -1,4 +1,4 @@
-"""Texts without secrets, and a running command that shows none."""
+"""Texts without secrets, and a running command that shows no secret."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_what_was_typed_is_not_repeated_with_a_blank_in_the_password() -> None:
 
 @pytest.fixture
 def locked_servers(tmp_path: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
-    """An upstream and a target that want the same password."""
+    """An upstream and a target that require the same password."""
     binary = find_redis("6.2")
     servers = [RedisServer(binary, tmp_path / name, "--requirepass", PASSWORD) for name in ("upstream", "target")]
     yield servers[0], servers[1]
@@ -64,7 +64,7 @@ def locked_servers(tmp_path: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
 
 
 def shown_of_process(pid: int) -> str:
-    """All that other processes can read of one: its command line, environment, title, and those of its threads."""
+    """All that other processes can read of a process: command line, environment, title, and those of its threads."""
     parts = []
     for path in ("cmdline", "environ", "comm", "task/*/comm", "task/*/cmdline"):
         for found in Path(f"/proc/{pid}").glob(path):
@@ -74,7 +74,7 @@ def shown_of_process(pid: int) -> str:
 
 
 def descendants(pid: int) -> list[int]:
-    """Children and theirs, of every thread."""
+    """The children of every thread of the process, and their children."""
     found: list[int] = []
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -84,7 +84,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def rings_of(pid: int) -> list[str]:
-    """The rings that a process made: others are at work on this machine too, and theirs come and go."""
+    """The rings that a process made. Other processes make and remove rings at the same time."""
     found = []
     for name in ring_names():
         with contextlib.suppress(SegmentError):
@@ -122,7 +122,7 @@ def test_passwords_of_upstream_and_sink_are_shown_nowhere_while_it_runs_reconnec
             looked = run_command(*words)
             assert rings[0] in looked.out
             assert not is_secret(looked.out + looked.err)
-        # The link breaks, and the password is not right any more: both are told of.
+        # The link breaks, and the password is wrong from now on. The command reports both.
         client.config_set("requirepass", "another")
         client.client_kill_filter(_type="replica")
         wait_until(
@@ -139,6 +139,6 @@ def log(server: RedisServer) -> bytes:
 
 
 def link_refused(pid: int, client: object) -> bool:
-    """Whether the server has turned the replica away since."""
+    """Whether the server has refused the replica since."""
     stats = client.info("commandstats")  # type: ignore[attr-defined]
     return any(name.lower() == "cmdstat_auth" and figures.get("failed_calls", 0) for name, figures in stats.items())

@@ -134,7 +134,7 @@ def test_the_files_of_a_jsonl_sink_stand_for_the_keys_that_were_written(server: 
     sink.flush()
     found = compare(upstream, JsonlKeys(tmp_path), is_final=True)
     assert (found.different, found.differences, found.compared) == (0, [], 7)
-    # A line on its way is none.
+    # An incomplete last line does not count.
     sink.apply(22, [b"APPEND", b"elsewhere", b"z"])
     sink.close()
     with next(tmp_path.glob("generation-*/changes-*")).open("ab") as file:

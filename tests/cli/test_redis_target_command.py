@@ -1,4 +1,4 @@
-"""The kevy-ring command with a Redis target that must not be destroyed: refusals, and runs that end themselves."""
+"""The kevy-ring command with a Redis target that it must not destroy: it refuses to start, or ends the run."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_next_run_needs_no_option_and_verifies_and_the_mark_is_no_key_of_it(
     assert (comparison["keys"], comparison["different"]) == (31, 0)
     assert target.client().exists(MARK)
     assert json.loads(target.client().get(MARK) or b"")["keys"] == {"0": 11, "1": 10, "2": 10}
-    # And as an upstream, into another kind of sink.
+    # The same server as an upstream, into another kind of sink.
     done = run_command("ingest", target.url, "--sink", "memory", "--verify", "--json")
     assert done.code == 0, done.err
     assert done.summary["runs"][0]["comparison"]["keys"] == 31

@@ -1,4 +1,4 @@
-"""Runs of the command that cannot succeed: those with an end end with exit code 1, the reason and the remedy."""
+"""Runs that cannot succeed. A run with an end exits with 1 and prints the reason and the remedy."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_only_the_same_words_without_a_long_life_between_them_are_a_row() -> Non
     assert [fail(at, "no space") for at in (30, 40)] == [None, None]
     assert fail(50, "no space", lived_s=60) is None
     assert fail(120, "no space") is None
-    assert [fail(at, "") for at in (130, 140, 150, 160)] == [None] * 4  # killed: nothing was said
+    assert [fail(at, "") for at in (130, 140, 150, 160)] == [None] * 4  # it was killed and printed nothing
     assert [fail(at, "no space") for at in (170, 180)] == [None, None]
     assert fail(190, "no space", shard=1) is None
     assert fail(200, "no space") == (0, "no space")
@@ -189,7 +189,7 @@ def test_valkeys_is_tls() -> None:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[list[RedisServer]]:
-    """Two primaries that have all slots between them."""
+    """Two primaries that share all slots."""
     nodes = [RedisServer(find_redis("7.0"), tmp_path / f"node-{i}", "--cluster-enabled", "yes") for i in range(2)]
     try:
         for node, first, last in zip(nodes, (0, 8000), (7999, 16383), strict=True):

@@ -1,4 +1,4 @@
-"""``kevy-ring top`` as a command: once, as JSON, and live on a terminal."""
+"""The command ``kevy-ring top``: once, as JSON, and live on a terminal."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_pipe_gets_a_table_and_a_corrupt_ring_is_told_in_it() -> None:
 
 
 class LiveTop:
-    """The command on a terminal of 100 by 30."""
+    """The command on a terminal of 100 columns and 30 lines."""
 
     def __init__(self, *arguments: str) -> None:
         self._arguments = arguments
@@ -96,7 +96,7 @@ class LiveTop:
         return self
 
     def read_until(self, words: str) -> None:
-        """Read until the words are shown; what was shown before does not count."""
+        """Read until the words are shown again. Earlier output does not count."""
         deadline, self.shown = time.monotonic() + DEADLINE_S, ""
         while not re.search(words, self.shown):
             assert time.monotonic() < deadline, self.shown

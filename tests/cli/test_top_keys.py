@@ -1,4 +1,4 @@
-"""Keys from a terminal, whole and in pieces, and the terminal afterwards."""
+"""Keys from a terminal, whole and in pieces, and the state of the terminal afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What top keeps of each ring between two looks."""
+"""The facts that top keeps of each ring between two samples."""
 
 from __future__ import annotations
 

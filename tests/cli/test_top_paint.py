@@ -1,4 +1,4 @@
-"""Lines are painted as rich paints them."""
+"""Lines get the same escape sequences as rich gives them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the keys of top do."""
+"""The effect of each key in top."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The comparison of two keyspaces, of which one or both may move."""
+"""The comparison of two keyspaces while one or both may change."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The C core compiled for aarch64: the orders that docs/memory-model.md names are there as instructions.
+"""The C core compiled for aarch64 has the orders of docs/memory-model.md as instructions.
 
-On x86-64 a release store is a plain one, so a forgotten order shows in no disassembly and in hardly any run. On aarch64
-it is `stlr` against `str`. Acquire and seq_cst loads are both `ldar` there, and release and seq_cst stores both `stlr`:
-telling those apart is what tests/core/test_memory_model.py is for.
+On x86-64 a release store is a plain store. A forgotten order shows in no disassembly and rarely in a run. On aarch64 a
+release store is `stlr`, a plain one is `str`. Acquire and seq_cst loads are both `ldar` there, and release and seq_cst
+stores are both `stlr`: tests/core/test_memory_model.py tells those apart.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COMPILER, DISASSEMBLER = "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-objdump"
 FLAGS = ["-std=gnu11", "-O2", "-fno-strict-aliasing", "-fno-inline-functions", "-fno-inline-small-functions"]
 FLAGS += ["-fno-inline-functions-called-once", "-fno-ipa-icf", "-fno-partial-inlining"]
 
-# How many of each there must be at least: the accesses of the table, and those beside them in the same function.
+# The least number of each instruction: the accesses of the table, and the others in the same function.
 WANTED: dict[str, dict[str, int]] = {
     "kr_producer_publish_locked": {"stlr": 3, "ldar": 1},  # I1 I3 I11: the note, its stamp, tail; the request
     "kr_producer_ring_data_bell": {"stlr": 1},  # I5
@@ -72,7 +72,7 @@ def _cross_compiler() -> None:
 
 
 def instructions(sources: Path, scratch: Path, *flags: str) -> Found:
-    """What each function of the ring consists of."""
+    """The instructions of each function of the ring."""
     found: Found = {}
     for name in SOURCES:
         target = scratch / f"{Path(name).name}.o"
@@ -126,7 +126,7 @@ def weakened(scratch: Path, operation: str) -> Path:
 
 
 def test_each_order_of_the_table_is_an_instruction_and_none_a_barrier(tmp_path: Path) -> None:
-    """Orders stand on the words that they order, so no function needs `dmb`."""
+    """Each order belongs to an access of a word, so no function needs `dmb`."""
     found = instructions(CSRC, tmp_path)
     assert lacking(found) == []
     assert [function for function, names in found.items() if names["dmb"]] == []

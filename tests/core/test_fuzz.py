@@ -1,4 +1,4 @@
-"""What the fuzzers have kept passes, and a short run of theirs finds nothing."""
+"""The inputs that the fuzzers kept pass, and a short run of each fuzzer finds nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_inputs_kept_for_the_core_pass_under_the_address_and_undefined_behav
 
 
 def test_a_harness_that_reads_what_is_not_published_is_ended(tmp_path: Path) -> None:
-    """The poison is what makes a replay worth something: a wild read within the mapping is one, too."""
+    """Poisoned memory makes a replay useful: it also finds a wrong read inside the mapping."""
     require_sanitizer("address,undefined", tmp_path)
     source = (CSRC / "fuzz" / "drain.c").read_text(encoding="utf-8")
     wrong = source.replace(

@@ -1,7 +1,7 @@
-"""The protocol of shared words against every behaviour that C11 allows, and the model itself against known verdicts.
+"""The protocol of shared words under every behaviour that C11 allows, and the model itself under known verdicts.
 
-The invariants I1 to I15 are those of docs/memory-model.md. The last table, of mutants and of what finds each, is
-printed by `pytest -s tests/core/test_memory_model.py -k table`.
+The invariants I1 to I15 are those of docs/memory-model.md. The last table lists the mutants and the tests that find
+each. `pytest -s tests/core/test_memory_model.py -k table` prints it.
 """
 
 from __future__ import annotations
@@ -278,7 +278,7 @@ MUTANTS: dict[str, tuple[str, Core]] = {
     "tail_before_the_stamp": ("I15", Core(move="tail_before_the_stamp")),
 }
 
-# Stronger than the protocol needs, since something beside it orders the same: docs/memory-model.md says what.
+# Stronger than the protocol needs, because another access orders the same. docs/memory-model.md says which one.
 SPARE: dict[str, tuple[str, Core]] = {
     "the stamp is stored": ("I11", Core(("the stamp is stored", RLX))),
     "the stamp is read": ("I11", Core(("finding reads the stamp", RLX))),
@@ -309,19 +309,19 @@ def test_a_mutant_is_found(mutant: str) -> None:
 
 @pytest.mark.parametrize("order", SPARE)
 def test_an_order_that_is_stronger_than_needed_may_be_weakened(order: str) -> None:
-    """Or the table of docs/memory-model.md is wrong about what they promise."""
+    """A failure here means that docs/memory-model.md states a wrong promise."""
     invariant, core = SPARE[order]
     assert scenario_of(invariant)(core).run().wrong is None
 
 
 def found_by_running() -> dict[str, list[str]]:
-    """By the thread sanitizer, by stress, by a move at every machine instruction, by a death at every one."""
+    """Found by the thread sanitizer, by stress, or by a move or a death at every machine instruction."""
     rows = (line.split() for line in FOUND_BY_RUNNING.read_text(encoding="utf-8").splitlines() if line[:1] != "#")
     return {name: found for name, *found in rows}
 
 
 def test_the_table_of_mutants() -> None:
-    """The C core made wrong in the same ways: csrc/tests/orders.sh makes each, runs it, and keeps what found it."""
+    """csrc/tests/orders.sh makes the same mistakes in the C core, runs each, and records the tests that found it."""
     rows = found_by_running()
     print(f"\n{'mutant':44}{'explorer':10}{'TSan':8}{'stress':8}{'steps':8}deaths")
     for mutant, (invariant, core) in MUTANTS.items():

@@ -1,4 +1,4 @@
-"""The C core's own tests: plain, under sanitizers, and against a core that was made wrong on purpose."""
+"""The C core's own tests: plain, under sanitizers, and with a core that was made wrong on purpose."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from places import CSRC
 
 LIMIT_S = 280
 
-# As in the Makefile: a large random offset puts a mapping where the thread sanitizer has its own.
+# As in the Makefile: a large random offset can put a mapping where the thread sanitizer needs its own.
 STILL = ["setarch", "-R"]
 if shutil.which("setarch") is None or subprocess.run([*STILL, "true"], capture_output=True, check=False).returncode:
     STILL = []

@@ -1,4 +1,4 @@
-"""The arguments of frames in a batch: views by one call for many events, one by one for few, the same either way."""
+"""The arguments of frames in a batch: one call makes the views of many events, and the same views as single calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kevy_ring import CorruptRing, Frame, SnapshotChunk, replica_inbox_pair
 
 
 def scribble(name: str, found: bytes, written: bytes) -> None:
-    """Write over the only place in the ring's memory that holds ``found``, as a dishonest producer would."""
+    """Overwrite the only place in the ring's memory that holds ``found``, as a dishonest producer would."""
     with open(f"/dev/shm/{name}", "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
         at = memory.find(found)
         memory[at : at + len(found)] = written

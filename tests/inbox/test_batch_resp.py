@@ -1,4 +1,4 @@
-"""Forwarding a batch: its frames as RESP, made by one call of the core."""
+"""One call of the core makes a batch of frames ready to forward as RESP."""
 
 from __future__ import annotations
 

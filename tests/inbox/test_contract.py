@@ -197,7 +197,7 @@ class TestRoomAndOverflow:
         with sender.reserve_chunk(1000) as grant:
             assert grant.in_ring
             grant.view[:3] = b"abc"
-            sender.send(Frame(1, [b"between"]))  # as another thread might: it may not enter the grant's place
+            sender.send(Frame(1, [b"between"]))  # as another thread might do: it must not use the space of the grant
             grant.commit(3)
         with sender.reserve_chunk(1000):
             pass
@@ -801,7 +801,7 @@ def test_pairs_are_made_together_or_not_at_all() -> None:
     try:
         assert [sender.name for sender, _ in pairs] == [f"kevy-p{os.getpid()}-{i}" for i in range(3)]
         pairs[0][0].close()
-        pairs[0][1].close()  # so that number 0 can be made before number 1 fails
+        pairs[0][1].close()  # room for number 0; number 1 fails
         with pytest.raises(SegmentError) as failed:
             replica_inbox_pairs(5, capacity=4096, name=f"kevy-p{os.getpid()}")
         assert failed.value.reason == "exists"

@@ -1,4 +1,4 @@
-"""Each call of a sender, left before each byte code in turn: what was accepted arrives, nothing is stuck."""
+"""Interrupt each call of a sender before each byte code in turn: accepted events arrive, and nothing is stuck."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kevy_ring.ring import Consumer, Producer
 from kevy_ring.ring.segment import Segment
 
 CAPACITY = 1 << 12
-FULL = 60  # frames, of which the ring holds about half
+FULL = 60  # frames; the ring holds about half of them
 STEPS_MAX = 5000
 LARGE = (1 << 20) + 8
 
@@ -29,17 +29,17 @@ class Count(int):
 
 
 class Interrupted(BaseException):
-    """As a handler of a signal raises."""
+    """The exception of a signal handler."""
 
 
 def is_interrupted(step: int, body: Callable[[], object]) -> bool:
-    """Call ``body`` and raise before byte code number ``step`` of it. False: it has not so many."""
+    """Call ``body`` and raise before its byte code number ``step``. False: ``body`` has fewer byte codes."""
     passed = 0
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal passed
         if "kevy_ring" not in frame.f_code.co_filename:
-            return None  # the standard library has locks, which no signal may leave where this would
+            return None  # not inside the standard library: raising there could leave one of its locks held
         frame.f_trace_opcodes = True
         if event == "opcode":
             passed += 1
@@ -58,7 +58,7 @@ def is_interrupted(step: int, body: Callable[[], object]) -> bool:
 
 
 class Case:
-    """An inbox, and a handle of it that may have a role already. What is sent has a number of its own."""
+    """An inbox, and a handle of it that may already have its role. Each event has its own number."""
 
     def __init__(self, capacity: int, *, has_role: bool, is_full: bool) -> None:
         self.ring = Ring.create(capacity)
@@ -79,7 +79,7 @@ class Case:
         self.accepted.append(number)
 
     def take_all(self, *, until_gone: bool) -> None:
-        """Everything that was accepted arrives in order; what was not accepted for certain may be among it."""
+        """All accepted events arrive in order. Events of an interrupted call may be among them."""
         arrived: list[int] = []
         until = time.monotonic() + 5
         while not (self.receiver.sender_gone if until_gone else set(self.accepted) <= set(arrived)):
@@ -120,7 +120,7 @@ def drop(case: Case) -> None:
     case.sender = None
 
 
-#: C does what these calls do; of Python there is at most the making of an event.
+#: These calls run in C. Python at most makes an event.
 IN_C = {
     "send a marker",
     "send a mixed list",
@@ -130,7 +130,7 @@ IN_C = {
     "chunk in memory",
 }
 
-#: What is done, whether the handle has its role by then, whether the ring is full, whether the handle ends by it.
+#: The call, whether the handle has its role before it, whether the ring is full, whether the call ends the handle.
 CALLS: dict[str, tuple[Callable[[Case], object], bool, bool, bool]] = {
     "first send": (lambda case: case.send(), False, False, False),
     "first send of a list": (lambda case: case.use().send_many([Frame(0, [b"x"])]), False, False, False),
@@ -157,7 +157,7 @@ CALLS: dict[str, tuple[Callable[[Case], object], bool, bool, bool]] = {
 
 @pytest.fixture(autouse=True, scope="module")
 def traced_before() -> None:
-    """Python 3.12 follows byte codes only from the second trace of a process on."""
+    """Python 3.12 traces byte codes only from the second trace of a process."""
     with Ring.create(CAPACITY) as ring, ring.producer() as producer:
         is_interrupted(STEPS_MAX, lambda: producer.wait(timeout=0))
 
@@ -216,7 +216,7 @@ def test_a_first_use_that_is_left_before_any_byte_code_can_be_made_again(use: st
             body(handle)
             roles = ring.stats()
             assert roles.producer.epoch + roles.consumer.epoch == 1
-            # A close that is left is finished by the next one.
+            # A second close finishes an interrupted one.
             is_interrupted(step, handle.close)
             handle.close()
             kind(Segment.attach(ring.name)).close()
@@ -226,12 +226,12 @@ def test_a_first_use_that_is_left_before_any_byte_code_can_be_made_again(use: st
 
 
 def check(case: Case, *, ends: bool, loses: bool) -> None:
-    """A handle that lives on is as good as new; one that ended has delivered what it accepted."""
+    """A handle that still works sends as before. A handle that ended has delivered what it accepted."""
     if not ends:
         case.send()
         case.take_all(until_gone=False)
         case.accepted.clear()
-    elif loses:  # a close gives up what does not fit in time; interrupted, it is finished by the next one
+    elif loses:  # a close drops what does not fit in time; the next close finishes an interrupted one
         if case.sender is not None:
             case.sender.close(timeout=0)
         case.accepted.clear()

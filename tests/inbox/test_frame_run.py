@@ -1,4 +1,4 @@
-"""The native scanner: the same frames as the protocol modules, for every split, and nothing it does not know."""
+"""The native scanner finds the same frames as the protocol modules, for every split, and stops at unknown bytes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def take_all(receiver: ReplicaInboxReceiver) -> list[Frame]:
 
 
 def feed(pair: Pair, scanner: FrameScanner, pieces: list[bytes], offset: int, *, redis: bool = False) -> list[Frame]:
-    """Scan the pieces as a feed would: what is unfinished stays in front of the next piece."""
+    """Scan the pieces as a feed does: unfinished bytes are put in front of the next piece."""
     sender, receiver = pair
     kept, events = b"", []
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""The application words of the header: one table, one decoding each, and what the core writes is where it says."""
+"""The application words of the header: one table, one decoding each, and the core writes at the listed places."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from places import DOCS
 
 
 def stats_with(words: dict[HeaderWord, int], **fields: int) -> RingStats:
-    """The statistics of an empty ring, but for some words."""
+    """The statistics of an empty ring in which some words are set."""
     sides = {ProducerWord: [0] * 16, ConsumerWord: [0] * 16}
     for word, value in words.items():
         sides[type(word)][word] = value
@@ -54,7 +54,7 @@ def test_the_reference_has_the_same_table(table: type[HeaderWord], side: str) ->
 def test_a_number_has_one_word_and_only_the_application_uses_the_free_ones(
     table: type[HeaderWord], free: range
 ) -> None:
-    assert len(table) == len(table.__members__)  # two names of one number would be one member
+    assert len(table) == len(table.__members__)  # two names with one number would be one member
     for word in table:
         assert (word in free) == (word.owner in ("runner", "shard")), word.name
 
@@ -122,4 +122,4 @@ def test_a_snapshot_is_pending_until_it_is_marked_for_whoever_asks() -> None:
         sender.send(SnapshotBegin())
         assert sender.loading
         assert receiver.published.has_unapplied_snapshot(stats)
-        assert not is_snapshot_pending(stats)  # nothing of it is whole
+        assert not is_snapshot_pending(stats)  # no event of it is whole

@@ -1,4 +1,4 @@
-"""The inbox against a deque: whatever is sent, drained, released or rewound, the two agree."""
+"""The inbox and a deque agree after any sequence of send, drain, release and rewind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from kevy_ring import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd, replica_inbox_pair
 from kevy_ring.inbox import encode_record
 
-# Where tail and head are in the segment, see csrc/ring/layout.h.
+# The places of tail and head in the segment, from csrc/ring/layout.h.
 TAIL_AT, HEAD_AT = 128, 256
 
 arguments = st.one_of(st.binary(max_size=40), st.sampled_from([0, 500, 3000, 9000]).map(lambda size: b"z" * size))
@@ -65,7 +65,7 @@ class InboxModel(RuleBasedStateMachine):
             assert len(batch) <= limit
             for i, event in enumerate(batch):
                 assert event == self.model[i]
-            # The records themselves are the canonical ones, so a digest over the buffer is a digest over the events.
+            # The records in the ring are the canonical records, so a digest of the bytes is a digest of the events.
             assert bytes(batch.buffer) == b"".join(encode_record(self.model[i]) for i in range(len(batch)))
         for _ in range(len(batch)):
             self.model.popleft()
@@ -95,7 +95,7 @@ class InboxModel(RuleBasedStateMachine):
 
     @rule()
     def receive_one(self) -> None:
-        # Not a precondition: how much of the overflow a drain found depends on the pump, a rule's choice may not.
+        # Not a precondition: the pump decides how much a drain finds, and a rule's choice must not depend on the pump.
         if self.model:
             assert self.receiver.recv(timeout=60) == self.model.popleft()
 

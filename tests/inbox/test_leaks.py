@@ -1,7 +1,7 @@
-"""Nothing stays behind: not of rings whose processes were killed, nor of rings that come and go.
+"""Nothing stays behind, neither of rings whose processes were killed nor of rings that were closed.
 
-Run as a program it is the process whose children are killed. KEVY_RING_LEAK_PAIRS is how many pairs come and go: where
-every change is checked 10,000, elsewhere 2,000.
+As a program this file is the process whose children are killed. KEVY_RING_LEAK_PAIRS is the number of pairs that are
+made and closed: 10,000 where every change is checked, 2,000 elsewhere.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ PARTS = ("", ".data", ".space")
 
 
 def nothing_tracked(*names: str) -> None:
-    """In place of the tracker, which would remove what a killed process leaves: it may be killed too."""
+    """Replaces the resource tracker, which would remove the rings of a killed process. It may be killed too."""
 
 
 def sends_until_killed(name: str, ready: int) -> None:
-    sender, _receiver = replica_inbox_pair(4096, name)  # kept: to drop it would be to close it
+    sender, _receiver = replica_inbox_pair(4096, name)  # kept, because a dropped ring is closed
     sender.send(Frame(1, [b"first"]))
     os.write(ready, b".")
-    with contextlib.suppress(SendError):  # the other one was killed first
+    with contextlib.suppress(SendError):  # the other side was killed first
         for number in range(2, 1 << 60):
             sender.send(Frame(number, [b"x" * 50]))
     signal.pause()
@@ -58,7 +58,7 @@ def receives_until_killed(name: str, ready: int) -> None:
 
 
 def start(body: Any, name: str) -> int:
-    """A child that runs ``body``, once it says that it has its role."""
+    """A child that runs ``body``. Returns when the child says that it has its role."""
     said, ready = os.pipe()
     pid = os.fork()
     if pid:
@@ -67,13 +67,13 @@ def start(body: Any, name: str) -> int:
         os.close(said)
         return pid
     os.close(said)
-    signal.alarm(DEADLINE_S)  # should the one that is to kill it be killed itself
+    signal.alarm(DEADLINE_S)  # in case the process that kills it is killed itself
     body(name, ready)
     os._exit(1)
 
 
 def kill_both_sides(rounds: int) -> list[str]:
-    """The names of as many rings, both of whose sides were killed, in an order by chance."""
+    """Make ``rounds`` rings and kill both sides of each, in random order. Returns the names."""
     resource_tracker.register = resource_tracker.unregister = nothing_tracked
     resource_tracker.ensure_running = nothing_tracked
     chance = random.Random(1)
@@ -116,7 +116,7 @@ def test_gc_removes_every_ring_of_which_both_sides_were_killed_and_no_live_one()
             assert all(listed[name]["abandoned"] for name in names)
             assert not listed[sender.name]["abandoned"]
             assert {listed[name][role]["state"] for name in names for role in ("producer", "consumer")} == {"dead"}
-            # Named, because other dead rings of this machine may be somebody's who comes back for them.
+            # Name the rings: other abandoned rings of this machine are not ours to remove.
             removed = json.loads(invoke("gc", "--json", sender.name, *names))
             assert sorted(removed["removed"]) == sorted(names)
             assert removed["failed"] == []
@@ -140,7 +140,7 @@ def held() -> dict[str, int]:
 
 
 def held_at_rest() -> dict[str, int]:
-    """The kernel lists a thread that was joined for a moment longer."""
+    """Wait: the kernel lists a joined thread a moment longer."""
     found, same = held(), 0
     while same < 10:
         time.sleep(0.02)
@@ -164,13 +164,13 @@ def test_pairs_that_come_and_go_leave_no_descriptor_no_mapping_no_thread_and_no_
             sender.close(timeout=0)
 
     names: set[str] = set()
-    come_and_go(200)  # what the first ones bring for good: pools, stacks that are kept, the tracker
+    come_and_go(200)  # the first pairs allocate what stays: pools, cached stacks, the tracker
     gc.collect()
     before = held_at_rest()
     come_and_go(PAIRS)
     gc.collect()
     after = held_at_rest()
-    # An allocator may split or join its own memory; what a leak of one mapping in a hundred pairs is would be seen.
+    # The allocator may split or join its mappings. A leak of one mapping per hundred pairs would still show.
     assert abs(after.pop("mappings") - before.pop("mappings")) < max(10, PAIRS // 100)
     assert after == before
     assert not [entry for entry in os.listdir(SHM) if entry.split(".")[0] in names]

@@ -1,4 +1,4 @@
-"""The pump is the core's own: nothing that happens in Python, and nothing that a signal interrupts, stops it."""
+"""The pump is a thread of the core: nothing in Python and no signal stops it."""
 
 from __future__ import annotations
 
@@ -84,11 +84,11 @@ class TestSignals:
         sender, receiver = replica_inbox_pair(1 << 16)
         with sender, receiver:
             if length == 100:
-                sender.send(shards.frame(0))  # else the first use is the grant, the long way
+                sender.send(shards.frame(0))  # else the first use is the grant
                 shards.check(receiver.recv(timeout=60), 0)
-            sender.reserve_chunk(length)  # lost, as where a signal comes before the `with`
+            sender.reserve_chunk(length)  # lost, as when a signal comes before the `with`
             sender.send(shards.frame(1))
-            view = sender.reserve_chunk(length).view  # lost, but for its view
+            view = sender.reserve_chunk(length).view  # lost, but its view is kept
             view[:] = b"z" * length
             sender.send(shards.frame(2))
             assert sender.flush(60)
@@ -113,9 +113,9 @@ class TestDropped:
             with Ring.create(1 << 14) as ring, ReplicaInboxReceiver.attach(ring.name) as receiver:
                 sender = ReplicaInboxSender.attach(ring.name)
                 second = overflow(sender, 0)
-                drain(receiver, 0, second)  # the pump ends about now
+                drain(receiver, 0, second)  # the pump is about to end
                 last = overflow(sender, second, 20)
-                del sender  # without a close: the role is given up when the overflow is empty, and not before
+                del sender  # without a close, the role is given up only when the overflow is empty
                 drain(receiver, second, last)
                 wait_until_gone(receiver)
         gc.collect()
@@ -236,7 +236,7 @@ class TestMarks:
 
 
 class RaisingHandler(logging.Handler):
-    """Counts what is logged, and fails."""
+    """Counts the log records, and raises for each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -248,7 +248,7 @@ class RaisingHandler(logging.Handler):
 
 
 def in_a_child_without_threads(body: Callable[[], None]) -> None:
-    """Call ``body`` in a forked child that can be kept from starting threads, which root can not."""
+    """Call ``body`` in a forked child with another user id, because a limit on threads does not apply to root."""
     child = FORK.Process(target=_without_root, args=(body,), daemon=True)
     child.start()
     child.join(50)
@@ -281,7 +281,7 @@ def overflow_without_threads() -> None:
         assert sender.name in handler.said[0]
         waiting = sender.overflow.events
         first = 1
-        while sender.overflow.events:  # only by the flush
+        while sender.overflow.events:  # only the flush moves them
             assert not sender.flush(timeout=0.01) or not sender.overflow.events
             with receiver.drain() as batch:
                 for event in batch:
@@ -309,7 +309,7 @@ def drop_without_threads() -> None:
         set_threads(allowed=True)
         other, other_receiver = replica_inbox_pair(1 << 14)
         with other, other_receiver:
-            other.send(shards.frame(0))  # whatever takes a role next
+            other.send(shards.frame(0))  # the next handle that takes a role
             drain(receiver, 1, last)
             wait_until_gone(receiver)
 

@@ -1,4 +1,4 @@
-"""Where a new sender goes on after a dead one: what the header says of the last published event, whatever happened."""
+"""The resume point: after any death, the header tells the next sender which event was published last."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def sent(events: Sequence[ReplicaApply], upstream: str = "7", db: int = 0) -> Pu
 
 
 def drained_as_it_lies(receiver: ReplicaInboxReceiver) -> Batch:
-    """A batch of one record, also when that is a part of an event."""
+    """A batch of one record, even if the record is only a part of an event."""
     receiver._take_fragment = lambda batch, is_fragment: True  # type: ignore[method-assign]
     return receiver.drain(1)
 
@@ -231,7 +231,7 @@ def test_a_resume_point_is_made_for_each_kind_of_upstream() -> None:
     assert resume_after(after_frame, "redis") == ResumePoint("7", 9, 2)
     assert resume_after(after_frame, "kevy") == ResumePoint("7", 9, 2)
     assert resume_after(after_snapshot, "redis") == ResumePoint("7", 9, 0)
-    assert resume_after(after_snapshot, "kevy") == ResumePoint("7", 8, 0)  # the next frame bears 9
+    assert resume_after(after_snapshot, "kevy") == ResumePoint("7", 8, 0)  # the next frame has offset 9
     assert resume_after(Published("7", 0, 0, True, False, 1), "kevy") is None
     assert resume_after(Published("", 9, 0, False, False, 0), "kevy") is None
     assert resume_after(Published("7", None, 0, False, True, 0), "kevy") is None
@@ -265,7 +265,7 @@ def test_an_event_whose_beginning_went_to_a_killed_receiver_is_told_and_not_forg
     def take_the_beginning_and_die(name: str) -> None:
         receiver = ReplicaInboxReceiver.attach(name)
         taken = 0
-        # The steps of a drain, which itself would take the end too where the sender is quick enough.
+        # The steps of a drain, one by one. A whole drain would also take the end if the sender is quick.
         while receiver.stats().overflow_events:
             batch = drained_as_it_lies(receiver)
             assert isinstance(batch, Batch)
@@ -297,7 +297,7 @@ def test_an_event_whose_beginning_went_to_a_killed_receiver_is_told_and_not_forg
 
 @contextlib.contextmanager
 def ring_with_a_loss(*, also_passed: bool) -> Iterator[Ring]:
-    """A ring whose receiver died with the beginning of frame 7, and the next one when it had found that out.
+    """A ring whose receiver died with the beginning of frame 7, and the next receiver, which has found that out.
 
     ``also_passed``: it had given the rest of the frame back, too.
     """
@@ -305,7 +305,7 @@ def ring_with_a_loss(*, also_passed: bool) -> Iterator[Ring]:
         with ReplicaInboxSender.attach(ring.name) as sender, ReplicaInboxReceiver.attach(ring.name) as first:
             sender.send(Frame(7, [b"x" * 6000]))
             taken = 0
-            while taken < 2:  # of the six fragments, of which four fit: the rest can then go into the ring
+            while taken < 2:  # of the six fragments four fit; the other two can enter the ring now
                 batch = drained_as_it_lies(first)
                 assert isinstance(batch, Batch)
                 if batch.count:
@@ -379,7 +379,7 @@ def test_who_looks_while_the_sender_goes_on_sees_one_point_and_not_two() -> None
                 if found.offset is not None:
                     assert found == Published("7", found.offset, found.offset % 97, False, False, 0)
                     seen.add(found.offset)
-                with contextlib.suppress(RecvError):  # it may have closed since it was looked at
+                with contextlib.suppress(RecvError):  # the sender may have closed since the check
                     receiver.recv_many(8)
         process.join(60)
-    assert len(seen) > 5  # how often both are at work at once is up to the machine
+    assert len(seen) > 5  # the machine decides how often both run at once

@@ -1,4 +1,4 @@
-"""Runner and shard as processes of their own, by every start method."""
+"""Runner and shard in two processes, with every start method."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_killed_owner_leaves_no_segment_behind(ended: Ended) -> None:
 
 
 def test_kill_of_either_side_is_seen_and_the_time_is_printed(ended: Ended, capsys: pytest.CaptureFixture[str]) -> None:
-    """A hundred rounds each: kill -9 to the failing send, and to the wake of a parked receiver."""
+    """A hundred rounds each: after kill -9 of a peer, a send fails, and a sleeping receiver wakes."""
     sends = [kill_the_receiver(ended) for _ in range(ROUNDS)]
     wakes = [kill_the_sender(ended) for _ in range(ROUNDS)]
     with capsys.disabled():

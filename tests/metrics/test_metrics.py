@@ -1,4 +1,4 @@
-"""What Prometheus gets: names by its rules, figures that are those of the header, and a server in ingest."""
+"""The metrics: names by Prometheus' rules, figures equal to the header's, and the server of `ingest`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def exposed(rings: RingCollector) -> str:
 
 
 def samples(rings: RingCollector) -> dict[tuple[str, ...], float]:
-    """Name and label values, but for the ring's, to the figure."""
+    """The figures by name and label values, without the label of the ring."""
     found = {}
     for family in text_string_to_metric_families(exposed(rings)):
         for sample in family.samples:
@@ -63,7 +63,7 @@ def samples(rings: RingCollector) -> dict[tuple[str, ...], float]:
 
 
 def fill_words(inbox: Inbox) -> None:
-    """As a runner and a shard do."""
+    """Set the words that a runner and a shard set."""
     sender, receiver = inbox
     said = {ProducerWord.LINK_STATE: LinkState.STREAMING, ProducerWord.FULL_SYNCS: 1, ProducerWord.RECONNECTS: 2}
     for word, value in {**said, ProducerWord.RECEIVED_OFFSET: 31, ProducerWord.UPSTREAM_OFFSET: 41}.items():
@@ -77,7 +77,7 @@ def test_the_figures_are_those_of_the_header(rings: RingCollector, inbox: Inbox)
     sender.send_many([Frame(n, [b"SET", b"key", b"v" * 100]) for n in range(50)])
     receiver.drain(max_events=5).release()
     receiver.mark_applied(4)
-    wait_until(lambda: receiver.stats().used_bytes == 28 * 144)  # the pump has filled it up again
+    wait_until(lambda: receiver.stats().used_bytes == 28 * 144)  # the pump has filled the ring again
     fill_words(inbox)
     stats, found = receiver.stats(), samples(rings)
     for name, value in {

@@ -1,4 +1,4 @@
-"""The dashboard, the alerts and the table of metrics name metrics that there are, and leave none out."""
+"""The dashboard, the alerts and the table of metrics name existing metrics, and the table names all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALERTS = PAGE.partition("### Alerts")[2].partition("```yaml\n")[2].partition("``
 
 
 def families() -> dict[str, str]:
-    """The name of each family, as it is exposed, and its type."""
+    """The exposed name of each family, and its type."""
     rings = collector("kr-no-ring-of-this-name")
     found = {family.name + ("_total" if family.type == "counter" else ""): family.type for family in rings.describe()}
     rings.close()

@@ -1,4 +1,4 @@
-"""The harness of the benchmarks: who is compared with whom, and what counts as a wrong answer."""
+"""The harness of the benchmarks: which contenders it compares, and what counts as a wrong answer."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_the_page_of_the_documentation_shows_the_results_beside_it():
 
 
 def test_every_goal_is_of_a_contender_and_a_metric_of_its_case(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(contenders, "native_program", Path)  # named, not built
+    monkeypatch.setattr(contenders, "native_program", Path)  # named in the command, and not built
     for case in CASES.values():
         assert {goal.metric for goal in case.goals} <= {metric.name for metric in case.metrics}
         named = {(goal.variant, goal.ours) for goal in case.goals}

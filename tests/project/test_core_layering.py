@@ -9,7 +9,7 @@ import pytest
 
 from places import CSRC
 
-# What the files of each folder may include of ours besides kevy_ring.h, which is the only public header.
+# Our headers that the files of each folder may include, besides kevy_ring.h, the only public header.
 PICTURE = {
     "ring": {"ring"},
     "inbox": {"ring", "inbox"},
@@ -18,7 +18,7 @@ PICTURE = {
 }
 FILE_LINES = 350
 FUNCTION_LINES = 40
-# One noun, or one list, whose parts cannot be understood apart.
+# Each is one noun or one list. Its parts would be harder to understand apart.
 LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS = {
     "ring/consumer_wait.c: kr_consumer_wait": "one loop whose order of steps is what docs/memory-model.md proves",
@@ -66,7 +66,7 @@ def test_the_public_header_includes_nothing_of_ours_and_is_in_every_file() -> No
         return {name}.union(*(all_of(other) for other in included(CSRC / name)))
 
     for path in files(".c"):
-        if included(path):  # not a file of definitions that nobody else shares
+        if included(path):  # a file without our headers shares nothing with the others
             assert "kevy_ring.h" in all_of(name_of(path)), name_of(path)
 
 
@@ -96,7 +96,7 @@ def test_functions_of_the_core_fit_a_screen() -> None:
 
 
 def test_each_kind_flag_and_limit_is_defined_in_one_place() -> None:
-    """In kevy_ring.h, where Python reads them too."""
+    """They are defined in kevy_ring.h, which Python reads too."""
     defined = re.findall(
         r"^#define (KR_(?:KIND|FLAG)_\w+|KR_\w+_MAX)", (CSRC / "kevy_ring.h").read_text(), re.MULTILINE
     )

@@ -1,4 +1,4 @@
-"""What the README and the documentation show runs as it stands, and what they link to is there."""
+"""The code blocks of the README and the documentation run unchanged, and their links lead to existing places."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ BLOCKS = [block for page in PAGES for block in page.blocks]
 RUN = [block for block in BLOCKS if not block.why_not_run]
 NOT_RUN = [block for block in BLOCKS if block.why_not_run]
 LANGUAGES = {"python", "shell", "text", "yaml", "ini", "json", "sql", "promql"}
-#: Runs, or says why it does not.
+#: A block in one of these languages runs, or gives the reason why it does not.
 CODE = {"python", "shell", "yaml", "ini"}
 DEADLINE_S = 120
-#: Whatever port a page names is replaced by one that is free here.
+#: The port that the pages name. A test replaces it by a free one.
 SHOWN_PORT = "17654"
-#: The ring's name that a page shows. Kept rings outlive a failed run, so each run has a name of its own.
+#: The name of a ring that a page shows. Each test run uses another name, because a failed run may leave its kept ring.
 SHOWN_RING = "watched"
 
 
 def run(arguments: list[str], directory: Path, path: str = "") -> tuple[int, str, str]:
-    """Exit code, output and complaints; what it has left running is ended."""
+    """Run a command and end all processes that it left. Returns exit code, stdout and stderr."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(part for part in sys.path if part),
@@ -52,7 +52,7 @@ def run(arguments: list[str], directory: Path, path: str = "") -> tuple[int, str
         try:
             code = process.wait(DEADLINE_S)
         finally:
-            with suppress(ProcessLookupError):  # a session of its own: nobody else is in this group
+            with suppress(ProcessLookupError):  # the group holds only this command and its children
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(DEADLINE_S)
     return code, out.read_text(), err.read_text()
@@ -65,7 +65,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def commands(tmp_path: Path) -> str:
-    """A directory in which ``python`` and ``kevy-ring`` are those of this test run."""
+    """A directory with the ``python`` and the ``kevy-ring`` of this test run."""
     directory = tmp_path / "commands"
     directory.mkdir()
     for name, start in (("python", ""), ("kevy-ring", " -m kevy_ring")):
@@ -112,7 +112,7 @@ def test_the_block_that_cannot_run_is_well_formed(block: Block, tmp_path: Path) 
 
 
 def systemd_complaints(unit: str, directory: Path) -> str:
-    """What systemd has to say to a unit of ours; the program itself is looked for on the path that it will have."""
+    """The complaints of systemd about the unit. /bin/true replaces kevy-ring, which is not installed at that path."""
     if shutil.which("systemd-analyze") is None:
         absent("systemd-analyze (Debian: systemd) is not installed")
     path = directory / "kevy-ring.service"

@@ -1,4 +1,4 @@
-"""Every example of the documentation runs as it stands, against real servers where it names one."""
+"""Every example of the documentation runs unchanged, with real servers where it needs one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def start(example: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def output(process: subprocess.Popen[str]) -> str:
-    """What an example prints until its end, which is a good one and quiet."""
+    """The output of an example, which must exit with 0 and write nothing to stderr."""
     try:
         printed, complaints = process.communicate(timeout=DEADLINE_S)
     except subprocess.TimeoutExpired:
@@ -131,13 +131,13 @@ def test_changes_of_a_redis_server_become_parquet_files(server: RedisServer, tmp
         client.set(f"after:{number}", number)
     wait_for(lambda: bool(list(directory.glob("changes-*.parquet"))), process)
     client.delete("before:1")
-    # All that was sent is in the ring or behind it: the end waits for that.
+    # Everything that was sent is in the ring or in the overflow. The example ends only after it.
     wait_for(
         lambda: client.info("replication")["slave0"]["offset"] == client.info("replication")["master_repl_offset"],
         process,
     )
     process.send_signal(signal.SIGINT)
-    assert output(process) == "changes written: 502\n"  # and the SELECT in front of them
+    assert output(process) == "changes written: 502\n"  # and the SELECT before them
 
     (keys,) = directory.glob("keys-*.parquet")
     assert sorted(parquet.read_table(keys)["key"].to_pylist()) == [b"before:1", b"before:2"]

@@ -1,4 +1,4 @@
-"""What an import brings along: looked at in a fresh interpreter, by the list that it makes itself."""
+"""The modules that an import loads, as a fresh interpreter lists them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from functools import cache
 
 import pytest
 
-# What belongs to the extras, and to whoever else has it.
+# Packages of the extras, and of a user's own environment.
 EXTRAS = {
     "anyio", "click", "fakeredis", "httpx", "lupa", "pandas", "polars", "prometheus_client", "pyarrow", "rdb", "redis",
     "rich", "starlette", "textual", "trio", "uvloop",
 }  # fmt: skip
-# What is slow to import, and needed by no ring.
+# Slow to import, and no ring needs them.
 SLOW = {"asyncio", "ctypes", "email", "http", "numpy", "sqlite3", "ssl", "unittest", "urllib.request", "xml"}
-# What a ring needs, and the events and errors do not.
+# A ring needs these. The events and the errors do not.
 OF_A_RING = {
     "_cffi_backend", "cffi", "dataclasses", "hashlib", "inspect", "kevy_ring.inbox", "kevy_ring.ring", "logging",
     "multiprocessing", "secrets", "select", "socket", "subprocess", "tempfile", "threading",
@@ -26,7 +26,7 @@ LAYERS = {"kevy_ring.cli", "kevy_ring.metrics", "kevy_ring.replica", "kevy_ring.
 
 @cache
 def imported_by(statement: str) -> frozenset[str]:
-    """The modules that ``statement`` imports into a fresh interpreter, and the packages that they are part of."""
+    """The modules that ``statement`` imports into a fresh interpreter, and the packages that contain them."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", statement],
         capture_output=True,
@@ -40,7 +40,7 @@ def imported_by(statement: str) -> frozenset[str]:
 
 
 def brought_by(statement: str) -> frozenset[str]:
-    """The same without what any interpreter here imports when it starts."""
+    """The same without the modules that any interpreter here imports when it starts."""
     return imported_by(statement) - imported_by("pass")
 
 

@@ -1,4 +1,4 @@
-"""The picture of the layers, held by parsing the imports: they point down, never up."""
+"""The layers of the package: all imports point down."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from places import SOURCE
 
-# What each layer may import of ours.
+# Our layers that each layer may import.
 PICTURE = {
     "errors": {"events"},  # for type checking only
     "events": set(),
@@ -23,7 +23,7 @@ PICTURE = {
     "testing": {"errors", "events", "ring", "inbox", "replica"},
     "cli": {"errors", "events", "ring", "inbox", "replica", "shard", "metrics", "testing"},
 }
-# Within a layer: what the folders of its packages may import of that layer's other folders.
+# Within a layer: the other folders of that layer that each folder may import.
 FOLDERS = {
     "ring/outside": {"ring"},
     "replica/snapshots": set(),
@@ -32,7 +32,7 @@ FOLDERS = {
     "replica/fleet": {"replica", "replica/protocols", "replica/runner"},
     "cli/top": {"cli", "cli/rings"},
 }
-# An alias of a public name in its old place: kevy_ring.testing is above the layer.
+# An alias of a public name in its old place. kevy_ring.testing is above this layer.
 ALIASES = {"replica/primary.py"}
 # A protocol knows no socket, no ring and no clock.
 PROTOCOLS = ["replica/protocol", "testing/downlink"]
@@ -92,9 +92,9 @@ def module_name(path: Path) -> str:
 
 
 def imported_modules(path: Path) -> set[str]:
-    """The modules of ours that the file imports, at any depth and for type checking too.
+    """Our modules that the file imports, at any depth and for type checking too.
 
-    ``from package import module`` counts as the module. A name that a package passes on counts as the package.
+    ``from package import module`` counts as the module. A name that a package re-exports counts as the package.
     """
     names = {module_name(each) for each in modules()}
     found: set[str] = set()
@@ -131,7 +131,7 @@ def test_a_name_of_a_class_is_that_of_one_class() -> None:
 
 
 def folder(module: str) -> str:
-    """The folder of a module of ours, from ``kevy_ring.ring.outside.peek`` to ``ring/outside``."""
+    """The folder of one of our modules: ``ring/outside`` for ``kevy_ring.ring.outside.peek``."""
     path = SOURCE.joinpath(*module.split(".")[1:])
     return str((path if path.is_dir() else path.parent).relative_to(SOURCE))
 

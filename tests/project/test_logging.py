@@ -1,4 +1,4 @@
-"""Logging as a library does it: a logger for each module, nothing on the hot path, and what the page says of it."""
+"""Logging as in other libraries: a logger for each module, none on the hot path, and a page that describes it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from places import ROOT
 
 SOURCE = ROOT / "src" / "kevy_ring"
 MODULES = sorted(SOURCE.rglob("*.py"))
-# What a process of our own does with the loggers of the layers below.
+# Our own processes configure the loggers of the layers below.
 OF_ALL = {"cli/command.py", "replica/fleet/child.py", "shard/shard_process.py"}
-# Where every record, batch, send and drain goes through.
-# Where a thread could not be started, a callback failed, a process ended.
+# Every record, batch, send and drain passes through these.
+# These log: a thread could not be started, a callback failed, a process ended.
 INBOX_ENDS = {"sending_end", "overflow_watch", "exit_flush"}
 RUNNER = ("feed", "link")
 PROTOCOLS = ("kevy", "redis", "resp", "chunk_run")

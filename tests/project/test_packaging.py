@@ -1,4 +1,4 @@
-"""What is installed with what: the metadata, the stable ABI, and the extra that is named where one is missing."""
+"""The metadata, the stable ABI, and the errors that name the missing extra."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TREE = ROOT
 SETTINGS: Mapping[str, Any] = tomllib.loads((TREE / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = SETTINGS["project"]
 EXTRAS: Mapping[str, Sequence[str]] = PROJECT["optional-dependencies"]
-# Imports are refused as Python itself does it where a package is not there.
+# Imports fail with the error of Python for a missing package.
 BLOCKED = """
 import sys
 class Blocked:
@@ -152,7 +152,7 @@ def test_ingest_without_its_extra_names_it(package: str, arguments: tuple[str, .
 def test_the_extra_takes_the_tested_versions_of_fakeredis_only() -> None:
     assert FAKEREDIS in EXTRAS["ingest"]
     assert re.search(r">=\d+\.\d+,<\d+\.\d+$", FAKEREDIS)
-    check_fakeredis("memory")  # the installed one is of these
+    check_fakeredis("memory")  # the installed version is in the range
 
 
 @pytest.mark.parametrize("installed", ["2.39.9", "2.42.0", "2.42.0b1", "3.0", "1.99", "unknown"])

@@ -1,4 +1,4 @@
-"""What a visitor of the repository or of PyPI reads by machine: links, citation, issue forms and the workflow."""
+"""The files that GitHub and PyPI parse: links, citation, issue forms and the workflow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from markdown_it import MarkdownIt  # rich brings it
+from markdown_it import MarkdownIt  # rich depends on it
 
 import kevy_ring
 from places import ROOT
@@ -21,7 +21,7 @@ TREE = ROOT
 REPOSITORY = "https://github.com/kevy-ring/kevy-ring"
 RAW = "https://raw.githubusercontent.com/kevy-ring/kevy-ring"
 FORMS = sorted(path for path in (TREE / ".github" / "ISSUE_TEMPLATE").glob("*.yml") if path.name != "config.yml")
-# What each kind of field of a form must say, by GitHub's syntax for forms.
+# The keys that each kind of field needs in GitHub's syntax for forms.
 FIELDS = {"markdown": {"value"}, "input": {"label"}, "textarea": {"label"}, "dropdown": {"label", "options"}}
 
 
@@ -30,7 +30,7 @@ def read_yaml(path: str | Path) -> Any:
 
 
 class Targets(HTMLParser):
-    """``found``: all that a page links to or shows."""
+    """``found``: the targets of all links and images of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ def test_the_citation_is_of_this_version_and_has_what_cff_requires() -> None:
     assert {"message", "title", "authors"} <= set(citation)
     assert all(each.get("name") or each.get("family-names") for each in citation["authors"])
     assert citation["type"] == "software"
-    assert citation["version"] == kevy_ring.__version__  # a text: 0.10 would be read as a number
+    assert citation["version"] == kevy_ring.__version__  # a text, because 0.10 would be read as a number
     assert citation["license"] == metadata("kevy-ring")["License-Expression"]
     assert citation["title"] == metadata("kevy-ring")["Name"]
     assert len(set(citation["keywords"])) == len(citation["keywords"])
@@ -184,7 +184,7 @@ def test_the_workflow_publishes_on_a_tag_only_and_by_trusted_publishing() -> Non
     uploads = [name for name in jobs for step in steps(name) if "pypi-publish" in step.get("uses", "")]
     assert uploads == ["publish"]
     assert workflow()["on"]["push"]["tags"] == ["v*"]
-    # No job but this one has an identity to publish with, and none has a password.
+    # Only this job has an identity to publish with, and no job has a password.
     assert workflow()["permissions"] == {"contents": "read"}
     assert [name for name in jobs if "permissions" in jobs[name]] == ["publish"]
     assert "secrets." not in (TREE / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")

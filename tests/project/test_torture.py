@@ -1,4 +1,4 @@
-"""A short torture of each kind, and what its judge says of logs that are not right."""
+"""A short torture of each kind, and the verdict on wrong logs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_tortured_fleet_ends_with_exactly_the_upstreams_data(upstream: str, si
 
 
 class Settled:
-    """An upstream that is done: frames 10 to 14."""
+    """An upstream that has sent everything: frames 10 to 14."""
 
     url = ""
 

@@ -1,4 +1,4 @@
-"""What type checkers make of the package as its users have it: tests/typing holds the expected types."""
+"""Type checkers see the expected types, which tests/typing holds, in the package as users install it."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from places import TESTS
 
 USES = TESTS / "typing"
 PACKAGE = Path(kevy_ring.__file__).resolve().parent
-# numpy's stubs are read without a cache, on a machine that may be busy.
+# Long, because numpy's stubs are read without a cache and the machine may be busy.
 LIMIT_S = 240
-# What no user has in hand.
+# No user holds one of these.
 INTERNAL = {"LenderCalls"}
 
 
 @pytest.fixture
 def users_place(tmp_path: Path) -> Path:
-    """A directory that holds the uses alone, with none of the project's own settings about."""
+    """A directory that holds only the uses, without the settings of the project."""
     return Path(shutil.copytree(USES, tmp_path / "uses"))
 
 
 def checked(*command: str, where: Path) -> subprocess.CompletedProcess[str]:
-    # Where the tree is named by PYTHONPATH, perhaps as seen from here, mypy has to be told in its own way.
+    # PYTHONPATH may name the tree, perhaps relative to this directory. mypy reads MYPYPATH instead.
     named = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     here = str(PACKAGE.parent)
     tree = {"MYPYPATH": here, "PYTHONPATH": here} if here in map(os.path.abspath, named) else {}
@@ -60,7 +60,7 @@ def test_mypy_strict_finds_the_expected_types_and_no_others(users_place: Path) -
 
 @pytest.mark.timeout(LIMIT_S + 10)
 def test_pyright_strict_finds_the_expected_types_and_no_others(users_place: Path) -> None:
-    # basedpyright is pyright with more rules, which "strict" leaves off; it needs nothing but pip.
+    # basedpyright is pyright with more rules, which "strict" leaves off. pip alone can install it.
     checker = next((name for name in ("pyright", "basedpyright") if importlib.util.find_spec(name) is not None), None)
     if checker is None:
         absent("pyright is not installed: nox -s typing has it")
@@ -79,7 +79,7 @@ def test_the_package_says_that_it_is_typed() -> None:
 
 
 def stubbed() -> list[tuple[str, ast.FunctionDef]]:
-    """Every method that the stub of the compiled classes tells users of."""
+    """Every method that the stub of the compiled classes declares."""
     tree = ast.parse((PACKAGE / "_calls.pyi").read_text(encoding="utf-8"))
     return [
         (node.name, method)

@@ -1,4 +1,4 @@
-"""A feed over a link that brings its bytes in any pieces: always the same events, in the ring or beside it."""
+"""A feed gives the same events for any split of its bytes, and receives chunks directly into the ring."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRANSCRIPTS = {"kevy-1.22-frames.bin": 1, "kevy-1.22-snapshot.bin": 1, "kevy-5.4
 
 
 class PieceLink:
-    """Stands for a Link: brings ``wire`` in pieces of the given sizes, then its end."""
+    """Replaces a Link: returns ``wire`` in pieces of the given sizes, then its end."""
 
     def __init__(self, wire: bytes, sizes: list[int]) -> None:
         self.upstream = parse_upstream("kevy://127.0.0.1:1")
@@ -49,7 +49,7 @@ def run(wire: bytes, version: int, sizes: list[int], sender: object) -> EndCause
 
 
 def joined(events: list[ReplicaApply]) -> list[ReplicaApply | bytes]:
-    """The events, with neighbouring chunks joined: their borders mean nothing."""
+    """The events, with neighbouring chunks joined, because the borders of chunks have no meaning."""
     out: list[ReplicaApply | bytes] = []
     for event in events:
         if isinstance(event, SnapshotChunk):
@@ -74,7 +74,7 @@ def test_the_recorded_streams_give_the_same_events_in_any_pieces(name: str) -> N
         assert run(wire, version, sizes, sender) is EndCause.CLOSED
         got = joined(sender.events)
         if isinstance(expected[0], Frame):
-            got = got[3:]  # a stream from frame 0 without a snapshot has an empty one put before it
+            got = got[3:]  # the feed puts an empty snapshot before a stream that starts at frame 0 without one
         assert got == expected
 
 
@@ -118,7 +118,7 @@ def test_a_link_that_ends_within_a_chunk_sends_nothing_of_it() -> None:
 
 
 class WatchedSender(RecordingSender):
-    """Keeps how many full syncs the words tell of at the moment when a snapshot is sent."""
+    """Keeps the number of full syncs in the words at the moment when a snapshot is sent."""
 
     told: int | None = None
 
@@ -129,7 +129,7 @@ class WatchedSender(RecordingSender):
 
 
 def test_a_full_sync_is_counted_before_its_snapshot_is_sent_although_all_of_it_comes_at_once() -> None:
-    # Counted afterwards it would make who waits until the shard has caught up wait for a second snapshot, for ever.
+    # If it were counted afterwards, a wait for the shard to catch up would wait for a second snapshot without end.
     sender = WatchedSender()
     wire = b"+ACK 0\r\n+SNAPSHOT\r\n$4\r\nbody\r\n+SNAPSHOT_END 0\r\n"
     assert run(wire, 1, [1 << 20], sender) is EndCause.CLOSED

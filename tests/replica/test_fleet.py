@@ -1,4 +1,4 @@
-"""The fleet: processes that are started, watched, replaced and ended, over real sockets and real rings."""
+"""The fleet starts, watches, replaces and ends processes, over real sockets and real rings."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def is_gone(pid: int) -> bool:
 
 
 class Primary(ScriptedPeer):
-    """A kevy 2 primary: a snapshot at offset 10 and three frames, to whoever connects; it notes what was asked."""
+    """A kevy 2 primary: sends a snapshot at offset 10 and three frames to each client, and keeps the handshakes."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[int, int]] = []
@@ -78,7 +78,7 @@ class Watch:
 
 
 class TalkativePrimary(Primary):
-    """When it is told to, it sends more frames than a small ring holds, and no more after them."""
+    """On request it sends more frames than a small ring holds, and then no more."""
 
     LAST = 900
 
@@ -327,7 +327,7 @@ def test_a_failure_to_start_leaves_nothing_behind(primary: Primary) -> None:
 
 
 class RunningProgram:
-    """A fleet in a process group of its own, as a shell would start it."""
+    """A fleet in its own process group, as a shell starts it."""
 
     def __init__(self, directory: Path, *urls: str) -> None:
         self.errors = directory / "stderr"
@@ -352,7 +352,7 @@ class RunningProgram:
         raise AssertionError(f"it ended before it said {key}: {self.errors.read_text()}")
 
     def finish(self) -> tuple[dict[str, Any], str]:
-        """Wait for the end; the last line of output, and all of stderr."""
+        """Wait for the end. Returns the last line of the output, and all of stderr."""
         self.process.wait(DEADLINE_S)
         return json.loads(self.output.read().splitlines()[-1]), self.errors.read_text()
 

@@ -1,4 +1,4 @@
-"""A fleet whose processes are killed goes on where they ended; rings that are kept are found again; limits hold."""
+"""After a kill a fleet continues where its process ended. It finds kept rings again, and its limits hold."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_shard_that_got_an_event_in_part_goes_on_with_a_new_ring_behind_what_i
         life.wait_for(lambda: life.applied() > primary.first_offset(0))
         ring = life.fleet.status()[0].ring
         with monkeypatch.context() as patched:
-            # What the shard's own process would say, had it met the event.
+            # The text that the shard's own process would give for this event.
             patched.setattr(ChildProcess, "exit_code", property(truncated))
             life.kill(Role.SHARD)
         life.wait_for(lambda: len(life.syncs) == 2 and life.applied() == primary.final_offset(0))
@@ -125,7 +125,7 @@ def test_the_last_word_of_an_earlier_runner_is_not_taken_for_the_link_of_now(
 ) -> None:
     prefix = f"kept{secrets.token_hex(4)}"
     with Ring.create(CAPACITY, f"{prefix}-0", keep=True) as ring, ReplicaInboxSender.attach(ring.name) as sender:
-        sender.set_word(ProducerWord.LINK_STATE, LinkState.STREAMING)  # as a runner leaves it that is killed
+        sender.set_word(ProducerWord.LINK_STATE, LinkState.STREAMING)  # the state that a killed runner leaves
     life = Life(primary.url, f"jsonl:{tmp_path / 'log'}", resumable=True, keep_rings=True, name_prefix=prefix)
     try:
         life.fleet.make_rings()
@@ -139,7 +139,7 @@ def test_the_last_word_of_an_earlier_runner_is_not_taken_for_the_link_of_now(
             assert runner is not None
             os.kill(runner, signal.SIGKILL)
             life.wait_for(lambda: life.fleet.status()[0].runner_pid != runner)
-            # Its successor, should it be there already, is heard of by the next step at the earliest.
+            # The fleet reports a successor in its next step at the earliest.
             assert life.fleet.status()[0].link_state is LinkState.NONE
     finally:
         Ring.attach(f"{prefix}-0").remove()
@@ -203,7 +203,7 @@ def test_above_its_limit_the_overflow_stops_the_reading_and_nothing_is_lost() ->
             assert time.monotonic() < deadline
             time.sleep(0.01)
         time.sleep(0.3)
-        # One reception more than the limit, as encoded records.
+        # The encoded records are one reception larger than the limit.
         assert limit < sender.overflow.bytes < limit + (2 << 20)
         last = None
         while last != primary.final_offset(0):

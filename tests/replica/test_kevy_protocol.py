@@ -1,4 +1,4 @@
-"""kevy's replication link, protocols 1 and 2: what it yields, what it refuses, and what it remembers."""
+"""kevy's replication link, protocols 1 and 2: its events, its refusals, and its state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SNAPSHOT = b"+SNAPSHOT\r\n" + bulk(b"body") + b"+SNAPSHOT_END 5\r\n"
 
 
 def opened(version: int, wire: bytes = b"", resume: ResumePoint | None = None) -> KevyProtocol:
-    """A link on which the ACK and then ``wire`` has come."""
+    """A link that has received the ACK and then ``wire``."""
     protocol = kevy(version, resume)
     assert converse(protocol, [ACK[version] + wire]).error is None
     return protocol
@@ -29,7 +29,7 @@ def test_it_is_a_replication_protocol() -> None:
     assert kevy(2).name == "kevy2"
 
 
-# What a real primary sent.
+# Recorded from a real primary.
 
 
 def test_the_frames_of_a_real_1_22_decode_exactly() -> None:

@@ -1,4 +1,4 @@
-"""The link: every kind of address, a stop while blocked, ends told apart, and no password anywhere."""
+"""The link: every kind of address, a stop while it blocks, the kinds of ends, and no password in any text."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def echo(connection: PeerConnection) -> None:
 
 
 def wait_until_stopped(waiting: threading.Thread) -> None:
-    """The rule is one second; the test only asks for far less than the deadline of what the thread waits in."""
+    """The rule is one second. The test only requires much less than the deadline of the blocked call."""
     waiting.join(LONG_S / 2)
     assert not waiting.is_alive()
 
@@ -237,7 +237,7 @@ def test_the_end_of_the_stream_is_a_zero_after_all_that_was_sent(stop: StopSigna
 
 
 def reset_once_spoken_to(connection: PeerConnection) -> None:
-    """The reset comes after the link is made: one that came during the connect would refuse the link."""
+    """The reset comes after the link is made. During the connect it would refuse the link."""
     assert connection.read_some()
     connection.reset()
 

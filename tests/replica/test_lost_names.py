@@ -1,4 +1,4 @@
-"""A ring whose names in /dev/shm were removed under a running fleet is replaced, and the stream goes on."""
+"""A running fleet replaces a ring whose names in /dev/shm were removed, and the stream continues."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ ALL = (SEGMENT, DATA, SPACE)
 
 @pytest.fixture
 def primary() -> Iterator[EmbeddedPrimary]:
-    with EmbeddedPrimary.start(1, 300, 4_000, rate=3_000, big_values=0, protocol=2) as primary:
+    # The first frame of a link shows how it synced, so frames must still come when the processes are replaced.
+    with EmbeddedPrimary.start(1, 300, 4_000, rate=1_000, big_values=0, protocol=2) as primary:
         yield primary
 
 
@@ -61,7 +62,10 @@ def restarts(life: Life) -> list[int]:
 
 
 def finish(life: Life, primary: EmbeddedPrimary) -> None:
-    life.wait_for(lambda: restarts(life) == [1, 1] and life.applied() == primary.final_offset(0))
+    # A resumable sink marks the new ring before the new link synced, so wait for that sync as well.
+    life.wait_for(
+        lambda: restarts(life) == [1, 1] and len(life.syncs) == 2 and life.applied() == primary.final_offset(0)
+    )
     new = ring_of(life)
     assert all((SHM / f"{new}{suffix}").exists() for suffix in ALL)
     assert restarts(life) == [1, 1]
@@ -104,8 +108,9 @@ def test_after_a_death_a_ring_without_its_names_is_replaced_and_a_resumable_sink
 
 
 def test_without_a_death_the_names_are_missed_by_a_regular_look(
-    primary: EmbeddedPrimary, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    primary: EmbeddedPrimary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(fleet_module, "_NAMES_LOOK_S", 0.1)
     prefix = f"lost{secrets.token_hex(4)}"
     options = {"resumable": True, "keep_rings": True, "name_prefix": prefix}
     life = Life(primary.url, f"jsonl:{tmp_path}", **options)
@@ -166,7 +171,7 @@ def test_another_segment_by_the_same_name_is_left_alone(primary: EmbeddedPrimary
             life.wait_for(lambda: life.applied() > primary.first_offset(0))
             name = lose(life, ALL)
             other = Ring.create(CAPACITY, name)
-            life.wait_for(lambda: False)  # until it is refused
+            life.wait_for(lambda: False)  # runs until the fleet refuses the ring
         assert (refused.value.name, refused.value.reason) == (name, "exists")
         assert other is not None
         assert other.lost_names() == []
@@ -238,7 +243,7 @@ def test_a_runner_that_gets_no_ring_says_why_in_one_line_and_prints_no_traceback
     with life.fleet:
         life.wait_for(lambda: life.applied() > primary.first_offset(0))
         with monkeypatch.context() as patched:
-            patched.setattr(Ring, "lost_names", lambda ring: [])  # as if they were lost a moment later
+            patched.setattr(Ring, "lost_names", lambda ring: [])  # as if the names were lost a moment later
             name = lose(life, ALL)
             life.kill(Role.RUNNER)
             life.wait_for(lambda: bool(failures()))

@@ -1,4 +1,4 @@
-"""How much memory a process may still take, on a machine, in a cgroup, and where neither tells."""
+"""The memory that a process may still take: on a machine, in a cgroup, and where no limit is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""However the network cuts a stream, and whatever stands in it, a protocol says the same."""
+"""A protocol gives the same result for every split of a stream, also of a damaged one."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_no_prefix_is_refused_and_its_end_is_told_from_a_break(transcript: Trans
 
 
 def mutations(wire: bytes) -> st.SearchStrategy[bytes]:
-    """``wire`` with one stretch replaced by nothing, noise, itself twice, or a telling token."""
+    """``wire`` with one part replaced by nothing, by noise, by itself twice, or by a token of the protocol."""
     tokens = st.sampled_from(
         [b"\n", b"\r", b"-1", b"+1", b"00", b" ", b"*", b"$", b":", b"+", b"-", b"99999999999999999999999", b"\x00"]
     )

@@ -1,4 +1,4 @@
-"""Real Redis servers as upstreams: whatever happens to the link, the replica ends up equal to the primary."""
+"""Real Redis servers as upstreams: the replica ends equal to the primary after any trouble with the link."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ StartRedis = Callable[..., RedisServer]
 MANY_KEYS = 100_000
 DISK = ("--repl-diskless-sync", "no")
 DISKLESS = ("--repl-diskless-sync", "yes")
-# A server tells the milliseconds left, not the time of expiry; they are added to a time read in the same moment.
+# A server gives the milliseconds left, not the time of expiry. The test adds them to a time read in the same moment.
 EXPIRY_TOLERANCE_MS = 2000
-# Redis 6.2 sends its replicas an EXPIRE as it was given, in seconds from now: theirs is later by what it took to apply.
+# Redis 6.2 passes an EXPIRE on unchanged, in seconds from now. A replica's expiry is later by the time to apply it.
 RELATIVE_EXPIRY_TOLERANCE_MS = 60_000
 
 

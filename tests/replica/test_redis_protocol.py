@@ -1,4 +1,4 @@
-"""PSYNC: the handshake, the RDB however it ends, and a command stream whose every byte counts."""
+"""PSYNC: the handshake, both ways in which an RDB ends, and a command stream in which every byte counts."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ PING = encode_command(b"PING")
 
 
 def opened(wire: bytes = b"", resume: ResumePoint | None = None) -> RedisProtocol:
-    """A link on which ``wire`` has come."""
+    """A link that has received ``wire``."""
     protocol = RedisProtocol(resume=resume)
     assert converse(protocol, [wire]).error is None
     return protocol
 
 
 def streaming(resume: ResumePoint | None = None) -> RedisProtocol:
-    """A link that goes on at offset 5000."""
+    """A link that continues at offset 5000."""
     return opened(CONTINUED, resume or redis_resume())
 
 
@@ -54,7 +54,7 @@ def test_it_is_a_replication_protocol() -> None:
     assert protocol.name == "redis"
 
 
-# What a real primary sent.
+# Recorded from a real primary.
 
 
 @pytest.mark.parametrize("name", ["redis-6.2-disk", "redis-6.2-diskless"])

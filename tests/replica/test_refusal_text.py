@@ -1,4 +1,4 @@
-"""What error replies mean, and what the Redis protocol does with them: bytes in, facts out."""
+"""The meaning of error replies, and what the Redis protocol does with them."""
 
 from __future__ import annotations
 

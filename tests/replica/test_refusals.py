@@ -1,4 +1,4 @@
-"""Upstreams that can never be followed as they are: each is told apart, with what to do, against real servers."""
+"""Upstreams that cannot be followed, as real servers: each refusal has its own reason and its remedy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def impatient() -> Patience:
 
 
 def refused(url: str, **options: object) -> tuple[Refusal, str]:
-    """Follow ``url`` until the refusal is confirmed: the facts, and the words."""
+    """Follow ``url`` until the refusal is confirmed. Returns the facts and the words."""
     runner = Runner(url, RecordingSender(), patience=impatient(), ends_when_refused=True, **options)  # type: ignore[arg-type]
     exits: list[RunnerExit] = []
     thread = threading.Thread(target=lambda: exits.append(runner.run()), daemon=True)
@@ -104,7 +104,7 @@ def test_a_renamed_psync_is_followed_by_its_name_though_the_server_answers_it_as
     with LiveReplica(server.url, psync_command="SECRET") as replica:
         replica.wait_synced()
         client.incrby("counter", 100)
-        # Of a server that answers as to SYNC nobody learns what a replica has applied: WAIT does not count it.
+        # A server that answers as to SYNC does not learn what a replica has applied: WAIT does not count the replica.
         offset = client.info("replication")["master_repl_offset"]
         replica.wait_until(lambda: (replica.sender.applied_offset or 0) >= offset, "applied")
         assert client.client_kill_filter(_type="replica") == 1
@@ -168,7 +168,7 @@ def test_a_sentinel_is_known_and_the_primary_that_it_names_is_told(sentinel_port
 
 @pytest.fixture(params=["no", "yes"], ids=["any client", "clients with a certificate"])
 def tls_server(start_redis: StartRedis, tmp_path: Path, request: pytest.FixtureRequest) -> tuple[RedisServer, str, str]:
-    """A server with TLS, a query that trusts it, and whether it wants a certificate."""
+    """A server with TLS, a query that trusts it, and whether it requires a certificate."""
     made = make_certificates(tmp_path)
     files = ("--tls-cert-file", str(made.certificate), "--tls-key-file", str(made.key))
     wants: str = request.param
@@ -234,7 +234,7 @@ def test_a_runner_that_waits_for_minutes_repeats_its_reason_and_ends_at_once_whe
     while len([text for state, text in told if state is LinkState.REFUSED]) < 4:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert len([state for state, _ in told if state is LinkState.CONNECTING]) == 1  # one attempt, told four times
+    assert len([state for state, _ in told if state is LinkState.CONNECTING]) == 1  # one attempt, reported four times
     runner.stop.set()
     thread.join(DEADLINE_S)  # and not after 300 s
     assert told[-1][0] is LinkState.STOPPED
@@ -259,7 +259,7 @@ def test_a_redis_port_behind_a_kevy_url_is_told(start_redis: StartRedis) -> None
 
 
 def plain_port(script: Script) -> Script:
-    """The script for handshakes without TLS; a look whether this port speaks TLS is closed at once."""
+    """The script for handshakes without TLS. It closes a probe for TLS at once."""
 
     def looked_at(connection: PeerConnection) -> None:
         if connection.read_some()[:1] in (b"*", b"P"):
@@ -294,10 +294,10 @@ HISTORY = b"1" * 40
 
 
 def answers(wire: bytes) -> Script:
-    """A primary that takes the handshake, answers PSYNC with ``wire`` and closes the link."""
+    """A primary that accepts the handshake, answers PSYNC with ``wire`` and closes the link."""
 
     def script(connection: PeerConnection) -> None:
-        with contextlib.suppress(EOFError):  # a runner that was stopped
+        with contextlib.suppress(EOFError):  # the runner was stopped
             for mark in (b"PING\r\n", b"listening-port", b"psync2\r\n"):
                 connection.read_until(mark)
                 connection.send(b"+OK\r\n")

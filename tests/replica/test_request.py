@@ -1,4 +1,4 @@
-"""Requests out of bytes: multi-bulk and inline, any split, and hostile input."""
+"""Parsing requests: multi-bulk and inline, any split, and hostile input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RESP as it arrives: what is taken, what is awaited, and what is refused before it costs memory."""
+"""Parsing RESP: complete replies, incomplete ones, and wrong ones, which are refused before they cost memory."""
 
 from __future__ import annotations
 

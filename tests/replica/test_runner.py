@@ -1,4 +1,4 @@
-"""The runner against primaries that follow a script over real sockets: resume, refusal, gaps, hostility, stopping."""
+"""The runner with scripted primaries over real sockets: resume, refusals, gaps, hostile input, stops."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PASSWORD = "open-sesame"
 
 
 class RunningRunner:
-    """A runner in a thread of its own; ``finish`` stops it and returns what ``run`` returned."""
+    """A runner in its own thread. ``finish`` stops it and returns the result of ``run``."""
 
     def __init__(self, url: str, sender: RecordingSender, **options: object) -> None:
         self.notices: list[tuple[LinkState, str]] = []
@@ -167,7 +167,7 @@ def test_nothing_is_acknowledged_while_the_shard_is_still_loading() -> None:
     lines: list[bytes] = []
     loaded, finished = threading.Event(), threading.Event()
     sender = RecordingSender(applies=False)
-    sender.applied_offset = 999  # of an earlier history
+    sender.applied_offset = 999  # the offset of an earlier history
     with ScriptedPeer(primary) as peer, running(kevy(peer), sender):
         assert loaded.wait(DEADLINE_S)
         sender.applied_offset, sender.loading = 10, False
@@ -268,7 +268,7 @@ def test_an_upstream_that_was_replaced_by_an_older_version_is_found_again_with_a
 
 def test_a_protocol_that_was_asked_for_is_never_changed() -> None:
     def refuse(connection: PeerConnection) -> None:
-        if connection.read_some().startswith(b"*"):  # and not a look whether this port speaks TLS
+        if connection.read_some().startswith(b"*"):  # and not a probe for TLS
             asked.append(asked_from(take_request(connection)))
 
     asked: list[tuple[int, int]] = []

@@ -1,4 +1,4 @@
-"""The stall message: one warning that names a ring which is full and not drained, and one when it goes on."""
+"""The stall message: one warning that names a ring that is full and not drained, and one when it is drained again."""
 
 from __future__ import annotations
 

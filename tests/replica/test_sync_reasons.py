@@ -1,4 +1,4 @@
-"""After each reconnect it is known whether the sync was partial or full, and why it had to be full."""
+"""After each reconnect the fleet says whether the sync was partial or full, and the reason for a full one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def counts(words: dict[int, int]) -> dict[str, int]:
 
 
 class Heard:
-    """What a runner said of its syncs."""
+    """The notes of a runner about its syncs."""
 
     def __init__(self) -> None:
         self.syncs: list[tuple[str, str]] = []
@@ -134,7 +134,7 @@ def test_the_run_says_in_one_line_how_each_reconnect_went(start_redis: StartRedi
         server.restart(forgets=True)
         said = command.read_until(lambda found: found["type"] == "note" and "shard 0: linked" in found["text"])
         assert "linked, a full sync: the upstream does not continue after offset " in said["text"]
-        command.read_until(lambda found: found["type"] == "progress")  # the summary is of a look after the note
+        command.read_until(lambda found: found["type"] == "progress")  # the summary is of a sample after the note
         command.signal(signal.SIGTERM)
         done = command.finish()
     (shard,) = done.summary["runs"][0]["shards"]
@@ -176,13 +176,13 @@ def test_a_ring_that_has_synced_in_an_earlier_run_is_not_said_to_have_never_sync
         server.client().set("b", 1)
         again = run_command(*arguments, "--until-caught-up")
         (shard,) = again.summary["runs"][0]["shards"]
-        assert [shard["full_syncs"], shard["partial_syncs"]] == [0, 1]  # of this run, not of the ring
+        assert [shard["full_syncs"], shard["partial_syncs"]] == [0, 1]  # counted in this run, not in the ring
         server.stop()
         with RunningCommand(*arguments) as command:
             command.read_until(lambda found: found["type"] == "note" and "no link: connect: " in found["text"])
             command.signal(signal.SIGTERM)
             missed = command.finish()
-        # It may well be over before a runner has tried to connect.
+        # The run may end before a runner has tried to connect.
         at_once = run_command(*arguments, "--duration", "0.05")
     finally:
         Ring.attach(f"{arguments[3]}-0").remove()

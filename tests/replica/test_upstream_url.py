@@ -1,4 +1,4 @@
-"""Upstream URLs: what they mean, and that no secret of theirs is ever shown."""
+"""Upstream URLs: their meaning, and that their secrets are never shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rings in an event loop: asyncio, uvloop and trio, and selectors of the application's own."""
+"""Rings in an event loop: asyncio, uvloop, trio, and an application's own selectors."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Run = Callable[[Callable[[], Awaitable[Any]]], Any]
 
 @pytest.fixture(params=["asyncio", "uvloop", "trio"])
 def run(request: pytest.FixtureRequest) -> Run:
-    """Runs an async function to its end in each kind of loop, at most for a while."""
+    """Run an async function to its end in each kind of loop, with a deadline."""
     library: str = request.param
     if os.environ.get("CI") != "true":
         pytest.importorskip(library)
@@ -67,7 +67,7 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 @pytest.fixture(autouse=True)
 def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is not woken sleeps on."""
+    """A task that is not woken sleeps until the deadline."""
     monkeypatch.setattr(event_loop, "LOOK_S", 3600.0)
 
 
@@ -172,7 +172,7 @@ def test_a_batch_is_open_while_the_body_awaits(run: Run, pair: Pair) -> None:
 
 
 class Failed(Exception):
-    """What the application raises."""
+    """The exception of the application."""
 
 
 def apply(batch: Any, fails_at: int) -> None:
@@ -200,7 +200,7 @@ def test_an_exception_at_an_event_releases_those_before_it(run: Run, pair: Pair,
             for event in batch:
                 await anyio.sleep(0)
                 if isinstance(event, Frame) and event.offset == 4:
-                    raise Failed(event.argv)  # with views that outlive the batch
+                    raise Failed(event.argv)  # with views that live longer than the batch
 
     async def main() -> None:
         with pytest.raises(Failed):
@@ -314,7 +314,7 @@ def test_one_event_is_received_with_memory_of_its_own(run: Run, pair: Pair) -> N
             tasks.start_soon(soon, partial(sender.send_many, frames(1, 2)))
             assert await receiver.recv_async() == frames(1)[0]
         assert await receiver.recv_async(0) == frames(2)[0]
-        big = Frame(3, [b"SET", b"k", bytes(200_000)])  # larger than the ring: over many wake-ups
+        big = Frame(3, [b"SET", b"k", bytes(200_000)])  # larger than the ring, so it takes many wake-ups
         sender.send(big)
         assert await receiver.recv_async() == big
         sender.close()
@@ -453,7 +453,7 @@ def test_a_loop_keeps_no_descriptor_of_a_wait(run: Run, pair: Pair) -> None:
     async def main() -> None:
         gc.collect()
         for number in range(20):
-            with socket.socket():  # the numbers of descriptors are not always the same
+            with socket.socket():  # the numbers of the descriptors may differ
                 sender.send(frames(number)[0])
                 await receiver.wait_async()
                 offsets(receiver)
@@ -492,7 +492,7 @@ def test_a_killed_sender_ends_the_loop(run: Run, pair: Pair, ended: Callable[[Ba
 
 
 def send_and_stop(sender: ReplicaInboxSender) -> None:
-    """Sends two events; never ends by itself."""
+    """Sends two events and does not end by itself."""
     sender.send_many(frames(1, 2))
     threading.Event().wait(60)
 
@@ -515,7 +515,7 @@ def test_a_task_that_empties_the_doorbell_wakes_the_others(run: Run) -> None:
     happened: list[bool] = []
 
     def look() -> bool:
-        other_side.send(b"x")  # rung and emptied within one look, which only the looking task knows of
+        other_side.send(b"x")  # ring and empty the doorbell in one look, so that only the looking task knows of it
         happened.append(bool(bell.recv(1)))
         return True
 
@@ -726,7 +726,7 @@ def test_a_producer_that_is_closed_by_a_task_ends_the_others_wait(run: Run, ends
 
 
 class asynccontext:  # noqa: N801
-    """A task beside a block, whose exceptions come out alone and not in a group."""
+    """A task that runs during a block. An exception of the block comes out alone, not in a group."""
 
     def __init__(self, main: Callable[..., Awaitable[None]], *arguments: Any) -> None:
         self._main, self._arguments = main, arguments
@@ -768,7 +768,7 @@ def test_a_shard_runs_in_an_event_loop(run: Run, pair: Pair) -> None:
 
 
 class Durable:
-    """Keeps offsets, durably as soon as it is flushed."""
+    """Keeps offsets. A flush makes them durable."""
 
     durable = True
 

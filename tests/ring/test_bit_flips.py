@@ -1,7 +1,7 @@
-"""Flipped bits in the memory of live rings: an error of ours or data, never a signal, never a hang.
+"""Flipped bits in the memory of live rings give one of our errors or data, never a signal, never a hang.
 
-Run as a program (``test_bit_flips.py WAY SEED FLIPS``) it is the child that does the flipping. KEVY_RING_BIT_FLIPS is
-how many flips all ways make together.
+As a program (``test_bit_flips.py WAY SEED FLIPS``) this file is the child that flips bits. KEVY_RING_BIT_FLIPS is the
+number of flips of all ways together.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from kevy_ring.ring.outside.peek import peek_records
 
 FLIPS = int(os.environ.get("KEVY_RING_BIT_FLIPS", "42000"))
 CAPACITY = 4096
-HEADER_BYTES = 3000  # what is used of the header's page, and a little of what is not
-ROUNDS = 30  # of one ring, unless it is refused before
-EVENT_MAX = 1 << 20  # more than is ever sent: nothing longer can be valid
+HEADER_BYTES = 3000  # the used part of the header's page, and a little of the unused part
+ROUNDS = 30  # flips of one ring, unless it is refused before
+EVENT_MAX = 1 << 20  # more than the test ever sends, so nothing longer can be valid
 WAIT_S = 0.001
 WORDS = {"tail": 128, "head": 256}
 
@@ -47,7 +47,7 @@ RECORDS = [b"r" * n for n in (0, 1, 7, 8, 9, 40, 40, 40, 40, 40, 40, 100)]
 
 
 class Flipper:
-    """A mapping of its own of a ring's file; ``made`` counts its flips."""
+    """A second mapping of a ring's file. ``made`` counts its flips."""
 
     def __init__(self, name: str, random_bits: random.Random) -> None:
         with open(f"/dev/shm/{name}", "r+b") as file:
@@ -61,7 +61,7 @@ class Flipper:
         return int.from_bytes(self._bytes[at : at + 8], "little")
 
     def flip(self) -> None:
-        """One to three bits: of the header, of a word that is a multiple of 8 in the records that wait, of any byte."""
+        """Flip one to three bits: in the header, in an aligned word of the waiting records, or in any byte."""
         for _ in range(self._random.choice((1, 1, 1, 2, 3))):
             where = self._random.random()
             if where < 0.25:
@@ -79,7 +79,7 @@ class Flipper:
 
 
 def check(event: object) -> None:
-    """An event as a receiver may give it, however it came to be what it is."""
+    """Assert that a receiver may give this event, whatever its content."""
     match event:
         case Frame(offset, argv):
             assert 0 <= offset < 2**64
@@ -134,7 +134,7 @@ def by_read_many(consumer: Any) -> int:
 
 
 def by_attaching(consumer: Any) -> int:
-    """Not a way to take, but all who only look: attach, inspect, peek."""
+    """Attach, inspect and peek: the calls that only look."""
     inspect_ring(consumer.name)
     taken = len(peek_records(consumer.name).records)
     with Ring.attach(consumer.name) as ring:
@@ -168,14 +168,14 @@ def sending_ring(producer: Any, random_bits: random.Random) -> None:
 
 
 def rounds(way: str, ends: tuple[Any, Any], flipper: Flipper, random_bits: random.Random) -> Iterator[int]:
-    """Send, flip, take, until the ring is refused; yields how many events or records were taken."""
+    """Send, flip and take until the ring is refused. Yields the number of events or records that were taken."""
     first, second = ends
     send = sending_inbox if way in INBOX_WAYS or way == "send" else sending_ring
     take = (INBOX_WAYS | RING_WAYS).get(way, by_drain)
     for _ in range(ROUNDS):
         send(first, random_bits)
         flipper.flip()
-        if way == "send":  # what the producer itself makes of it, before anybody takes anything
+        if way == "send":  # the producer meets the flip before any record is taken
             for _ in range(random_bits.randrange(40)):
                 send(first, random_bits)
                 flipper.flip()
@@ -183,7 +183,7 @@ def rounds(way: str, ends: tuple[Any, Any], flipper: Flipper, random_bits: rando
 
 
 def flip_bits(way: str, seed: int, flips: int) -> dict[str, Any]:
-    """Rings come and go until ``flips`` bits were flipped. Returns what became of them."""
+    """Make new rings until ``flips`` bits were flipped. Returns the outcomes."""
     random_bits = random.Random(f"{way} {seed}")
     made = taken = rings = 0
     errors: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""The methods that are called for every record: what they do themselves, and what they leave to the long way."""
+"""The methods that are called for every record, and their rare cases."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def frame(offset: int) -> Frame:
 
 
 class Odd(Frame):
-    """A frame of a class of the application's own."""
+    """A frame whose class belongs to the application."""
 
 
 ALIKE = {
@@ -198,7 +198,7 @@ def test_a_hostile_end_position_is_refused_and_stays(inbox: Inbox, take: str) ->
     sender.send(Frame(2, [b"abc", b"def"]))
     area = receiver._lender.area  # type: ignore[union-attr]
     ends = ffi.cast("uint32_t *", area + bytes(ffi.buffer(area, 4096)).index(b"abcdef") - 8)
-    ends[0] = 77  # of the first argument, which has 3 bytes
+    ends[0] = 77  # the end of the first argument, which has 3 bytes
     for _ in range(2):
         with pytest.raises(CorruptRing):
             getattr(receiver, take)()
@@ -356,7 +356,7 @@ def test_handles_and_events_are_given_back() -> None:
 
 
 class Closer:
-    """Garbage whose finalizer closes a handle in the middle of whatever it is doing."""
+    """Garbage whose finalizer closes a handle in the middle of a call on it."""
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle
@@ -405,7 +405,7 @@ def test_garbage_that_closes_the_producer_is_not_collected_in_the_middle_of_a_gr
     producer.close()
     with pytest.raises(ClosedError):
         grant.commit(3)
-    view[:] = b"0123456789"  # in a private copy
+    view[:] = b"0123456789"  # the view is of a private copy
 
 
 @pytest.mark.parametrize("objects", range(1, 9))
@@ -422,7 +422,7 @@ def test_garbage_that_ends_a_batch_is_collected_in_the_middle_of_a_payload(objec
 
 @contextlib.contextmanager
 def collecting_after(objects: int) -> Iterator[None]:
-    """Collect garbage, of which there is some, while one of the next so many objects is made."""
+    """Make the collector run, with garbage to collect, while one of the next ``objects`` objects is made."""
     threshold = gc.get_threshold()
     gc.disable()
     gc.set_threshold(objects, 1000, 1000)

@@ -1,4 +1,4 @@
-"""The package in a second interpreter of the same process, while the first one goes on."""
+"""The package in a second interpreter of the same process, while the first one uses it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ try:
 except ImportError:
     interpreters = pytest.importorskip("_xxsubinterpreters", reason="this Python has no second interpreters")
 
-OWN_LOCK = sys.version_info >= (3, 12)  # an isolated interpreter has a lock of its own from then on
+OWN_LOCK = sys.version_info >= (3, 12)  # since then an isolated interpreter has its own lock
 SHARED: Any = ("legacy",) if sys.version_info >= (3, 13) else ()
 SHARED_NAMED: Any = {} if sys.version_info >= (3, 13) else {"isolated": False}
 TRY = """
@@ -54,7 +54,7 @@ EXIT_WITH_OVERFLOW = """
 
 
 def told_by(interpreter: Any, tmp_path: Path, body: str) -> str:
-    """What ``body`` returns in that interpreter, or the exception that it raises."""
+    """The result of ``body`` in that interpreter, or the exception that it raises."""
     report = tmp_path / "report"
     found = interpreters.run_string(interpreter, TRY.format(path=sys.path, body=body, report=str(report)))
     assert found is None, found
@@ -63,7 +63,7 @@ def told_by(interpreter: Any, tmp_path: Path, body: str) -> str:
 
 @pytest.fixture
 def shared_lock() -> Iterator[Any]:
-    """An interpreter that shares the lock of the first one, as those of mod_wsgi do."""
+    """An interpreter that shares the lock of the first one, as the interpreters of mod_wsgi do."""
     another = interpreters.create(*SHARED, **SHARED_NAMED)
     yield another
     interpreters.destroy(another)
@@ -77,7 +77,7 @@ def inbox() -> Iterator[tuple[ReplicaInboxSender, ReplicaInboxReceiver]]:
 
 
 def use(sender: ReplicaInboxSender, receiver: ReplicaInboxReceiver) -> None:
-    """An inbox of the first interpreter is as good as ever."""
+    """An inbox of the first interpreter still works."""
     sender.send_many([Frame(2, [b"SET", b"k", bytearray(b"v")]), Frame(3, [b"PING"])])
     assert receiver.recv(1) == Frame(2, [b"SET", b"k", b"v"])
     with receiver.drain(8) as batch:

@@ -1,4 +1,4 @@
-"""Abandoned rings: told from live ones, and removed."""
+"""Abandoned rings are distinguished from live ones, and removed."""
 
 from __future__ import annotations
 

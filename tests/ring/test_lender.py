@@ -1,4 +1,4 @@
-"""Loans of ring memory: whoever still holds a view is found out, and cut off when the ring goes on without it."""
+"""Loans of ring memory: a view that is still held is found, and is cut off from the ring when the memory is reused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Grants and batches in one call each: what the quick way takes, and what it leaves to the long way."""
+"""Grants and batches, each in one call, and their rare cases."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Inbox = tuple[ReplicaInboxSender, ReplicaInboxReceiver]
 
 @pytest.fixture
 def ends() -> Iterator[Ends]:
-    """Both ends of a ring, beyond the first calls, which go the long way."""
+    """Both ends of a ring, after their first calls, which take the roles."""
     with Ring.create(1 << 16) as ring, ring.producer() as producer, ring.consumer() as consumer:
         put(producer, b"first")
         with consumer.drain(8):
@@ -75,7 +75,7 @@ def taken(consumer: Consumer, most: int = 8) -> list[bytes]:
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 1000])
 def test_a_record_written_in_place_is_read_in_place(ends: Ends, length: int) -> None:
     producer, consumer = ends
-    for _ in range(200):  # many times round the ring
+    for _ in range(200):  # enough to pass the end of the ring many times
         put(producer, b"x" * length)
         put(producer, b"y" * length)
         assert taken(consumer) == [b"x" * length, b"y" * length]

@@ -1,4 +1,4 @@
-"""How a loop over batches was left, on a Python whose byte code is known and on one whose byte code is not."""
+"""How a loop over batches was left, on a Python with known byte code and on one with unknown byte code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kevy_ring.ring import loop_exit
 
 
 class Failed(Exception):
-    """Of a loop's body."""
+    """The exception of a loop's body."""
 
 
 async def leave(receiver: ReplicaInboxReceiver, *, at: int, raises: bool) -> None:

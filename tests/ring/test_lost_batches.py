@@ -1,4 +1,4 @@
-"""A batch that nobody has any more ends with nothing released: its events are seen again, and nothing is blocked."""
+"""A batch without a reference ends and releases nothing: its events are drained again, and nothing is blocked."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def inbox() -> Iterator[Inbox]:
 
 @pytest.fixture(autouse=True)
 def no_collection() -> Iterator[None]:
-    """What is abandoned is found without the cyclic collector, which a shard may have switched off."""
+    """Abandoned batches are found without the cyclic collector, which a shard may have switched off."""
     gc.disable()
     yield
     gc.enable()
@@ -66,7 +66,7 @@ def drained(receiver: ReplicaInboxReceiver) -> list[int]:
         return offsets_of(batch)
 
 
-# Each lets go of a batch: what is done with it before, and what is kept of it.
+# Each uses a batch in its own way, and returns what the test keeps of it.
 DROPS: dict[str, Callable[[Any], Any]] = {
     "not looked at": lambda batch: None,
     "iterated": lambda batch: list(map(type, batch)) and None,
@@ -90,7 +90,7 @@ def test_a_dropped_batch_releases_nothing_and_blocks_nothing(inbox: Inbox, use: 
     before = [None if one is None else bytes(one) for one in kept]
     assert receiver.stats().events_out == 0
     assert drained(receiver) == list(range(count))
-    sender.send_many([Frame(i, [b"x" * 100]) for i in range(2 * count)])  # over what was released
+    sender.send_many([Frame(i, [b"x" * 100]) for i in range(2 * count)])  # overwrites the released records
     assert drained(receiver) == list(range(2 * count))
     assert [None if one is None else bytes(one) for one in kept] == before
 
@@ -117,7 +117,7 @@ def test_every_way_to_read_goes_on_after_a_dropped_batch(read: Callable[[Consume
 
 
 def begun(batch: Any) -> Any:
-    """An iteration that stands at the first event."""
+    """An iteration that has given its first event."""
     running = iter(batch)
     next(running)
     return running
@@ -273,9 +273,9 @@ def test_a_batch_that_was_left_with_views_kept_is_still_open_while_somebody_has_
 
 
 class Ledger:
-    """Sends frames with rising offsets, and holds the receiver to the ring's own count of what was released.
+    """Sends frames with rising offsets, and compares the receiver with the ring's own count of released events.
 
-    It is a sink, too, for the shard on trial.
+    It is also the sink of the shard under test.
     """
 
     durable = True
@@ -302,7 +302,7 @@ class Ledger:
         """There is nothing to flush."""
 
     def check(self) -> None:
-        """The first event that is drained is the one behind all that were released, whatever came in between."""
+        """Assert that the next drain begins with the first event that was not released."""
         released = self.receiver.stats().events_out
         batch = self.receiver.drain(4)
         assert offsets_of(batch) == list(range(released, released + len(batch)))
@@ -312,7 +312,7 @@ class Ledger:
 
 
 def drain_with(read: Callable[[Any], object]) -> Callable[[Ledger], Callable[[], None]]:
-    sizes = itertools.cycle([3, 3, 3, 2, 5])  # a change of the size goes the long way
+    sizes = itertools.cycle([3, 3, 3, 2, 5])  # another size of the batch takes the general path
 
     def make(ledger: Ledger) -> Callable[[], None]:
         def once() -> None:
@@ -325,7 +325,7 @@ def drain_with(read: Callable[[Any], object]) -> Callable[[Ledger], Callable[[],
 
 
 def one_of_a_stream(ledger: Ledger) -> Callable[[], None]:
-    """A turn of `async for`, without the loop of tasks, which has its own ways with a signal's handler."""
+    """One step of `async for` without an event loop, which would handle signals in its own way."""
 
     async def no_wait(timeout: float | None = None) -> bool:
         return True
@@ -368,7 +368,7 @@ TAKES: dict[str, Callable[[Ledger], Callable[[], object]]] = {
 
 
 def interrupted(seed: int, times: int, once: Callable[[], object], ledger: Ledger) -> int:
-    """Run ``once`` on and on under alarms; check after each that hit. Returns how many hit."""
+    """Repeat ``once`` under alarms, and check after each alarm that hit. Returns the number of hits."""
     hits = 0
     with Alarms(seed) as alarms:
         while hits < times:
@@ -381,19 +381,19 @@ def interrupted(seed: int, times: int, once: Callable[[], object], ledger: Ledge
                 alarms.off()
             except Alarm:
                 hits += 1
-                alarms.still(ledger.check)  # here the traceback still has all variables
+                alarms.still(ledger.check)  # here the traceback still holds all variables
             if hits > before:
                 alarms.still(ledger.check)
     return hits
 
 
-@pytest.mark.timeout(240, method="thread")  # the other method needs the alarm for itself
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")  # an alarm before its first step
+@pytest.mark.timeout(240, method="thread")  # pytest-timeout's other method uses the alarm
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")  # the alarm came first
 @pytest.mark.parametrize("take", TAKES)
 def test_an_alarm_at_any_moment_leaves_no_batch_open_and_loses_nothing(
     inbox: Inbox, take: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What is raised in a `__del__`; pytest's hook would keep it, and with it all that its traceback refers to.
+    # For exceptions in a `__del__`. pytest's hook would keep them, and all that their tracebacks refer to.
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
     ledger = Ledger(inbox)
     once = TAKES[take](ledger)
@@ -420,7 +420,7 @@ def test_an_alarm_neither_loses_nor_doubles_a_part_of_an_event_larger_than_the_r
                 alarms.set()
                 with receiver.drain() as batch:
                     copies = [batch.owned(i) for i in range(len(batch))]
-                    found += copies  # the last thing: from here to the end of the `with` nothing is called
+                    found += copies  # must come last: no call follows until the end of the `with`
                 alarms.off()
             except Alarm:
                 hits += 1

@@ -1,4 +1,4 @@
-"""A grant that nobody has any more is given up: it stands in the way of nothing that is written after it."""
+"""A grant without a reference is given up, and does not block later writes."""
 
 from __future__ import annotations
 

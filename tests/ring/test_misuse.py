@@ -1,4 +1,4 @@
-"""What is refused is refused in words that say what was wrong, and every handle says what it is."""
+"""A refusal names the mistake, and every handle has a repr that describes it."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_lengths_that_are_not_contiguous_are_refused_as_that(ends: Ends) -> None
 
 
 def others() -> dict[str, Callable[[Path], object]]:
-    """What may lie under a ring's name, and is none."""
+    """Files that may have a ring's name and are not rings."""
     return {
         "a file for all to read": lambda path: (path.write_bytes(b"x" * 100_000), path.chmod(0o644)),
         "a file of our own": lambda path: (path.write_bytes(b"x" * 100_000), path.chmod(0o600)),
@@ -128,7 +128,7 @@ def test_a_ring_whose_mode_was_changed_says_which_mode_it_needs() -> None:
 
 
 def timeouts(ends: Ends, inbox: Inbox) -> dict[str, Callable[[], object]]:
-    """Every call that takes a timeout, with one that is no number."""
+    """Every call that takes a timeout, with a NaN."""
     (producer, consumer), (sender, receiver) = ends, inbox
 
     def in_a_loop(call: Callable[..., Any]) -> Callable[[], object]:

@@ -1,4 +1,4 @@
-"""Two processes that share /dev/shm and see different pids, as two containers do: each learns of the other's death."""
+"""Two processes that share /dev/shm and see different pids, as in two containers, learn of each other's death."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ else:
 print(os.getpid(), flush=True)
 time.sleep(60)
 """
-# Waits as `side` in a namespace of its own, and says what it saw.
+# Waits as `side` in its own namespace, and prints what it saw.
 WAIT = """
 import os, select, sys
 from kevy_ring import Frame, ReplicaInboxReceiver, RecvError
@@ -71,7 +71,7 @@ def ring() -> Iterator[Ring]:
 
 
 class Elsewhere:
-    """A program in a pid namespace of its own, whose only process it is: its pid there is 1."""
+    """A program that is the only process of its pid namespace: its pid there is 1."""
 
     def __init__(self, program: str, *arguments: str) -> None:
         self._outer = subprocess.Popen(

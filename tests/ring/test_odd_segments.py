@@ -1,4 +1,4 @@
-"""Segments of other layout versions, half made ones, and rings without a doorbell: named, explained and removed."""
+"""Segments of other layout versions, incomplete ones, and rings without a doorbell are named, explained and removed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ import sys
 from kevy_ring import Ring
 Ring.create(4096, sys.argv[1], keep=True).producer().try_write(b"waits")
 """
-# As another command looks at a segment, but for longer.
+# Maps the segment as another command does to look at it, but for longer.
 LOOK = """
 import mmap, sys, time
 with open(sys.argv[1], "r+b") as file, mmap.mmap(file.fileno(), 4096):
@@ -58,7 +58,7 @@ def name() -> Iterator[str]:
 
 @pytest.fixture
 def all_is_visible(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A process table that holds this process only, so that every memory map in it may be read."""
+    """A process table with only this process, so that every memory map in it can be read."""
     table = tmp_path / "proc"
     table.mkdir()
     (table / "1").mkdir()
@@ -69,7 +69,7 @@ def all_is_visible(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def gc_of_all() -> dict[str, Any]:
-    """What gc without a name would do. Dry, because dead rings of this machine may be somebody's."""
+    """The plan of gc without a name. A dry run, because abandoned rings of this machine are not ours to remove."""
     return dict(json.loads(invoke("gc", "--dry-run", "--json")))
 
 
@@ -154,7 +154,7 @@ def test_where_a_memory_map_cannot_be_read_only_the_name_removes_such_a_segment(
     name: str, all_is_visible: Path
 ) -> None:
     make_and_end(name, version=7)
-    (all_is_visible / "2" / "maps").mkdir(parents=True)  # which cannot be read as a file
+    (all_is_visible / "2" / "maps").mkdir(parents=True)  # a directory, which cannot be read as a file
     assert listed(name)["mapped_by"] is None
     assert name not in gc_of_all()["removed"]
     assert f"so it is removed only by name: kevy-ring gc {name}" in invoke("gc", "--dry-run")
@@ -164,7 +164,7 @@ def test_where_a_memory_map_cannot_be_read_only_the_name_removes_such_a_segment(
 def test_where_processes_are_hidden_it_is_not_known_who_maps_a_file(all_is_visible: Path) -> None:
     with Ring.create(4096) as ring:
         info = (SHM / ring.name).stat()
-        assert os.getpid() in (mapped_by(info, Path("/proc")) or ())  # others may look at it, too
+        assert os.getpid() in (mapped_by(info, Path("/proc")) or ())  # other processes may look at it too
         assert mapped_by(info, all_is_visible) == (os.getpid(),)
     assert mapped_by(info, all_is_visible) == ()
     (all_is_visible / "1").rename(all_is_visible / "hidden")
@@ -232,7 +232,7 @@ def test_the_files_of_other_programs_are_not_ours_to_list_or_remove(name: str) -
     assert odd_segment(name) is None
     assert run(["gc", name]) == 1
     assert files(name) == [name]
-    os.mkfifo(SHM / f"{name}.data", 0o600)  # as a creator of layout version 1 left it
+    os.mkfifo(SHM / f"{name}.data", 0o600)  # the state that a creator of layout version 1 left
     found = odd_segment(name)
     assert found is not None
     assert (found.oddity, found.creator_pid) == (Oddity.HALF_MADE, 0)
@@ -241,16 +241,16 @@ def test_the_files_of_other_programs_are_not_ours_to_list_or_remove(name: str) -
 
 
 class Killed(BaseException):
-    """In the place of SIGKILL, or from a signal handler."""
+    """Replaces SIGKILL, or an exception of a signal handler."""
 
 
 def steps_of(name: str) -> int:
-    """How many lines of ours are executed while a ring is made."""
+    """The number of our lines that run while a ring is made."""
     return len(traced(name, stop_at=None))
 
 
 def traced(name: str | None, *, stop_at: int | None) -> list[str]:
-    """Make a ring; at the line of that number raise :class:`Killed`. Returns the lines until then."""
+    """Make a ring, and raise :class:`Killed` at the line with that number. Returns the lines until then."""
     lines: list[str] = []
 
     def trace(frame: Any, event: str, argument: object) -> Any:
@@ -275,7 +275,7 @@ def traced(name: str | None, *, stop_at: int | None) -> list[str]:
 def test_an_exception_at_any_line_of_the_making_leaves_no_file(
     name: str, is_named: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a handler of SIGINT or SIGALRM raises one."""
+    """The exception that a handler of SIGINT or SIGALRM raises."""
     tracked: set[str] = set()
     monkeypatch.setattr(segment_module.resource_tracker, "register", lambda each, _: tracked.add(each))
     monkeypatch.setattr(segment_module.resource_tracker, "unregister", lambda each, _: tracked.discard(each))
@@ -289,13 +289,13 @@ def test_an_exception_at_any_line_of_the_making_leaves_no_file(
             traced(name if is_named else None, stop_at=at)
         assert [file for file in files(name) if f"/{file}" not in tracked] == [], at
         for file in files(name):
-            (SHM / file).unlink()  # the tracker does this at the end of the process
+            (SHM / file).unlink()  # the resource tracker does this when the process ends
         tracked.clear()
     assert at > 30
 
 
 def killed_while_making(name: str, after_s: float) -> None:
-    """Fork a process that makes and closes rings without end and without a resource tracker, and kill it."""
+    """Fork a process that makes and closes rings in a loop without a resource tracker, and kill it."""
     pid = os.fork()
     if not pid:
         TrackedNames.add = TrackedNames.forget = lambda *_: None  # type: ignore[method-assign,assignment]
@@ -310,7 +310,7 @@ def killed_while_making(name: str, after_s: float) -> None:
 
 
 def own_digits(name: str) -> str:
-    """Eight digits of the names that the killed process gives by itself: there are other processes that make rings."""
+    """Eight digits in the names that the killed process chooses, because other processes make rings too."""
     return name[3:11]
 
 
@@ -323,7 +323,7 @@ def test_whatever_a_kill_at_any_time_leaves_is_listed_and_removed(name: str) -> 
         odd = [each for each in odd_segments() if each.name.startswith(ours)]
         whole = [each for each in ring_names() if each.startswith(ours) and each not in {odd.name for odd in odd}]
         for each in odd:
-            settled = settled_odd_segment(each.name)  # others may look at it
+            settled = settled_odd_segment(each.name)  # another process may look at it
             assert settled is not None
             assert not settled.users
             settled.remove()
@@ -332,7 +332,7 @@ def test_whatever_a_kill_at_any_time_leaves_is_listed_and_removed(name: str) -> 
         left = [file for file in SHM.iterdir() if file.name.startswith(ours)]
         for file in left:
             assert file.name.endswith(".new")
-            assert file.stat().st_size == 0  # which is listed when it is a second old, see below
+            assert file.stat().st_size == 0  # it is listed when it is a second old, see below
             file.unlink()
         for kind in [*(each.oddity.name for each in odd), *("whole" for _ in whole), *("empty" for _ in left)]:
             kinds[kind] = kinds.get(kind, 0) + 1

@@ -1,4 +1,4 @@
-"""Looking at the records of a ring without a role."""
+"""Reading the records of a ring without a role."""
 
 from __future__ import annotations
 

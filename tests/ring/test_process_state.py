@@ -1,4 +1,4 @@
-"""What a process is doing."""
+"""The state of a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ring alone: records of bytes, full as a value, batches in place."""
+"""The ring alone: records of bytes, a full ring as a return value, batches in place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One consumer in the hands of several threads."""
+"""One consumer that several threads use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kevy_ring import BatchOpen, Ring
 
 @pytest.mark.parametrize("way", ["drain", "read_many"])
 def test_threads_that_take_different_numbers_of_records_take_each_once(way: str) -> None:
-    """One of them has a batch at a time; the others are told so."""
+    """One thread has a batch at a time. The others get an error that says so."""
     records, taken, failures = 20_000, [], []
     lock = threading.Lock()
 

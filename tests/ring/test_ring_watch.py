@@ -1,4 +1,4 @@
-"""Looking at all rings again and again, without a trace."""
+"""Looking at all rings repeatedly changes nothing in them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def look_at(watch: RingWatch, name: str) -> RingLook:
 
 
 def settled_bytes(name: str) -> bytes:
-    """The bytes of a segment once the pump has moved into it what fits."""
+    """The bytes of a segment, when the pump has moved into it all that fits."""
     deadline = time.monotonic() + 60
     before = b""
     while (now := (SHM / name).read_bytes()) != before:

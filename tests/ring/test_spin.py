@@ -1,4 +1,4 @@
-"""The spin of a wait, seen from outside: what it costs in processor time, and that nothing is missed by it."""
+"""The spin of a wait costs little processor time, and a wait that spins misses nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_waits_shorter_than_the_window_do_not_spin_for_ever(ring: Ring) -> None:
 
 
 def test_an_event_every_few_milliseconds_is_awaited_asleep(ring: Ring) -> None:
-    """Events of a slow stream, each longer after the one before than two windows."""
+    """Wait for events of a slow stream. Each comes more than two windows after the one before."""
     window_us, events = 2000.0, 40
     with ring.producer() as producer, ring.consumer(spin_us=window_us) as consumer:
         stop = threading.Event()

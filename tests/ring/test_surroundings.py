@@ -1,6 +1,6 @@
-"""Short of memory and descriptors, other users, files that only look like a ring: typed errors, and nothing stays.
+"""Too little memory or too few descriptors, other users, files that look like a ring: typed errors, nothing left.
 
-Run as a program (``test_surroundings.py CHILD ARGUMENT...``) it is the child that lives under a limit.
+As a program (``test_surroundings.py CHILD ARGUMENT...``) this file is the child that runs under a limit.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import resource
+import secrets
 import shutil
 import struct
 import subprocess
@@ -28,17 +29,17 @@ from absent import absent
 from kevy_ring import Frame, replica_inbox_pair
 from kevy_ring._core import lib
 from kevy_ring.errors import KevyRingError, SegmentError
-from kevy_ring.ring import Ring, ring_names
+from kevy_ring.ring import Ring, ring_names, segment
 from kevy_ring.ring.outside.leftovers import remove_abandoned
 
 SHM = Path("/dev/shm")
 NOBODY = 65534
-CHILD_S = 120
+CHILD_S = 200  # below the timeout of a test
 MIB = 1 << 20
 
 
 def in_child(what: str, *arguments: str, prefix: list[str] | None = None) -> Any:
-    """What a function of this file returns when it is called in a process of its own."""
+    """Call a function of this file in a new process. Returns its result."""
     done = subprocess.run(
         [*(prefix or []), sys.executable, __file__, what, *arguments],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -72,7 +73,7 @@ def refusal(action: Callable[[], Any]) -> dict[str, Any]:
 
 
 def with_small_shm(options: str) -> list[str]:
-    """A command in front of another one, that gives it a shared memory of its own."""
+    """The start of a command line that gives another command its own shared memory."""
     if shutil.which("unshare") is None:
         absent("there is no unshare")
     unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-U", "-r", "-m"]
@@ -84,7 +85,7 @@ def with_small_shm(options: str) -> list[str]:
 
 
 def short_memory() -> dict[str, Any]:
-    """Rings in a shared memory of 64 MiB, of which less and less is left."""
+    """Rings in a shared memory of 64 MiB that fills up."""
     found: dict[str, Any] = {"large": refusal(lambda: Ring.create(128 * MIB)), "left": os.listdir(SHM)}
     sender, receiver = replica_inbox_pair(16 * MIB)
     with receiver, sender:
@@ -93,7 +94,7 @@ def short_memory() -> dict[str, Any]:
         with open(SHM / "somebody-else", "wb") as file:
             os.posix_fallocate(file.fileno(), 0, room.f_bavail * room.f_frsize - MIB)
         found["full"] = refusal(lambda: Ring.create(4 * MIB))
-        for number in range(2, 500):  # three times round the ring, whose memory is its own already
+        for number in range(2, 500):  # three times the ring's capacity; its memory is allocated already
             sender.send(Frame(number, [b"x" * 100_000]))
             receiver.recv(timeout=60)
         os.unlink(SHM / "somebody-else")
@@ -120,7 +121,7 @@ def test_a_shared_memory_that_is_too_small_says_what_is_needed_what_is_free_and_
 
 
 def no_inodes() -> list[dict[str, Any]]:
-    """A ring is a file and two FIFOs: each in turn is one too many."""
+    """A ring is a file and two FIFOs. Let each in turn be one name too many."""
     found = []
     for taken in range(3):
         for number in range(taken):
@@ -167,17 +168,23 @@ ACTIONS: dict[str, Callable[[str], None]] = {"create": create, "attach": attach,
 
 
 def held() -> tuple[int, int, int, int]:
-    """What a process and the shared memory hold: descriptors, mappings of rings, threads, files of ours."""
-    maps = Path("/proc/self/maps").read_text().count("/dev/shm/kr-limit") + Path("/proc/self/maps").read_text().count(
-        "/dev/shm/kevy-"
-    )
-    names = [name for name in os.listdir(SHM) if name.startswith(("kevy-", "kr-limit"))]
+    """The descriptors, mappings of rings and threads of this process, and its files in the shared memory."""
+    maps = Path("/proc/self/maps").read_text()
     return (
         len(os.listdir("/proc/self/fd")),
-        maps,
+        maps.count(f"/dev/shm/{own_names()}"),
         threading.active_count(),
-        len([n for n in names if str(os.getpid()) in n]),
+        len(left()),
     )
+
+
+def own_names() -> str:
+    """How the names of all rings of this process begin. Other processes make rings at the same time."""
+    return f"kr-limit-{os.getpid()}-"
+
+
+def left() -> list[str]:
+    return sorted(name for name in os.listdir(SHM) if name.startswith(own_names()))
 
 
 def lowest_free() -> int:
@@ -191,7 +198,7 @@ def address_space() -> int:
 
 
 def steps(limit: str) -> Iterator[tuple[int, int]]:
-    """Limits that allow more and more beyond what is used already: of which resource, and how much."""
+    """Pairs of a resource and a limit. Each limit allows more than the last one beyond what is used already."""
     if limit == "descriptors":
         for extra in range(24):
             yield resource.RLIMIT_NOFILE, lowest_free() + extra
@@ -201,12 +208,14 @@ def steps(limit: str) -> Iterator[tuple[int, int]]:
 
 
 def under_limits(limit: str, action: str) -> dict[str, Any]:
-    """The same action under each limit in turn. Everything that it took is given back, whatever came of it."""
+    """Run the action under each limit in turn. After each outcome it must have given back everything that it took."""
     outcomes: Counter[str] = Counter()
-    name = f"kr-limit-{os.getpid()}"
-    names_before = set(os.listdir(SHM))
+    segment.new_name = lambda: own_names() + secrets.token_hex(4)  # type: ignore[assignment]
+    name = f"{own_names()}0"
     with Ring.create(MIB, name) as ring:
         ACTIONS[action](name)
+        gc.collect()
+        gc.freeze()  # the collections below then look only at objects of the steps
         before = held()
         for which, value in steps(limit):
             soft, hard = resource.getrlimit(which)
@@ -225,13 +234,13 @@ def under_limits(limit: str, action: str) -> dict[str, Any]:
             gc.collect()
             assert held() == before, (value, outcome, held(), before)
         use(ring)
-    names_left = {entry for entry in set(os.listdir(SHM)) - names_before if entry.startswith(("kevy-", name))}
-    return {"outcomes": outcomes, "left": sorted(names_left)}
+    return {"outcomes": outcomes, "left": left()}
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_without_descriptors_every_step_fails_with_a_typed_error_and_gives_back_what_it_took(action: str) -> None:
     found = in_child("under_limits", "descriptors", action)
+    assert found["left"] == []
     assert set(found["outcomes"]) == {"done", "SegmentError resources EMFILE"}
     assert min(found["outcomes"].values()) >= 3
 
@@ -239,6 +248,7 @@ def test_without_descriptors_every_step_fails_with_a_typed_error_and_gives_back_
 @pytest.mark.parametrize("action", ACTIONS)
 def test_without_memory_every_step_fails_with_a_typed_error_and_gives_back_what_it_took(action: str) -> None:
     found = in_child("under_limits", "memory", action)
+    assert found["left"] == []
     outcomes = found["outcomes"]
     assert outcomes.pop("done") >= 3
     assert outcomes.pop("SegmentError resources ENOMEM") >= 3
@@ -246,7 +256,7 @@ def test_without_memory_every_step_fails_with_a_typed_error_and_gives_back_what_
 
 
 def first_ring_without_descriptors() -> list[str]:
-    """The first ring of a process, which starts the resource tracker too; each limit in a process of its own."""
+    """Make the first ring of a process, which also starts the resource tracker. Each limit gets a new process."""
     outcomes = []
     for extra in range(16):
         reading, writing = os.pipe()
@@ -280,7 +290,7 @@ def test_the_first_ring_of_a_process_that_has_no_descriptors_left_leaves_no_segm
 
 
 def without_doorbells() -> dict[str, Any]:
-    """An application that has closed every descriptor that it did not know, with a thread of it asleep on one."""
+    """An application that closed every descriptor that it did not know, while one of its threads sleeps on one."""
     ring = Ring.create(4096)
     producer, consumer = ring.producer(), ring.consumer()
     taken: list[bytes | None] = []
@@ -307,18 +317,18 @@ def without_doorbells() -> dict[str, Any]:
             {"taken": len(taken), "asleep": asleep, "full": full, "waited": time.process_time() - began}
         ).encode(),
     )
-    os._exit(0)  # what the tracker's pipe and the closed numbers are by now is nobody's business
+    os._exit(0)  # skip the cleanup: the closed numbers may be other descriptors now
 
 
 def test_an_application_that_closed_the_doorbells_sleeps_and_still_gets_its_records() -> None:
     found = in_child("without_doorbells")
     assert (found["taken"], found["full"]) == (2, True)
-    # Processor time: a second of spinning would be one of that.
+    # Processor time: a thread that spins for the second would use all of it.
     assert max(found["asleep"], found["waited"]) < 0.3
 
 
 def first_use_by_all_threads() -> int:
-    """Eight threads use handles for the first time at once; returns how many records went through."""
+    """Eight threads use handles for the first time at once. Returns the number of records that arrived."""
     passed = 0
     for _ in range(200):
         sender, receiver = replica_inbox_pair(4096)
@@ -344,11 +354,11 @@ def test_threads_that_use_handles_for_the_first_time_at_once_take_each_role_once
     assert in_child("first_use_by_all_threads") == 8 * 200
 
 
-# ------------------------------------------------------------------------------------------------- whose, and what
+# ------------------------------------------------------------------------------------- other users, and odd files
 
 
 def as_nobody(name: str) -> dict[str, Any]:
-    """What another user sees of a ring of which the name is known."""
+    """What another user, who knows the name of a ring, can see of it."""
     os.setgroups([])
     os.setgid(NOBODY)
     os.setuid(NOBODY)
@@ -393,7 +403,7 @@ def test_a_symlink_to_a_ring_is_refused(odd_name: str) -> None:
             (SHM / f"{odd_name}{suffix}").symlink_to(SHM / f"{ring.name}{suffix}")
         assert refusal(lambda: Ring.attach(odd_name))["reason"] == "not-a-ring"
         assert odd_name not in ring_names()
-        # And one beside an honest segment, where the doorbell should be.
+        # A symlink in the place of the doorbell of a real segment.
         (SHM / f"{ring.name}.data").unlink()
         (SHM / f"{ring.name}.data").symlink_to(SHM / f"{ring.name}.space")
         assert refusal(lambda: Ring.attach(ring.name))["reason"] in ("not-a-ring", "resources")
@@ -405,12 +415,12 @@ def test_a_symlink_to_a_ring_is_refused(odd_name: str) -> None:
         (lib.KR_VERSION, 4096, 4096, 4096, "geometry"),  # no data area
         (lib.KR_VERSION, 4096, 4096, 12288, "geometry"),  # more than its header says
         (lib.KR_VERSION, 4096, 1 << 40, 8192, "geometry"),  # less
-        (lib.KR_VERSION, 4096, 2**64 - 4096, 8192, "geometry"),  # which wraps around
+        (lib.KR_VERSION, 4096, 2**64 - 4096, 8192, "geometry"),  # a sum that wraps around
         (lib.KR_VERSION, 64, 4096, 8192, "geometry"),
         (lib.KR_VERSION, 4096, 3000, 7096, "geometry"),
         (7, 4096, 4096, 8192, "version"),
         (lib.KR_VERSION, 4096, 4096, 100, "not-a-ring"),
-        (lib.KR_VERSION, 4096, 4096, 8192, "timeout"),  # all as it should be, but that there are no doorbells
+        (lib.KR_VERSION, 4096, 4096, 8192, "timeout"),  # everything is right, except that the doorbells are missing
     ],
 )
 def test_a_plain_file_with_the_magic_is_no_ring(

@@ -1,4 +1,4 @@
-"""The time that records spend in a ring: one in 1,024 is measured, and counted when it is released."""
+"""The time of records in a ring. One in 1,024 is measured, and counted when it is released."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Snapshots under assembly: both formats, any chunk borders, half ones, and what is held meanwhile."""
+"""Assembling snapshots: both formats, any chunk borders, incomplete ones, and the memory that is held meanwhile."""
 
 from __future__ import annotations
 

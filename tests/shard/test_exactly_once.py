@@ -1,4 +1,4 @@
-"""kill -9 of a shard in the middle of a stream, again and again: every frame is in its durable sink once, in order."""
+"""After many kill -9 of a shard in the middle of a stream, its durable sink has every frame once, in order."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WAIT_S = 60.0
 
 
 def command(number: int) -> list[bytes]:
-    """What stands at an offset. Each shows in the state when it is applied twice, or not at all."""
+    """The command at an offset. The state shows if one is applied twice or not at all."""
     key = b"%d" % (number % 13)
     return [
         [b"INCR", b"n" + key], [b"APPEND", b"s" + key, b"%d." % (number % 97)], [b"RPUSH", b"l" + key, b"%d" % number],
@@ -47,7 +47,7 @@ def command(number: int) -> list[bytes]:
 
 
 class MemoryKeys:
-    """What a store has that was never killed."""
+    """The content of a store that was never killed."""
 
     expiry_slack_ms = 0
 
@@ -104,7 +104,7 @@ class Lives:
 
 
 def send_until_killed(ring: Ring, process: BaseProcess, delay_s: float) -> bool:
-    """Send on behind what was published, until the shard is killed (True) or all is sent and taken."""
+    """Continue after the last published event, until the shard is killed (True) or has taken everything (False)."""
     killer = threading.Timer(delay_s, os.kill, (process.pid, signal.SIGKILL))
     killer.start()
     sender = ReplicaInboxSender.attach(ring.name, timeout=60)
@@ -129,7 +129,7 @@ def send_until_killed(ring: Ring, process: BaseProcess, delay_s: float) -> bool:
 def test_every_frame_is_there_once_and_in_order_however_often_the_shard_is_killed(
     kind: str, tmp_path: Path, ended: Callable[[BaseProcess], BaseProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The server of the forks imports for all of them, where it finds the modules.
+    # The fork server imports the modules once for all shards. It needs the path to find them.
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
     choose = random.Random(f"{kind}")
     place = tmp_path / "place"
@@ -165,5 +165,5 @@ def test_every_frame_is_there_once_and_in_order_however_often_the_shard_is_kille
     comparison = compare(expected, keys, is_final=True)
     assert (comparison.different, [str(each) for each in comparison.differences]) == (0, [])
     assert comparison.compared > 30
-    assert kills > 1  # how many fit into the stream is up to the machine
+    assert kills > 1  # the machine decides how many kills fit into the stream
     print(f"\n{kind}: {kills} kills in mid-stream, {len(set(starts))} different starts")

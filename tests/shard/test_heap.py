@@ -31,7 +31,7 @@ stop = StopSignal()
 
 
 def look(offset: int, argv: Sequence[BytesLike]) -> None:
-    """A sink: notes the state of the collector, and ends the shard at the second frame."""
+    """A sink that keeps the state of the collector, and ends the shard at the second frame."""
     seen.append((gc.get_threshold(), gc.get_freeze_count()))
     if offset == 2:
         stop.set()
@@ -107,7 +107,7 @@ REFUSED = [
 def test_a_refused_command_behind_a_snapshot_leaves_no_view_of_the_batch(
     sink_url: str, command: list[bytes], pair: tuple[ReplicaInboxSender, ReplicaInboxReceiver], tmp_path: Path
 ) -> None:
-    # The error of a refused command has a traceback, and in it the frames of whoever applied it.
+    # The error of a refused command has a traceback, which holds the frames of the code that applied it.
     sender, receiver = pair
     sender.send_many([*snapshot_events(strings(k="1"), 1), Frame(1, command)])
     sink = sink_from_url(sink_url.format(tmp_path))

@@ -1,4 +1,4 @@
-"""The checksum of an RDB: any changed bit is found before anything is loaded, whatever the pieces and the sink."""
+"""The checksum of an RDB finds any changed bit before anything is loaded, for any split and any sink."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A shard whose sink keeps the offset with the data: taken over, committed before the release, nothing twice."""
+"""A sink that keeps the offset with the data: a shard commits before it releases, and applies nothing twice."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_a_second_shard_goes_on_where_the_first_one_ended() -> None:
     sender.send_many(frames(0, 10))
     first = Shard(receiver, sink, max_events=4)
     first.tick()
-    # Committed, and killed before the release: its successor sees the batch again.
+    # The shard committed and was killed before the release. Its successor sees the batch again.
     batch = receiver.drain(max_events=4)
     for event in batch:
         sink.apply(event.offset, event.argv)  # type: ignore[union-attr]
@@ -218,14 +218,14 @@ def test_a_sink_that_has_what_was_never_in_the_ring_is_not_the_one_that_it_was_f
     sender.send_many(frames(5, 3))
     with pytest.raises(SinkError, match=r"ends at offset 8, but ring .* was applied up to 4 of 7, to another sink"):
         Shard(receiver, ResumableRecordingSink(8)).tick()
-    same = ResumableRecordingSink(7)  # which committed all, and was killed before it marked them
+    same = ResumableRecordingSink(7)  # the shard committed everything, and was killed before it marked it
     drain(Shard(receiver, same))
     assert same.kept == []
     assert sender.applied_offset == 7
 
 
 def test_a_sink_may_be_beyond_a_stream_that_is_sent_again(pair: Pair) -> None:
-    """It is marked where it stands, and so it is known to the next shard."""
+    """The shard marks the sink's position, so that the next shard knows it."""
     sender, receiver = pair
     sender.send_many(frames(0, 2))
     for _ in range(2):

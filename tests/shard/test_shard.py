@@ -1,4 +1,4 @@
-"""The shard over a real inbox: order, marks, snapshots as a whole, and how a run ends."""
+"""The shard with a real inbox: order, marks, whole snapshots, and the ends of a run."""
 
 from __future__ import annotations
 
@@ -437,8 +437,8 @@ def test_the_frames_of_a_real_kevy_1_22_give_its_keyspace(pair: Pair) -> None:
     sink = MemorySink()
     shard = Shard(receiver, sink)
     recorded = json.loads((DATA / "kevy-1.22-frames.json").read_text())["frames"]
-    # The primary ran a few commands `DEL k<i> hk<i>` that are not in what it sent: its keyspace shows them, and
-    # where they stood follows from which values survived. Without them the two keyspaces differ in these keys only.
+    # The primary ran a few commands `DEL k<i> hk<i>` that it did not send. Its keyspace shows them, and the values that
+    # survived show their place in the stream. Without these commands the keyspaces differ only in these keys.
     unsent = {8: 181, 17: 181, 22: 181, 32: 113, 35: 181, 38: 181}
     touched = {name % number for number in unsent for name in (b"k%d", b"hk%d")}
     final = recorded_keyspace("kevy-1.22-frames-final")

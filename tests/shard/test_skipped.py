@@ -1,4 +1,4 @@
-"""What a snapshot has and its decoder cannot read: named, counted, and marked until it is deleted or rewritten."""
+"""Keys of a snapshot that the decoder cannot read are named, counted, and marked until a delete or a rewrite."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def saved(server: RedisServer) -> Path:
 
 
 def fill(server: RedisServer) -> None:
-    """Keys of every type and every way to be encoded, some of which expire."""
+    """Keys of every type and every encoding. Some of them expire."""
     client = server.client()
     client.mset({"s": "v", "number": 77, "text": "x" * 5000})
     client.set("expires", "1", px=10**9)
@@ -120,7 +120,7 @@ def test_up_to_twenty_names_of_each_type_are_told() -> None:
     assert functions == "2 function libraries ('lib', 'other')"
 
 
-# A command, what is applied in its place, whether it counts as refused, and which marks are left. x has one at first.
+# A command, the commands that are applied for it, whether it counts as refused, and the marks left. x begins marked.
 ADMITTED = [
     ("XADD x 1-1 f v", [], True, ["0 x"]),
     ("EXPIRE x 100", [], True, ["0 x"]),
@@ -351,14 +351,15 @@ def test_a_refused_command_is_shown_and_fails_the_run_and_its_verification(
     server = start("7.0")
     client = server.client()
     client.set("a", "1")
-    with RunningCommand("ingest", server.url, "--sink", sink.format(tmp=tmp_path), "--verify", "--duration", "10",
-                        "--allow-skipped", "--json") as running:  # fmt: skip
+    options = ("--sink", sink.format(tmp=tmp_path), "--verify", "--allow-skipped", "--json")
+    with RunningCommand("ingest", server.url, *options, until_told=True) as running:
         running.read_until(lambda line: line["type"] == "progress" and line["shards"][0]["link"] == "streaming")
         client.xadd("made", {"a": "1"})
         client.restore("copy", 0, client.dump("made"))
         client.delete("copy")  # the keys are equal in the end
         shown = running.read_until(lambda line: line["type"] == "progress" and line["shards"][0]["refusals"])
         assert shown["shards"][0]["refusals"] == 1
+        running.end_duration()
         done = running.finish()
     assert done.code == 1
     assert "the sink refused 1 command" in done.err

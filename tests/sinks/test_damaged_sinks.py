@@ -1,4 +1,4 @@
-"""Files of sinks that were damaged: an error of ours that names the file and says what to do, whatever is in them."""
+"""Damaged files of sinks: for any content, our error names the file and says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding the commands that concern whole databases: one look at a batch finds what a look at every name would."""
+"""One look at a batch finds the same commands for whole databases as a look at every name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def found_in(pair: Pair, commands: list[list[bytes]]) -> list[tuple[int, bytes]]
     sender, receiver = pair
     sender.send_many([Frame(offset, argv) for offset, argv in enumerate(commands)])
     while not len(batch := receiver.drain(len(commands))):
-        assert receiver.wait(20)  # for the pump: a frame may be larger than the ring
+        assert receiver.wait(20)  # wait for the pump: a frame may be larger than the ring
     with batch:
         assert len(batch) == len(commands)
         return watched_frames(batch)
@@ -39,7 +39,7 @@ def test_each_name_is_found_in_every_spelling_and_with_any_number_of_arguments(p
 def test_what_only_resembles_a_name_is_not_found(pair: Pair, name: bytes) -> None:
     longer = [name + byte for byte in (b"\x00", b" ", b"x", b"x" * 300)]
     changed = [name[:at] + bytes([byte]) + name[at + 1 :] for at in range(len(name)) for byte in (0, name[at] ^ 0x80)]
-    # The arguments lie back to back, so that a name and its argument may read like another name.
+    # The arguments have no gap between them, so a name and its argument may together look like another name.
     split = [[name[:at], name[at:]] for at in range(len(name))]
     assert found_in(pair, [*([each, b"0"] for each in longer + changed), *split, [name[:-1]], [b""]]) == []
 

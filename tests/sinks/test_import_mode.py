@@ -1,11 +1,10 @@
-"""A Valkey target that leaves expiring to the upstream, and what a target without that can do to late commands."""
+"""A Valkey target that leaves expiry to the upstream, and the effect of late commands on other targets."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from kevy_ring.shard import Snapshot
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.redis import RedisSink
 from kevy_ring.shard.sinks.redis.target_mark import MARK
-from kevy_ring_command import run_command, wait_until
+from kevy_ring_command import RunningCommand, wait_until
 from redis_server import RedisServer, find_redis, find_valkey
 
 Start = Callable[..., RedisServer]
@@ -38,7 +37,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def apply_late(sink: RedisSink) -> None:
-    """What an upstream's stream brings 0.2 s after the upstream has done it."""
+    """Apply commands 0.2 s after their upstream ran them."""
     past = b"%d" % (time.time_ns() // 1_000_000 - 200)
     late = [
         [b"SET", b"counter", b"41", b"PXAT", past],
@@ -150,13 +149,13 @@ def test_the_command_switches_import_mode_on_for_its_run_and_back(start: Start) 
     upstream, target = start(find_redis("7.0")), start(find_valkey("8.1"))
     for number in range(20):
         upstream.client().set(f"k{number}", 1, px=700 if number % 2 else 10_000_000)
-    seen: set[str] = set()
-    options = ("--sink", target.url, "--target-import-mode", "--duration", "10", "--verify", "--json")
-    with ThreadPoolExecutor() as beside:
-        run = beside.submit(run_command, "ingest", upstream.url, *options)
-        wait_until(lambda: seen.add(mode(target)) or run.done() or "yes" in seen)
-        done = run.result()
+    options = ("--sink", target.url, "--target-import-mode", "--verify", "--json")
+    with RunningCommand("ingest", upstream.url, *options, until_told=True) as running:
+        running.read_until(lambda line: line["type"] == "progress" and line["shards"][0]["snapshots"] == 1)
+        assert mode(target) == "yes"
+        wait_until(lambda: target.client().dbsize() == 10 + 2)  # ten keys expire; two are the sink's mark
+        running.end_duration()
+        done = running.finish()
     assert done.code == 0, done.err
-    assert "yes" in seen
     assert mode(target) == "no"
-    assert target.client().dbsize() == 10 + 2  # and the mark
+    assert target.client().dbsize() == 10 + 2

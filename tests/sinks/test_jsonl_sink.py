@@ -1,4 +1,4 @@
-"""The jsonl sink: what its lines say, when a generation is one, and what a full disk leaves."""
+"""The jsonl sink: its lines, complete and incomplete generations, and a full disk."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def test_a_torn_line_is_cut_off_and_the_last_whole_one_found(
 
 
 def reopened(tmp_path: Path) -> tuple[int | None, int]:
-    """Where a sink stands that finds the files; its next line tells the database."""
+    """The offset of a sink that opens existing files, and the database of its next line."""
     sink = JsonlSink(tmp_path)
     stored = sink.stored_offset
     sink.apply(10**6, [b"PING"])
@@ -259,7 +259,7 @@ def test_a_sink_goes_on_behind_its_last_whole_line_in_the_database_of_that_line(
     assert sink.stored_offset is None
     sink.commit()
     assert sink.stored_offset == 0
-    del sink  # as after a kill: nothing is closed in order
+    del sink  # as after a kill: the sink is not closed
     assert reopened(tmp_path) == (0, 0)
     sink = JsonlSink(tmp_path)
     sink.apply(7, [b"SELECT", b"3"])

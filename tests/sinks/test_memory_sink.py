@@ -1,4 +1,4 @@
-"""The memory sink: databases that behave as a real Redis under the same commands."""
+"""The memory sink: its databases behave like a real Redis that gets the same commands."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ def test_a_shortcut_does_what_the_ordinary_way_does(commands: list[tuple[bytes, 
     for store, errors in zip(stores, refused, strict=True):
         store.set_clock()
         for argv in commands:
-            # Relative expiries count from a clock that each store reads for itself.
+            # Each store reads its own clock for a relative expiry.
             errors.append(store.run(list(argv)))
     assert refused[0] == refused[1]
     for db in (0, 1):

@@ -1,4 +1,4 @@
-"""The null sink: counts, and digests that depend on the bytes and on nothing else."""
+"""The null sink: counts, and digests that depend only on the bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The place that a sink writes to: one writer, permissions, and what is noticed when it is taken away."""
+"""The place that a sink writes to has one writer and private permissions, and its removal is noticed."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_second_ingest_into_the_same_place_ends_at_once_and_names_the_first(ki
 
 
 def test_the_lock_of_a_killed_process_is_free_and_children_do_not_keep_it(tmp_path: Path) -> None:
-    # The holder forks, and starts a program that keeps whatever it inherits; then it dies without a close.
+    # The holder forks, starts a program that keeps the inherited descriptors, and dies without a close.
     holder = subprocess.Popen(
         [
             sys.executable,

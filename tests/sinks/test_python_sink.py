@@ -21,7 +21,7 @@ def note(offset: int, argv: Sequence[Any]) -> None:
 
 
 class Store:
-    """A read model with everything that a sink may have."""
+    """A read model with every optional method of a sink."""
 
     durable = True
 

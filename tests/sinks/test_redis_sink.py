@@ -1,4 +1,4 @@
-"""The redis sink against real servers: pipelines, transactions, swapped snapshots, and servers that do not take it."""
+"""The redis sink with real servers: pipelines, transactions, swapped snapshots, and servers that refuse its writes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ REPLACE = SinkOptions(replace_target=True)
 
 
 def keyspace(server: RedisServer, db: int = 0) -> dict[bytes, Comparable]:
-    """All keys but the marks, whose own tests are in test_redis_target."""
+    """All keys without the marks, which test_redis_target tests."""
     return {key: found for key, found in read_keyspace(server.client(db=db)).items() if not is_mark(key)}
 
 
@@ -114,7 +114,7 @@ def test_a_snapshot_is_seen_whole_or_not_at_all(pair: Pair, start_redis: Start) 
         stop.set()
         looking.join()
     sizes.add(server.client().dbsize())
-    assert sizes == {2002, 3002}  # the mark is two keys, at every moment
+    assert sizes == {2002, 3002}  # the mark always consists of two keys
     sink.close()
 
 

@@ -1,4 +1,4 @@
-"""What the redis sink asks of its target before it writes there, and the mark that it leaves."""
+"""The checks of the redis sink before it writes to its target, and the mark that it leaves there."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def refusal_of(make: Callable[[], object]) -> TargetRefused:
 
 
 def restart(server: RedisServer, upstream: str | UpstreamUrl = UPSTREAM, **options: Any) -> RedisSink:
-    """A sink as a new process makes it."""
+    """A sink as a new process would make it."""
     return RedisSink(server.url, upstream=upstream, options=SinkOptions(**options))
 
 
@@ -100,7 +100,7 @@ def test_the_upstream_is_refused_as_its_own_target_over_tls(start_redis: Start, 
         "--tls-cert-file", str(made.certificate), "--tls-key-file", str(made.key), "--unixsocket", str(tmp_path / "s"),
         "--tls-ca-cert-file", str(made.authority), "--tls-auth-clients", "no", "--requirepass", "sesame", tls=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 60  # the port listens before the socket is there
+    deadline = time.monotonic() + 60  # the port listens before the socket exists
     while not (tmp_path / "s").exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -330,7 +330,7 @@ def test_where_clients_may_not_be_listed_a_target_is_written_to_all_the_same(sta
     assert values(target) == {b"k": b"1"}
 
 
-# Keys of others
+# Keys of other programs
 
 
 def test_foreign_keys_are_counted_and_nothing_is_touched(start_redis: Start) -> None:
@@ -475,7 +475,7 @@ def test_a_transaction_that_empties_and_was_cut_by_a_kill_leaves_no_foreign_keys
 
 
 def apply_batch_and_die(pair: Pair, target: RedisServer, *commands: bytes) -> None:
-    """In one batch, and then nothing more, as after a SIGKILL."""
+    """Send all in one batch and then nothing more, as before a SIGKILL."""
     sender, receiver = pair
     sender.send_many([Frame(offset, command.split()) for offset, command in enumerate(commands)])
     sink = restart(target)
@@ -539,7 +539,7 @@ def test_a_load_that_a_full_server_refuses_leaves_nothing_there(start_redis: Sta
             stage.add([Entry(b"k%d" % number, "string", bytes(100_000))])
     stage.abort()
     assert set(server.client().info("keyspace")) == {"db0"}
-    server.client().config_set("maxmemory", 0)  # a full server may refuse the reads of a transaction too
+    server.client().config_set("maxmemory", 0)  # a full server may also refuse the reads of a transaction
     assert values(server) == {}
 
 
@@ -677,7 +677,7 @@ def test_the_same_server_without_info_is_found_by_its_mark(pair: Pair, start_red
     sink = sink_from_url(server.url, options=options)
     assert isinstance(sink, RedisSink)
     sink.claim()
-    # What a full sync brings from there now.
+    # The keys that a full sync from there brings now.
     held = {key.decode(): (server.client().get(key) or b"").decode() for key in server.client().keys("*")}
     sender.send_many(snapshot_events(strings(**held), 5))
     assert refusal_of(lambda: drain(Shard(receiver, sink))).cause == "loop"

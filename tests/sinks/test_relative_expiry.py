@@ -1,4 +1,4 @@
-"""Expiries that count from now: written down with their moment, so that a replay of any later day means the same."""
+"""Relative expiries are written with their time, so that a later replay gives the same result."""
 
 from __future__ import annotations
 
@@ -70,14 +70,15 @@ def test_a_directory_fed_by_redis_6_2_is_verified_although_its_expiries_are_rela
     try:
         client = server.client()
         client.mset({"a": 1, "b": 2})
-        arguments = ("--sink", f"jsonl:{tmp_path}/changes", "--duration", "10", "--verify")
-        with RunningCommand("ingest", server.url, *arguments) as running:
+        arguments = ("--sink", f"jsonl:{tmp_path}/changes", "--verify")
+        with RunningCommand("ingest", server.url, *arguments, until_told=True) as running:
             process = running._process
             assert process.stdout is not None
             while "streaming" not in (line := process.stdout.readline()):
                 assert line, "it ended"
             client.expire("a", 1000)
             client.set("c", "3", ex=1000)
+            running.end_duration()
             done = running.finish()
         assert (done.code, done.err) == (0, "")
     finally:

@@ -1,4 +1,4 @@
-"""Expiries in a replica: data until the primary says DEL, as in a real replica that gets the same commands."""
+"""A replica keeps expired keys until the primary sends DEL, like a real replica that gets the same commands."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ SECOND_MS = 1000
 
 
 def moments() -> tuple[bytes, bytes]:
-    """Long ago and far ahead, as PXAT takes them."""
+    """A time in the past and one far ahead, as arguments of PXAT."""
     now_ms = time.time_ns() // 1_000_000
     return b"%d" % (now_ms - 200), b"%d" % (now_ms + 10_000_000)
 
@@ -85,7 +85,7 @@ def test_a_counter_that_expired_here_first_goes_on_counting(sink: Any, pair: Pai
     assert sink(commands, pair, tmp_path)(0) == {b"counter": Entry(b"counter", "string", b"42")}
 
 
-# Each makes keys whose time has come and uses them; the last ones are looked at without their expiry.
+# Each makes expired keys and uses them. The last ones are compared without their expiry.
 ON_EXPIRED_KEYS = """
 SET a 1 PXAT {past} | APPEND a x
 SET b 1 | PEXPIREAT b {past} | SETNX b 2
@@ -129,7 +129,7 @@ def test_expired_keys_are_alive_for_every_command_as_in_a_real_replica(
         for text in line.split("|"):
             argv = [SCRIPT if word == "SCRIPT" else word.encode() for word in text.split()]
             argv = [past if word == b"{past}" else ahead if word == b"{ahead}" else word for word in argv]
-            if not (is_old and argv[0] == b"PEXPIREAT" and len(argv) > 3):  # conditions are of Redis 7
+            if not (is_old and argv[0] == b"PEXPIREAT" and len(argv) > 3):  # conditions came with Redis 7
                 commands.append(argv)
     names = sorted({word for argv in commands for word in argv[1:] if word.isalpha() or b"-" in word})
     commands += [[b"PERSIST", name] for name in names]
@@ -184,7 +184,7 @@ def test_random_commands_with_short_expiries_give_what_a_real_replica_has(
             is_open = not is_open
         commands.append(command)
     commands += [[b"EXEC"]] if is_open else []
-    # What is hidden by an expiry is compared too.
+    # Compare also the keys that an expiry hides.
     commands += [[b"PERSIST", key] for key in KEYS] + [[b"SELECT", b"1"]] + [[b"PERSIST", key] for key in KEYS]
     with ScriptedPrimary(replica) as primary:
         primary.replicate(commands)
@@ -208,7 +208,7 @@ def test_a_replica_that_lags_behind_the_expiries_ends_with_the_keys_of_the_prima
                 pipeline.execute(raise_on_error=False)
                 time.sleep(0.005)
         pipeline.execute(raise_on_error=False)
-        # All that is left: no expiry may come while the two are compared.
+        # Keep all keys that are left: none may expire during the comparison.
         for key in KEYS:
             primary.client().persist(key)
 
@@ -219,7 +219,7 @@ def test_a_replica_that_lags_behind_the_expiries_ends_with_the_keys_of_the_prima
 
 
 def short_lived(choose: random.Random) -> list[bytes]:
-    """A change of a key that lives for some milliseconds, or one that extends or ends that."""
+    """A change of a key that lives for some milliseconds, or a command that changes or removes its expiry."""
     key = choose.choice(KEYS)
     number = int(key[1:])
     text, member = b"%d" % choose.randrange(100), b"m%d" % choose.randrange(5)
@@ -279,7 +279,7 @@ def test_a_sqlite_shard_goes_on_when_keys_have_expired_in_the_middle_of_a_batch(
     past, ahead = moments()
     with closing(SqliteSink(tmp_path / "replica.db")) as sink:
         commands = [[b"SET", b"k%d" % at, b"1", b"PXAT", past] for at in range(200)]
-        commands += [[b"SUNIONSTORE", b"s", b"k%d" % at] for at in range(200)]  # each of them refused: a string
+        commands += [[b"SUNIONSTORE", b"s", b"k%d" % at] for at in range(200)]  # each refused: a string
         commands += [[b"DBSIZE"], [b"KEYS", b"*"], [b"RANDOMKEY"], [b"SET", b"live", b"1", b"PXAT", ahead]]
         apply_batch(sink, pair, commands)
         assert sink.stored_offset == len(commands) - 1
@@ -287,7 +287,7 @@ def test_a_sqlite_shard_goes_on_when_keys_have_expired_in_the_middle_of_a_batch(
     assert sum(len(page) for page in keys.pages(0)) == 201
 
 
-# Of a clock that runs ahead of the primary's by any amount, which is lag without end.
+# A clock far ahead of the primary's, which acts like an unlimited lag.
 def test_a_clock_that_runs_ahead_changes_nothing(pair: Pair, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     _, ahead = moments()
     now = time.time
@@ -366,14 +366,14 @@ def test_an_untouched_jsonl_directory_replays_to_the_same_keys_at_any_time(
 def test_a_refused_command_does_not_hold_the_batch_that_brought_it(
     pair: Pair, tmp_path: Path, refused: list[list[bytes]], is_sqlite: bool
 ) -> None:
-    """Its error kept the frames of the calls alive, and with them the arguments in the ring: ViewsEscaped."""
+    """Its error once kept the frames of the calls alive, and so the arguments in the ring: ViewsEscaped."""
     sender, receiver = pair
     sink: Any = SqliteSink(tmp_path / "replica.db") if is_sqlite else MemorySink()
     with closing(sink):
         sink.apply(0, [b"SET", b"a", b"1"])
         sink.flush()
-        shard = Shard(receiver, sink)  # as after a restart: frames that the sink has are left out, one by one
-        # A snapshot's begin and end make the shard take each event for itself.
+        shard = Shard(receiver, sink)  # as after a restart: frames that the sink already has are skipped one by one
+        # With a snapshot's begin and end in the batch, the shard takes each event separately.
         sender.send_many([*snapshot_events(kevysnap([Entry(b"a", "string", b"1")]), 1)])
         sender.send_many([Frame(offset, argv) for offset, argv in enumerate(refused, 1)])
         gc.disable()
@@ -386,7 +386,7 @@ def test_a_refused_command_does_not_hold_the_batch_that_brought_it(
 
 
 def random_field_command(choose: random.Random) -> list[bytes]:
-    """As a primary replicates it, without HPERSIST: a real replica of 8.2 does nothing for a field whose time has come,
+    """Commands as a primary replicates them, without HPERSIST: a real replica of 8.2 ignores it for an expired field,
     and so differs from its primary."""
     key, field, other = b"h%d" % choose.randrange(3), b"f%d" % choose.randrange(4), b"f%d" % choose.randrange(4)
     fields = [b"FIELDS", b"1", field] if field == other else [b"FIELDS", b"2", field, other]
@@ -413,7 +413,7 @@ def test_fields_that_expire_are_alive_for_every_command_as_in_a_real_replica(
     replica = RedisServer(find_redis("8.2"), tmp_path / "redis")
     try:
         commands = [random_field_command(choose) for _ in range(1200)]
-        # Two looks: at what is shown, with its expiries, and at all that these hide.
+        # Compare twice: the visible fields with their expiries, and all fields that the expiries hide.
         with ScriptedPrimary(replica) as primary:
             primary.replicate(commands)
             client = replica.client()
@@ -466,7 +466,7 @@ def test_a_replica_that_lags_behind_the_expiries_of_fields_ends_with_the_fields_
             time.sleep(0.004)
         for at in range(3):
             client.execute_command("HPERSIST", f"h{at}", "FIELDS", "6", *(f"f{field}" for field in range(6)))
-        time.sleep(2)  # the primary deletes what had expired in its own time, and says so
+        time.sleep(2)  # give the primary time to delete expired fields and replicate that
 
     try:
         commands = recorded_stream(primary, write)

@@ -1,4 +1,4 @@
-"""What every sink promises, for each sink that promises it. What only one sink does is in the file of that sink."""
+"""The promises that several sinks make, tested for each of them. Tests of one sink only are in the sink's own file."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from snapshot_events import kevysnap, snapshot_events, strings
 Pair = tuple[ReplicaInboxSender, ReplicaInboxReceiver]
 
 ALL = ["null", "memory", "jsonl", "sqlite", "redis", "python"]
-#: Those whose keys can be read back.
+#: Sinks whose keys can be read back.
 STORES = ["memory", "jsonl", "sqlite", "redis"]
-#: Those that run the commands themselves, or let a server run them.
+#: Sinks that run the commands, or let a server run them.
 RUNNING = ["memory", "sqlite", "redis"]
 RESUMABLE = ["jsonl", "sqlite"]
 STAGING = ["null", "memory", "jsonl", "sqlite", "redis"]
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.ring_bytes(4 << 20)
 
 @dataclass
 class Place:
-    """Where a sink of one kind writes, and what is there."""
+    """The place where a sink of one kind writes, and its content."""
 
     kind: str
     path: Path
@@ -50,7 +50,7 @@ class Place:
     sinks: list[Any] = field(default_factory=list)
 
     def open(self) -> Any:
-        """A sink that writes there; it is closed at the end of the test."""
+        """A sink that writes there. It is closed at the end of the test."""
         urls = {
             "python": f"python:{cli_sinks.__name__}:counting",
             "jsonl": f"jsonl:{self.path}",
@@ -65,7 +65,7 @@ class Place:
         return f"sqlite:{self.path}"
 
     def keys(self, db: int = 0) -> dict[bytes, Entry]:
-        """The keys of one database, as another reader sees them."""
+        """The keys of one database, read without the sink."""
         if self.kind == "memory":
             found: dict[bytes, Entry] = self.sinks[-1].keyspace(db)
             return found
@@ -81,7 +81,7 @@ class Place:
         return found
 
     def databases(self) -> list[int]:
-        """The databases that hold keys, without the one of nothing but marks."""
+        """The databases that hold keys, without the database that holds only marks."""
         return [db for db in (0, 1, 3, 4, 7, 14, 15) if self.keys(db)]
 
     def values(self, db: int = 0) -> dict[bytes, Any]:
@@ -115,7 +115,7 @@ def apply_all(sink: Sink, *commands: bytes, first: int = 0) -> None:
         sink.apply(frame.offset, frame.argv)
 
 
-# ------------------------------------------------------------------------------------------------ what it can do
+# -------------------------------------------------------------------------------------------------- capabilities
 
 
 @of(*ALL)
@@ -175,7 +175,7 @@ def test_a_transaction_takes_effect_at_its_exec_and_is_not_marked_before(place: 
     shard.close()
     assert place.values(3) == {b"a": b"1"}
     assert place.values(4) == {}
-    if place.kind != "sqlite":  # which keeps the open transaction, so that its next process may mark what it has
+    if place.kind != "sqlite":  # it keeps the open transaction, so that its next process may mark its offset
         assert sink.in_transaction
         assert sender.applied_offset is None
     sender.send_many(frames(b"EXEC", b"INCR b", b"MULTI", b"SET b 9", b"DISCARD", first=6))
@@ -231,7 +231,7 @@ def test_a_snapshot_replaces_all_that_was_there_once_it_is_whole(place: Place, p
     sender.send_many([*frames(b"SET old 1", b"SELECT 7", b"SET older 1", b"MULTI", b"SET never 1"), *most])
     drain(shard)
     assert (place.values(), place.values(7)) == ({b"old": b"1"}, {b"older": b"1"})
-    # The selected database and the open transaction end with what was there.
+    # A snapshot ends the selected database and the open transaction.
     sender.send_many([end, Frame(50, [b"APPEND", b"string", b"!"])])
     drain(shard)
     shard.close()
@@ -274,7 +274,7 @@ def test_a_snapshot_whose_sender_is_gone_counts_as_unfinished(place: Place, pair
         assert place.values() == {b"a": b"1"}
 
 
-# ------------------------------------------------------------------------------------------ sinks that go on
+# --------------------------------------------------------------------------------------------- resumable sinks
 
 
 @of(*RESUMABLE)

@@ -1,4 +1,4 @@
-"""How a sink is found by its URL."""
+"""Finding a sink by its URL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sqlite sink: its tables after every batch, what opens them again, and what a failure leaves."""
+"""The sqlite sink: its tables after every batch, after opening them again, and after failures."""
 
 from __future__ import annotations
 
@@ -117,13 +117,13 @@ def test_random_commands_over_many_lives_give_what_one_store_in_memory_has(seed:
         if fate < 0.1:
             sink.commit()
         if fate < 0.04:
-            # As after a kill: nothing is closed in order.
+            # As after a kill: the sink is not closed.
             sink._file.close()
             sink._lock.close()
             sink = SqliteSink(path)
     sink.commit()
     for db in (0, 1):
-        # A key whose time has come is a row until the upstream deletes it.
+        # An expired key stays a row until the upstream deletes it.
         live = {key: entry for key, entry in keyspace(path, db).items() if not is_expired(entry, 0)}
         assert differences(comparable(memory.keyspace(db)), comparable(live)) == []
     assert [offset for offset, _, _ in changes(path)] == list(range(1000))
@@ -244,7 +244,7 @@ def test_a_full_disk_under_a_snapshot_leaves_what_was_there(pair: Pair, path: Pa
     assert raised.value.reason == "space"
     shard.close()
     stage = sink.stage()
-    for reason in ("space", "io", "io"):  # what failed takes nothing more
+    for reason in ("space", "io", "io"):  # a failed sink accepts nothing more
         with pytest.raises(SinkError) as raised:
             stage.add(entries)
         assert raised.value.reason == reason
@@ -296,7 +296,7 @@ def test_another_process_that_writes_is_found_out(path: Path, monkeypatch: pytes
     sink = SqliteSink(path)
     apply_all(sink, 0, b"SET a 1")
     sink.commit()
-    # A file system may say that it has locks, and not keep them.
+    # A file system may accept locks and not enforce them.
     monkeypatch.setattr("fcntl.flock", lambda fd, how: None)
     other = SqliteSink(path)
     apply_all(other, 1, b"SET b 1")

@@ -1,4 +1,4 @@
-"""The stream on standard output: whole lines, from several processes too, until nobody reads them any more."""
+"""The stream on standard output: whole lines, also from several processes, until the reader is gone."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_a_closed_standard_output_is_said_in_one_line() -> None:
 
 @pytest.fixture
 def output(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Standard output of the sink as a pipe; (its reading end, its writing end)."""
+    """A pipe for the sink's standard output: (reading end, writing end)."""
     reader, writer = os.pipe()
     monkeypatch.setattr("kevy_ring.shard.sinks.stdout._FD", writer)
     yield reader, writer

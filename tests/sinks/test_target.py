@@ -1,4 +1,4 @@
-"""The replies of a target: however they are split, each is counted once and each error belongs to its command."""
+"""The replies of a target: for any split, each is counted once, and each error belongs to its command."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class NotedRefusals(Refusals):
 
 
 def answered(wire: bytes, commands: int, refusals: Refusals, *, settles: int = 1) -> list[str]:
-    """What ``settle`` returns for a pipeline of some commands when the server answers ``wire`` and closes."""
+    """The result of ``settle`` for a pipeline of some commands when the server answers ``wire`` and closes."""
 
     def script(connection: PeerConnection) -> None:
         connection.read_until(b"C%d\r\n" % (commands - 1))
@@ -101,7 +101,7 @@ def test_an_error_that_says_that_nothing_was_taken_breaks_the_connection(reply: 
 
 
 def pieces() -> Iterator[int]:
-    """Sizes of values around those at which the parser takes another piece."""
+    """Sizes of values around the sizes at which the parser needs another piece."""
     for size in (0, 1, 65_000, 65_536, 200_000):
         yield from (size, size + 1)
 

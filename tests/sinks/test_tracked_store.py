@@ -1,4 +1,4 @@
-"""The store that tells what was touched: whoever rewrites only that has the whole state."""
+"""The store reports the touched keys: rewriting only those keeps a copy equal to the store."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def whole(store: TrackedStore) -> State:
 
 
 def write_back(store: TrackedStore, state: State) -> None:
-    """As a table is kept: rows of what was touched, and nothing else."""
+    """Rewrite the rows of the touched keys and no others, as the sqlite sink does."""
     for db, keys, is_all in store.take_touched():
         if is_all:
             for name in [name for name in state if name[0] == db]:

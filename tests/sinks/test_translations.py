@@ -1,4 +1,4 @@
-"""Commands said otherwise for fakeredis."""
+"""Commands that are rewritten for fakeredis."""
 
 from __future__ import annotations
 

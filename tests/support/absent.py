@@ -1,4 +1,4 @@
-"""What a test does where something that it wants is not there."""
+"""Skip or fail a test that needs something that this machine lacks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def absent(what: str) -> NoReturn:
-    """Skip, with the reason: a user's machine may lack it. Fail in CI: the one that checks every change may not."""
+    """Skip with the reason, because a user's machine may lack it. Fail in CI, which must run every test."""
     if os.environ.get("CI"):
         pytest.fail(what)
     pytest.skip(what)

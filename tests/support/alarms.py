@@ -1,4 +1,4 @@
-"""Signals at random moments, whose handler raises: what Ctrl-C and the timeout of a test do to a program."""
+"""Signals at random moments whose handler raises, as with Ctrl-C and the timeout of a test."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from types import FrameType
 
 
 class Alarm(Exception):
-    """What the handler of a signal raises."""
+    """The exception of the signal handler."""
 
 
 class Alarms:
-    """Sets alarms of a random time to come, whose handler raises; of ``quiet`` code only when it is over."""
+    """Sets alarms at random times whose handler raises. An alarm during ``quiet`` code is delayed until its end."""
 
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)
@@ -41,16 +41,16 @@ class Alarms:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def quiet(self, action: Callable[[], None]) -> None:
-        """Of what is not on trial here, a send or a check, in the middle of what is: an alarm comes after it."""
+        """Run a helper call, such as a send or a check, within the tested code. An alarm waits until its end."""
         self._is_quiet = True
         action()
         self._is_quiet = False
 
     def still(self, action: Callable[[], None]) -> None:
-        """The same outside of what is on trial: no alarm comes after it until the next ``set``."""
+        """Run a helper call outside the tested code. No alarm comes after it until the next ``set``."""
         self._is_quiet = self._is_still = True
         action()
         self.off()
-        for _ in range(2):  # a signal that came before is handled here
+        for _ in range(2):  # an earlier signal is handled here
             pass
         self._is_quiet = self._is_still = False

@@ -1,4 +1,4 @@
-"""A throw-away certificate authority and a server certificate for 127.0.0.1, made where a test wants them."""
+"""A temporary certificate authority, and a server certificate for 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def make_certificates(directory: Path) -> Certificates:
 
     authority_key = ec.generate_private_key(ec.SECP256R1())
     server_key = ec.generate_private_key(ec.SECP256R1())
-    # What a strict check (Python 3.13's own) wants of both: who signs whom, and what for.
+    # The strict check of Python 3.13 requires both extensions: the keys of signer and subject, and their usage.
     signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     signs = dict.fromkeys(
         ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False

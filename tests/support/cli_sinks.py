@@ -1,4 +1,4 @@
-"""Sinks of the command's tests, found by name in shard processes."""
+"""Sinks for tests of the command. Shard processes import them by name."""
 
 from __future__ import annotations
 

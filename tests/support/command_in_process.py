@@ -1,4 +1,4 @@
-"""The kevy-ring command in the process of the test: quick, for the parts that start no process."""
+"""The kevy-ring command in the process of the test: a quick way for commands that start no process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kevy_ring.cli.command import command
 
 
 def invoke(*arguments: str) -> str:
-    """Run a command that must succeed. Returns what it printed."""
+    """Run a command that must succeed. Returns its output."""
     result = CliRunner().invoke(command, arguments, standalone_mode=False)
     assert result.exception is None, result.exception
     return result.output

@@ -1,4 +1,4 @@
-"""A link that can be cut: forwards a loopback port to another, and drops connections where a test says."""
+"""A proxy from one loopback port to another, which drops connections when a test says so."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _HEADING = re.compile(r"^#+ (?P<words>.+)$", re.M)
 
 @dataclass(frozen=True)
 class Block:
-    """``why_not_run``: the reason that the page gives; empty: the block runs."""
+    """``why_not_run``: the reason on the page. Empty: the block runs."""
 
     page: Path
     line: int
@@ -31,14 +31,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Link:
-    """``target``: the file that it leads to. ``anchor``: a place in it, or empty."""
+    """``target``: the file that the link leads to. ``anchor``: a place in it, or empty."""
 
     target: Path
     anchor: str
 
 
 class Page:
-    """A Markdown file. ``prose``: without its code blocks."""
+    """A Markdown file. ``prose``: its text without the code blocks."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -63,7 +63,7 @@ class Page:
 
     @property
     def links(self) -> list[Link]:
-        """To other files of the repository, and within this one."""
+        """Links to files of the repository, and to places in this page."""
         found = [(match["page"], match["anchor"] or "") for match in _LINK.finditer(self.prose)]
         return [
             Link((self.path.parent / page).resolve() if page else self.path, anchor)
@@ -73,7 +73,7 @@ class Page:
 
     @property
     def anchors(self) -> set[str]:
-        """Of its headings, and of what the reference page will hold."""
+        """The anchors of the headings, and those that mkdocstrings makes."""
         headings = {
             re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", found["words"]).strip().lower())
             for found in _HEADING.finditer(self.prose)

@@ -1,4 +1,4 @@
-"""A fleet of one shard that a test kills, what it told, and what its sink must hold in the end."""
+"""A fleet of one shard whose processes a test kills, its events, and the check of its sink."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CAPACITY = 1 << 16
 
 
 class Life:
-    """A fleet of one shard, and what it told."""
+    """A fleet of one shard, and its events."""
 
     def __init__(self, url: str, sink: str, **options: object) -> None:
         self.events: list[FleetEvent] = []

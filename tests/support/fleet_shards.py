@@ -1,4 +1,4 @@
-"""What the shard processes of the fleet tests run, and a program that runs a fleet: importable by a spawned child."""
+"""Functions for the shard processes of fleet tests, which a spawned child can import, and a program with a fleet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class QuickBackoff(Backoff):
 def recording_shard(
     directory: Path, ring_name: str, index: int, stop: StopSignal, *, patient: bool = False
 ) -> dict[str, object]:
-    """Write what arrives into a file of this process, and return a summary: the snapshot's bytes and the offsets.
+    """Write the received events into a file, and return a summary: the snapshot's bytes and the offsets.
 
     ``patient``: wait for another sender when one is gone.
     """
@@ -56,7 +56,7 @@ def recording_shard(
 
 
 def failing_shard(ring_name: str, index: int, stop: StopSignal) -> None:
-    """End with an exit code of its own choice."""
+    """End with exit code 7."""
     sys.exit(7)
 
 
@@ -65,14 +65,14 @@ def raising_shard(ring_name: str, index: int, stop: StopSignal) -> None:
 
 
 def deaf_shard(ring_name: str, index: int, stop: StopSignal) -> None:
-    """Hear nothing: neither a stop nor a sender that is gone."""
+    """Ignore both a stop and the end of the sender."""
     with ReplicaInboxReceiver.attach(ring_name, timeout=60):
         while True:
             time.sleep(1)
 
 
 def main() -> None:
-    """``fleet_shards.py DIRECTORY URL``: run a fleet until a signal; what happens goes to stdout as JSON lines."""
+    """``fleet_shards.py DIRECTORY URL``: run a fleet until a signal, and print its events as JSON lines."""
     from functools import partial
 
     directory, *urls = sys.argv[1:]

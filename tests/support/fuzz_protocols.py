@@ -1,8 +1,8 @@
 """Damaged streams for each protocol and for the snapshot reader: seeded, with a budget.
 
-An input is a stream and how it is cut. Whatever it is, only the errors that may come come, and a stream cut elsewhere,
-or taken by the native scanner where that may, gives the same. An input whose outcome is of a new kind is damaged
-further. docs/fuzzing.md tells how to run it for long.
+An input is a stream and the places where it is cut. No input may raise anything but the allowed errors. The same
+stream with other cuts, or with the native scanner where a feed uses it, must give the same. An input with a new kind
+of outcome is damaged further. docs/fuzzing.md describes a long run.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from transcripts import (
 )
 
 KEPT = DATA / "fuzz"
-STREAM_MAX = 3000  # bytes of one input: what is recorded is longer, and its beginning tells as much
+STREAM_MAX = 3000  # bytes of one input: recordings are longer, but their beginning shows as much
 POOL_MAX = 3000
 NOW_MS = 1_700_000_000_000
 
-# In an error's text: what it repeats of the stream, and numbers.
+# The parts of an error's text that differ between errors of one kind: quotes of the stream, and numbers.
 WORDS_OF_ITS_OWN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|0x\w+|\d+""")
 
 NUMBERS = [b"0", b"1", b"2", b"-1", b"00", b"+1", b"255", b"65536", b"65537", b"1048577", b"536870913", b"1073741825"]
@@ -62,7 +62,7 @@ TOKENS += [b"KEVYSNAP\x04", *(bytes([op, ttl]) for op in range(8) for ttl in (0,
 
 @dataclass
 class Target:
-    """Something that takes a stream in pieces. ``outcome`` of a stream and its cuts is all that can be seen of it."""
+    """A parser that takes a stream in pieces. ``outcome``: all that a user can see of a stream and its cuts."""
 
     name: str
     streams: list[bytes]
@@ -75,7 +75,7 @@ class Target:
 
 
 class Finding(AssertionError):
-    """An input that does what none may. ``stream``, ``cuts``."""
+    """An input with a forbidden outcome: ``stream`` and ``cuts``."""
 
     def __init__(self, target: str, stream: bytes, cuts: list[int], what: str) -> None:
         super().__init__(f"{target}: {what}\nstream {stream.hex()}\ncuts {cuts}")
@@ -86,7 +86,7 @@ class Finding(AssertionError):
 
 
 def scanned(protocol: ReplicationProtocol, pieces: list[bytes], ends: tuple[Any, Any]) -> Outcome:
-    """As ``converse``, with the native scanner for whatever it can take, as a feed uses it."""
+    """Like ``converse``, but with the native scanner for all that it can take, as in a feed."""
     sender, receiver = ends
     scanner = FrameScanner("redis" if protocol.name == "redis" else "kevy")
     events: list[tuple[Any, ...]] = []
@@ -112,7 +112,7 @@ def scanned(protocol: ReplicationProtocol, pieces: list[bytes], ends: tuple[Any,
             kept = kept[taken:]
             if protocol.error is None:
                 sent += protocol.data_to_send()
-    if protocol.error is None and kept:  # what the scanner waits with in the middle of a frame, the protocol has had
+    if protocol.error is None and kept:  # the protocol already has the bytes of the scanner's incomplete frame
         with contextlib.suppress(RemoteProtocolError, UpstreamRefused):
             events += map(plain, protocol.receive_data(kept))
     broken = protocol.error
@@ -125,7 +125,7 @@ def scanned(protocol: ReplicationProtocol, pieces: list[bytes], ends: tuple[Any,
 
 
 def kind_of_conversation(outcome: Outcome) -> Any:
-    """What an outcome has in common with those of its kind: no number, no text of the upstream's own."""
+    """The kind of an outcome: its parts without numbers and without the upstream's text."""
     error = outcome.error and (outcome.error[0], WORDS_OF_ITS_OWN.sub("#", outcome.error[1])[:80])
     if error and error[0] == "UpstreamRefused":
         error = error[0], ""
@@ -135,7 +135,7 @@ def kind_of_conversation(outcome: Outcome) -> Any:
 
 
 def of_transcript(transcript: Transcript, ends: tuple[Any, Any]) -> Target:
-    """One recorded or written conversation and what it can be damaged into."""
+    """One recorded or written conversation, and its damaged variants."""
 
     def outcome(stream: bytes, cuts: list[int]) -> Outcome:
         return converse(transcript.open(), pieces_at(stream, cuts))
@@ -151,7 +151,7 @@ def of_transcript(transcript: Transcript, ends: tuple[Any, Any]) -> Target:
 
 
 def read_snapshot(stream: bytes, cuts: list[int]) -> tuple[str, Any]:
-    """All entries; or the error and where it is: how many entries came before it depends on the pieces."""
+    """All entries, or the error and its place. The number of entries before an error depends on the pieces."""
     reader = SnapshotReader(NOW_MS)
     entries: list[Entry] = []
     try:
@@ -160,7 +160,7 @@ def read_snapshot(stream: bytes, cuts: list[int]) -> tuple[str, Any]:
         reader.close()
     except SnapshotError as error:
         return "error", (error.detail, error.at)
-    return "entries", repr(entries)  # a not-a-number is equal to itself only so
+    return "entries", repr(entries)  # compare texts, because a NaN is not equal to itself
 
 
 def kind_of_snapshot(outcome: tuple[str, Any]) -> Any:
@@ -188,7 +188,7 @@ def snapshots() -> Iterator[bytes]:
 
 
 def damage(stream: bytes, others: list[bytes], chance: random.Random) -> bytes:
-    """``stream`` with one to four things done to it."""
+    """``stream`` with one to four kinds of damage."""
     for _ in range(chance.choice((1, 1, 2, 4))):
         at = chance.randrange(len(stream) + 1)
         length = chance.choice((0, 1, 1, 2, 4, 16, 100))
@@ -236,7 +236,7 @@ def execute(target: Target, stream: bytes, cuts: list[int]) -> Any:
 
 
 def fuzz(target: Target, runs: int, chance: random.Random) -> None:
-    """``runs`` damaged inputs; those of a new kind join the pool."""
+    """Try ``runs`` damaged inputs. Inputs with a new kind of outcome join the pool."""
     target.pool = target.pool or list(target.streams)
     for _ in range(runs):
         stream = damage(chance.choice(target.pool), target.streams, chance)
@@ -247,7 +247,7 @@ def fuzz(target: Target, runs: int, chance: random.Random) -> None:
 
 
 def kept(target: str) -> list[tuple[bytes, list[int]]]:
-    """The inputs that are kept of a target: lines of a stream in hexadecimal digits, and where it is cut."""
+    """The recorded inputs of a target. A line is a stream in hexadecimal digits, and its cuts."""
     found = [KEPT / f"{target}.txt", KEPT / f"regressions-{target}.txt"]
     lines = [line for path in found if path.exists() for line in path.read_text(encoding="ascii").splitlines()]
     fields = [line.partition(" ") for line in lines]
@@ -255,7 +255,7 @@ def kept(target: str) -> list[tuple[bytes, list[int]]]:
 
 
 def keep(target: Target, chance: random.Random, most: int) -> None:
-    """Write the shortest inputs of as many kinds to the kept ones."""
+    """Add the shortest inputs of the new kinds to the recorded ones."""
     chosen = sorted(target.pool[len(target.streams) :], key=len)[:most]
     lines = {f"{stream.hex()} {' '.join(map(str, sorted(cut(stream, chance))))}".rstrip() for stream in chosen}
     KEPT.mkdir(parents=True, exist_ok=True)

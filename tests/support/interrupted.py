@@ -1,12 +1,11 @@
-"""Inboxes under a signal whose handler raises at random moments: a program, and the parts that its tests use.
+"""Inboxes with a signal handler that raises at random moments: a program, and functions for tests.
 
     python tests/support/interrupted.py --inboxes 1000
 
-Each inbox is used as an application would: single sends, lists, chunks written in place, clones, a flush, a close or
-none. Every call may be left at any byte code by the exception of the handler of SIGALRM, which a timer of 0.1 to 3 ms
-sends.
-What a call accepted has to arrive, once and in order; what an interrupted call was given may. The receiver sees the end
-of every inbox. Callbacks and handlers of the log raise too.
+Each inbox is used as in an application: single sends, lists, chunks written in place, clones, a flush, a close or no
+close. A timer sends SIGALRM after 0.1 to 3 ms, and the exception of its handler may leave every call at any byte code.
+Events that a call accepted must arrive once and in order. Events of an interrupted call may arrive. The receiver sees
+the end of every inbox. Callbacks and log handlers raise too.
 """
 
 from __future__ import annotations
@@ -32,16 +31,16 @@ from kevy_ring.ring import Consumer, Producer, Ring
 from kevy_ring.ring.segment import Segment
 
 CAPACITY = 1 << 14
-SILENCE_S = 30.0  # an inbox out of which nothing more comes for so long is stuck
+SILENCE_S = 30.0  # an inbox that gives nothing for this long is stuck
 USE_S = 0.01
 
 
 class Interrupted(BaseException):
-    """What the handler raises, as a KeyboardInterrupt or the end of a test's time does."""
+    """The exception of the handler, in the role of a KeyboardInterrupt or a test's timeout."""
 
 
 class Timer:
-    """Signals at random moments while it runs. ``count``: how often the handler raised."""
+    """Sends signals at random moments while it runs. ``count``: how often the handler raised."""
 
     def __init__(self, chance: random.Random, shortest_s: float = 0.0001, longest_s: float = 0.003) -> None:
         self._chance = chance
@@ -60,7 +59,7 @@ class Timer:
         signal.setitimer(signal.ITIMER_REAL, self._chance.uniform(*self._between))
 
     def run(self, body: Callable[[], object]) -> bool:
-        """Call ``body`` under the signals. False: it was left by one of them."""
+        """Call ``body`` under the signals. False: a signal interrupted it."""
         try:
             try:
                 self._is_on = True
@@ -71,7 +70,7 @@ class Timer:
                 return False
             finally:
                 self._is_on = False
-        except Interrupted:  # between the last two lines
+        except Interrupted:  # the signal came between the last two lines
             return False
         finally:
             self._is_on = False
@@ -79,7 +78,7 @@ class Timer:
 
 
 class RaisingHandler(logging.Handler):
-    """A handler of the log that fails."""
+    """A log handler that fails."""
 
     def emit(self, record: logging.LogRecord) -> None:
         raise SystemExit("of a handler of the log")
@@ -87,7 +86,7 @@ class RaisingHandler(logging.Handler):
 
 @dataclass
 class Inbox:
-    """One ring: what was tried, what was accepted for certain, what came out."""
+    """One ring: the numbers that were tried, those that were certainly accepted, and those that arrived."""
 
     ring: Ring
     receiver: ReplicaInboxReceiver
@@ -116,14 +115,14 @@ def send_list(inbox: Inbox, sender: ReplicaInboxSender) -> None:
 
 
 def send_mixed(inbox: Inbox, sender: ReplicaInboxSender) -> None:
-    """The long way: chunks among the frames."""
+    """Send a list with chunks among the frames."""
     numbers = [inbox.number() for _ in range(10)]
     sender.send_many([Frame(n, (b"A", bytearray(b"x"))) if n % 2 else SnapshotChunk(b"%d" % n) for n in numbers])
     inbox.accepted.extend(numbers)
 
 
 def write_chunk(inbox: Inbox, sender: ReplicaInboxSender) -> None:
-    """In place, small (in C) or large (in Python); half of the time the grant is left by its exception."""
+    """Write a chunk in place, small (in C) or large (in Python). Half of the grants are left by an exception."""
     number = inbox.number()
     words = b"%d" % number
     length = 64 if number % 2 else (1 << 21)
@@ -150,18 +149,18 @@ def callback(overflow: object) -> None:
 
 
 def use(inbox: Inbox, chance: random.Random) -> None:
-    """What an application does with a sender, each step interrupted or not."""
+    """Use a sender as an application does. A signal may interrupt each step."""
     until = time.monotonic() + USE_S
     while time.monotonic() < until:
         try:
             assert inbox.sender is not None
             chance.choice(STEPS)(inbox, inbox.sender)
-        except (Interrupted, SystemExit):  # of the timer, of a callback
+        except (Interrupted, SystemExit):  # raised by the timer, raised by a callback
             continue
 
 
 def close(inbox: Inbox) -> None:
-    """Until it is not interrupted."""
+    """Repeat the call until no signal interrupts it."""
     while True:
         try:
             assert inbox.sender is not None
@@ -172,7 +171,7 @@ def close(inbox: Inbox) -> None:
 
 
 def drop(inbox: Inbox) -> None:
-    """Without a close, with all that still waits in its overflow."""
+    """Drop the sender without a close, with events in its overflow."""
     inbox.sender = None
 
 
@@ -189,7 +188,7 @@ def one_inbox(chance: random.Random, timer: Timer) -> Inbox:
         while not timer.run(lambda: use(inbox, chance)):
             pass
         with contextlib.suppress(SystemExit):
-            send_one(inbox, inbox.sender)  # without signals: the handle is as good as new
+            send_one(inbox, inbox.sender)  # without signals: the handle must still work
     except RoleTaken:
         inbox.role_taken += 1
     ending = chance.choice((close, drop))
@@ -202,7 +201,7 @@ def one_inbox(chance: random.Random, timer: Timer) -> Inbox:
 
 
 def unclaimed(ring: Ring) -> ReplicaInboxSender:
-    """A handle that takes its role at the first use, in the middle of the signals."""
+    """A handle that takes its role at its first use, while signals come."""
     return ReplicaInboxSender(Segment.attach(ring.name))
 
 
@@ -215,7 +214,7 @@ def number_of(event: object) -> int:
 
 
 def read_to_the_end(inbox: Inbox) -> None:
-    """In a thread, where no handler of a signal runs."""
+    """Receive in a thread, because signal handlers run only in the main thread."""
     receiver, last = inbox.receiver, time.monotonic()
     while time.monotonic() - last < SILENCE_S and not receiver.sender_gone:
         with receiver.drain() as batch:
@@ -228,7 +227,7 @@ def read_to_the_end(inbox: Inbox) -> None:
 
 
 def verdict(inbox: Inbox) -> dict[str, int]:
-    """Stuck: the end was not reached. Lost: accepted, and not there. Out of order, twice: no number may be."""
+    """``stuck``: the end was not reached. ``lost``: accepted and missing. No number may come twice or out of order."""
     arrived = Counter(inbox.arrived)
     return {
         "stuck": int(not inbox.receiver.sender_gone),
@@ -242,14 +241,14 @@ def verdict(inbox: Inbox) -> dict[str, int]:
 
 
 def torment(inboxes: int, seed: int) -> dict[str, int]:
-    """So many inboxes, one after the other; the sums over all of them."""
+    """Use ``inboxes`` inboxes one after the other. Returns the sums over all of them."""
     chance = random.Random(seed)
     timer = Timer(chance)
     totals: Counter[str] = Counter()
     handler = RaisingHandler()
     logging.getLogger("kevy_ring").addHandler(handler)
-    gc.freeze()  # the collections below look at what is made from here on, whatever else the process holds
-    sys.unraisablehook = lambda unraisable: totals.update(["unraisable"])  # a destructor that was interrupted
+    gc.freeze()  # later collections look only at objects that are made from here on
+    sys.unraisablehook = lambda unraisable: totals.update(["unraisable"])  # a signal interrupted a destructor
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
@@ -266,7 +265,7 @@ def torment(inboxes: int, seed: int) -> dict[str, int]:
     return {"inboxes": inboxes, "interruptions": timer.count, **totals}
 
 
-#: What takes a role: a handle, and its first use.
+#: Ways to take a role: a handle, and its first use.
 FIRST_USES: dict[type[Any], Callable[[Any], object]] = {
     ReplicaInboxSender: lambda sender: sender.send(Frame(1, [b"x"])),
     ReplicaInboxReceiver: lambda receiver: receiver.try_recv(),
@@ -276,7 +275,7 @@ FIRST_USES: dict[type[Any], Callable[[Any], object]] = {
 
 
 def claim(rings: int, seed: int) -> dict[str, int]:
-    """The first use of every kind of handle, interrupted once at a random moment, and then made again."""
+    """Interrupt the first use of every kind of handle at a random moment, and then repeat it."""
     chance = random.Random(seed)
     timer = Timer(chance, 0.00002, 0.0006)
     totals: Counter[str] = Counter()
@@ -294,13 +293,13 @@ def claim(rings: int, seed: int) -> dict[str, int]:
 
 
 def claims_of(ring: Ring) -> int:
-    """How often a role of it was taken."""
+    """The number of times that a role of the ring was taken."""
     stats = ring.stats()
     return stats.producer.epoch + stats.consumer.epoch
 
 
 def main() -> int:
-    """Print the sums as JSON. 1: something is stuck, lost, doubled or out of order."""
+    """Print the sums as JSON. Returns 1 if an event is stuck, lost, doubled or out of order."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--inboxes", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,4 +1,4 @@
-"""The kevy-ring command in a process of its own, as a shell starts it; and its rings, which must not stay behind."""
+"""The kevy-ring command in its own process, as a shell starts it. Its rings must not stay behind."""
 
 from __future__ import annotations
 
@@ -16,9 +16,22 @@ from typing import Any
 _POLITE_S = 30
 DEADLINE_S = 120.0
 
+# The command, whose --duration ends at SIGUSR1. A number of seconds would be too short on a busy machine, and a wait
+# on an idle one.
+_UNTIL_TOLD = """
+import signal
+from kevy_ring.cli import main
+from kevy_ring.cli.ingest.goal import ForDuration
+
+signals = []
+signal.signal(signal.SIGUSR1, lambda number, frame: signals.append(number))
+ForDuration.reached = lambda goal, shards, now: bool(signals)
+main()
+"""
+
 
 class Finished:
-    """What a process has left: ``code``, ``out`` and ``err``."""
+    """The exit code of a process that has ended, and what it wrote."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
@@ -36,12 +49,18 @@ class Finished:
 
 
 class RunningCommand:
-    """``kevy-ring ARGUMENTS``; leave the ``with`` and it and its children are gone."""
+    """``kevy-ring ARGUMENTS``. At the end of the ``with`` block the command and its children have ended.
 
-    def __init__(self, *arguments: str, path: Sequence[Path] = (), **environment: str) -> None:
+    ``until_told``: run until ``end_duration`` is called.
+    """
+
+    def __init__(
+        self, *arguments: str, path: Sequence[Path] = (), until_told: bool = False, **environment: str
+    ) -> None:
         where = os.pathsep.join([*map(str, path), *filter(None, sys.path)])
+        command = ["-c", _UNTIL_TOLD, *arguments, "--duration", "1"] if until_told else ["-m", "kevy_ring", *arguments]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "kevy_ring", *arguments],
+            [sys.executable, *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -55,6 +74,10 @@ class RunningCommand:
         out, err = self._process.communicate(timeout=DEADLINE_S)
         return Finished(self._process.returncode, out, err)
 
+    def end_duration(self) -> None:
+        """End a run that was started with ``until_told``, as if the seconds of its --duration were over."""
+        self.signal(signal.SIGUSR1)
+
     def read_object(self) -> dict[str, Any]:
         """The next line of its output, as JSON."""
         assert self._process.stdout is not None
@@ -64,7 +87,7 @@ class RunningCommand:
         return found
 
     def read_until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Read objects until one is as wanted."""
+        """Read objects until ``holds`` is true of one, and return it."""
         while not holds(found := self.read_object()):
             pass
         return found
@@ -73,7 +96,7 @@ class RunningCommand:
         return self._process.poll() is None
 
     def wait(self, seconds: float) -> None:
-        """Wait so long, or until it ends."""
+        """Wait for its end, but no longer than ``seconds``."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
 
@@ -89,12 +112,12 @@ class RunningCommand:
 
     def __exit__(self, *exc_info: object) -> None:
         if self._process.poll() is None:
-            # As a user ends it, so that no ring of it stays behind.
+            # End it as a user does, so that none of its rings stays behind.
             with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
                 self._process.terminate()
                 self._process.communicate(timeout=_POLITE_S)
         if self._process.poll() is None:
-            # A session of its own: nobody else is in this group.
+            # The command has its own session, so the group holds only the command and its children.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
         with contextlib.suppress(ValueError):

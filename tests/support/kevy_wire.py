@@ -1,4 +1,4 @@
-"""What a kevy primary writes and a replica asks, as bytes: for peers that are scripted by hand."""
+"""The bytes that a kevy primary and a replica send, for scripted peers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def snapshot(ack_offset: int, *chunks: bytes) -> bytes:
 
 
 def snapshot_start(*chunks: bytes) -> bytes:
-    """A snapshot that has not ended."""
+    """A snapshot without its end."""
     return b"+SNAPSHOT\r\n" + b"".join(b"$%d\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
 
 

@@ -1,4 +1,4 @@
-"""Bodies of KEVYSNAP, and entries for them, that more than one test reads."""
+"""Bodies of KEVYSNAP and entries for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keyspaces side by side: entries of a sink, the figures of a real server, and the recorded ones in tests/data."""
+"""Comparing keyspaces: the entries of a sink, the keys of a real server, and recordings in tests/data."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from kevy_ring.replica.snapshots.entry import Entry
 from places import DATA
 from redis_server import Comparable, comparable_value
 
-#: Clocks are read at different times, and a relative expiry counts from when a command is applied.
+#: The clocks are read at different times, and a relative expiry begins when its command is applied.
 CLOCKS_MS = 5000
 
 
 def recorded_keyspace(name: str) -> dict[str, Any]:
-    """A keyspace of tests/data: by key in hex, its type, value, and whether it had an expiry."""
+    """A keyspace of tests/data. For each key, in hexadecimal: type, value, and whether it had an expiry."""
     keyspace: dict[str, Any] = json.loads((DATA / f"{name}.json").read_text())
     return keyspace
 
@@ -54,7 +54,7 @@ def _comparable(entry: Entry) -> Any:
 
 
 def differences(one: dict[bytes, Comparable], other: dict[bytes, Comparable]) -> list[tuple[bytes, Any, Any]]:
-    """The keys that are not the same in both, with what each has."""
+    """The keys that differ, with the entry of each side."""
     return [
         (key, one.get(key), other.get(key))
         for key in sorted(one.keys() | other.keys())

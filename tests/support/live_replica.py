@@ -1,4 +1,4 @@
-"""A whole replica in this process: a runner and a shard in threads, a real inbox between them, a store in memory."""
+"""A whole replica in this process: a runner and a shard in threads, with a real inbox and a store in memory."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ class LiveReplica:
         self.wait_until(lambda: self.sender.applied_offset is not None and not self.sender.loading, "synced")
 
     def wait_applied(self, client: redis.Redis) -> None:
-        """Wait until everything that ``client`` has written is applied; the upstream's own WAIT says so.
+        """Wait until everything that ``client`` has written is applied, by the upstream's own WAIT.
 
-        WAIT compares with the offset of the client's last write, and a primary counts no offsets while it has never
-        had a replica: so a last write is made here, once there is one.
+        WAIT compares with the offset of the client's last write, and a primary counts no offsets before its first
+        replica. So this makes a last write when there is a replica.
         """
 
         def online() -> bool:
@@ -88,7 +88,7 @@ class LiveReplica:
         assert not self.sink.refusals.count
 
     def keyspace(self, db: int = 0) -> dict[bytes, Comparable]:
-        """The store in the form that ``read_keyspace`` gives. Read again if the shard's thread changes it meanwhile."""
+        """The store in the form of ``read_keyspace``. Reads again if the shard's thread changes the store meanwhile."""
         deadline = time.monotonic() + DEADLINE_S
         while True:
             try:
@@ -116,7 +116,7 @@ def _comparable(entry: Entry) -> Comparable:
 
 
 def differences(replica: dict[bytes, Comparable], upstream: dict[bytes, Comparable], tolerance_ms: int) -> list[str]:
-    """What is not equal, key by key; times of expiry may differ by the time that reading one took."""
+    """The differences, key by key. Times of expiry may differ by the time that it took to read one."""
     found = [f"{key!r} is missing" for key in upstream.keys() - replica.keys()]
     found += [f"{key!r} is too much" for key in replica.keys() - upstream.keys()]
     for key in upstream.keys() & replica.keys():

@@ -1,7 +1,7 @@
-"""All behaviours that C11 allows to a few threads of a few steps each, found by trying every one.
+"""All behaviours that C11 allows for a few threads of a few steps each, found by trying every one.
 
-What a step may do is told by weak_memory.py. Threads are generators of steps; who goes next, and which of its results a
-step has, is tried in every way, each state once.
+weak_memory.py says what a step may do. Threads are generators of steps. The explorer tries every order of the threads
+and every result of each step, each state once.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 from weak_memory import State, Step, WeakMemory, Wrong, replaced
 
 Program = Callable[[], Generator[Step, Any, Any]]
-Place = tuple[State, tuple[int, ...]]  # the memory, and where each thread stands
+Place = tuple[State, tuple[int, ...]]  # the memory, and the place of each thread
 DEAD = "dead"
 
 
 @dataclass
 class Found:
-    """What an exploration came to: the first thing that went wrong, or all ways to end."""
+    """The result of an exploration: the first error, or all possible ends."""
 
     wrong: str | None
     pairs: set[tuple[tuple[Any, ...], tuple[Any, ...]]]  # results of the threads, last values of the words and cells
@@ -35,8 +35,8 @@ class Found:
 
 
 class Explorer:
-    """Threads over words and cells. `mortal` threads may die before any step, and do when they are through: the kernel
-    then stores DEAD into the word named for them, behind all that they did, with the order of a release."""
+    """Threads over words and cells. `mortal` threads may die before any step, and die after their last one. The kernel
+    then stores DEAD into the word that is named for the thread, after all its steps, as a release store."""
 
     def __init__(
         self,
@@ -54,9 +54,9 @@ class Explorer:
         self.known: dict[Any, int] = {}
         self.moves: dict[tuple[int, Any], int] = {}
 
-    # Where a thread stands: its generator's frames and their variables, so a program keeps all that it knows in them (a
-    # `for` loop needs a variable that tells its turns apart). A generator cannot be copied, so it is run again from its
-    # start with the values that it had, once for every place that is new.
+    # The place of a thread: its generator's frames and their variables. So a program keeps all its state in them (a
+    # `for` loop needs a variable that differs in each turn). A generator cannot be copied. So for every new place it
+    # runs again from its start, with the values that it got.
 
     def node(self, thread: int, history: tuple[Any, ...]) -> int:
         generator = self.programs[thread]()
@@ -89,7 +89,7 @@ class Explorer:
 
     def expand(self, state: State, at: tuple[int, ...]) -> list[Place]:
         steps = [(thread, self.nodes[node][0]) for thread, node in enumerate(at)]
-        # Races are found by views, whoever goes first: a plain access needs no other order than at once.
+        # Views find a race in any order of the two accesses, so a plain access is tried only in one order: at once.
         plain = [pair for pair in steps if pair[1] and pair[1].order == "plain" and pair[0] not in self.mortal]
         found: list[Place] = []
         for thread, step in plain[:1] or steps:
@@ -107,7 +107,7 @@ class Explorer:
         return [thread for thread, node in enumerate(at) if self.nodes[node][0]]
 
     def run(self, limit: int = 2_000_000) -> Found:
-        """Wrong are: a failed claim of a thread, a race, and threads that wait for ever."""
+        """Errors are: a failed claim of a thread, a race, and threads that wait without end."""
         pairs: set[tuple[tuple[Any, ...], tuple[Any, ...]]] = set()
         waiting: list[Place] = []
         seen: set[Place] = set()

@@ -1,4 +1,4 @@
-"""Where things are in the repository: for tests and for what they start."""
+"""Paths in the repository, for tests and the programs that they start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A blocking replica of one kevy shard, written from the protocol's description alone."""
+"""A blocking replica of one kevy shard, written only from the protocol's description."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class PlainReplica:
             self.read_unit()
 
     def sync(self) -> None:
-        """Read until the handshake is answered and, if there is one, the snapshot is whole."""
+        """Read the answer to the handshake and, if a snapshot follows, all of it."""
         snapshots = self.snapshots
         while self.snapshots == snapshots:
             self.read_unit()
 
     def read_unit(self) -> bytes:
-        """Read one line, chunk or frame; raises EOFError at the end of the link."""
+        """Read one line, chunk or frame. Raises EOFError at the end of the link."""
         line = self._file.readline()
         if not line.endswith(b"\r\n"):
             raise EOFError

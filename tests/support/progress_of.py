@@ -1,4 +1,4 @@
-"""The progress of a shard, made up for a test."""
+"""Made-up progress of a shard."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def progress_of(
     rates: Rates | None = None,
     **header: Any,
 ) -> ShardProgress:
-    """Offsets as the ring's header would have them; ``header``: other fields of the ring's statistics."""
+    """Offsets go into the words of the ring's header. ``header``: other fields of the ring's statistics."""
     producer, consumer = [0] * 16, [0] * 16
     for word, offset in ((ProducerWord.RECEIVED_OFFSET, received), (ProducerWord.UPSTREAM_OFFSET, upstream)):
         producer[word] = word_of_offset(offset)

@@ -1,4 +1,4 @@
-"""The pumps of this process: threads of the core, which Python does not know."""
+"""The pumps of this process: threads of the core that Python does not know."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ THREAD_NAME = "kevy-ring-pump"
 
 
 def running_pumps() -> int:
-    """How many threads of this process are pumps now."""
+    """The number of pump threads in this process."""
     count = 0
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):  # it has just ended
@@ -19,7 +19,7 @@ def running_pumps() -> int:
 
 
 def wait_for_pumps(count: int, timeout_s: float = 60.0) -> None:
-    """Return when ``count`` pumps run; fail when there are more or fewer for ``timeout_s``."""
+    """Return when ``count`` pumps run. Fail if the number is another one for ``timeout_s``."""
     until = time.monotonic() + timeout_s
     while (running := running_pumps()) != count:
         assert time.monotonic() < until, f"{running} pumps run, not {count}"

@@ -1,4 +1,4 @@
-"""Commands of every kind that a replication stream brings, chosen at random."""
+"""Random commands of every kind that a replication stream contains."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ KEYS = [b"k%d" % number for number in range(10)]
 
 
 def random_command(choose: random.Random) -> list[bytes]:
-    """One command on one or two of ten keys; many of them fail, as their keys are of other types."""
+    """One command on one or two of ten keys. Many fail, because the key has another type."""
     key, other = choose.choice(KEYS), choose.choice(KEYS)
     text = choose.choice([b"1", b"20", b"abc", b"", b"\x00\xff\r\n", b"3.5", b"-7", b"x" * 70])
     number, member = b"%d" % choose.randrange(-3, 9), b"m%d" % choose.randrange(6)
@@ -41,7 +41,7 @@ def random_command(choose: random.Random) -> list[bytes]:
 
 
 def random_expiry(choose: random.Random) -> list[bytes]:
-    """A command that sets, extends or removes an expiry: most lie in the past or come in some milliseconds."""
+    """A command that sets, extends or removes an expiry. Most times are in the past or a few milliseconds ahead."""
     key, text = choose.choice(KEYS), choose.choice([b"1", b"20", b"abc"])
     at_ms = b"%d" % (time.time_ns() // 1_000_000 + choose.choice([-100_000, -500, -20, 2, 10, 50, 1_000_000]))
     return choose.choice(

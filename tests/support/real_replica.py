@@ -1,7 +1,7 @@
-"""Real Redis servers at both ends of a replication link whose other end is a test.
+"""Replication links between a real Redis server, as replica or as primary, and a test.
 
-``ScriptedPrimary`` feeds commands of a test's choice to a real replica: what that does with them is what is right.
-``recorded_stream`` asks a real primary for its stream, as a replica does.
+``ScriptedPrimary`` sends a test's commands to a real replica, whose result is the right one. ``recorded_stream`` asks a
+real primary for its stream, as a replica does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _EMPTY_RDB = b"REDIS0009\xff" + bytes(8)
 
 
 class ScriptedPrimary:
-    """Lets ``replica`` follow this object; leave the ``with`` and it is nobody's replica any more."""
+    """Makes ``replica`` follow this object until the end of the ``with`` block."""
 
     def __init__(self, replica: RedisServer) -> None:
         self._replica = replica.client()
@@ -56,7 +56,7 @@ class ScriptedPrimary:
 
 
 def recorded_stream(primary: RedisServer, write: Callable[[], None]) -> list[list[bytes]]:
-    """What ``primary`` replicates, without PING and REPLCONF, while ``write`` runs and up to its end."""
+    """The commands that ``primary`` replicates during ``write``, without PING and REPLCONF."""
     with socket.create_connection(("127.0.0.1", primary.port), DEADLINE_S) as link, link.makefile("rb") as file:
         link.sendall(encode_command(b"PSYNC", b"?", b"-1"))
         while not file.readline().startswith(b"+FULLRESYNC"):
@@ -75,7 +75,7 @@ def recorded_stream(primary: RedisServer, write: Callable[[], None]) -> list[lis
 
 
 def read_command(file: BinaryIO) -> list[bytes]:
-    """The next command of a link."""
+    """The next command on a link."""
     while (line := file.readline()) in (b"\n", b"\r\n"):
         pass
     assert line.startswith(b"*"), line

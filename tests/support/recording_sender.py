@@ -1,4 +1,4 @@
-"""A sender that keeps what it is given, and a shard that applies at once unless told otherwise."""
+"""A sender that keeps its events, with a shard that applies them at once unless a test says otherwise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEADLINE_S = 120.0
 
 
 class RecordedGrant:
-    """Stands for a ChunkGrant: memory of its own, sent at the commit."""
+    """Replaces a ChunkGrant: it has its own memory, and sends it at the commit."""
 
     def __init__(self, sender: RecordingSender, length: int) -> None:
         self.view = memoryview(bytearray(length))
@@ -30,7 +30,7 @@ class RecordedGrant:
 
 
 class RecordingSender:
-    """Stands for a ReplicaInboxSender. ``applies``: everything counts as applied the moment it is sent."""
+    """Replaces a ReplicaInboxSender. ``applies``: every event counts as applied when it is sent."""
 
     def __init__(self, *, applies: bool = True) -> None:
         self.events: list[ReplicaApply] = []
@@ -40,7 +40,7 @@ class RecordingSender:
         self.receiver_gone = False
         self.overflow = Overflow(0, 0, 0, 0.0)
         self.words: dict[int, int] = {}
-        self.upstreams: list[tuple[str, int]] = []  # the histories that were named, with the database at their start
+        self.upstreams: list[tuple[str, int]] = []  # the histories named so far, with the database at their start
         self._changed = threading.Condition()
         self._ring: tuple[ReplicaInboxSender, ReplicaInboxReceiver] | None = None
 
@@ -57,7 +57,7 @@ class RecordingSender:
         return RecordedGrant(self, length)
 
     def scan_frames(self, scanner: FrameScanner, received: memoryview, offset: int) -> FrameRun:
-        """Through a real ring, which is emptied again at once."""
+        """Send through a real ring and empty it at once."""
         if self.receiver_gone:
             raise SendError("recorded", cause="closed")
         if self._ring is None:
@@ -90,7 +90,7 @@ class RecordingSender:
         return self.words.get(word, 0)
 
     def wait_until(self, condition: Callable[[], bool], what: str = "") -> None:
-        """Wait until the condition holds; it is looked at whenever something is sent or shown, and now and then."""
+        """Wait until the condition holds. It is checked after each event and word, and from time to time."""
         deadline = time.monotonic() + DEADLINE_S
         with self._changed:
             while not condition():

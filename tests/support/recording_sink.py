@@ -1,4 +1,4 @@
-"""A sink that writes down what it is told, and fails where it is told to."""
+"""A sink that records its calls, and fails where a test says so."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RecordingSink:
 
 
 class ResumableRecordingSink(RecordingSink):
-    """Keeps offsets with what it is told. ``kept``: what survives it; ``fail_commit``: commits of anything fail."""
+    """Keeps offsets with the events. ``kept``: the state that survives it. ``fail_commit``: every commit fails."""
 
     def __init__(self, stored_offset: int | None = None) -> None:
         super().__init__(durable=True)

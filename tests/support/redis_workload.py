@@ -1,4 +1,4 @@
-"""Keys of every type for a Redis primary: many at once by a script, and a thread that goes on changing them."""
+"""Keys of every type for a Redis primary: a script makes many at once, and a thread keeps changing them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ for i = first, last do
 end
 """
 _STEP = 5000
-_PIPELINE = 20  # changes in one
+_PIPELINE = 20  # changes in one pipeline
 _BRIEF_KEYS = 30
-# Times of expiry lie so far ahead that no test reaches them.
+# Times of expiry are so far ahead that no test reaches them.
 FAR_AHEAD_MS = 4_000_000_000_000
 
 
 def fill(client: redis.Redis, keys: int) -> None:
-    """``keys`` keys of all types (streams are left out: the RDB decoder has none), some large, some that expire."""
+    """``keys`` keys of all types but streams, which the RDB decoder cannot read. Some are large, and some expire."""
     for first in range(0, keys, _STEP):
         client.eval(_FILL, 0, first, min(first + _STEP, keys) - 1, FAR_AHEAD_MS)
     pipeline = client.pipeline(transaction=False)
@@ -49,12 +49,12 @@ def fill(client: redis.Redis, keys: int) -> None:
 
 
 class Writes:
-    """Seeded changes from a thread of its own, in pipelines, until closed; the keys stay as small as they are.
+    """Seeded changes from a thread, in pipelines, until it is closed. The keys do not grow.
 
     At most ``rate`` changes a second.
-    ``streams``: also to streams; set it after the sync, since the decoder of a snapshot leaves them out.
-    ``expiries``: also to keys that live for some milliseconds, whose expiries are extended and removed; when it is
-    closed, what is left of them lives on.
+    ``streams``: change streams too. Set it after the sync, because the decoder of a snapshot skips streams.
+    ``expiries``: change keys that live for some milliseconds too, and extend and remove their expiries. The end
+    removes the expiries of the keys that are left.
     """
 
     def __init__(self, client: redis.Redis, keys: int, seed: int = 1, *, rate: float = 4_000.0) -> None:
@@ -76,7 +76,7 @@ class Writes:
                 pipeline = self._client.pipeline(transaction=self._random.random() < 0.1)
                 for _ in range(_PIPELINE):
                     self._write(pipeline)
-                pipeline.execute(raise_on_error=False)  # a change of a key of another type is refused, and that is fine
+                pipeline.execute(raise_on_error=False)  # a command for a key of another type fails, as intended
                 self.count += _PIPELINE
         except BaseException as failure:
             self._failures.append(failure)
@@ -99,7 +99,7 @@ class Writes:
             case 5:
                 pipeline.rpush(f"new list {number % 50}", value, number)
             case 6:
-                pipeline.lpop(f"new list {number % 50}", 2)  # as many as are pushed
+                pipeline.lpop(f"new list {number % 50}", 2)  # as many elements as are pushed
             case 7:
                 pipeline.sadd(f"new set {number % 50}", number)
             case 8:

@@ -1,8 +1,8 @@
-"""What the C core does to shared words, step by step and with its orders, for the explorer to try.
+"""The steps of the C core on shared words, with their memory orders, for the explorer to try.
 
-Each program is named after the function it follows. `Core.order` gives an access the order that the C code has there,
-or the weaker one of a mutant; `Core.moved` says which step a mutant puts elsewhere. Numbers of records stand for
-positions, and one step stands for an access of a word; what is private to a side is a variable here too.
+Each program has the name of the function that it follows. `Core.order` gives an access the order of the C code, or the
+weaker one of a mutant. `Core.moved` says which step a mutant moves. Positions are numbers of records, and one step is
+one access of a word. Private state of a side is a variable here too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def must(condition: bool, wrong: str) -> None:
         raise Wrong(wrong)
 
 
-# Bytes and positions: a ring with room for two records, through which four go in two publishes.
+# Bytes and positions: a ring with room for two records. Four records pass through it in two publishes.
 
 ROOM, RECORDS = 2, 4
 
@@ -75,7 +75,7 @@ def bytes_and_positions(core: Core) -> Explorer:
     )
 
 
-# Sleep and wake. The FIFO is 0 or 1: empty or not. Its accesses are atomic, and are trusted to order nothing.
+# Sleep and wake. The FIFO is 0 (empty) or 1. Its accesses are atomic, and the model assumes that they order nothing.
 
 
 def ring_bell(bell: str) -> Step:
@@ -101,7 +101,7 @@ def ring_data_bell(core: Core, request: int) -> Steps:
 
 
 def publish(core: Core, tail: int, reply: int) -> Steps:
-    """kr_producer_publish_locked(), without the bytes. Gives the last request honoured."""
+    """kr_producer_publish_locked(), without the bytes. Returns the last request that it answered."""
     early = None
     if core.moved("request_read_before_tail_is_stored"):
         early = yield load("data_request", core.order("publish reads the request", "seq_cst"))
@@ -121,7 +121,7 @@ def publish_each(core: Core, records: int) -> Steps:
 
 
 def arm(core: Core, request: int) -> Steps:
-    """kr_consumer_arm(). Gives the new request."""
+    """kr_consumer_arm(). Returns the new request."""
     honoured = core.moved("empties_without_asking_anew") and (yield load("data_reply", "acquire")) == request
     yield clear_bell("data_bell")
     if core.moved("empties_without_asking_anew") and request and not honoured:
@@ -135,7 +135,7 @@ def look(core: Core, drained: int) -> Steps:
 
 
 def wait(core: Core, drained: int, request: int) -> Steps:
-    """kr_consumer_wait(). Gives the last request made. One that is woken for news leaves its byte to the next sleep."""
+    """kr_consumer_wait(). Returns the last request made. If news wakes it, its byte stays for the next sleep."""
     if (yield from look(core, drained)):
         return request
     asleep = False
@@ -173,7 +173,7 @@ def sleep_for_records(core: Core) -> Explorer:
 
 
 def tend(core: Core, end: int, tail: int, request: int, rung: bool) -> Steps:
-    """kr_consumer_tend(): a descriptor that an event loop watches. Gives the request, and whether this side rang."""
+    """kr_consumer_tend(), for a descriptor of an event loop. Returns the request, and whether this side rang."""
     if end != tail:
         if (yield load("data_reply", core.order("tend reads the reply", "acquire"))) != request and not rung:
             yield ring_bell("data_bell")
@@ -206,11 +206,11 @@ def watched_descriptor(core: Core) -> Explorer:
     )
 
 
-# The other direction: the producer asks for more room than the next release gives, then for less.
+# The other direction: the producer first needs more room than the next release gives, then less.
 
 
 def arm_for_space(core: Core, wanted: int, request: int) -> Steps:
-    """kr_producer_arm(). `wanted` is the head at which there is room. Gives the head seen."""
+    """kr_producer_arm(). `wanted` is the head at which there is room. Returns the head that it saw."""
     early = None
     if core.moved("space_looked_at_before_the_request"):
         early = yield load("head", core.order("arm looks at head", "seq_cst"))
@@ -225,7 +225,7 @@ def arm_for_space(core: Core, wanted: int, request: int) -> Steps:
 
 
 def wait_for_space(core: Core) -> Steps:
-    """kr_producer_wait(), which first gives up waiting for two records' room and then waits for one's."""
+    """kr_producer_wait(): gives up a wait for the room of two records, and then waits for the room of one."""
     request = 1
     yield clear_bell("space_bell")
     head = yield from arm_for_space(core, 2, request)
@@ -260,14 +260,14 @@ def sleep_for_space(core: Core) -> Explorer:
     )
 
 
-# Stamps: two slots, through which three go. The record at position n is published at the moment n.
+# Stamps: three pass through two slots. The record at position n is published at time n.
 
 SLOTS, STAMPS = 2, 3
 
 
 def publish_stamped(core: Core, stamps: int) -> Steps:
     for number in range(1, stamps + 1):
-        if number > SLOTS:  # kr_stamp_make(): here it waits for the slot, there it does without
+        if number > SLOTS:  # kr_stamp_make(), which makes no stamp if the slot is in use; this model waits for the slot
             yield load("head", "acquire", until=partial(lt, number - SLOTS - 1))
         slot = (number - 1) % SLOTS
         early = core.moved("tail_before_the_stamp")
@@ -281,7 +281,7 @@ def publish_stamped(core: Core, stamps: int) -> Steps:
 
 
 def release_and_count(core: Core, stamps: int) -> Steps:
-    """kr_consumer_drain() of all that is there, and kr_consumer_release() with kr_stamps_count()."""
+    """kr_consumer_drain() of all records, and kr_consumer_release() with kr_stamps_count()."""
     head = counted = 0
     while head < stamps:
         end = yield load("tail", "acquire", until=partial(lt, head))

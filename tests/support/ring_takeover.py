@@ -1,4 +1,4 @@
-"""Roles, deaths and successors, step by step and with the orders of the C core, for the explorer to try."""
+"""The steps of roles, deaths and successors with the memory orders of the C core, for the explorer to try."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from weak_memory import exchange, load, read, store, write
 
 CLOSED, HELD = -1, 7
 
-# Who sees a role given up sees all that its holder published.
+# A process that sees a role given up also sees everything that the holder published.
 
 
 def publish_and_close(core: Core) -> Steps:
@@ -45,7 +45,7 @@ def the_last_record(core: Core) -> Explorer:
 
 
 def take_role(core: Core) -> Steps:
-    """kr_role_take(). It was given up before; whoever comes second may have looked when nobody had taken it yet."""
+    """kr_role_take() of a role that was given up. The second process may have looked before the first took the role."""
     yield load("claim", core.order("taking looks at the claim", "acquire"), until=lambda word: word == CLOSED)
     yield exchange(
         "claim", lambda word: HELD, core.order("taking the claim", "acq_rel"), until=lambda word: word == CLOSED
@@ -102,13 +102,13 @@ def a_new_segment(core: Core) -> Explorer:
     return Explorer({"magic": 0}, {"geometry": 0}, {"creator": partial(create, core), "other": partial(attach, core)})
 
 
-# The resume point: two producers may die before any step, and each successor must find the point of the tail it finds.
+# The resume point: two producers may die before any step. Each successor must find the point that belongs to the tail.
 
 EVENTS = 2
 
 
 def find_resume_point(core: Core, tail: int) -> Steps:
-    """kr_note_find(). Gives the offset and the slot that is written next."""
+    """kr_note_find(). Returns the offset and the next slot to write."""
     offset, turn = 0, 0
     for slot in (0, 1):
         stamp = yield load(f"stamp {slot}", core.order("finding reads the stamp", "acquire"))
@@ -129,7 +129,7 @@ def write_resume_point(core: Core, offset: int, tail: int, turn: int) -> Steps:
 
 
 def produce_until_killed(core: Core, lives: int, events: int) -> Steps:
-    """A producer that takes over from as many as died before it, and goes on where they came to."""
+    """A producer that takes over from all that died before it, and continues where they stopped."""
     for life in range(1, lives + 1):
         yield load(f"claim {life}", "acquire", until=lambda word: word == DEAD)
     tail = yield load("tail", "acquire")
@@ -157,7 +157,7 @@ def resume_after_deaths(core: Core) -> Explorer:
     return Explorer(words, {}, lives, mortal={"first": "claim 1", "second": "claim 2"})
 
 
-# A producer dies anywhere in a publish; the consumer sleeps on its FIFO alone, and the successor says that it is there.
+# A producer dies anywhere in a publish. The consumer sleeps only on its FIFO, and the successor must wake it.
 
 
 def publish_one(core: Core) -> Steps:
@@ -165,7 +165,7 @@ def publish_one(core: Core) -> Steps:
 
 
 def take_over_and_publish(core: Core) -> Steps:
-    """kr_producer_take(), and what the predecessor had not published."""
+    """kr_producer_take(), and the records that the predecessor did not publish."""
     yield load("claim", "acquire", until=lambda word: word == DEAD)
     tail = yield load("tail", "acquire")
     reply = yield load("data_reply", "relaxed")

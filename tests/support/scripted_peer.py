@@ -1,4 +1,4 @@
-"""A peer on a loopback socket that does exactly what a script says: one script for each connection, in order."""
+"""A peer on a loopback socket that follows scripts: one script for each connection, in order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEADLINE_S = 120.0
 
 
 class PeerConnection:
-    """The peer's end of one connection. Every wait has a deadline; bytes read are kept in ``received``."""
+    """The peer's end of one connection. Every wait has a deadline. ``received`` keeps the bytes read."""
 
     def __init__(self, connected: socket.socket, closing: threading.Event) -> None:
         connected.settimeout(DEADLINE_S)
@@ -28,14 +28,14 @@ class PeerConnection:
         return piece
 
     def read_until(self, mark: bytes) -> bytes:
-        """Read on until ``mark`` has come; returns everything received so far."""
+        """Read until ``mark`` has come. Returns everything received so far."""
         while mark not in self.received:
             if not self.read_some():
                 raise EOFError(f"the other side closed before {mark!r}; got {self.received!r}")
         return self.received
 
     def take_until(self, mark: bytes) -> bytes:
-        """As ``read_until``, but takes what came up to the mark's end away, so that the next mark is a new one."""
+        """Like ``read_until``, but removes the bytes up to the end of the mark. The next call finds a later one."""
         self.read_until(mark)
         end = self.received.index(mark) + len(mark)
         taken, self.received = self.received[:end], self.received[end:]
@@ -56,7 +56,7 @@ class PeerConnection:
             self.socket.sendall(wire[i : i + 1])
 
     def close(self) -> None:
-        """A clean end: what was sent arrives, then the end of the stream."""
+        """A clean end: the sent bytes arrive, then the end of the stream."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
@@ -66,7 +66,7 @@ class PeerConnection:
         self.socket.close()
 
     def stay(self) -> None:
-        """Say nothing until the test is over."""
+        """Send nothing until the test is over."""
         self.closing.wait(DEADLINE_S)
 
 
@@ -74,9 +74,9 @@ Script = Callable[[PeerConnection], None]
 
 
 class ScriptedPeer:
-    """Listens on a free loopback port (or a Unix socket); the n-th connection runs the n-th script, the last repeats.
+    """Listens on a free loopback port or a Unix socket. Connection n runs script n, and the last script repeats.
 
-    What goes wrong in a script is kept in ``failures`` (the end of a connection is no failure) and raised on exit.
+    ``failures`` keeps the errors of scripts, and the exit raises them. The end of a connection is no failure.
     """
 
     def __init__(self, *scripts: Script, unix_path: Path | None = None, tls: ssl.SSLContext | None = None) -> None:
@@ -121,7 +121,7 @@ class ScriptedPeer:
                 connection.socket = self._tls.wrap_socket(connection.socket, server_side=True)
             script(connection)
         except OSError:
-            pass  # the replica went away, which is its right
+            pass  # the replica may close the connection
         except BaseException as failure:
             self.failures.append(failure)
         finally:

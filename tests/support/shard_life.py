@@ -1,4 +1,4 @@
-"""One life of a shard process, which ends by a kill: importable by every start method."""
+"""A shard process that a test kills. Every start method can import this file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from kevy_ring.shard.sinks.store.shortcut_probe import usable_shortcuts
 
 __all__ = ["SqliteSink", "live"]
 
-# Once, in the server from which the lives are forked.
+# Imported once, in the server that forks the shard processes.
 usable_shortcuts()
 
 
 def live(ring_name: str, sink_url: str, max_events: int, ready: Connection) -> None:
-    """Apply the ring to the sink until the other end of ``ready`` says or closes; then say how many were skipped."""
+    """Apply the ring to the sink until ``ready`` gets a message or closes. Then send the number of skipped frames."""
     sink = sink_from_url(sink_url)
     with ReplicaInboxReceiver.attach(ring_name, timeout=60) as receiver:
         shard = Shard(receiver, sink, max_events=max_events, flush_interval_s=0.03)

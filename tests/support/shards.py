@@ -1,4 +1,4 @@
-"""What the child processes of the tests do; importable by every start method."""
+"""Functions for child processes of tests. Every start method can import them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def frame(number: int, size: int = 24) -> Frame:
 
 
 def check(event: object, number: int) -> None:
-    """The event is the frame of that number, to the last byte."""
+    """Assert that the event is the frame with that number, to the last byte."""
     if event != frame(number, len(event.argv[2])):  # type: ignore[attr-defined]
         raise AssertionError(f"frame {number} arrived as {event!r}")
 
@@ -81,6 +81,6 @@ def park_until_gone(receiver: ReplicaInboxReceiver, results: Connection) -> None
 
 
 def exit_with_a_full_overflow(name: str, count: int) -> None:
-    """Leave the process by its normal end with events in the overflow and no close."""
+    """End the process normally, without a close and with events in the overflow."""
     sender = ReplicaInboxSender.attach(name)
     sender.send_many([SnapshotChunk(bytes(1000))] * count)

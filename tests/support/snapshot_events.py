@@ -1,4 +1,4 @@
-"""Snapshots as the events of an inbox."""
+"""Snapshots as events of an inbox."""
 
 from __future__ import annotations
 

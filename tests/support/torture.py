@@ -1,9 +1,9 @@
-"""A fleet under random kill -9, SIGSTOP and cut links has to end with exactly the upstream's data.
+"""A fleet under random kill -9, SIGSTOP and cut links must end with exactly the upstream's data.
 
     make torture TORTURE="--minutes 5 --seed 7 --upstream redis --sink jsonl"
 
-The next misfortune comes an exponential time (mean 50 ms) after the fleet has recovered from the last one, and now
-and then in the middle of the recovery. In the end the change log has every offset once and in order, and the keys are
+The next failure comes an exponential time (mean 50 ms) after the fleet has recovered from the last one, and sometimes
+in the middle of the recovery. In the end the change log must have every offset once and in order, and the keys must be
 equal.
 """
 
@@ -31,36 +31,36 @@ from torture_ledger import Ledger
 from torture_upstream import UPSTREAMS, TorturedUpstream
 
 MEAN_S = 0.05
-RECOVERY_S = 60.0  # longer than this to recover is a finding of its own
+RECOVERY_S = 60.0  # a longer recovery is an error
 STANDSTILL_S = 60.0
-KILLS_S = 60.0  # how much longer a run may last on a slow machine until it has its kills
-CAPACITY_BYTES = 1 << 16  # small: it wraps, fills and overflows all the time
+KILLS_S = 60.0  # the extra time that a slow machine gets to reach the number of kills
+CAPACITY_BYTES = 1 << 16  # small, so that it wraps, fills and overflows all the time
 RATE = 2_000.0
 MISFORTUNES = {"runner": 35, "shard": 25, "both": 20, "link": 10, "stop": 10}
-IN_RECOVERY = 0.2  # of the misfortunes strike while the last one is not overcome
+IN_RECOVERY = 0.2  # the share of failures that strike during a recovery
 
 
 @dataclass
 class Report:
-    """What was done and what came of it."""
+    """The failures of a run, and their consequences."""
 
     kills: int = 0
     stops: int = 0
     cuts: int = 0
-    takeovers: int = 0  # of either role, by a new process
+    takeovers: int = 0  # new processes of either role
     partial: int = 0
     full: int = 0
     resume_s: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def quantile(self, q: float) -> float:
-        """Of the times from a misfortune to a stream that flows again, in seconds."""
+        """Percentiles of the recovery times, in seconds: from a failure until the stream flows again."""
         ordered = sorted(self.resume_s) or [0.0]
         return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
 
 
 class Torture:
-    """One fleet of one shard, and what happens to it."""
+    """One fleet of one shard, and the failures that strike it."""
 
     def __init__(self, upstream: TorturedUpstream, sink_url: str, seed: int, report: Report) -> None:
         self.report = report
@@ -81,14 +81,14 @@ class Torture:
         )
 
     def run(self, seconds: float, kills: int = 0) -> None:
-        """Strike until the time is over and the kills are done, one of them resumed from; then let it recover."""
+        """Strike until the time is over and the kills are done, at least one of them resumed. Then let it recover."""
         began = time.monotonic()
         while not self.report.problems:
             elapsed = time.monotonic() - began
             is_enough = self.report.kills >= kills and self.report.partial >= min(kills, 1)
             if elapsed >= seconds and (is_enough or elapsed >= seconds + KILLS_S):
                 break
-            # What strikes in a recovery may come before the first process is there.
+            # A failure during a recovery may come before the new process exists.
             if self._random.random() > IN_RECOVERY:
                 self._recover()
             self._pass(self._random.expovariate(1 / MEAN_S))
@@ -100,7 +100,7 @@ class Torture:
         """Supervise until everything up to ``offset`` is applied."""
         seen, deadline = None, time.monotonic() + STANDSTILL_S
         while (applied := self._applied()) is None or applied < offset:
-            if applied != seen:  # however slow the sink is, as long as it goes on
+            if applied != seen:  # a sink may be slow as long as it makes progress
                 seen, deadline = applied, time.monotonic() + STANDSTILL_S
             self._pass(0.02)
             if time.monotonic() > deadline:
@@ -133,8 +133,8 @@ class Torture:
         if ring is None or ring.applied_offset is None or self._stopped:  # None: a snapshot is on its way into the sink
             return False
         if (ring.producer.pid, ring.consumer.pid) != (status.runner_pid, status.shard_pid):
-            return False  # what the header says is their predecessors'
-        # How a link started is told by its first event, and an upstream that is done has none.
+            return False  # the header still shows the facts of their predecessors
+        # The first event of a link shows how it started. An upstream that has sent everything has no such event.
         is_level = self._is_done() and ring.applied_offset == upstream_offset(ring)
         return status.link_state is LinkState.STREAMING and (self._synced or is_level)
 
@@ -191,7 +191,7 @@ class Torture:
 def torture(
     upstream_kind: str, sink: str, seconds: float, seed: int, directory: Path, *, kills: int = 0
 ) -> tuple[Report, Ledger, float]:
-    """One run, of at least so many ``kills``; returns what was done, what the sink holds, and the seconds it took."""
+    """One run with at least ``kills`` kills. Returns the tally, the content of the sink, and the seconds it took."""
     began = time.monotonic()
     report = Report()
     upstream = UPSTREAMS[upstream_kind](seconds, RATE, seed, directory)
@@ -210,7 +210,7 @@ def torture(
 
 
 def told(report: Report, ledger: Ledger, seconds: float) -> str:
-    """The run in words."""
+    """The report of a run."""
     return "\n".join(
         [
             f"{seconds:.0f} s: {report.kills} kills, {report.stops} stops, {report.cuts} cut links",
@@ -225,7 +225,7 @@ def told(report: Report, ledger: Ledger, seconds: float) -> str:
 
 
 def main() -> int:
-    """Exit code 0 when nothing was lost, doubled or torn."""
+    """Exit code 0: nothing was lost, doubled or torn."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=1.0, help="of misfortunes, for each combination (default 1)")
     parser.add_argument("--seed", type=int, default=1)

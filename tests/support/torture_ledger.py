@@ -1,4 +1,4 @@
-"""What a tortured sink holds in the end: its change log, every offset once and in order, and its keys."""
+"""The check of a sink after torture: its change log has every offset once and in order, and its keys are equal."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Change = tuple[int, list[bytes]]
 
 
 def changes_of(kind: str, path: Path) -> Iterator[Change]:
-    """The change log since the last snapshot, in the order in which it stands."""
+    """The change log since the last snapshot, in its order."""
     return _jsonl_changes(path) if kind == "jsonl" else _sqlite_changes(path)
 
 
 def snapshot_offset_of(kind: str, path: Path) -> int | None:
-    """What the last snapshot stands for; None where there was none."""
+    """The offset of the last snapshot. None: there was no snapshot."""
     if kind == "jsonl":
         for file in sorted(_generation(path).glob("snapshot-*.jsonl"), reverse=True):
             last = file.read_bytes().splitlines()[-1]
@@ -30,7 +30,7 @@ def snapshot_offset_of(kind: str, path: Path) -> int | None:
 
 
 def keys_of(kind: str, path: Path) -> Keys:
-    """The keys that the sink stands for."""
+    """The keys that the sink's content gives."""
     if kind == "jsonl":
         source: Any = JsonlKeys(path)
     else:
@@ -45,7 +45,7 @@ def keys_of(kind: str, path: Path) -> Keys:
 
 
 class Ledger:
-    """The verdict on one sink: ``events`` in its log, and what was ``lost``, ``doubled`` or ``torn``, in words."""
+    """The verdict on one sink: ``events`` in its log, and texts for each event ``lost``, ``doubled`` or ``torn``."""
 
     def __init__(self, upstream: TorturedUpstream, kind: str, path: Path) -> None:
         self.events = self.lost = self.doubled = self.torn = 0

@@ -1,4 +1,4 @@
-"""The upstreams that a tortured fleet follows: the embedded one and a real Redis, both under steady writes."""
+"""The upstreams of the torture: the embedded one and a real Redis, both under steady writes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from kevy_ring.testing import EmbeddedPrimary
 from redis_server import RedisServer, comparable_value, find_redis, read_keyspace
 from redis_workload import Writes, fill
 
-# What Redis puts between commands and is no event: PING, and the question for an acknowledgement.
+# Redis puts these between commands. They are no events: PING, and the request for an acknowledgement.
 _PING_BYTES = len(b"*1\r\n$4\r\nPING\r\n")
 _GETACK_BYTES = len(b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n")
-_BETWEEN_MAX = 200  # of them between two commands
+_BETWEEN_MAX = 200  # the most of them between two commands
 
 Keys = dict[tuple[int, bytes], tuple[str, Any]]
 
 
 class TorturedUpstream(Protocol):
-    """What is done to an upstream, and asked of it."""
+    """The calls that the torture makes on an upstream."""
 
     url: str
 
@@ -29,19 +29,19 @@ class TorturedUpstream(Protocol):
         """Cut every replication link at once."""
 
     def finish(self) -> None:
-        """Write nothing more from now on."""
+        """Stop the writes."""
 
     def is_done(self) -> bool:
-        """True when the last write was made."""
+        """True after the last write."""
 
     def final_offset(self) -> int:
-        """The offset of the last event; after ``finish``."""
+        """The offset of the last event. Call it after ``finish``."""
 
     def keys(self, databases: Sequence[int]) -> Keys:
-        """Type and value of every key; after ``finish``."""
+        """Type and value of every key. Call it after ``finish``."""
 
     def gap(self, before: int, after: int, argv: list[bytes]) -> str:
-        """What is wrong with two offsets that follow each other in a change log; empty where nothing is."""
+        """The error in two neighbouring offsets of a change log. Empty: there is none."""
 
     def close(self) -> None:
         """End it."""
@@ -60,7 +60,7 @@ class Embedded:
         self._primary.drop_links()
 
     def finish(self) -> None:
-        pass  # its writes are as many as were planned
+        pass  # the number of its writes is fixed in advance
 
     def is_done(self) -> bool:
         return self._primary.live_done()
@@ -90,7 +90,7 @@ class Redis:
         self._client = self._server.client()
         fill(self._client, 3_000)
         self._writes = Writes(self._client, 3_000, seed, rate=rate)
-        # A replica that was stopped or killed meanwhile is late for most of them.
+        # A replica that was stopped or killed meanwhile misses most of them.
         self._writes.expiries = True
         self._final: int | None = None
         self._is_done = False
@@ -112,7 +112,7 @@ class Redis:
             last = [b"SET", b"the last change", b"made"]
             self._client.execute_command(*last)
             after = self._offset()
-            if after - before == resp_bytes(last):  # else a PING, which is no event, came as well
+            if after - before == resp_bytes(last):  # else the offset contains a PING, which is no event
                 self._final = after
         return self._final
 
@@ -146,7 +146,7 @@ def resp_bytes(argv: list[bytes]) -> int:
 
 
 def comparable_keys(databases: Any) -> Keys:
-    """Entries in the form in which two keyspaces are compared; expired ones are left to whoever holds them."""
+    """Entries in the form for comparing keyspaces, without expired ones, which each side deletes in its own time."""
     found: Keys = {}
     for db, entries in databases:
         for key, entry in entries.items():

@@ -1,4 +1,4 @@
-"""What upstreams sent on one link, recorded or written by hand, and what a protocol makes of it."""
+"""The bytes of upstreams on one link, recorded or written by hand, and their conversations with a protocol."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MARK = b"<the mark of forty bytes that ends it 40>"[:40]
 
 @dataclass(frozen=True)
 class Transcript:
-    """``wire``: all that the upstream sent. ``open``: a protocol object in the state of a link just connected."""
+    """``wire``: all bytes from the upstream. ``open``: makes a protocol object in the state after connecting."""
 
     name: str
     open: Callable[[], ReplicationProtocol]
@@ -83,7 +83,7 @@ REDIS_STREAM = (
 )
 REDIS_STREAM_WIRE = b"".join(encode_command(*argv) for argv in REDIS_STREAM)
 HANDSHAKE_REPLIES = b"\n+PONG\r\n\n\n+OK\r\n-ERR unknown option\r\n\n"
-# Begins of the mark stand in the body, the last of them right before the mark itself.
+# The body contains beginnings of the mark. The last one is directly before the mark.
 MARKED_BODY = b"REDIS0011" + MARK[:39] + b"\n" + b"b" * 500 + MARK[:20]
 
 
@@ -134,7 +134,7 @@ def pieces_at(wire: bytes, cuts: Iterable[int]) -> list[bytes]:
 
 
 def plain(event: ReplicaApply) -> tuple[Any, ...]:
-    """An event as a tuple, once it is known to own its bytes."""
+    """An event as a tuple. Asserts that it owns its bytes."""
     match event:
         case Frame(offset, argv):
             assert all(type(argument) is bytes for argument in argv)
@@ -150,7 +150,7 @@ def plain(event: ReplicaApply) -> tuple[Any, ...]:
 
 @dataclass
 class Outcome:
-    """All that can be seen of a conversation after some bytes."""
+    """Everything that a user sees of a conversation after some bytes."""
 
     events: list[tuple[Any, ...]]
     error: tuple[str, str] | None
@@ -163,12 +163,12 @@ SEEN = [
     *("refused_silently", "received_offset", "last_event_offset", "resume_point"),
     *("frame_run_ready", "next_offset", "upstream_offset"),
 ]
-# What came after the violation is thrown away, and how much of it there was depends on the pieces.
+# The bytes after the violation are dropped. Their number depends on the pieces.
 SEEN_OF_BROKEN = SEEN[:-3]
 
 
 def converse(protocol: ReplicationProtocol, pieces: Iterable[bytes]) -> Outcome:
-    """Feed ``pieces`` until they or the conversation end. Lets only the two errors that may come pass."""
+    """Feed ``pieces`` until they or the conversation end. Only the two allowed errors are caught."""
     events: list[tuple[Any, ...]] = []
     sent = protocol.data_to_send()
     with contextlib.suppress(RemoteProtocolError, UpstreamRefused):

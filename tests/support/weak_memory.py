@@ -1,19 +1,20 @@
-"""The memory of a C11 program of a few threads: what each step may do to it.
+"""The memory of a C11 program of a few threads, and the possible results of each step.
 
-A machine with views, after Kaiser et al., "Strong Logic for Weak Memory" (ECOOP 2017). A word is the list of all that
-was ever stored there, in modification order. A thread's view says, for every word, up to where it must have seen that
-list; a load takes any entry from there on, so a store may be seen late, and two stores in either order. A release store
-takes the view of its thread along, and an acquire load that reads it takes it over. Sequentially consistent accesses
-are events of a graph too: happens-before and the order of each word (also a load before the stores that it has not
-seen) are its edges, and a step that would close a circle is not taken (Lahav et al., "Repairing Sequential Consistency
-in C/C++11", PLDI 2017).
+A machine with views, after Kaiser et al., "Strong Logic for Weak Memory" (ECOOP 2017). A word is the list of all values
+that were ever stored there, in modification order. A thread's view says, for every word, how much of that list it must
+have seen. A load takes any entry from there on, so a store may be seen late, and two stores in either order. A release
+store carries the view of its thread, and an acquire load that reads the store adds that view to its own. Sequentially
+consistent accesses are also events of a graph. Its edges are happens-before and the order of each word (also from a
+load to the stores that it has not seen). A step that would close a circle is not taken (Lahav et al., "Repairing
+Sequential Consistency in C/C++11", PLDI 2017).
 
-Plain cells are for bytes. Two accesses of one that no view orders, one of them a write, are a data race.
+Plain cells hold bytes. Two accesses of one cell are a data race if one of them is a write and no view orders them.
 
-Weaker than x86-TSO: loads overtake loads, and stores overtake stores. What it leaves out of C11: load buffering (a load
-never sees a store that comes later in its own thread or depends on it), and orders of sequentially consistent accesses
-that contradict happens-before, which C++20 allows for the sake of Power. No store of the ring depends on a load weaker
-than acquire (but a stamp's slot, looked at behind one), and neither x86-64 nor aarch64 has the second.
+The model is weaker than x86-TSO: loads overtake loads, and stores overtake stores. It leaves out two behaviours of C11.
+The first is load buffering: here a load never sees a store that comes later in its own thread or depends on it. No
+store of the ring depends on a load weaker than acquire (except a stamp's slot, which is read after one). The second are
+orders of sequentially consistent accesses that contradict happens-before, which C++20 allows for Power. Neither x86-64
+nor aarch64 has them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ RELEASES = ("release", "acq_rel", "seq_cst")
 
 
 class Step(NamedTuple):
-    """One access. `change` makes a load one that writes too; `until` lets it take only some values, as a spin does."""
+    """One access. `change`: the load also writes. `until`: the load takes only some values, as a spin does."""
 
     kind: str  # load, store, read, write
     name: str
@@ -47,7 +48,7 @@ def store(word: str, value: Any, order: str) -> Step:
 
 
 def exchange(word: str, change: Callable[[Any], Any], order: str, until: Callable[[Any], bool] | None = None) -> Step:
-    """An atomic read-modify-write; gives the value before it."""
+    """An atomic read-modify-write. Returns the value before it."""
     return Step("load", word, order, until=until, change=change)
 
 
@@ -61,19 +62,19 @@ def write(cell: str, value: Any) -> Step:
 
 class Stored(NamedTuple):
     value: Any
-    view: View | None  # what an acquire load takes over
-    glued: bool  # by a read-modify-write: nothing may come between it and the entry before
+    view: View | None  # the view that an acquire load takes over
+    glued: bool  # a read-modify-write: no entry may come between it and the one before
 
 
 class Event(NamedTuple):
-    """A sequentially consistent access, as long as it may still come to stand behind another one."""
+    """A sequentially consistent access, as long as another one may still come before it."""
 
     thread: int
     number: int
     at: int
     position: int
     stores: bool
-    before: frozenset[tuple[int, int]]  # thread and number of those that it stands behind
+    before: frozenset[tuple[int, int]]  # thread and number of the events before it
 
 
 class State(NamedTuple):
@@ -84,7 +85,7 @@ class State(NamedTuple):
 
 
 class Wrong(Exception):
-    """Something that must not be."""
+    """An error in the program under test."""
 
 
 class WeakMemory:
@@ -98,7 +99,7 @@ class WeakMemory:
         return State(tuple((Stored(value, None, False),) for value in values), (none,) * len(self.threads), none, ())
 
     def results(self, state: State, thread: int, step: Step) -> Iterator[tuple[State, Any]]:
-        """Each state that the step may lead to, and what the thread gets."""
+        """Each possible state after the step, and the value that the thread gets."""
         at = self.index[step.name]
         if step.kind in ("read", "write"):
             yield self.plain(state, thread, step, at)
@@ -136,21 +137,21 @@ class WeakMemory:
             state = after
         view = raised(state.views[thread], at, position)
         entries = state.words[at]
-        carried = entries[position - 1].view if over else None  # a read-modify-write goes on with what it read
+        carried = entries[position - 1].view if over else None  # the view of the entry that a read-modify-write read
         if order in RELEASES:
             carried = joined(view, carried) if carried else view
         entries = (*entries[:position], Stored(value, carried, over), *entries[position:])
         return state._replace(words=replaced(state.words, at, entries), views=replaced(state.views, thread, view))
 
     def ordered(self, state: State, thread: int, at: int, position: int, stores: bool) -> State | None:
-        """One more event, or None where the graph would get a circle."""
+        """One more event. None: the graph would get a circle."""
         view = state.views[thread]
         before: set[tuple[int, int]] = set()
         behind: set[tuple[int, int]] = set()
         for event in state.events:
             seen = view[self.clock + event.thread] >= event.number  # happens before
             if event.at == at and not seen and (stores or event.stores):
-                seen = event.position <= position  # the order of the word; a load stands behind what it reads
+                seen = event.position <= position  # the order of the word; a load comes after the store that it reads
                 if not seen:
                     behind.add(event[:2])
             if seen:
@@ -168,7 +169,7 @@ class WeakMemory:
         return state._replace(events=(*events, event), views=views)
 
     def settled(self, state: State, live: Collection[int]) -> State:
-        """Without the events that stand behind none and never will: a circle cannot go through them."""
+        """Remove the events that have no event before them and never will: no circle can pass through them."""
         views = [state.views[thread] for thread in live]
         while True:
             open_ones = {event[:2] for event in state.events}
@@ -182,7 +183,7 @@ class WeakMemory:
             state = state._replace(events=events)
 
     def plain(self, state: State, thread: int, step: Step, at: int) -> tuple[State, Any]:
-        """A byte has one value: whoever has not seen the last write of it races with that one."""
+        """A byte has one value: an access that has not seen its last write races with that write."""
         view, entries, threads = state.views[thread], state.words[at], len(self.threads)
         first = len(self.index) + at * threads
         if view[at] != len(entries) - 1:
@@ -203,7 +204,7 @@ def raised(view: View, at: int, value: int) -> View:
 
 
 def shifted(state: State, at: int, position: int) -> State:
-    """With room in a word's order for a store in front of others."""
+    """Make room in a word's order for a store before others."""
 
     def moved(view: View) -> View:
         return raised(view, at, view[at] + 1) if view[at] >= position else view

@@ -1,4 +1,4 @@
-"""The bounded backlog, and what it can still be continued from."""
+"""The bounded backlog, and the offsets at which a replica can still continue."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def upstream(keys: int = 40, ops: int = 300, backlog_bytes: int = 1 << 20) -> Up
 
 
 def said(shard: UpstreamShard, downlink: Downlink, now_s: float = 0.0) -> bytes:
-    """All that the downlink says until it has nothing more to say."""
+    """All bytes that the downlink sends until it has nothing more to send."""
     out: list[bytes] = []
     while True:
         shard.advance_snapshot()

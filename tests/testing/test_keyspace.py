@@ -1,4 +1,4 @@
-"""The upstream's model of its keys, held against fakeredis."""
+"""The upstream's model of its keys, compared with fakeredis."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from plain_replica import PATIENCE_S, PlainReplica
 
 
 def eventually(is_so: Callable[[], bool]) -> None:
-    """Wait until something is so."""
+    """Wait until the condition holds."""
     deadline_s = time.monotonic() + PATIENCE_S
     while not is_so():
         assert time.monotonic() < deadline_s, "it never came to be so"
@@ -32,7 +32,7 @@ def eventually(is_so: Callable[[], bool]) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """False for a zombie too: who reaps an orphan is not our business."""
+    """False for a zombie too, because another process reaps an orphan."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -41,7 +41,7 @@ def is_running(pid: int) -> bool:
 
 
 def assert_followed(primary: EmbeddedPrimary, shard: int, replica: PlainReplica) -> None:
-    """The replica has all that the shard has."""
+    """Assert that the replica has everything that the shard has."""
     replica.follow(primary.final_offset(shard) + 1)
     assert replica.next_offset == primary.final_offset(shard) + 1
     assert replica.keyspace.entries == primary.keyspace(shard)

@@ -1,4 +1,4 @@
-"""The loop of the upstream in a thread: ports, strangers, limits, and what else it watches."""
+"""The loop of the upstream in a thread: ports, wrong clients, limits, and other descriptors that it watches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from plain_replica import PATIENCE_S, PlainReplica
 def running(
     on_turn: Callable[[], None] | None = None, before: Callable[[PrimaryLoop], None] | None = None
 ) -> Iterator[int]:
-    """A loop with one shard in a thread; gives its port."""
+    """A loop with one shard in a thread. Yields its port."""
     listeners = listen(1)
     port: int = listeners[0].getsockname()[1]
     workload = Workload(shard=0, shards=1, keys=20, ops=50)

@@ -1,4 +1,4 @@
-"""The seeded workload: the same bytes for the same seed, all kinds of values, and a stream that a real store takes."""
+"""The seeded workload: the same bytes for the same seed, all kinds of values, and a stream that a store accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The events' and errors' half of the package, which needs no compiled core. Checked, never run."""
+"""The events and the errors, which need no compiled core. Checked, never run."""
 
 from __future__ import annotations
 

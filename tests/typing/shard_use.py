@@ -11,7 +11,7 @@ from kevy_ring.shard import BatchSink, RunEnd, RunResult, Shard, Sink, Snapshot,
 
 
 class Counter:
-    """The least that a sink is: nothing of ours is inherited."""
+    """The smallest sink: it inherits nothing of ours."""
 
     durable = False
 

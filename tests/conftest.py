@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from absent import absent
 from kevy_ring import ReplicaInboxReceiver, ReplicaInboxSender, replica_inbox_pair
@@ -23,6 +24,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--start-method", choices=multiprocessing.get_all_start_methods(), help="multiprocessing's default"
     )
 
+
+# A busy machine is slow at everything. The health check would fail tests for that.
+settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 #: Files that take minutes. Workers take whole files in this order, so a long file must not come last.
 LONG_FILES = (

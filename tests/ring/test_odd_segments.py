@@ -296,14 +296,19 @@ def test_an_exception_at_any_line_of_the_making_leaves_no_file(
 
 def killed_while_making(name: str, after_s: float) -> None:
     """Fork a process that makes and closes rings in a loop without a resource tracker, and kill it."""
+    runs, says_that_it_runs = os.pipe()
     pid = os.fork()
     if not pid:
         TrackedNames.add = TrackedNames.forget = lambda *_: None  # type: ignore[method-assign,assignment]
         numbers = iter(range(10**6))
         segment_module.new_name = lambda: f"kevy-{own_digits(name)}{next(numbers):012x}"  # type: ignore[assignment]
         signal.alarm(20)
+        os.write(says_that_it_runs, b"1")
         while True:
             Ring.create(4096, f"{name}-{next(numbers)}").close()
+    os.close(says_that_it_runs)
+    os.read(runs, 1)
+    os.close(runs)
     time.sleep(after_s)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)

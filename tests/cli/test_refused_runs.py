@@ -165,7 +165,7 @@ def test_what_an_upstream_cannot_be_asked_for_is_exit_code_2_with_the_reason(
     err = capsys.readouterr().err
     assert words in err
     if "database" in words:
-        assert "all databases of an upstream are followed (there is no filter yet): leave the number out" in err
+        assert "a replica follows all databases of its upstream: remove the number from the URL" in err
 
 
 def test_valkey_urls_are_other_names_for_an_upstream_its_keys_and_a_sink(

@@ -82,7 +82,7 @@ def test_the_rule_that_the_remedy_names_lets_a_user_in_who_lacked_a_permission(
         assert found.kind is RefusalKind.PERMISSION
         assert "NOPERM" in words
         assert found.remedy == "run ACL SETUSER repl +psync +replconf +ping on the upstream"
-        client.execute_command(*found.remedy.removeprefix("run ").removesuffix(" there").split())
+        client.execute_command(*found.remedy.removeprefix("run ").removesuffix(" on the upstream").split())
     with LiveReplica(url) as replica:
         replica.wait_applied(client)
 

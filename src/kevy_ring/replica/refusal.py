@@ -111,7 +111,7 @@ def refusal_of_snapshot(family: str) -> Refusal:
 VIOLATION = Refusal(RefusalKind.PROTOCOL)
 SILENT = Refusal(
     RefusalKind.SILENT,
-    "the port speaks no replication protocol of kevy: give a kevy primary's replication port (its base port + shard)",
+    "the port speaks no replication protocol of kevy: give the replication port of a kevy primary (base port + shard)",
 )
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 #: In each claimed database. If the lock is missing beside it, the process that claimed the database is gone.
 MARK = b"kevy-ring:spare"
 LOCK = b"kevy-ring:spare:lock"
+#: Ends the claim of the selected database.
+UNCLAIM = [b"DEL", MARK, LOCK]
 LOCK_S = 600
 _RENEW_S = 60.0
 _DEFAULT_DATABASES = 16  # the default of Redis, for servers that hide their configuration
@@ -21,8 +23,6 @@ _DEFAULT_DATABASES = 16  # the default of Redis, for servers that hide their con
 
 class SpareDatabases:
     """Claims databases, so that two loads into one server never use the same one."""
-
-    unclaim_commands = ([b"DEL", MARK, LOCK],)
 
     def __init__(self, target: Target, *, keep: int | None, token: bytes) -> None:
         """``keep``: a database that is never claimed. ``token``: identifies this load."""
@@ -80,7 +80,7 @@ class SpareDatabases:
         if self._target.ask(b"DBSIZE") == 2:
             return True
         # Another program added keys between the check and the lock.
-        self._target.ask(b"DEL", MARK, LOCK)
+        self._target.ask(*UNCLAIM)
         return False
 
     def _can_swap(self) -> bool:

@@ -13,7 +13,7 @@ from kevy_ring.errors import SinkError
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.sinks.redis.command_pipeline import PIPELINE_BYTES, CommandPipeline
 from kevy_ring.shard.sinks.redis.entry_commands import entry_commands
-from kevy_ring.shard.sinks.redis.spare_databases import SpareDatabases
+from kevy_ring.shard.sinks.redis.spare_databases import UNCLAIM, SpareDatabases
 from kevy_ring.shard.sinks.redis.target_mark import MARK
 
 if TYPE_CHECKING:
@@ -181,8 +181,7 @@ class RedisStage:
         for home, spare in self._places.items():
             if spare is not None:
                 number = b"%d" % spare
-                swaps += [[b"SELECT", number], *self._spares.unclaim_commands]
-                swaps += [[b"SWAPDB", b"%d" % home, number], [b"FLUSHDB", b"ASYNC"]]
+                swaps += [[b"SELECT", number], UNCLAIM, [b"SWAPDB", b"%d" % home, number], [b"FLUSHDB", b"ASYNC"]]
         return swaps
 
     def _clearings(self) -> list[list[bytes]]:

@@ -72,7 +72,7 @@ int kr_limit_of(PyObject *number, uint64_t *limit)
     if (value == -1 && PyErr_Occurred())
         return -1;
     if (overflow < 0 || (!overflow && value < 1)) {
-        PyErr_SetString(PyExc_ValueError, "a maximum of records, events or bytes is at least one");
+        PyErr_SetString(PyExc_ValueError, "a drain takes at least one record and one byte");
         return -1;
     }
     *limit = overflow ? UINT64_MAX : (uint64_t)value;

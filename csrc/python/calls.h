@@ -58,8 +58,8 @@
 #define FAST(function) ((PyCFunction)(void (*)(void))(function)), METH_FASTCALL | METH_KEYWORDS
 #define CAN_BE_BASE (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE)
 
-/* Ends a stretch that began with `PyGC_Disable()`. In between no garbage is collected. A collection runs finalizers, and a finalizer
- * may be any code: it could close the handle, or release the batch, that the caller is working on. */
+/* Ends a stretch that began with PyGC_Disable(). In between no garbage is collected. A collection runs finalizers, which may be any
+ * code: one could close the handle, or release the batch, that the caller is working on. */
 static inline void kr_resume_gc(int was_enabled)
 {
     if (was_enabled)

@@ -1,4 +1,4 @@
-/* Grants: space in a ring that the application writes in place. If the ring has no room for a chunk, the grant is ordinary memory. */
+/* Grants: space in a ring that the application writes in place. If the ring has no room for a chunk, it is ordinary memory. */
 #include "python/calls.h"
 
 typedef struct {
@@ -130,7 +130,7 @@ static PyObject *send_copy(Grant *grant, uint64_t bytes)
     return sent ? Py_NewRef(Py_None) : NULL;
 }
 
-/* Commits the space. No signal handler runs in here, so the state of the grant always matches the reservation of the core. The grant
+/* Commits the space. No signal handler runs in here, so the state of the grant always matches the reservation of the core. It
  * counts as committed even if the core returns an error. */
 static int commit_space(Grant *grant, uint64_t bytes)
 {

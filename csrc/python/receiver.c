@@ -10,7 +10,7 @@ static PyObject *event_at(Consumer *consumer, const kr_batch *batch, const struc
     return event;
 }
 
-/* Ends a drain whose event `i` could not be made: it will be drained again. Raises CorruptRing unless an exception is set already. */
+/* Ends a drain whose event `i` could not be made; it will be drained again. Raises CorruptRing unless an exception is set. */
 static PyObject *cannot_be(Consumer *consumer, const kr_batch *batch, const struct kr_columns *columns, uint64_t i)
 {
     kr_consumer_release(consumer->consumer, batch->position, 0, 1);
@@ -23,7 +23,8 @@ static PyObject *cannot_be(Consumer *consumer, const kr_batch *batch, const stru
 
 /* ------------------------------------------------------------------------------------------------------ events */
 
-/* The next event, through a batch of one: it may come in fragments, or a loss may have to be raised. NULL without an exception: none. */
+/* The next event, through a batch of one: it may be in fragments, or a loss may have to be raised. NULL without an exception:
+ * there is none. */
 static PyObject *take_by_batch(Consumer *consumer)
 {
     Batch *batch = (Batch *)PyObject_CallMethod((PyObject *)consumer, "drain", "i", 1);

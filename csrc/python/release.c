@@ -188,8 +188,8 @@ PyObject *kr_batch_pass(PyObject *self, PyObject *nothing)
     return failed ? NULL : Py_NewRef(Py_None);
 }
 
-/* After an exit that failed. ViewsEscaped leaves the batch open, so that the application can drop the views and release it. After any
- * other error, such as one that a signal handler raised, the batch ends here: the variable of the `with` may keep it alive, and an
+/* After an exit that failed. ViewsEscaped leaves the batch open, so that the application can drop the views and release it. After
+ * any other error, such as one from a signal handler, the batch ends here: the variable of the `with` may keep it alive, and an
  * open batch would refuse the next drain. */
 static void exit_failed(Batch *batch)
 {

@@ -167,9 +167,11 @@ class Grant:
 
     A context manager: a ``with`` that ends without a commit gives the space back.
 
-        with producer.try_reserve(4096) as grant:
-            grant.commit(sock.recv_into(grant.view))
-        producer.publish()
+        grant = producer.try_reserve(4096)
+        if grant is not None:
+            with grant:
+                grant.commit(sock.recv_into(grant.view))
+            producer.publish()
     """
 
     @property

@@ -18,7 +18,7 @@ from kevy_ring._core import ffi, lib
 from kevy_ring.inbox.exit_flush import flush_at_exit
 from kevy_ring.inbox.header_words import is_snapshot_pending
 from kevy_ring.inbox.overflow_watch import OverflowWatch
-from kevy_ring.ring.claimant import Role
+from kevy_ring.ring.claimant import RoleCalls
 from kevy_ring.ring.fault import handle_fault
 from kevy_ring.ring.segment import Segment
 from kevy_ring.ring.stats import read_stats
@@ -31,7 +31,7 @@ _FLUSH_TICK_S = 0.05  # a signal that comes just before a sleep is handled after
 
 
 #: The producer role, with the overflow.
-SENDER = Role("producer", lib.kr_sender_new, lib.kr_sender_take, lib.kr_sender_free)
+SENDER = RoleCalls("producer", lib.kr_sender_new, lib.kr_sender_take, lib.kr_sender_free)
 
 
 class SendingEnd:

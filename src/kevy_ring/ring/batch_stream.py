@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from kevy_ring.ring.batch import RecordBatch
 from kevy_ring.ring.loop_exit import is_left_by_itself
 
-if TYPE_CHECKING:
-    from kevy_ring.ring.consumer import Consumer
-
 AnyBatch_co = TypeVar("AnyBatch_co", bound=RecordBatch, covariant=True)
+
+
+class _Waiting(Protocol):
+    """The part of a consumer that a stream of batches uses."""
+
+    async def wait_async(self) -> bool: ...
+
+    @property
+    def sender_gone(self) -> bool: ...
 
 
 class BatchStream(Generic[AnyBatch_co]):
@@ -26,7 +32,7 @@ class BatchStream(Generic[AnyBatch_co]):
     nothing. The batch is released, and these views get a private copy of their bytes.
     """
 
-    def __init__(self, consumer: Consumer, drain: Callable[[], AnyBatch_co]) -> None:
+    def __init__(self, consumer: _Waiting, drain: Callable[[], AnyBatch_co]) -> None:
         self._consumer = consumer
         self._drain = drain
         self._batch: AnyBatch_co | None = None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kevy_ring._core import CData
 
 
-class Role(NamedTuple):
+class RoleCalls(NamedTuple):
     """A role of a segment, and the core's functions for a handle of it."""
 
     name: str
@@ -37,8 +37,8 @@ class Role(NamedTuple):
             raise role_failure(segment.name, self.name, why)
 
 
-PRODUCER = Role("producer", lib.kr_producer_new, lib.kr_producer_take, lib.kr_producer_free)
-CONSUMER = Role("consumer", lib.kr_consumer_new, lib.kr_consumer_take, lib.kr_consumer_free)
+PRODUCER = RoleCalls("producer", lib.kr_producer_new, lib.kr_producer_take, lib.kr_producer_free)
+CONSUMER = RoleCalls("consumer", lib.kr_consumer_new, lib.kr_consumer_take, lib.kr_consumer_free)
 
 
 class Claimant:
@@ -46,13 +46,13 @@ class Claimant:
 
     __slots__ = ("handle", "lender", "pid")
 
-    def __init__(self, segment: Segment, role: Role) -> None:
+    def __init__(self, segment: Segment, role: RoleCalls) -> None:
         self.pid = os.getpid()
         self.lender = segment.new_lender()
         self.handle = role.new_handle(segment, self.lender.area)
 
 
-def claimant_of(owner: Any, segment: Segment, role: Role) -> Claimant:
+def claimant_of(owner: Any, segment: Segment, role: RoleCalls) -> Claimant:
     """The claimant of ``owner``. The first call makes it; threads that call at the same time get the same one.
 
     After a fork, a claimant without a role belongs to the parent, and the child makes another one.

@@ -42,7 +42,7 @@ def test_a_run_with_an_end_ends_with_the_reason_and_the_remedy_of_a_refusal(
     assert done.code == 1
     where = f"redis://reader:***@127.0.0.1:{redis_server.port}"
     assert done.err.startswith(f"kevy-ring: shard 0: {where} cannot be followed: NOPERM ")
-    assert "run ACL SETUSER reader +psync +replconf +ping there" in done.err
+    assert "run ACL SETUSER reader +psync +replconf +ping on the upstream" in done.err
     assert done.summary["problem"] in done.err
 
 
@@ -156,7 +156,7 @@ def test_what_an_upstream_cannot_be_asked_for_is_exit_code_2_with_the_reason(
     err = capsys.readouterr().err
     assert words in err
     if "database" in words:
-        assert "all databases of an upstream are followed (there is no filter yet): leave the number out" in err
+        assert "a replica follows all databases of its upstream: remove the number from the URL" in err
 
 
 def test_valkey_urls_are_other_names_for_an_upstream_its_keys_and_a_sink(

@@ -28,8 +28,8 @@ from kevy_ring import (
 from kevy_ring.inbox import FrameScanner, Published, published_in
 from kevy_ring.inbox.header_words import ConsumerWord
 from kevy_ring.inbox.receiver import _LAST
+from kevy_ring.replica.fleet.child import resume_after
 from kevy_ring.replica.protocol import ResumePoint
-from kevy_ring.replica.protocols.resume import resume_after
 
 NOTHING = Published("", None, 0, False, False, 0)
 

@@ -14,7 +14,7 @@ import pytest
 
 from fleet_shards import QuickBackoff
 from kevy_ring.replica.fleet import Fleet, ShardUnheard
-from kevy_ring.replica.fleet.child import WORDS_MAX, ParentLine
+from kevy_ring.replica.fleet.child import TEXT_MAX, ParentLine
 
 DEADLINE_S = 40.0
 NOWHERE = "kevy://127.0.0.1:1"
@@ -90,7 +90,7 @@ def test_words_are_passed_on_and_outlive_their_process() -> None:
     heard: list[tuple[int, str, str]] = []
     with running(talking_shard, on_words=lambda *words: heard.append(words)) as fleet:
         step_until(fleet, lambda: len(heard) >= 2)
-    assert heard[:2] == [(0, "log", "one"), (0, "failed", "x" * WORDS_MAX)]
+    assert heard[:2] == [(0, "log", "one"), (0, "failed", "x" * TEXT_MAX)]
 
 
 def test_words_are_logged_where_no_callback_takes_them(caplog: pytest.LogCaptureFixture) -> None:
@@ -127,10 +127,10 @@ def test_a_shard_that_ends_before_it_answers_is_told() -> None:
 
 
 def test_a_shard_that_never_answers_or_never_comes_is_given_up() -> None:
-    with running(silent_shard) as fleet, pytest.raises(ShardUnheard, match="shard 0: no answer in time"):
+    with running(silent_shard) as fleet, pytest.raises(ShardUnheard, match="shard 0: no answer within"):
         fleet.ask(0, "anything", timeout=0.1)
     never_started = Fleet(NOWHERE, silent_shard)  # type: ignore[arg-type]
-    with pytest.raises(ShardUnheard, match="shard 0: no answer in time"):
+    with pytest.raises(ShardUnheard, match="shard 0: no answer within"):
         never_started.ask(0, "anything", timeout=0.1)
     never_started.close()
     with pytest.raises(ShardUnheard, match="the fleet was stopped"):

@@ -213,7 +213,7 @@ def test_above_its_limit_the_overflow_stops_the_reading_and_nothing_is_lost() ->
                     last = int(batch.offsets[-1])
                     continue
             receiver.wait(0.1)
-        assert "reading goes on" in notices
+        assert "reading continues" in notices
         stop.set()
         thread.join(DEADLINE_S)
         sender.close(0)

@@ -100,7 +100,7 @@ def test_after_a_death_a_ring_without_its_names_is_replaced_and_a_resumable_sink
     found, replaced = told_of_ring(life)
     assert f"ring '{old}' lost its names" in found
     assert all(f"{old}{suffix}" in found for suffix in lost)
-    assert "a new ring is made: the stream goes on after offset" in replaced
+    assert "a new ring is made: the stream continues after the applied offset" in replaced
 
 
 def test_without_a_death_the_names_are_missed_by_a_regular_look(

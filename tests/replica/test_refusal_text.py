@@ -56,7 +56,7 @@ def test_a_reply_is_known_for_what_it_is(reply: str, kind: RefusalKind, is_perma
     ],
 )
 def test_the_rule_is_for_the_user_who_is_logged_in(reply: str, user: str, who: str) -> None:
-    assert refusal_of_reply(reply, user=user).remedy == f"run ACL SETUSER {who} +psync +replconf +ping there"
+    assert refusal_of_reply(reply, user=user).remedy == f"run ACL SETUSER {who} +psync +replconf +ping on the upstream"
 
 
 def conversation(protocol: RedisProtocol, wire: bytes, seed: int) -> list[object]:
@@ -104,7 +104,7 @@ def test_a_user_without_replconf_is_refused_at_once() -> None:
     protocol = RedisProtocol(username="repl")
     with pytest.raises(UpstreamRefused) as caught:
         protocol.receive_data(b"+PONG\r\n-NOPERM this user has no permissions to run the 'replconf' command\r\n")
-    assert caught.value.refusal.remedy == "run ACL SETUSER repl +psync +replconf +ping there"
+    assert caught.value.refusal.remedy == "run ACL SETUSER repl +psync +replconf +ping on the upstream"
 
 
 def test_an_alert_of_tls_as_the_first_byte_is_known() -> None:

@@ -66,7 +66,7 @@ def test_a_missing_or_wrong_login_is_a_refusal_of_the_login(start_redis: StartRe
 def test_a_password_for_a_server_without_one_is_to_be_taken_out(start_redis: StartRedis) -> None:
     found, _ = refused(f"redis://:needless@127.0.0.1:{start_redis().port}")
     assert found.kind is RefusalKind.LOGIN
-    assert found.remedy == "the server has no password: take it out of the URL"
+    assert found.remedy == "the server has no password: remove it from the URL"
 
 
 @pytest.mark.parametrize("allowed", [("+ping", "+replconf"), ("+ping", "+psync"), ("+psync", "+replconf")])
@@ -81,8 +81,8 @@ def test_the_rule_that_the_remedy_names_lets_a_user_in_who_lacked_a_permission(
         found, words = refused(url)
         assert found.kind is RefusalKind.PERMISSION
         assert "NOPERM" in words
-        assert found.remedy == "run ACL SETUSER repl +psync +replconf +ping there"
-        client.execute_command(*found.remedy.removeprefix("run ").removesuffix(" there").split())
+        assert found.remedy == "run ACL SETUSER repl +psync +replconf +ping on the upstream"
+        client.execute_command(*found.remedy.removeprefix("run ").removesuffix(" on the upstream").split())
     with LiveReplica(url) as replica:
         replica.wait_applied(client)
 
@@ -117,7 +117,7 @@ def test_a_renamed_psync_is_followed_by_its_name_though_the_server_answers_it_as
 def test_a_name_that_no_command_has_is_a_refusal_that_says_so(start_redis: StartRedis) -> None:
     found, _ = refused(start_redis("--rename-command", "PSYNC", "SECRET").url, psync_command="SECRE")
     assert found.kind is RefusalKind.COMMAND
-    assert found.remedy.startswith("there is no command SECRE")
+    assert found.remedy.startswith("the server has no command SECRE")
 
 
 @pytest.mark.parametrize("name", ["", "a b", "line\n", "ключ", "x" * 65])

@@ -120,7 +120,7 @@ def test_a_ring_that_nobody_reads_from_is_told_so_and_forgotten_with_its_ring() 
         watch.look([ring.stats()], 0)
         (stall,) = watch.look([ring.stats()], 5)
         assert (stall.pid, stall.process) == (0, None)
-        assert "nobody reads from it" in str(stall)
+        assert "it has no consumer" in str(stall)
     assert watch.look([], 6) == []
     assert watch.stalls == []
 

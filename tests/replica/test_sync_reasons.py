@@ -54,7 +54,7 @@ def test_a_gap_is_followed_by_a_full_sync_that_says_so() -> None:
     assert heard.syncs[0] == ("full", "a full sync: nothing was received before")
     how, text = heard.syncs[1]
     assert how == "full"
-    assert "what came before is in doubt" in text
+    assert "the data received before may be wrong" in text
     assert "offset gap: expected 4, got 7" in text
     assert counts(sender.words) == {"first": 1, "violation": 1}
 
@@ -68,7 +68,7 @@ def test_a_snapshot_that_was_cut_is_the_reason_of_the_next_one() -> None:
     ):
         sender.wait_for_frames(1)
         sender.wait_until(lambda: len(heard.syncs) == 2)
-    assert heard.syncs[1] == ("full", "a full sync: the last snapshot was not received or not loaded whole")
+    assert heard.syncs[1] == ("full", "a full sync: the last snapshot was not completely received or loaded")
     assert counts(sender.words) == {"first": 1, "interrupted": 1}
 
 
@@ -91,7 +91,7 @@ def test_a_real_server_whose_backlog_is_too_short_is_named_as_the_reason(start_r
         assert replica.runner.sync_reason is FullSyncReason.HISTORY
     assert [how for how, _ in heard.syncs] == ["full", "partial", "full"]
     assert heard.syncs[1][1].startswith("a partial sync: it continues after offset ")
-    assert "it does not know it, or its backlog begins later" in heard.syncs[2][1]
+    assert "it does not know this history, or its backlog begins later" in heard.syncs[2][1]
     assert {why.value: n for why, n in words.items() if n} == {"first": 1, "history": 1}
 
 

@@ -1,11 +1,11 @@
-"""How much memory a process may still take: what the machine has available, or less where a cgroup limits it."""
+"""How much memory a process can still take: what the machine has available, or less if a cgroup limits it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 _ROOT = Path("/")
-# Of a cgroup's usage this can be had back at once (cgroup v2 and v1 call it the same).
+# The part of a cgroup's usage that the kernel can reclaim at once (same name in cgroup v2 and v1).
 _RECLAIMABLE = "inactive_file"
 # The names of the limit and of the usage, of cgroup v2 and of v1's memory controller.
 _V2 = ("memory.max", "memory.current")
@@ -13,10 +13,10 @@ _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes")
 
 
 def memory_left(pid: int, root: Path = _ROOT) -> int | None:
-    """Bytes until memory ends for the process ``pid``; None where that cannot be told.
+    """Bytes that the process ``pid`` can still take; None if unknown.
 
-    The least of MemAvailable (proc_meminfo(5)) and of what each cgroup above the process has left. ``root`` holds
-    ``proc`` and ``sys``.
+    The minimum of MemAvailable (proc_meminfo(5)) and the room in each cgroup of the process. ``root`` holds ``proc``
+    and ``sys``.
     """
     left = [found for found in (_available(root), *_cgroups_left(pid, root)) if found is not None]
     return min(left) if left else None
@@ -39,13 +39,9 @@ def _cgroups_left(pid: int, root: Path) -> list[int | None]:
             top, names = root / "sys/fs/cgroup/memory", _V1
         else:
             continue
-        # In a container the path may be that of the host: then the files of its own cgroup lie at the top.
+        # In a container the path may be the host's. Then the files of the container's cgroup are at the top.
         group = top / path.strip("/")
-        while True:
-            found.append(_left(group, *names))
-            if group == top or top not in group.parents:
-                break
-            group = group.parent
+        found += [_left(each, *names) for each in (group, *group.parents) if each.is_relative_to(top)]
     return found
 
 

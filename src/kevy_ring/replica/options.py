@@ -1,4 +1,4 @@
-"""How upstreams are followed: one object from the command to the runner's process."""
+"""The options of following upstreams: one object from the command to the runner's process."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ CONNECT_TIMEOUT_S = 10.0
 class FollowOptions:
     """Which upstreams are followed, and how. Made once, and passed on unchanged to each runner's process.
 
-    ``upstreams``: what each shard follows, in the order of the shards.
+    ``upstreams``: the upstream of each shard, in the order of the shards.
 
     For the link: ``protocol`` is ``"auto"``, ``"kevy1"``, ``"kevy2"`` or ``"redis"``. ``psync_command`` is the name
-    that PSYNC has on a Redis upstream. ``listening_port`` is the port that a Redis upstream shows for this replica.
-    ``silence_s`` replaces the built-in limits after which a silent upstream is given up. ``overflow_limit``: while more
-    bytes than this wait behind a ring, nothing is read from its upstream, until half of them are gone. So what the
-    shard cannot take waits upstream and not in the runner's process.
+    of PSYNC on a Redis upstream. ``listening_port`` is the port that a Redis upstream shows for this replica.
+    ``silence_s`` replaces the built-in limits after which a runner gives up a silent upstream. ``overflow_limit``: if
+    the overflow of a ring exceeds this many bytes, its runner stops reading until half of the limit is left. Then the
+    rest waits at the upstream and not in the runner's process.
 
     For the rings: ``capacity`` of each in bytes. ``name_prefix``: the rings are named ``PREFIX-0`` and so on.
-    ``keep_rings``: they stay after the end, and the next fleet of the same ``name_prefix`` continues with them.
-    ``resumable``: the shards' stores outlive their processes and know their position. ``stall_after_s``: a ring that is
-    full and was not drained for this long is reported; None: never.
+    ``keep_rings``: they stay after the end, and the next fleet with the same ``name_prefix`` continues with them.
+    ``resumable``: the shards' stores outlive their processes and know their position. ``stall_after_s``: the fleet
+    reports a full ring that was not drained for this long; None: never.
 
     Raises ValueError for a limit below one byte, and for kept rings without a ``name_prefix``.
     """
@@ -49,34 +49,34 @@ class FollowOptions:
 
     def __post_init__(self) -> None:
         if self.overflow_limit is not None and self.overflow_limit < 1:
-            raise ValueError(f"a limit of the overflow is at least one byte: {self.overflow_limit}")
+            raise ValueError(f"overflow_limit must be at least one byte, not {self.overflow_limit}")
         if self.keep_rings and not self.name_prefix:
-            raise ValueError("rings that are kept need a name_prefix, to be found again")
+            raise ValueError("keep_rings needs a name_prefix: the next fleet finds the rings by it")
 
     @classmethod
     def of(cls, urls: Urls, *, shards: int = 1, **options: Any) -> FollowOptions:
         """The options for ``urls``, with a stream for each of the ``shards`` of a ``kevy://`` URL.
 
-        Options that are made already are returned, with what ``options`` replaces. Raises ValueError for URLs that
-        cannot be followed, and TypeError for an option that does not exist.
+        If ``urls`` are options already, they are returned with the changes in ``options``. Raises ValueError for URLs
+        that cannot be followed, and TypeError for an option that does not exist.
         """
         if isinstance(urls, FollowOptions):
             return replace(urls, **options) if options else urls
         return cls(streams_of(urls, shards), **options)
 
 
-#: Of the link only: they name no upstream.
+#: The defaults for a link. They name no upstream.
 DEFAULT_OPTIONS = FollowOptions()
 Urls = str | UpstreamUrl | Iterable[str | UpstreamUrl] | FollowOptions
 
 
 def streams_of(urls: str | UpstreamUrl | Iterable[str | UpstreamUrl], shards: int) -> tuple[UpstreamUrl, ...]:
-    """What each shard follows: a ``kevy://`` URL has ``shards`` listeners (port + i), any other is one stream."""
+    """The upstream of each shard: a ``kevy://`` URL has ``shards`` listeners (port + i), any other is one stream."""
     if shards < 1:
         raise ValueError(f"a kevy primary has at least one shard, not {shards}")
     streams: list[UpstreamUrl] = []
     for url in map(parse_upstream, [urls] if isinstance(urls, (str, UpstreamUrl)) else urls):
         streams += [url.shard(i) for i in range(shards)] if url.kind == "kevy" else [url]
     if not streams:
-        raise ValueError("a fleet needs an upstream")
+        raise ValueError("a fleet needs at least one upstream URL")
     return tuple(streams)

@@ -1,4 +1,4 @@
-"""What the runner asks of a replication protocol: bytes in, events out, bytes to send; no socket and no clock."""
+"""The interface of a replication protocol: bytes in, events out, bytes to send. It uses no socket and no clock."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ Synced = Literal["full", "partial"]
 
 
 class FullSyncReason(Enum):
-    """Why a link had to begin with a full sync."""
+    """Why a link began with a full sync."""
 
     FIRST = "first"  # nothing was received before
-    STORE = "store"  # the sink keeps no position, and what the shard had applied went with its process
+    STORE = "store"  # the sink keeps no position, and its process has ended
     RING = "ring"  # a new ring replaced the old one, and the position was lost with it
-    INTERRUPTED = "interrupted"  # the snapshot before was not received or not loaded whole
-    VIOLATION = "violation"  # an offset gap or another fault of the stream: what was received is in doubt
+    INTERRUPTED = "interrupted"  # the last snapshot was not completely received or loaded
+    VIOLATION = "violation"  # an offset gap or another violation of the protocol: the received data may be wrong
     HISTORY = "history"  # the upstream does not know the history, or its backlog does not reach back far enough
 
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """Where a later link goes on: the history, and the last offset received of it.
+    """Where a later link continues: the history, and the last received offset of it.
 
-    ``upstream_id``: a kevy generation in decimal (``"0"``: none, protocol 1) or a Redis replication id (40
-    hex digits). ``offset``: of the last received event in the protocol's own unit, frames for kevy and bytes
-    for Redis; the two never mix. ``db``: the selected database (always 0 for kevy).
+    ``upstream_id``: a kevy generation in decimal (``"0"``: none, protocol 1) or a Redis replication id (40 hex digits).
+    ``offset``: of the last received event, in frames for kevy and in bytes for Redis. ``db``: the selected database
+    (always 0 for kevy).
     """
 
     upstream_id: str
@@ -41,7 +41,7 @@ class ResumePoint:
 class ChunkAhead:
     """A chunk of a snapshot on the wire: ``head_bytes``, then ``body_bytes``, then ``tail``.
 
-    No body bytes: the head is not whole yet.
+    ``body_bytes`` is 0 while the head is incomplete.
     """
 
     head_bytes: int
@@ -62,11 +62,11 @@ class ReplicationProtocol(Protocol):
 
     @property
     def state(self) -> Enum:
-        """Where the conversation stands; each protocol has its own enumeration and one table of transitions."""
+        """The conversation's state. Each protocol has its own enumeration and one table of transitions."""
 
     @property
     def error(self) -> RemoteProtocolError | UpstreamRefused | None:
-        """What ended the conversation, or None. Set as soon as it is known, see ``receive_data``."""
+        """The error that ended the conversation, or None. Set as soon as it is known, see ``receive_data``."""
 
     @property
     def established(self) -> bool:
@@ -82,30 +82,30 @@ class ReplicationProtocol(Protocol):
 
     @property
     def in_snapshot(self) -> bool:
-        """True from SnapshotBegin returned to SnapshotEnd returned."""
+        """True after SnapshotBegin was returned and until SnapshotEnd was."""
 
     @property
     def snapshot_pending(self) -> bool:
-        """True from the upstream's promise of a snapshot to SnapshotEnd returned; also when the link ended between."""
+        """True after the upstream promised a snapshot and until SnapshotEnd was returned, even if the link ended."""
 
     @property
     def snapshot_bytes(self) -> int:
-        """Bytes of the snapshot's body in the chunks returned so far (the last one's total afterwards)."""
+        """Bytes in the snapshot's chunks returned so far. After the snapshot: the total of the last one."""
 
     @property
     def snapshot_total(self) -> int | None:
-        """Bytes of the whole snapshot where the upstream announced them, else None."""
+        """Bytes of the whole snapshot, or None if the upstream did not announce them."""
 
     @property
     def resume_point(self) -> ResumePoint | None:
-        """What to continue from after losing this link; None: only a full sync will do (so also in mid-snapshot).
+        """Where to continue after this link is lost. None: a full sync is needed, also during a snapshot.
 
         It covers only events that ``receive_data`` has returned. After an OffsetGap it is None.
         """
 
     @property
     def upstream_id(self) -> str:
-        """The history that this link's events belong to, see ResumePoint; known from the first event on."""
+        """The history of this link's events, see ResumePoint. Known from the first event on."""
 
     @property
     def db(self) -> int:
@@ -117,51 +117,51 @@ class ReplicationProtocol(Protocol):
 
     @property
     def last_event_offset(self) -> int | None:
-        """What the shard's applied offset is once it has applied this link's last event; None before its first.
+        """The offset of this link's last event; None before the first.
 
-        Less than ``received_offset`` where bytes that are no event (a Redis PING) came after it, so it is this that
-        an applied offset is compared with to see that the shard has caught up.
+        It is less than ``received_offset`` if bytes without an event (a Redis PING) followed. A shard whose applied
+        offset equals it has caught up.
         """
 
     @property
     def upstream_offset(self) -> int | None:
-        """The newest offset that the upstream is known to have, same unit; None where it never said."""
+        """The newest offset that the upstream has reported, in the same unit; None if it reported none."""
 
     @property
     def getack_pending(self) -> bool:
-        """True when the upstream asked for an acknowledgement now; ``acknowledge`` clears it."""
+        """True after the upstream asked for an acknowledgement; ``acknowledge`` clears it."""
 
     @property
     def refused_silently(self) -> bool:
-        """True when the stream ended before any reply byte: how kevy refuses a version that it does not speak."""
+        """True if the stream ended before any reply byte. kevy refuses an unknown protocol version in this way."""
 
     def data_to_send(self) -> bytes:
-        """Bytes to write now (the handshake's next step), each once; ``b""`` when there are none."""
+        """Bytes to write now, such as the handshake's next step; ``b""`` if there are none. Returns each byte once."""
 
     def receive_data(self, data: BytesLike) -> list[ReplicaApply]:
-        """The events in ``data`` and what was pending, each owning its memory. Any split of a stream gives the same.
+        """The events that ``data`` completes. Each owns its memory. They do not depend on how a stream is split.
 
-        On a violation the events before it are returned, ``error`` is set, and the next call raises it; with no
-        event before it, it is raised at once. So no event that ``resume_point`` covers is ever withheld.
+        On a violation, the events before it are returned, ``error`` is set, and the next call raises it. If there is
+        no event before it, it is raised at once. So every event that ``resume_point`` covers is returned.
 
         Raises RemoteProtocolError (OffsetGap among them) or UpstreamRefused, and nothing else.
         """
 
     def receive_eof(self) -> None:
-        """The stream has ended. Raises RemoteProtocolError where it may not end (handshake, snapshot, half a frame)."""
+        """The stream has ended. Raises RemoteProtocolError within the handshake, a snapshot or a frame."""
 
     def acknowledge(self, applied_offset: int | None) -> bytes:
-        """The wire bytes that acknowledge what the shard has applied; ``b""`` where the protocol has none now.
+        """The wire bytes that acknowledge ``applied_offset``; ``b""`` if the protocol allows none now.
 
-        None acknowledges nothing (as offset 0): pass it while a snapshot is being loaded, since an applied
-        offset from before it belongs to another history. Never acknowledges more than was received.
+        None acknowledges offset 0. Pass it while a snapshot is loaded, because the applied offset from before the
+        snapshot belongs to another history. Never acknowledges more than was received.
         """
 
-    # The seam for a native scanner: while frame_run_ready, it may walk whole plain frames itself.
+    # For a native scanner: while frame_run_ready, it may parse whole plain frames itself.
 
     @property
     def frame_run_ready(self) -> bool:
-        """True when the stream stands between two frames, with nothing pending and the kind of sync known."""
+        """True between two frames if no bytes are pending and the kind of sync is known."""
 
     @property
     def next_offset(self) -> int:
@@ -170,27 +170,27 @@ class ReplicationProtocol(Protocol):
     def frames_scanned(self, consumed_bytes: int, frames: int, last_offset: int) -> None:
         """A scanner took ``frames`` whole frames in ``consumed_bytes`` bytes; the last has ``last_offset``.
 
-        It stops before anything else: a control line or an unexpected offset (kevy); SELECT, PING and REPLCONF
-        (Redis). Only while ``frame_run_ready``; ValueError when it is not or the figures cannot be.
+        The scanner stops before a control line or an unexpected offset (kevy), and before SELECT, PING and REPLCONF
+        (Redis). Raises ValueError if ``frame_run_ready`` is false or the numbers contradict the stream.
         """
 
-    # The seam for a snapshot's body: while chunk_run_ready, a chunk may be received where it will lie.
+    # For a snapshot's body: while chunk_run_ready, a chunk may be received directly into the ring.
 
     @property
     def chunk_run_ready(self) -> bool:
-        """True when the stream stands between two chunks of a snapshot, with nothing pending."""
+        """True between two chunks of a snapshot if no bytes are pending."""
 
     def chunk_ahead(self, data: BytesLike) -> ChunkAhead | None:
-        """The chunk whose head ``data`` (the next bytes of the stream) begins with; None when no chunk comes next.
+        """The chunk that starts with ``data``, the next bytes of the stream; None if no chunk comes next.
 
-        Only while ``chunk_run_ready``. An invalid head is no chunk: ``receive_data`` says what is wrong with it.
+        Call it only while ``chunk_run_ready``. It returns None for an invalid head: ``receive_data`` raises the error.
         """
 
     def chunk_received(self, chunk: ChunkAhead) -> None:
-        """The chunk was received, head, body and tail, and sent as a SnapshotChunk; its tail was compared."""
+        """The whole chunk was received, its tail was checked, and it was sent as a SnapshotChunk."""
 
     def receive_to_frame_run(self, data: BytesLike) -> tuple[list[ReplicaApply], int]:
-        """As ``receive_data``, but stops after the first unit at whose end a frame or chunk run is ready.
+        """Like ``receive_data``, but stops as soon as a frame or chunk run is ready.
 
-        Returns the events and how many bytes of ``data`` were taken; the rest is the scanner's again.
+        Returns the events and how many bytes of ``data`` were taken. The caller gives the rest to the scanner.
         """

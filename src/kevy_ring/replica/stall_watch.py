@@ -1,4 +1,4 @@
-"""The stall watch: says once when a full ring is not drained any more, with all that helps to find out why."""
+"""The stall watch: reports once that a full ring is no longer drained, with the facts that help to find out why."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _SIZES = ("bytes", "KiB", "MiB", "GiB", "TiB")
 class Stall:
     """A full ring that was not drained for a while.
 
-    ``pid`` and ``process``: the consumer's process and what it is doing; 0 and None while no process has taken the
-    role, ``process`` is GONE when its holder has ended. ``drain_age_s``: since the last drain, None before the first.
-    ``growth_bytes_per_s``: of what waits, in the ring and behind it. ``memory_left_bytes``: what the producer's process
-    may still take; None: unknown. ``ended_after_s``: None while it lasts, else how long nothing was drained.
+    ``pid`` and ``process``: the consumer's process and its state. They are 0 and None while no process has taken the
+    role; ``process`` is GONE after its holder has ended. ``drain_age_s``: since the last drain, None before the first.
+    ``growth_bytes_per_s``: of the bytes in the ring and the overflow. ``memory_left_bytes``: what the producer's
+    process can still take, None if unknown. ``ended_after_s``: None during the stall, afterwards how long it lasted.
     """
 
     ring: str
@@ -47,65 +47,70 @@ class Stall:
 
     @property
     def memory_ends_in_s(self) -> float | None:
-        """Until the overflow has taken all memory, at this growth; None: it does not grow, or that is unknown."""
+        """Seconds until the overflow takes all memory, at this growth; None: it does not grow, or that is unknown."""
         if self.memory_left_bytes is None or self.growth_bytes_per_s < 1:
             return None
         return self.memory_left_bytes / self.growth_bytes_per_s
 
     def __str__(self) -> str:
         if self.ended_after_s is not None:
-            waiting = f"{_size(self.used_bytes)} and {_size(self.overflow_bytes)} of overflow wait"
+            waiting = f"{_size(self.used_bytes)} and {_size(self.overflow_bytes)} of overflow still wait"
             return f"ring {self.ring} is drained again, after {_time(self.ended_after_s)} (pid {self.pid}); {waiting}"
         drained = "was never drained" if self.drain_age_s is None else f"was not drained for {_time(self.drain_age_s)}"
-        holder = f"its consumer, pid {self.pid}, is {self.process.value}" if self.process else "nobody reads from it"
-        words = [
+        holder, remedy = "it has no consumer", "Start its consumer"
+        if self.process:
+            holder = f"its consumer, pid {self.pid}, is {self.process.value}"
+            remedy = "Check the consumer's log, or restart it"
+        parts = [
             f"ring {self.ring} is full and {drained}: {holder}",
             f"{_size(self.used_bytes)} of {_size(self.capacity)} in the ring, {_size(self.overflow_bytes)} of overflow "
             f"({self.overflow_events} events)",
         ]
         if self.growth_bytes_per_s >= 1:
-            words.append(f"growing by {_size(self.growth_bytes_per_s)}/s")
+            parts.append(f"growing by {_size(self.growth_bytes_per_s)}/s")
         if self.memory_ends_in_s is not None and self.memory_left_bytes is not None:
-            words.append(f"memory ends in {_time(self.memory_ends_in_s)} ({_size(self.memory_left_bytes)} are left)")
-        return "; ".join(words)
+            parts.append(f"memory ends in {_time(self.memory_ends_in_s)} ({_size(self.memory_left_bytes)} are left)")
+        return f"{'; '.join(parts)}. {remedy}: nothing is lost."
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What is remembered of a ring between two looks."""
+    """What the watch remembers of a ring between two looks."""
 
     created_unix_s: float
     progress: tuple[int, int]
-    full_hits: int  # when it last made progress
+    full_hits: int  # at the last progress
     progress_at: float
     full_since: float | None = None
-    told: Stall | None = None
+    reported: Stall | None = None
     waiting: deque[tuple[float, int]] = field(default_factory=deque)
 
 
 class StallWatch:
-    """Is shown the headers of rings, about once a second, and tells which of them stall.
+    """Looks at the headers of rings, about once a second, and reports those that stall.
 
-    A ring stalls when it was full, and nothing of it was taken or released, for ``after_s`` seconds. That is logged as
-    one warning, and as another one when it is drained again; ``on_stall`` is called for both. Full: something waits
-    behind it, or less than an eighth of it is free, or its producer found no room since it was last drained.
+    A ring stalls if it is full and its consumer takes and releases nothing for ``after_s`` seconds. The watch logs one
+    warning then and another one when the ring is drained again. It calls ``on_stall`` for both. A ring is full if its
+    overflow holds something, or less than an eighth is free, or its producer found no room since the last drain.
     """
 
     def __init__(self, after_s: float = STALL_AFTER_S, *, on_stall: Callable[[Stall], None] | None = None) -> None:
         if not after_s > 0:
-            raise ValueError(f"a stall takes some time: {after_s}")
+            raise ValueError(f"after_s must be more than 0, not {after_s}")
         self._after_s = after_s
         self._on_stall = on_stall
         self._seen: dict[str, _Seen] = {}
 
     @property
     def stalls(self) -> list[Stall]:
-        """Those that last, as they were when they were told."""
-        return [seen.told for seen in self._seen.values() if seen.told is not None]
+        """The present stalls, as they were reported."""
+        return [seen.reported for seen in self._seen.values() if seen.reported is not None]
 
     def look(self, rings: Iterable[RingStats], now: float | None = None) -> list[Stall]:
-        """The stalls that began or ended. ``rings``: all of them, one that is missing is forgotten; ``now``: monotonic
-        seconds."""
+        """The stalls that began or ended since the last look.
+
+        ``rings``: all rings; the watch forgets one that is missing. ``now``: monotonic seconds.
+        """
         now = time.monotonic() if now is None else now
         found: list[Stall] = []
         there = set()
@@ -128,9 +133,9 @@ class StallWatch:
             seen = self._seen[stats.name] = _Seen(stats.created_unix_s, progress, stats.full_hits, now)
         ended = None
         if seen.progress != progress:
-            if seen.told is not None:
+            if seen.reported is not None:
                 ended = replace(_stall(stats, 0.0), ended_after_s=now - seen.progress_at)
-            seen.progress, seen.progress_at, seen.full_hits, seen.told = progress, now, stats.full_hits, None
+            seen.progress, seen.progress_at, seen.full_hits, seen.reported = progress, now, stats.full_hits, None
         if not is_full(stats, seen.full_hits):
             seen.full_since = None
             seen.waiting.clear()
@@ -140,16 +145,16 @@ class StallWatch:
         seen.waiting.append((now, stats.used_bytes + stats.overflow_bytes))
         while len(seen.waiting) > 2 and now - seen.waiting[1][0] >= _GROWTH_WINDOW_S:
             seen.waiting.popleft()
-        if seen.told is None and now - max(seen.progress_at, seen.full_since) >= self._after_s:
-            seen.told = _stall(stats, _growth(seen.waiting))
-            return seen.told
+        if seen.reported is None and now - max(seen.progress_at, seen.full_since) >= self._after_s:
+            seen.reported = _stall(stats, _growth(seen.waiting))
+            return seen.reported
         return ended
 
 
 def is_full(stats: RingStats, full_hits_before: int | None = None) -> bool:
-    """Whether a ring is too full to be written to, as far as its header tells.
+    """Whether a ring is too full to write to, according to its header.
 
-    ``full_hits_before``: the producer's count of having found no room, when the ring was last drained.
+    ``full_hits_before``: the producer's ``full_hits`` when the ring was last drained.
     """
     found_full = full_hits_before is not None and stats.full_hits > full_hits_before
     return stats.overflow_events > 0 or stats.used_bytes * 8 > stats.capacity * 7 or found_full

@@ -1,4 +1,4 @@
-"""A stop signal that wakes whoever sleeps in poll."""
+"""A stop signal that also wakes threads that sleep in poll."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 
 class StopSignal:
-    """Set once, seen for ever: ``is_set()`` for loops, ``fileno()`` for poll, ``wait()`` for sleeps.
+    """Once set, it stays set: ``is_set()`` for loops, ``fileno()`` for poll, ``wait()`` for sleeps.
 
-    The descriptor (an eventfd, never read) stays readable from the first ``set()`` on, so nobody who looks
-    late misses it. ``set()`` takes no lock: it may be called from a signal handler and from any thread.
+    The descriptor (an eventfd, never read) stays readable after the first ``set()``, so a late look sees it too.
+    ``set()`` takes no lock, so a signal handler and any thread may call it.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class StopSignal:
         self._is_set = False
 
     def set(self) -> None:
-        """Tell everybody to stop. Calling it again, or after ``close``, does nothing more."""
+        """Request the stop. A second call, or one after ``close``, has no further effect."""
         if not self._is_set:
             self._is_set = True
             if self._fd >= 0:
@@ -32,7 +32,7 @@ class StopSignal:
         return self._is_set
 
     def wait(self, timeout: float | None) -> bool:
-        """Sleep until set, at most ``timeout`` seconds (None: for ever). True when set."""
+        """Sleep until set, at most ``timeout`` seconds (None: without limit). True when set."""
         if self._is_set or self._fd < 0:
             return self._is_set
         poll = select.poll()
@@ -41,11 +41,11 @@ class StopSignal:
         return self._is_set
 
     def fileno(self) -> int:
-        """A descriptor that is readable once the signal is set; valid until ``close``."""
+        """A descriptor that is readable after ``set``; valid until ``close``."""
         return self._fd
 
     def close(self) -> None:
-        """Give the descriptor back; nobody may be polling it any more."""
+        """Close the descriptor. No thread may poll it any more."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -61,7 +61,10 @@ class StopSignal:
 
 
 class StopSignals:
-    """While it is entered in the main thread, each of ``numbers`` sets ``stop``; ``count`` of them have come."""
+    """A context in which each signal of ``numbers`` sets ``stop``; ``count`` signals have come.
+
+    Outside of the main thread it does nothing.
+    """
 
     def __init__(self, stop: StopSignal, numbers: Iterable[signal.Signals]) -> None:
         self.count = 0

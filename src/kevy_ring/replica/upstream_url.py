@@ -18,8 +18,8 @@ REDIS_SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
 DEFAULT_REDIS_PORT = 6379
 REDACTED = "***"
 
-# What redis-py reads from a query that says how a client behaves, and not how to reach and trust the server: a
-# URL shared with a client must work here too, so these are dropped.
+# redis-py options about a client's behaviour, not about reaching and trusting the server. They are ignored, so that a
+# URL that is shared with a client works here too.
 _CLIENT_OPTIONS = frozenset(
     {
         "client_name", "decode_responses", "encoding", "encoding_errors", "health_check_interval", "legacy_responses",
@@ -34,11 +34,11 @@ _SHOWN_OPTIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class UpstreamUrl:
-    """Where an upstream is and how to log in; its ``repr`` and ``str`` never show a secret. Made by ``parse_upstream``.
+    """An upstream's address and login. ``repr`` and ``str`` never show a secret. Made by ``parse_upstream``.
 
     ``kind`` is ``"kevy"`` or ``"redis"`` (the protocol family); ``path`` is set for a Unix socket, else ``host`` and
-    ``port`` are. ``db`` is the database that a data connection would select (``names_db``: the URL says so);
-    replication carries all of them.
+    ``port`` are. ``db`` is the database that a data connection would select, and ``names_db`` says whether the URL
+    names it. Replication carries all databases.
     """
 
     kind: str
@@ -75,24 +75,24 @@ class UpstreamUrl:
     def shard(self, index: int) -> UpstreamUrl:
         """The listener of shard ``index``: kevy's shard i is at port + i. ValueError past port 65535."""
         if self.kind != "kevy":
-            raise ValueError(f"{self.redacted} is one stream: only kevy:// has shards")
+            raise ValueError(f"{self.redacted} is one stream: only kevy:// URLs have shards")
         if not 0 <= index <= 65535 - self.port:
             raise ValueError(f"{self.redacted}: there is no port for shard {index}")
         return replace(self, port=self.port + index)
 
     def check_all_databases(self) -> None:
-        """Raises ValueError where the URL names one database: replication carries all of them.
+        """Raises ValueError if the URL names a database: replication carries all of them.
 
-        Also for database 0: its owner may mean that one only, and would get the others too.
+        This includes database 0: a user who names it may want only that one, and would get the others too.
         """
         if self.names_db:
             raise ValueError(
-                f"{self.redacted} names database {self.db}, but all databases of an upstream are followed (there is no "
-                "filter yet): leave the number out"
+                f"{self.redacted} names database {self.db}, but a replica follows all databases of its upstream: "
+                "remove the number from the URL"
             )
 
     def scrub(self, text: str) -> str:
-        """``text`` (from a server or a library) with every secret of this URL taken out."""
+        """``text`` (from a server or a library) without the secrets of this URL."""
         for name in ("password", "ssl_password"):
             secret = self.options.get(name)
             if secret:
@@ -101,18 +101,18 @@ class UpstreamUrl:
         return text
 
     def redis_connection(self, timeout_s: float) -> AbstractConnection:
-        """A redis-py connection, not connected yet, that sends nothing at all but AUTH (and that only with a login)."""
+        """A redis-py connection, not connected yet. It sends AUTH if the URL has a login, and nothing else."""
         classes = _redis_classes()
         where: dict[str, Any] = {"path": self.path} if self.scheme == "unix" else {"host": self.host, "port": self.port}
         connection: AbstractConnection = classes[self.scheme](
             **where,
             **self.options,
-            protocol=2,  # RESP3 would begin with HELLO, and a replication link speaks RESP2 anyway
+            protocol=2,  # RESP3 would send HELLO, and a replication link speaks RESP2
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
         )
-        # CLIENT SETINFO needs a permission that a replication user has no use for. Set as attributes because the
-        # names of the constructor's arguments differ between versions of redis-py.
+        # Prevents CLIENT SETINFO, for which a replication user may lack the permission. These are attributes because
+        # the constructor's argument names differ between versions of redis-py.
         for name in ("driver_info", "lib_name", "lib_version"):
             setattr(connection, name, None)
         return connection
@@ -127,10 +127,10 @@ class UpstreamUrl:
 def parse_upstream(url: str | UpstreamUrl) -> UpstreamUrl:
     """Parse ``kevy://host:port``, ``redis://[user:password@]host[:port][/db]``, ``rediss://`` or ``unix://path``.
 
-    ``valkey://`` and ``valkeys://`` are other names of ``redis://`` and ``rediss://``, and are shown as these.
+    ``valkey://`` and ``valkeys://`` are aliases of ``redis://`` and ``rediss://``, and are shown as these.
     The query takes redis-py's options (``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``, ...).
-    Raises ValueError, whose text never holds any part of what may be a password; ModuleNotFoundError when a Redis URL
-    is given and redis-py is not installed.
+    Raises ValueError, whose text never contains a part of a password, and ModuleNotFoundError for a Redis URL if
+    redis-py is not installed.
     """
     if isinstance(url, UpstreamUrl):
         return url
@@ -141,7 +141,7 @@ def parse_upstream(url: str | UpstreamUrl) -> UpstreamUrl:
         parts = urlsplit(url)
         port, query = parts.port, parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
-        # The cause quotes what stands where the port should be, which may be half of a password.
+        # The cause quotes the text in the place of the port, which may be a part of a password.
         raise ValueError(_unreadable(scheme)) from None
     if parts.fragment or "@" in parts.path + parts.query:
         raise ValueError(_unreadable(scheme))
@@ -154,14 +154,14 @@ def parse_upstream(url: str | UpstreamUrl) -> UpstreamUrl:
 
 def _unreadable(scheme: str) -> str:
     return (
-        f"the host, port or options of this {scheme}:// URL cannot be read "
-        "(reserved characters in a password must be percent-encoded)"
+        f"the host, port or options of this {scheme}:// URL are invalid: "
+        "check them, and percent-encode reserved characters in the password"
     )
 
 
 def _parse_kevy(host: str | None, port: int | None, *, plain: bool) -> UpstreamUrl:
     if not plain:
-        raise ValueError("a kevy:// URL is kevy://host:port: the protocol knows no login, database or options")
+        raise ValueError("a kevy:// URL is kevy://host:port, without a login, database or options: remove them")
     if not host or not port:
         raise ValueError("a kevy:// URL needs a host and a port: kevy://host:port")
     return UpstreamUrl("kevy", "kevy", host=host, port=port)
@@ -181,7 +181,7 @@ def _parse_redis(address: str, scheme: str, names: list[str]) -> UpstreamUrl:
     shown = sorted(set(names) - _CLIENT_OPTIONS - {"username", "password"})
     names_db = "db" in options
     path = urlsplit(scheme + address).path.strip("/")
-    if scheme != "unix" and path and not names_db:  # redis-py takes a path that is no number for no path
+    if scheme != "unix" and path and not names_db:  # redis-py ignores a path that is not a number
         raise ValueError(_unreadable(scheme))
     parsed = UpstreamUrl(
         "redis",
@@ -204,7 +204,7 @@ def _parse_redis(address: str, scheme: str, names: list[str]) -> UpstreamUrl:
     except (TypeError, ValueError, RedisError):
         known = ", ".join(quote(name) for name in shown)
         raise ValueError(
-            f"{parsed.redacted}: redis-py takes no such option, or not this value (given: {known})"
+            f"{parsed.redacted}: redis-py refuses an option or its value: check the options ({known})"
         ) from None
     return parsed
 

@@ -1,6 +1,6 @@
-"""An upstream of your own for tests: ``EmbeddedPrimary`` serves kevy's replication protocol in processes of its own.
+"""An upstream for your tests: ``EmbeddedPrimary`` serves kevy's replication protocol from its own process.
 
-Test the code that applies your stream without a server:
+It tests the code that applies your stream, without a server:
 
     with EmbeddedPrimary.start(shards=1, keys=100, ops=1000) as primary:
         ...  # follow primary.url

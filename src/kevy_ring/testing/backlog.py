@@ -1,15 +1,15 @@
-"""The newest frames of a stream as wire bytes, bounded in bytes: what a replica can still continue from."""
+"""The newest frames of a stream as wire bytes, with a limit in bytes. A replica can continue from any of them."""
 
 from __future__ import annotations
 
-#: Cut the list of frames only in steps: removing from its front costs the length of what stays.
+#: Cut the list of frames only in steps, because each cut moves all remaining ones.
 _TRIM_STEP = 4096
 
 
 class Backlog:
-    """Frames in wire form with consecutive offsets, the oldest forgotten first.
+    """Frames in wire form with consecutive offsets. The oldest are dropped first.
 
-    The newest frame is always held, whatever its size, so that a link that is up to date can be sent it.
+    The newest frame is always held, even if it exceeds the limit, so that a link that is up to date receives it.
     """
 
     def __init__(self, next_offset: int, limit_bytes: int) -> None:
@@ -24,7 +24,7 @@ class Backlog:
         self._start = 0
 
     def append(self, wire: bytes) -> None:
-        """Take the frame with offset ``next_offset``, and forget the oldest ones beyond the limit."""
+        """Add the frame with offset ``next_offset``, and drop the oldest ones beyond the limit."""
         self._frames.append(wire)
         self.next_offset += 1
         self.held_bytes += len(wire)
@@ -38,7 +38,7 @@ class Backlog:
             self._start = 0
 
     def first_offset_after(self, length: int) -> int:
-        """What ``first_offset`` would be if a frame of ``length`` bytes were appended now."""
+        """The value of ``first_offset`` if a frame of ``length`` bytes were appended now."""
         over, first = self.held_bytes + length - self.limit_bytes, self.first_offset
         while over > 0 and first < self.next_offset:
             over -= len(self._frames[self._start + first - self.first_offset])
@@ -46,7 +46,7 @@ class Backlog:
         return first
 
     def reaches(self, offset: int) -> bool:
-        """True when a replica that wants ``offset`` next can continue without a snapshot."""
+        """True when a replica that needs ``offset`` next can continue without a snapshot."""
         return self.first_offset <= offset <= self.next_offset
 
     def read(self, offset: int, max_bytes: int) -> tuple[bytes, int]:

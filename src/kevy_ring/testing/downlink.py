@@ -12,12 +12,12 @@ from kevy_ring.testing.upstream_shard import SnapshotImage, UpstreamShard
 PROTOCOLS = (1, 2)
 #: Protocol 2 promises a ping about this often.
 PING_INTERVAL_S = 1.0
-#: What is encoded for one link at a time; more would only wait in memory for a slow replica.
+#: The bytes that are encoded for one link at a time. More would only wait in memory for a slow replica.
 BATCH_BYTES = 64 << 10
 
 
 class DownlinkState(Enum):
-    """Where a link stands; :data:`TRANSITIONS` says what may follow."""
+    """The states of a link; :data:`TRANSITIONS` has the allowed changes."""
 
     HANDSHAKE = "handshake"
     SNAPSHOT = "snapshot"
@@ -36,9 +36,9 @@ TRANSITIONS = {
 class Downlink:
     """One replica, from its handshake to its last acknowledgement.
 
-    ``acked``: the position that the replica has applied up to (the next offset that it wants), None before it said so.
-    ``next_offset``: the next frame that this link will be given, None before the handshake. In the state ``CLOSING``
-    what is left to send may still be sent, then the link is to be closed.
+    ``acked``: the last acknowledged position (the next offset that the replica needs), None before the first one.
+    ``next_offset``: the offset of the next frame for this link, None before the handshake. In the state ``CLOSING`` the
+    owner sends the remaining bytes, then closes the link.
     """
 
     def __init__(self, shard: UpstreamShard, protocols: Collection[int] = PROTOCOLS) -> None:
@@ -57,16 +57,16 @@ class Downlink:
 
     @property
     def is_synced(self) -> bool:
-        """True when the replica has been given the keyspace and now gets frames."""
+        """True when the replica has the keyspace and gets frames."""
         return self.state is DownlinkState.STREAMING
 
     @property
     def is_closing(self) -> bool:
-        """True when the link is to be closed after what is left to send."""
+        """True when the link must be closed after the remaining bytes are sent."""
         return self.state is DownlinkState.CLOSING
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the replica. What is no request of the protocol closes the link."""
+        """Take bytes from the replica. An invalid request closes the link."""
         if self.is_closing:
             return
         for request in self._parser.feed(data):
@@ -78,7 +78,7 @@ class Downlink:
             self._refuse(b"-ERR Protocol error\r\n")
 
     def next_bytes(self, now_s: float) -> bytes:
-        """The next bytes to write, whole units of the protocol; empty when there is nothing to say now."""
+        """The next bytes to write, whole units of the protocol; empty when there are none now."""
         if not self._unsent:
             if self.state is DownlinkState.SNAPSHOT:
                 self._more_snapshot(now_s)
@@ -93,7 +93,7 @@ class Downlink:
         self.state = state
 
     def _refuse(self, reply: bytes) -> None:
-        # An error line in the middle of the stream would be taken for an offence of the primary: then only close.
+        # In the middle of the stream a replica would take an error line for a violation, so only close the link there.
         if self.state is DownlinkState.HANDSHAKE and reply:
             self._unsent.append(reply)
         self._to(DownlinkState.CLOSING)
@@ -155,7 +155,7 @@ class Downlink:
     def _more_frames(self, now_s: float) -> None:
         assert self.next_offset is not None
         if not self._shard.backlog.reaches(self.next_offset):
-            # What this link needs next is forgotten: it comes back and gets a snapshot.
+            # The backlog has dropped the next frame. The replica reconnects and gets a snapshot.
             self._to(DownlinkState.CLOSING)
             return
         self._ping(now_s)

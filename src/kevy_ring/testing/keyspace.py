@@ -1,4 +1,4 @@
-"""A keyspace as plain Python values: what an upstream knows about itself, for snapshots and for comparison."""
+"""A keyspace as plain Python values, for the upstream's snapshots and for comparison."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from kevy_ring.replica.snapshots.entry import Entry
 
 
 class Keyspace:
-    """The keys of one shard; understands the commands that the embedded upstream replicates.
+    """The keys of one shard. It applies the commands that the embedded upstream replicates.
 
-    ``entries`` maps each key to its :class:`Entry`. Nothing ever expires by itself: there is no clock here, and a
-    replica waits for the primary's DEL.
+    ``entries`` maps each key to its :class:`Entry`. Keys do not expire by themselves: there is no clock, and a replica
+    waits for the primary's DEL.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
@@ -24,19 +24,19 @@ class Keyspace:
             b"DEL": self._del,
             b"PEXPIREAT": self._pexpireat,
             b"HSET": self._hset,
-            b"HDEL": self._hdel,
+            b"HDEL": lambda argv: self._remove(argv, "hash"),
             b"RPUSH": self._rpush,
             b"LPUSH": self._lpush,
-            b"LPOP": self._lpop,
-            b"RPOP": self._rpop,
+            b"LPOP": lambda argv: self._pop(argv[1], 0),
+            b"RPOP": lambda argv: self._pop(argv[1], -1),
             b"SADD": self._sadd,
             b"SREM": self._srem,
             b"ZADD": self._zadd,
-            b"ZREM": self._zrem,
+            b"ZREM": lambda argv: self._remove(argv, "zset"),
         }
 
     def apply(self, argv: Sequence[bytes]) -> None:
-        """Apply one command (its name in capitals). Raises ``ValueError`` for a command or a type that does not fit."""
+        """Apply one command (its name in capitals). Raises ``ValueError`` for an unknown command or a wrong type."""
         command = self._commands.get(argv[0])
         if command is None:
             raise ValueError(f"a keyspace has no command {argv[0]!r}")
@@ -87,20 +87,11 @@ class Keyspace:
         for at in range(2, len(argv), 2):
             fields[argv[at]] = argv[at + 1]
 
-    def _hdel(self, argv: Sequence[bytes]) -> None:
-        self._remove(argv, "hash")
-
     def _rpush(self, argv: Sequence[bytes]) -> None:
         self._value_or(argv[1], "list", list).extend(argv[2:])
 
     def _lpush(self, argv: Sequence[bytes]) -> None:
         self._value_or(argv[1], "list", list)[:0] = argv[:1:-1]
-
-    def _lpop(self, argv: Sequence[bytes]) -> None:
-        self._pop(argv[1], 0)
-
-    def _rpop(self, argv: Sequence[bytes]) -> None:
-        self._pop(argv[1], -1)
 
     def _pop(self, key: bytes, at: int) -> None:
         elements = self._value(key, "list")
@@ -123,9 +114,6 @@ class Keyspace:
         scores = self._value_or(argv[1], "zset", dict)
         for at in range(2, len(argv), 2):
             scores[argv[at + 1]] = float(argv[at])
-
-    def _zrem(self, argv: Sequence[bytes]) -> None:
-        self._remove(argv, "zset")
 
     def _remove(self, argv: Sequence[bytes], kind: str) -> None:
         named = self._value(argv[1], kind)

@@ -1,4 +1,4 @@
-"""The embedded upstream: kevy shards on loopback ports, in a process of their own or in the foreground."""
+"""The embedded upstream: kevy shards on loopback ports, in a separate process or in the foreground."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import Any
 
 from kevy_ring.errors import ClosedError, PrimaryGone
@@ -20,27 +19,27 @@ from kevy_ring.testing.primary_process import UpstreamStatus, new_generation, ru
 
 __all__ = ["DEFAULT_BACKLOG_BYTES", "EmbeddedPrimary", "PrimaryOptions", "UpstreamStatus", "serve"]
 
-#: An answer takes milliseconds (a large keyspace some seconds); a process silent for longer is taken for broken.
+#: An answer takes milliseconds (a large keyspace some seconds). A process that is silent for longer counts as broken.
 ANSWER_TIMEOUT_S = 30.0
 _END_TIMEOUT_S = 3.0
 
 
 class EmbeddedPrimary:
-    """Handle of an upstream that runs in a process of its own and ends with its parent.
+    """Handle of an upstream that runs in its own process and ends with its parent.
 
-    ``url``, ``ports``, ``pid`` and ``generation`` tell where it is. All offsets are those of frames. Methods that ask
-    the process raise :class:`PrimaryGone` when it is dead and :class:`ClosedError` after :meth:`close`.
+    ``url``, ``ports``, ``pid`` and ``generation`` identify it. All offsets count frames. Methods that ask the process
+    raise :class:`PrimaryGone` when it is dead, and :class:`ClosedError` after :meth:`close`.
     """
 
     def __init__(self, options: PrimaryOptions, *, timeout: float = 60.0) -> None:
-        """Start the process and wait at most ``timeout`` seconds until its ports are open and its keys are made.
+        """Start the process and wait at most ``timeout`` seconds until its ports are open and its keys exist.
 
-        Raises ``OSError`` when the ports are taken, :class:`PrimaryGone` when the process does not come up.
+        Raises ``OSError`` if the ports are taken, and :class:`PrimaryGone` if the process does not start.
         """
         self.generation = new_generation()
         self.workloads = options.workloads()
         self._lock = threading.Lock()
-        # Spawned, never forked: a fork would take over this process's rings, threads and descriptors.
+        # Spawned, never forked: a forked child would share this process's rings and descriptors.
         context = multiprocessing.get_context("spawn")
         control, theirs = context.Pipe()
         self._control: Connection | None = control
@@ -62,7 +61,7 @@ class EmbeddedPrimary:
     def start(cls, *sizes: int, timeout: float = 60.0, **options: Any) -> EmbeddedPrimary:
         """Start an upstream with the options of :class:`PrimaryOptions`: ``shards``, ``keys``, ``ops`` and the others.
 
-        Raises ``ValueError`` for bad arguments, and what the constructor raises.
+        Raises ``ValueError`` for invalid options, and the errors of the constructor.
         """
         return cls(PrimaryOptions(*sizes, **options), timeout=timeout)
 
@@ -73,15 +72,15 @@ class EmbeddedPrimary:
 
     @property
     def pid(self) -> int:
-        """The process that serves."""
+        """The pid of the serving process."""
         return self._process.pid or 0
 
     def first_offset(self, shard: int) -> int:
-        """The offset of a shard's first live frame: the position of the snapshot before it."""
+        """The offset of a shard's first live frame. It is also the offset of the first snapshot."""
         return self.workloads[shard].first_offset
 
     def final_offset(self, shard: int) -> int:
-        """The offset of a shard's last live frame, known from the start; one before the first when there is none."""
+        """The offset of a shard's last live frame, known from the start; one less than the first if there is none."""
         return self.workloads[shard].final_offset
 
     def keyspace(self, shard: int) -> dict[bytes, Entry]:
@@ -90,11 +89,11 @@ class EmbeddedPrimary:
         return {key: Entry(key, kind, value, expires_at_ms) for key, kind, value, expires_at_ms in answer}
 
     def frame_digest(self, shard: int, start_offset: int | None = None) -> tuple[int, bytes]:
-        """How many live frames a shard has from ``start_offset`` (the first one) to the last, and their digest.
+        """The number of a shard's live frames from ``start_offset`` (default: the first) to the last, and their digest.
 
-        A CRC-32 (:class:`StreamDigest`) over the canonical records; made here, by generating the frames once more from
-        the seed.
-        Raises ``ValueError`` when ``start_offset`` is not the offset of a live frame or the one after the last.
+        The digest is a CRC-32 (:class:`StreamDigest`) over the canonical records. It is computed here, from frames that
+        are generated again from the seed. Raises ``ValueError`` if ``start_offset`` is neither the offset of a live
+        frame nor the one after the last.
         """
         workload = self.workloads[shard]
         start = workload.first_offset if start_offset is None else start_offset
@@ -108,11 +107,11 @@ class EmbeddedPrimary:
         self._ask("start_live")
 
     def live_ready(self) -> bool:
-        """True when the live frames are encoded ahead as far as they will be: they then flow at full speed."""
+        """True when enough live frames are encoded ahead to flow at full speed."""
         return bool(self._ask("live_ready"))
 
     def live_done(self) -> bool:
-        """True when every shard has published its last frame (not: when every replica has received it)."""
+        """True when every shard has published its last frame, even if a replica has not received it yet."""
         return bool(self._ask("live_done"))
 
     def next_offset(self, shard: int) -> int:
@@ -120,16 +119,16 @@ class EmbeddedPrimary:
         return int(self._ask("next_offset", shard))
 
     def acked(self, shard: int) -> dict[bytes, int]:
-        """Per replica id the last position that it acknowledged: the next offset that it wants."""
+        """The last position that each replica id acknowledged: the next offset that it needs."""
         answer: dict[bytes, int] = self._ask("acked", shard)
         return answer
 
     def links(self, shard: int) -> int:
-        """How many replicas are connected to a shard now."""
+        """The number of replicas that are connected to a shard."""
         return int(self._ask("links", shard))
 
     def drop_links(self, shard: int | None = None) -> int:
-        """Cut every link (of one shard) at once, also in the middle of a snapshot, and return how many."""
+        """Cut every link (of one shard) at once, even in a snapshot. Returns how many."""
         return int(self._ask("drop_links", shard))
 
     def close(self) -> None:
@@ -137,7 +136,7 @@ class EmbeddedPrimary:
         with self._lock:
             control, self._control = self._control, None
         if control is not None:
-            # Said in words as well: the end of the pipe does not show while a process forked meanwhile holds it too.
+            # Closing the pipe is not enough: a process that was forked meanwhile may hold it open.
             with suppress(OSError):
                 control.send(("stop", ()))
             control.close()
@@ -150,9 +149,7 @@ class EmbeddedPrimary:
     def __enter__(self) -> EmbeddedPrimary:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
     def _ask(self, question: str, *arguments: Any) -> Any:
@@ -169,7 +166,7 @@ class EmbeddedPrimary:
         assert self._control is not None
         try:
             if not self._control.poll(timeout):
-                # A late answer must not be taken for that of the next question.
+                # Otherwise the next question would receive this late answer.
                 self._control.close()
                 raise self._gone()
             answer = self._control.recv()

@@ -1,4 +1,4 @@
-"""The one loop of the embedded upstream: listeners, links, live frames in time. It never blocks on a replica."""
+"""The loop of the embedded upstream: listeners, links, and timed live frames. It never blocks on a replica."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from kevy_ring.testing.upstream_shard import PUBLISH_STEP, UpstreamShard
 LOOPBACK = "127.0.0.1"
 #: Links of one shard at a time: replicas are few, and each link costs a descriptor and a batch.
 MAX_LINKS = 64
-#: A peer that does not introduce itself is no replica.
+#: A peer without a handshake within this time is no replica.
 HANDSHAKE_TIMEOUT_S = 10.0
-#: What one link may be given in one turn, so that a fast replica does not starve the others.
+#: The most that one link may send in one turn, so that a fast replica does not starve the others.
 TURN_BYTES = 1 << 20
-#: Acknowledged positions that are remembered after their links are gone.
+#: Acknowledged positions that are kept after their links are gone.
 MAX_ACKED = 64
-#: Idle wake-ups: often enough for pings of every second, and for frames at a rate to come evenly.
+#: Idle wake-ups: often enough for pings every second, and for frames at an even rate.
 IDLE_S = 0.1
 RATE_TICK_S = 0.01
 _PORT_ATTEMPTS = 100
 
 
 class HasFileno(Protocol):
-    """What the loop can watch beside its sockets."""
+    """An object that the loop can watch in addition to its sockets."""
 
     def fileno(self) -> int: ...
 
 
 @dataclass(eq=False)
 class _Link:
-    """A connected replica: its socket, its protocol, and what the socket has not taken yet."""
+    """A connected replica: its socket, its protocol, and the bytes that the socket has not taken yet."""
 
     connection: socket.socket
     downlink: Downlink
@@ -50,7 +50,7 @@ class _Link:
 def listen(shards: int, port: int = 0) -> list[socket.socket]:
     """One loopback listener per shard at consecutive ports, from ``port`` or from any free one (0).
 
-    Raises ``OSError`` when the ports asked for are taken, or no free range is found.
+    Raises ``OSError`` if the requested ports are taken or no free range is found.
     """
     for attempt in range(_PORT_ATTEMPTS):
         listeners: list[socket.socket] = []
@@ -82,19 +82,14 @@ def _listener(port: int) -> socket.socket:
 
 
 class PrimaryLoop:
-    """Serves shards on listeners until told to stop.
+    """Serves shards on listeners until :meth:`stop`.
 
-    Without a rate in the options a shard publishes no further than its backlog still reaches the position of its
-    *fastest* replica. So a single replica is never left behind, and a slow one beside it does not slow it down. With a
-    rate a slow replica loses its place.
+    Without a rate in the options, a shard publishes only while its backlog reaches back to the position of its
+    *fastest* replica. So a single replica never loses its place, and a slow one does not slow a fast one down. With a
+    rate, a slow replica may lose its place in the backlog.
     """
 
-    def __init__(
-        self,
-        shards: list[UpstreamShard],
-        listeners: list[socket.socket],
-        options: PrimaryOptions,
-    ) -> None:
+    def __init__(self, shards: list[UpstreamShard], listeners: list[socket.socket], options: PrimaryOptions) -> None:
         self.shards = shards
         self.is_live = False
         self._listeners = listeners
@@ -134,34 +129,32 @@ class PrimaryLoop:
                 listener.close()
 
     def start_live(self) -> None:
-        """Start the live frames now; no effect when they run."""
+        """Start the live frames now. No effect if they run already."""
         if not self.is_live:
             self.is_live = True
             self._live_since_s = time.monotonic()
 
     def drop_links(self, shard: int | None = None) -> int:
-        """Cut all links (of one shard), wherever they are in their stream, and return how many."""
+        """Cut all links (of one shard), at any place in their streams. Returns how many."""
         links = [link for link in self._links if shard is None or link.shard == shard]
         for link in links:
             self._cut(link)
         return len(links)
 
     def acked(self, shard: int) -> dict[bytes, int]:
-        """The last position that each replica, by its id, has acknowledged; kept a while after its link is gone."""
+        """The last position that each replica id has acknowledged. It is kept for a while after the link is gone."""
         return dict(self._acked[shard])
 
     def link_count(self, shard: int) -> int:
-        """Connected replicas of a shard."""
+        """The number of connected replicas of a shard."""
         return sum(link.shard == shard for link in self._links)
 
     def _patience_s(self) -> float:
-        return RATE_TICK_S if self.is_live and self._rate is not None and not self._all_done() else IDLE_S
-
-    def _all_done(self) -> bool:
-        return all(shard.done for shard in self.shards)
+        is_timed = self.is_live and self._rate is not None and not all(shard.done for shard in self.shards)
+        return RATE_TICK_S if is_timed else IDLE_S
 
     def _turn(self, now_s: float) -> bool:
-        """Give each shard and each link a bounded share of work. True when there is more to do at once."""
+        """Do a bounded share of work for each shard and each link. True when there is more to do at once."""
         if self._auto_live and not self.is_live and self._every_shard_has_a_synced_replica():
             self.start_live()
         busy = False
@@ -204,8 +197,7 @@ class PrimaryLoop:
 
     def _serve(self, link: _Link, mask: int) -> None:
         if link not in self._links:
-            # Cut by another event of the same round.
-            return
+            return  # another event of the same round has cut it
         if mask & selectors.EVENT_WRITE:
             self._set_blocked(link, False)
         if mask & selectors.EVENT_READ:
@@ -230,7 +222,7 @@ class PrimaryLoop:
                 del acked[next(iter(acked))]
 
     def _send(self, link: _Link, now_s: float) -> bool:
-        """Write until the socket is full, the link has nothing to say, or its share is used up (then True)."""
+        """Write until the socket is full, the link has no bytes, or its share is used up (then True)."""
         share = TURN_BYTES
         while share > 0:
             if not link.unsent:

@@ -1,4 +1,4 @@
-"""The embedded upstream's process: its start, its questions and answers, and its end; or the same in the foreground."""
+"""The embedded upstream's process: its start, its answers to the parent, and its end. Or the same in the foreground."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kevy_ring.testing.upstream_shard import UpstreamShard
 
 @dataclass(frozen=True, slots=True)
 class UpstreamStatus:
-    """One shard of a running upstream: live frames published, of how many; replicas, and what each acknowledged."""
+    """One shard of a running upstream: published and total live frames, replicas, and the position of each."""
 
     port: int
     published: int
@@ -37,11 +37,11 @@ def serve(
     on_status: Callable[[list[UpstreamStatus]], None] | None = None,
     status_interval_s: float = 1.0,
 ) -> None:
-    """Be the embedded upstream in this process until SIGINT or SIGTERM; prints nothing.
+    """Run the embedded upstream in this process until SIGINT or SIGTERM. Prints nothing.
 
-    ``on_status`` is called with one status per shard once the ports are open, then every ``status_interval_s``
-    seconds, and at the end. Only in the main thread (it sets signal handlers, and restores them). Raises ``OSError``
-    when the ports are taken.
+    ``on_status`` is called with one status per shard after the ports are open, then every ``status_interval_s``
+    seconds, and at the end. Call it only in the main thread, because it sets (and restores) signal handlers. Raises
+    ``OSError`` if the ports are taken.
     """
     listeners = listen(options.shards, options.port)
     ports = [listener.getsockname()[1] for listener in listeners]
@@ -61,10 +61,8 @@ def serve(
 
 def _status(loop: PrimaryLoop, ports: list[int]) -> list[UpstreamStatus]:
     return [
-        UpstreamStatus(
-            ports[index], shard.published, shard.workload.op_count, loop.link_count(index), loop.acked(index)
-        )
-        for index, shard in enumerate(loop.shards)
+        UpstreamStatus(port, shard.published, shard.workload.op_count, loop.link_count(index), loop.acked(index))
+        for index, (port, shard) in enumerate(zip(ports, loop.shards, strict=True))
     ]
 
 
@@ -74,13 +72,13 @@ def _shards(options: PrimaryOptions, generation: int) -> list[UpstreamShard]:
 
 
 def new_generation() -> int:
-    # 0 means "nothing known" on the wire.
+    # 0 means "no generation" on the wire.
     return secrets.randbits(63) | 1
 
 
 def run_process(control: Connection, parent_pid: int, options: PrimaryOptions, generation: int) -> None:
     """The process of an :class:`EmbeddedPrimary`."""
-    # Ctrl-C reaches the whole foreground group; when to end is the parent's decision.
+    # Ctrl-C reaches the whole foreground group, but the parent decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _exit_with(parent_pid)
     try:
@@ -91,14 +89,14 @@ def run_process(control: Connection, parent_pid: int, options: PrimaryOptions, g
         return
     loop.watch(control, lambda: _obey(loop, control))
     with _until_signal(loop), _without_collector():
-        # Only now: who knows the pid may signal it.
+        # Only now, because the parent may signal this process after it.
         control.send([listener.getsockname()[1] for listener in listeners])
         loop.run()
 
 
 def _exit_with(parent_pid: int) -> None:
-    """Take care that this process ends when its parent does, however both of them are busy."""
-    # The end of the pipe tells it too, but not while a process that the parent forked holds the other end.
+    """End this process when its parent ends, even while both are busy."""
+    # The end of the pipe is not enough: a process that the parent forked may hold the other end open.
     try:
         parent = os.pidfd_open(parent_pid)
     except ProcessLookupError:
@@ -114,7 +112,7 @@ def _exit_with(parent_pid: int) -> None:
 
 
 def _obey(loop: PrimaryLoop, control: Connection) -> None:
-    """Answer one question of the parent, or end when it is gone."""
+    """Answer one question of the parent, or stop if it is gone."""
     answers: dict[str, Callable[..., Any]] = {
         "start_live": loop.start_live,
         "live_done": lambda: all(shard.done for shard in loop.shards),
@@ -130,7 +128,6 @@ def _obey(loop: PrimaryLoop, control: Connection) -> None:
     }
     try:
         question, arguments = control.recv()
-        answer: Any
         try:
             answer = answers[question](*arguments)
         except Exception as error:
@@ -155,7 +152,7 @@ def _until_signal(loop: PrimaryLoop) -> Iterator[None]:
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    # Hundreds of thousands of live frames and keys, none in a cycle: each full collection would stop the loop.
+    # There are hundreds of thousands of frames and keys, and none is in a cycle. A full collection would stop the loop.
     was_enabled = gc.isenabled()
     gc.disable()
     try:

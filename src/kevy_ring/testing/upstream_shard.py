@@ -14,23 +14,23 @@ from kevy_ring.testing.backlog import Backlog
 from kevy_ring.testing.keyspace import Keyspace
 from kevy_ring.testing.workload import Workload
 
-#: Frames that are encoded ahead of their publication, in wire bytes: a replica then drains faster than any can apply.
+#: Wire bytes of frames that are encoded ahead, so that the upstream is faster than any replica.
 PREPARED_BYTES = 64 << 20
-#: Steps of a turn: small enough that pings and other shards are served in between.
+#: Steps of a turn, small enough to serve pings and other shards in between.
 PREPARE_STEP = 512
 PUBLISH_STEP = 2048
 SNAPSHOT_STEP = 16
 
 
 def encode_frame(offset: int, argv: Sequence[bytes]) -> bytes:
-    """A live frame as it is on the wire."""
+    """A live frame in wire form."""
     parts = [frame_head(offset)]
     append_command(parts, argv)
     return b"".join(parts)
 
 
 class SnapshotImage:
-    """A snapshot of a shard at ``offset`` (the next frame's), written step by step, for all links that need it.
+    """A snapshot of a shard at ``offset`` (of the next frame), written step by step, for all links that need it.
 
     ``parts`` are chunks in wire form. The shard publishes nothing until it is ``complete``, so it needs no copy
     of the keys.
@@ -50,7 +50,7 @@ class SnapshotImage:
 
 
 class UpstreamShard:
-    """Keys, backlog, and the commands still to come. Published means: in the backlog and in the keyspace."""
+    """Keys, backlog, and the commands that follow. A published frame is in the backlog and in the keyspace."""
 
     def __init__(self, workload: Workload, *, generation: int, backlog_bytes: int) -> None:
         self.generation = generation
@@ -75,7 +75,7 @@ class UpstreamShard:
 
     @property
     def is_prepared(self) -> bool:
-        """True when no more frames can be encoded ahead."""
+        """True when no more frames need to be encoded ahead."""
         return self._prepared_bytes >= PREPARED_BYTES or self._generated == self.workload.op_count
 
     def prepare(self) -> bool:
@@ -92,10 +92,9 @@ class UpstreamShard:
         return True
 
     def publish(self, count: int, *, keep_from: int | None = None) -> int:
-        """Publish up to ``count`` prepared frames (fewer when a step is full) and return how many.
+        """Publish up to ``count`` prepared frames (fewer if a step is full). Returns how many.
 
-        ``keep_from``: stop before the backlog would forget this offset. Nothing is published while a
-        snapshot is written.
+        ``keep_from``: stop before the backlog would drop this offset. Nothing is published while a snapshot is written.
         """
         backlog = self.backlog
         if self._image is not None:
@@ -103,7 +102,7 @@ class UpstreamShard:
                 return 0
             if count and self._prepared:
                 self._image = None
-        # A step that replaced much of the backlog would leave the links that are up to date behind at once.
+        # A step that replaced most of the backlog would drop the next frame of the links that are up to date.
         room = max(1, backlog.limit_bytes // 4)
         published = 0
         while published < min(count, PUBLISH_STEP) and self._prepared and room > 0:
@@ -119,7 +118,7 @@ class UpstreamShard:
         return published
 
     def snapshot(self) -> SnapshotImage:
-        """The snapshot of now; the same one for all that ask before the next frame."""
+        """The present snapshot. All links before the next frame share it."""
         if self._image is None:
             self._image = SnapshotImage(self.keyspace, self.backlog.next_offset)
         return self._image
@@ -132,5 +131,5 @@ class UpstreamShard:
         return True
 
     def entries(self) -> list[Entry]:
-        """The keyspace after all that is published."""
+        """The keyspace after all published frames."""
         return list(self.keyspace.entries.values())

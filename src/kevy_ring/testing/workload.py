@@ -11,52 +11,34 @@ from itertools import islice
 from kevy_ring.replica.snapshots.entry import Entry
 
 BIG_VALUE_BYTES = 1 << 20
-#: 2100-01-01 as Unix milliseconds: expiries lie so far ahead that none comes true while two keyspaces are compared.
+#: 2100-01-01 as Unix milliseconds, so that no key expires while two keyspaces are compared.
 FAR_AHEAD_MS = 4_102_444_800_000
-#: Some names and values hold what a protocol could trip over: line ends, zeros, no UTF-8.
+#: Some names and values hold bytes that could break a protocol: line ends, zeros, invalid UTF-8.
 BINARY = b"\x00\r\n\xff$1\r\n"
-#: How the keys divide over the types, by index.
+#: The types of the keys, by index.
 FAMILIES = ("string", "hash", "string", "list", "set", "zset", "string", "counter")
-#: Commands go to the preloaded keys and to some more names, so that keys also appear; and there are always a few.
+#: Commands use the preloaded keys and some new names, so that keys also appear. There are at least a few names.
 NEW_NAMES_SHARE = 10
 LEAST_NAMES = 64
-#: Values are cut from a few random ones, made once: random bytes would cost more than all else.
+#: Values are cut from a few random ones, because making random bytes would take most of the time.
 _VALUES_KEPT = 256
 _VALUES_KEPT_BYTES = 4 << 20
 _DRAW = 1024
 
-#: How many of every hundred commands, roughly.
-MIX: tuple[tuple[int, str], ...] = (
-    (38, "set_value"),
-    (2, "set_odd"),
-    (4, "append"),
-    (9, "incrby"),
-    (12, "hset"),
-    (2, "hdel"),
-    (8, "rpush"),
-    (2, "lpush"),
-    (3, "lpop"),
-    (2, "rpop"),
-    (6, "sadd"),
-    (2, "srem"),
-    (5, "zadd"),
-    (2, "zrem"),
-    (1, "delete"),
-    (2, "pexpireat"),
-)
+Maker = Callable[[int], tuple[bytes, ...]]
 
 
 def split(total: int, shards: int, shard: int) -> int:
-    """The part of ``total`` things that falls to one shard."""
+    """The share of ``total`` that one shard gets."""
     return total // shards + (shard < total % shards)
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What one shard of an embedded upstream holds and does; the same parameters always give the same bytes.
+    """The keys and commands of one shard of an embedded upstream. The same parameters always give the same bytes.
 
     ``keys``, ``ops`` and ``big_values`` (strings of 1 MiB) are totals over all ``shards``. The preloaded keys take the
-    offsets below ``first_offset``, as if each had been one frame, and the commands those from there on.
+    offsets below ``first_offset``, as if each had been one frame. The commands take the offsets from there on.
     """
 
     shard: int
@@ -69,7 +51,7 @@ class Workload:
 
     def __post_init__(self) -> None:
         if not 0 <= self.shard < self.shards:
-            raise ValueError(f"shard {self.shard} is not one of {self.shards}")
+            raise ValueError(f"there is no shard {self.shard} among {self.shards} shards")
         if min(self.keys, self.ops, self.value_bytes, self.big_values) < 0:
             raise ValueError("keys, ops, value_bytes and big_values cannot be negative")
 
@@ -85,7 +67,7 @@ class Workload:
 
     @property
     def big_count(self) -> int:
-        """Strings of 1 MiB of this shard: each is set once in the live part, and preloaded while ``keys`` allow it."""
+        """Strings of 1 MiB of this shard. Each is set once in the live part, and preloaded if ``keys`` allow it."""
         return split(self.big_values, self.shards, self.shard)
 
     @property
@@ -95,7 +77,7 @@ class Workload:
 
     @property
     def final_offset(self) -> int:
-        """The offset of the last frame; one less than ``first_offset`` when there is none (-1 without keys)."""
+        """The offset of the last frame; one less than ``first_offset`` if there is none (-1 without keys)."""
         return self.first_offset + self.op_count - 1
 
     def preload(self) -> Iterator[Entry]:
@@ -114,9 +96,7 @@ class Workload:
     def commands(self) -> Iterator[tuple[bytes, ...]]:
         """The live commands in order, ``op_count`` of them."""
         rng = self._random("live")
-        mix = Mix(rng, self._names, self._values(rng), self.value_bytes)
-        weights = [weight for weight, _ in MIX]
-        makers: list[Callable[[int], tuple[bytes, ...]]] = [getattr(mix, name) for _, name in MIX]
+        weights, makers = zip(*Mix(rng, self._names, self._values(rng), self.value_bytes).shares(), strict=True)
         big_at = {(index + 1) * self.op_count // (self.big_count + 1): index for index in range(self.big_count)}
         for start in range(0, self.op_count, _DRAW):
             count = min(_DRAW, self.op_count - start)
@@ -135,7 +115,7 @@ class Workload:
         return binary + [value.hex().encode()[: self.value_bytes] for value in binary]
 
     def _name(self, index: int) -> bytes:
-        # The shard's number is part of the name: no two shards have a key in common.
+        # The shard's number is part of the name, so that two shards have no key in common.
         name = b"%s:%d:%d" % (FAMILIES[index % len(FAMILIES)].encode(), self.shard, index)
         return name + BINARY if index % 50 == 49 else name
 
@@ -169,7 +149,7 @@ class Workload:
 
 
 class Mix:
-    """Makes one command of each kind from the next random numbers; ``number`` is the command's place in the stream."""
+    """Makes the commands from random numbers. ``number`` is the command's place in the stream."""
 
     def __init__(
         self, rng: random.Random, names: dict[str, list[bytes]], values: list[bytes], value_bytes: int
@@ -191,58 +171,39 @@ class Mix:
         return among[int(self._random() * len(among))]
 
     def _value(self, number: int) -> bytes:
-        # The number tells one write from all others: a lost, doubled or swapped frame shows in the keyspace.
+        # The number makes each write unique, so that a lost, doubled or swapped frame shows in the keyspace.
         return (b"%d:%b" % (number, self._pick(self._values)))[: self._value_bytes]
 
-    def set_value(self, number: int) -> tuple[bytes, ...]:
-        return b"SET", self._pick(self._strings), self._value(number)
-
-    def set_odd(self, number: int) -> tuple[bytes, ...]:
-        return b"SET", self._pick(self._strings), b"" if number % 2 else BINARY * (number % 7)
-
-    def append(self, number: int) -> tuple[bytes, ...]:
-        return b"APPEND", self._pick(self._strings), b"+%d" % number
-
-    def incrby(self, number: int) -> tuple[bytes, ...]:
-        return b"INCRBY", self._pick(self._counters), b"%d" % (number % 2001 - 1000)
-
-    def hset(self, number: int) -> tuple[bytes, ...]:
+    def _hset(self, number: int) -> tuple[bytes, ...]:
         if number % 3:
             return b"HSET", self._pick(self._hashes), self._pick(self._fields), self._value(number)
         first = b"field:%d" % (number % 12)
         return b"HSET", self._pick(self._hashes), first, b"", self._pick(self._fields), b"%d" % number
 
-    def hdel(self, number: int) -> tuple[bytes, ...]:
-        return b"HDEL", self._pick(self._hashes), self._pick(self._fields)
+    def _rpush(self, number: int) -> tuple[bytes, ...]:
+        rest = () if number % 4 else (b"", BINARY)
+        return b"RPUSH", self._pick(self._lists), b"%d" % number, *rest
 
-    def rpush(self, number: int) -> tuple[bytes, ...]:
-        if number % 4:
-            return b"RPUSH", self._pick(self._lists), b"%d" % number
-        return b"RPUSH", self._pick(self._lists), b"%d" % number, b"", BINARY
-
-    def lpush(self, number: int) -> tuple[bytes, ...]:
-        return b"LPUSH", self._pick(self._lists), b"%d" % number, b"-%d" % number
-
-    def lpop(self, number: int) -> tuple[bytes, ...]:
-        return b"LPOP", self._pick(self._lists)
-
-    def rpop(self, number: int) -> tuple[bytes, ...]:
-        return b"RPOP", self._pick(self._lists)
-
-    def sadd(self, number: int) -> tuple[bytes, ...]:
-        return b"SADD", self._pick(self._sets), self._pick(self._members), b"%d" % (number % 100)
-
-    def srem(self, number: int) -> tuple[bytes, ...]:
-        return b"SREM", self._pick(self._sets), self._pick(self._members)
-
-    def zadd(self, number: int) -> tuple[bytes, ...]:
-        return b"ZADD", self._pick(self._zsets), b"%.2f" % (number % 9001 / 4 - 1000), self._pick(self._members)
-
-    def zrem(self, number: int) -> tuple[bytes, ...]:
-        return b"ZREM", self._pick(self._zsets), self._pick(self._members)
-
-    def delete(self, number: int) -> tuple[bytes, ...]:
-        return b"DEL", self._pick(self._all)
-
-    def pexpireat(self, number: int) -> tuple[bytes, ...]:
-        return b"PEXPIREAT", self._pick(self._all), b"%d" % (FAR_AHEAD_MS + number)
+    def shares(self) -> list[tuple[int, Maker]]:
+        """The approximate percentage of each command, and its maker."""
+        pick, value, strings, lists, sets, zsets = (
+            self._pick, self._value, self._strings, self._lists, self._sets, self._zsets
+        )  # fmt: skip
+        return [
+            (38, lambda n: (b"SET", pick(strings), value(n))),
+            (2, lambda n: (b"SET", pick(strings), b"" if n % 2 else BINARY * (n % 7))),
+            (4, lambda n: (b"APPEND", pick(strings), b"+%d" % n)),
+            (9, lambda n: (b"INCRBY", pick(self._counters), b"%d" % (n % 2001 - 1000))),
+            (12, self._hset),
+            (2, lambda _: (b"HDEL", pick(self._hashes), pick(self._fields))),
+            (8, self._rpush),
+            (2, lambda n: (b"LPUSH", pick(lists), b"%d" % n, b"-%d" % n)),
+            (3, lambda _: (b"LPOP", pick(lists))),
+            (2, lambda _: (b"RPOP", pick(lists))),
+            (6, lambda n: (b"SADD", pick(sets), pick(self._members), b"%d" % (n % 100))),
+            (2, lambda _: (b"SREM", pick(sets), pick(self._members))),
+            (5, lambda n: (b"ZADD", pick(zsets), b"%.2f" % (n % 9001 / 4 - 1000), pick(self._members))),
+            (2, lambda _: (b"ZREM", pick(zsets), pick(self._members))),
+            (1, lambda _: (b"DEL", pick(self._all))),
+            (2, lambda n: (b"PEXPIREAT", pick(self._all), b"%d" % (FAR_AHEAD_MS + n))),
+        ]

@@ -1,4 +1,4 @@
-"""The fleet: for every upstream shard a ring, a runner process and a shard process."""
+"""The fleet: a ring, a runner process and a shard process for each upstream shard."""
 
 from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.fleet.event import FleetEnd, FleetEvent, FleetEventKind, Role, ShardStatus, ShardUnheard

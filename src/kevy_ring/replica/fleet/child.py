@@ -1,4 +1,4 @@
-"""The processes of a fleet, seen from inside: they stop when told, when signalled, and when their parent is gone."""
+"""The code inside a fleet's processes. They stop on the parent's request, on a signal, and when the parent is gone."""
 
 from __future__ import annotations
 
@@ -13,54 +13,56 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from kevy_ring.errors import KevyRingError, RoleTaken, SegmentError
 from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.options import FollowOptions
 from kevy_ring.replica.protocol import FullSyncReason, ResumePoint
-from kevy_ring.replica.protocols.resume import resume_after
 from kevy_ring.replica.runner.runner import Runner, RunnerExit
 from kevy_ring.replica.stop import StopSignal
+
+if TYPE_CHECKING:
+    from kevy_ring.inbox import Published
 
 ShardMain = Callable[[str, int, StopSignal], Any]
 
 EXIT_RECEIVER_GONE = 3
 EXIT_ORPHANED = 4
-# A shard ends so when the first part of an event larger than the ring went to its dead predecessor.
+# A shard exits with this code if its dead predecessor took the first part of an event larger than the ring.
 EXIT_TRUNCATED = 5
-# What a child may take to end by itself once its parent is gone; nobody else is left to end it.
+# How long a child may take to end after its parent is gone. Then it ends itself, because no other process would.
 ORPHAN_GRACE_S = 5.0
-# How often a child looks whether its parent is still the same, should somebody else hold the pipe open.
+# How often a child checks its parent's pid, because another process may hold the pipe open.
 _PARENT_TICK_S = 1.0
 _ATTACH_TIMEOUT_S = 10.0
 _RECEIVER_TICK_S = 0.02
-# What a runner that is stopped may take to hand its overflow over.
+# How long a stopped runner may take to hand its overflow over.
 _FLUSH_S = 2.0
-# Words are short so that they never wait for space on the line.
-WORDS_MAX = 8000
-# These stay blocked from before a child is spawned until it has its own answers to them.
+# A longer text is cut, so that it never waits for space on the line.
+TEXT_MAX = 8000
+# These are blocked from before a child is spawned until it has installed its own handlers.
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerOrders:
-    """What a runner process is to do. It travels through a pipe, never through a command line."""
+    """The task of a runner process. It travels through a pipe, never through a command line."""
 
     options: FollowOptions
     shard: int
     ring_name: str
     replica_id: str
-    resume: ResumePoint | None = None  # for a ring on which nothing was published yet
-    full_reason: FullSyncReason = FullSyncReason.FIRST  # where there is nothing to resume
+    resume: ResumePoint | None = None  # if nothing was published on the ring yet
+    full_reason: FullSyncReason = FullSyncReason.FIRST  # if there is nothing to resume
 
 
 class ParentLine(StopSignal):
     """The child's end of the only line to its parent. It is also the child's stop signal.
 
-    It is set by the parent's word, by the parent's death, or by SIGTERM. SIGINT is for the parent: a terminal sends it
-    to the whole group, and the parent ends all processes in order. A ``shard_main`` gets this line as its ``stop``:
-    with ``say`` and ``answer`` it reaches ``on_words`` and ``ask`` of the fleet.
+    The parent's request, the parent's death and SIGTERM set it. It ignores SIGINT: a terminal sends that to the whole
+    group, and the parent ends all processes in order. A ``shard_main`` gets this line as its ``stop``. The fleet's
+    ``on_words`` receives what it passes to ``say``, and ``answer`` answers the fleet's ``ask``.
     """
 
     def __init__(self, control: Connection) -> None:
@@ -74,29 +76,29 @@ class ParentLine(StopSignal):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
         threading.Thread(target=self._watch, name="kevy-ring-parent", daemon=True).start()
 
-    def tell(self, *words: Any) -> None:
-        """Tell the parent something if it listens. A parent that does not read must not block a runner or a shard."""
+    def tell(self, *fact: Any) -> None:
+        """Send a fact to the parent if it reads. A parent that does not read must not block a runner or a shard."""
         if not self._sending.acquire(blocking=False):
             return  # another thread sends an answer, which may wait for the parent
         try:
             if select.select([], [self._control], [], 0)[1]:
-                self._control.send(words)
+                self._control.send(fact)
         except (OSError, ValueError):
             pass  # the parent is gone
         finally:
             self._sending.release()
 
     def say(self, topic: str, text: str) -> None:
-        """Say words for people, which nobody has to hear. A long text is cut, so that it always finds space."""
-        self.tell("words", topic, text[:WORDS_MAX])
+        """Send a text for people to the parent if it reads. A long text is cut."""
+        self.tell("text", topic, text[:TEXT_MAX])
 
-    def hand_over(self, *words: Any) -> None:
-        """Tell the parent something that it waits for, of any size."""
+    def hand_over(self, *fact: Any) -> None:
+        """Send a fact of any size that the parent waits for. Waits until the parent takes it."""
         with contextlib.suppress(OSError), self._sending:
-            self._control.send(words)
+            self._control.send(fact)
 
     def answer(self, answers: Mapping[str, Callable[..., Any]]) -> None:
-        """Answer the questions that wait, by the function of their name."""
+        """Answer the waiting questions, each by the function of its name."""
         while self._questions:
             number, question, arguments = self._questions.popleft()
             try:
@@ -122,7 +124,7 @@ class ParentLine(StopSignal):
 
 
 def run_runner(control: Connection, orders: RunnerOrders) -> None:
-    """A runner process's whole life; why it fails goes to the parent in one line."""
+    """The main function of a runner process. It sends the reason for a failure to the parent in one line."""
     line = ParentLine(control)
     try:
         _run_runner(line, orders)
@@ -136,7 +138,7 @@ def _fail(line: ParentLine, error: Exception) -> NoReturn:
 
 
 def _run_runner(line: ParentLine, orders: RunnerOrders) -> None:
-    # The parent logs what it is told; a child that also wrote to the terminal would spoil the parent's view.
+    # The parent logs the child's reports. A child that also wrote to the terminal would spoil the parent's view.
     logging.getLogger("kevy_ring").addHandler(logging.NullHandler())
     logging.getLogger("kevy_ring").propagate = False
     from kevy_ring.inbox import ReplicaInboxSender
@@ -167,8 +169,22 @@ def _run_runner(line: ParentLine, orders: RunnerOrders) -> None:
     sys.exit(EXIT_RECEIVER_GONE if ended is RunnerExit.RECEIVER_GONE else 0)
 
 
+def resume_after(published: Published, kind: str) -> ResumePoint | None:
+    """Where to continue after the last event that a ring has ``published``; None: a full sync is needed.
+
+    ``kind``: of the upstream, ``"kevy"`` or ``"redis"``. A kevy snapshot covers the frames before its acknowledged
+    offset (the next frame has this offset). A Redis snapshot covers all bytes up to and including it.
+    """
+    offset = published.offset
+    if offset is None or not published.upstream_id or published.in_snapshot:
+        return None
+    if kind == "kevy" and published.after_snapshot:
+        offset -= 1
+    return ResumePoint(published.upstream_id, offset, published.db) if offset >= 0 else None
+
+
 def _await_receiver(ring_name: str, stop: StopSignal) -> None:
-    """Wait while the ring's last receiver is gone and the next one has not come: to a sender that is final."""
+    """Wait for the next receiver if the last one is gone: a sender would take its absence as final."""
     from kevy_ring.ring import RoleState, inspect_ring
 
     gone = (RoleState.DEAD, RoleState.CLOSED)
@@ -177,7 +193,7 @@ def _await_receiver(ring_name: str, stop: StopSignal) -> None:
 
 
 def run_shard(control: Connection, shard_main: ShardMain, ring_name: str, index: int) -> None:
-    """A shard process's whole life; what ``shard_main`` returns goes to the parent, or why it got no ring."""
+    """The main function of a shard process. It sends ``shard_main``'s result, or why it got no ring, to the parent."""
     line = ParentLine(control)
     try:
         result = shard_main(ring_name, index, line)

@@ -1,4 +1,4 @@
-"""A process of a fleet, seen from its parent."""
+"""A process of a fleet, from its parent's side."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from kevy_ring.replica.fleet.event import Role
 
 
 class ChildProcess:
-    """A running child, and the only line to it, a pipe whose end it takes for our death.
+    """A running child and the only line to it: a pipe. The child takes the pipe's end for the parent's death.
 
-    Started by 'spawn': nothing is inherited but the pipe, and what the child is told comes through a pipe too, so no
-    secret stands in a command line.
+    It is started by 'spawn' and inherits only the pipe. Its arguments come through a pipe too, so a command line never
+    contains a secret.
     """
 
     def __init__(self, role: Role, name: str, target: Callable[..., None], *arguments: Any) -> None:
@@ -26,7 +26,7 @@ class ChildProcess:
         self.role = role
         self.started_at = time.monotonic()
         self.stopping = False
-        self.failure = ""  # why it ends, as it said itself
+        self.failure = ""  # the reason that the child itself gave
         self._control, theirs = context.Pipe()
         self._process = context.Process(target=target, args=(theirs, *arguments), name=name, daemon=True)
         try:
@@ -41,7 +41,7 @@ class ChildProcess:
 
     @property
     def waitables(self) -> list[Connection | int]:
-        """What multiprocessing.connection.wait takes: ready when the child says something or has died."""
+        """For multiprocessing.connection.wait: one is ready when the child has sent something or died."""
         return [self._process.sentinel] if self._control.closed else [self._control, self._process.sentinel]
 
     @property
@@ -50,11 +50,11 @@ class ChildProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """As multiprocessing has it: negative for a signal; None while it lives."""
+        """The exit code, or the negative number of the signal that ended it; None while it lives."""
         return self._process.exitcode
 
     def said(self) -> Iterator[tuple[Any, ...]]:
-        """What the child has said since the last call. Call it once more when the child is dead."""
+        """The facts that the child has sent since the last call. Call it once more when the child is dead."""
         try:
             while not self._control.closed and self._control.poll():
                 yield self._control.recv()
@@ -62,24 +62,24 @@ class ChildProcess:
             self._control.close()
 
     def ask(self, number: int, question: str, arguments: tuple[Any, ...]) -> None:
-        """Ask the child something. It says ``("answer", number, ...)`` when it has the time."""
-        with contextlib.suppress(OSError):  # its death is seen by its sentinel
+        """Send the child a question. It replies with ``("answer", number, ...)`` later."""
+        with contextlib.suppress(OSError):  # its sentinel shows its death
             self._control.send((number, question, arguments))
 
     def stop(self) -> None:
-        """Ask it to end; it does so in its own time."""
+        """Ask the child to end. Does not wait for it."""
         if not self.stopping:
             self.stopping = True
             with contextlib.suppress(OSError):
                 self._control.send(None)
 
     def kill(self) -> None:
-        """End it now, by SIGKILL, and wait until it is gone."""
+        """End the child by SIGKILL, and wait until it is gone."""
         self._process.kill()
         self._process.join()
 
     def forget(self) -> None:
-        """Give back what a dead child holds here."""
+        """Free the resources of a dead child."""
         self._process.join()
         self._control.close()
         self._process.close()
@@ -87,7 +87,7 @@ class ChildProcess:
 
 @contextlib.contextmanager
 def _ending_signals_blocked() -> Iterator[None]:
-    """A child inherits the mask, so that a Ctrl-C during its first moments waits until it can answer in order."""
+    """A child inherits the mask, so a Ctrl-C during its start waits until the child has its handlers."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What happens in a fleet: events for the one who started it, and the standing of each shard."""
+"""The events of a fleet, and the status of each shard."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Role(Enum):
-    """What a process of a fleet is for."""
+    """The task of a process of a fleet."""
 
     RUNNER = "runner"
     SHARD = "shard"
@@ -31,7 +31,7 @@ class FleetEnd(Enum):
 
 
 class ShardUnheard(Exception):
-    """The process of a shard did not answer. ``shard``; ``reason`` for people."""
+    """The process of ``shard`` did not answer. ``reason`` is for people."""
 
     def __init__(self, shard: int, reason: str) -> None:
         super().__init__(f"shard {shard}: {reason}")
@@ -53,16 +53,17 @@ class FleetEventKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FleetEvent:
-    """Something that happened to a process of shard ``shard``.
+    """An event of shard ``shard`` or of one of its processes.
 
-    EXITED: ``exit_code`` or ``signal_number`` (the other is None), ``expected`` when the fleet had asked for it,
-    ``restart_in_s`` when it will be started again, ``text``: why, if the process said so.
-    LINK: ``link_state``, a ``text`` without secrets, and the ``refusal`` where the upstream refuses to be followed:
-    what kind it is, what to do, and whether it is permanent.
-    RING: a ring lost its names in shared memory, or a new one took its place; ``text`` tells, ``pid`` is 0.
-    SYNCED: a link started, ``synced`` fully or partially; ``text``: where it continues, or why it is a full sync, as
-    ``full_reason`` says too.
-    STALLED: a full ring is not drained; DRAINED: it is again; ``text``: the :class:`Stall`, ``pid``: its consumer's.
+    EXITED: ``exit_code`` or ``signal_number`` (the other is None). ``expected`` is true if the fleet requested it.
+    ``restart_in_s`` is set if the process will be restarted. ``text`` is the reason, if the process gave one.
+    LINK: ``link_state``, a ``text`` without secrets, and the ``refusal`` if the upstream refuses to be followed: its
+    kind, what to do, and whether it is permanent.
+    RING: a ring lost its names in shared memory, or a new one took its place. ``text`` has the details, ``pid`` is 0.
+    SYNCED: a link started, ``synced`` is ``"full"`` or ``"partial"``. ``text`` says where it continues or why it is a
+    full sync; ``full_reason`` is that reason as a value.
+    STALLED: a full ring is not drained. DRAINED: it is drained again. ``text`` is the :class:`Stall`, ``pid`` its
+    consumer's.
     """
 
     kind: FleetEventKind
@@ -100,12 +101,12 @@ class FleetEvent:
 
 @dataclass(frozen=True, slots=True)
 class ShardStatus:
-    """How one shard of a fleet stands. ``upstream``: its URL without secrets. A pid is None between two lives.
+    """The status of one shard of a fleet. ``upstream``: its URL without secrets. A pid is None while no process runs.
 
-    ``ring``: its ring's header, None before the first start and after the end. ``link_text``: the last words about the
-    link, ``refusal`` the same as facts. ``link_age_s``: for how long it has followed its upstream without a break, or
-    has not. ``restarts`` count the processes after the first. ``words_before``: the words of the ring's producer when
-    this fleet made or found the ring; what a kept ring had counted before stands there.
+    ``ring``: its ring's header, None before the first start and after the end. ``link_text``: the last text about the
+    link; ``refusal`` has its facts. ``link_age_s``: for how long the shard has followed its upstream without a break,
+    or has not followed it. The restarts count the processes after the first. ``words_before``: the words of the ring's
+    producer when this fleet made or found the ring. They hold the earlier counts of a kept ring.
     """
 
     index: int

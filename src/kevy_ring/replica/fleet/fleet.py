@@ -1,4 +1,4 @@
-"""The fleet: for every upstream shard a ring, a runner process and a shard process, until all of it is stopped."""
+"""The fleet: a ring, a runner process and a shard process for each upstream shard, supervised until it is stopped."""
 
 from __future__ import annotations
 
@@ -30,42 +30,42 @@ CLOSE_TIMEOUT_S = 10.0
 # A shard answers between two batches, so an answer takes the time of a batch and its own.
 ANSWER_TIMEOUT_S = 60.0
 _ASK_TICK_S = 0.05
-# Of the time that closing may take: runners hand their overflow over, then shards finish what lies in the ring, then
-# they are told to end all the same. Whoever is left at the end is killed.
+# Parts of the time for closing: first the runners hand their overflow over, then the shards drain their rings, then the
+# shards are asked to end even if they are not done. Processes that are left at the end are killed.
 _RUNNERS_SHARE, _DRAIN_SHARE = 0.4, 0.7
 _CLOSE_TICK_S = 0.05
-# How often ``step`` looks whether a full ring is still drained.
+# How often ``step`` checks whether a full ring is still drained.
 _STALL_LOOK_S = 1.0
-# How often ``step`` looks whether the rings still have their names in shared memory.
+# How often ``step`` checks whether the rings still have their names in shared memory.
 _NAMES_LOOK_S = 1.0
 _TROUBLE = (LinkState.WAITING, LinkState.REFUSED)
 
 
-def _log_words(shard: int, topic: str, text: str) -> None:
+def _log_text(shard: int, topic: str, text: str) -> None:
     log.warning("shard %d: %s: %s", shard, topic, text)
 
 
 class Fleet:
     """Replicates ``urls`` into shard processes.
 
-    A ``kevy://`` URL stands for ``shards`` listeners (port + i), any other for one stream. Any of the options of
-    :class:`FollowOptions` may be a keyword, such as ``capacity``, ``name_prefix``, ``overflow_limit`` or ``resumable``;
-    or ``urls`` are such options, with their upstreams.
+    A ``kevy://`` URL has ``shards`` listeners (port + i), any other is one stream. The options of
+    :class:`FollowOptions` are keywords, such as ``capacity``, ``name_prefix``, ``overflow_limit`` or ``resumable``. Or
+    ``urls`` is a :class:`FollowOptions` with its upstreams.
 
-    ``shard_main(ring_name, index, stop)`` runs in the shard's process: it attaches a receiver by the name, and returns
-    when ``stop`` is set or the sender is gone; it must be picklable, and what it returns too (see ``results``).
-    If the shards are ``resumable``, a shard process that died is replaced on its ring, without a full sync;
+    ``shard_main(ring_name, index, stop)`` runs in the shard's process. It attaches a receiver by the name, and returns
+    when ``stop`` is set or the sender is gone. It and its result must be picklable (see ``results``).
+    If the shards are ``resumable``, the fleet replaces a dead shard process on its ring, without a full sync.
     ``shard_main`` must then continue when the sender is gone, until ``stop``. Processes are started by 'spawn'.
-    ``on_event`` is called from ``step``, ``run`` and ``close``; each event is logged as well. A stall is one event,
+    ``on_event`` is called from ``step``, ``run`` and ``close``; each event is also logged. A stall is one event,
     STALLED, and its end another, DRAINED.
-    ``on_words(shard, topic, text)`` is called in the same way with what a shard's process says by ``stop.say``; by
-    default it is logged as a warning.
-    ``ring_label(index, upstream)``: what each ring's header says of its purpose, for people; by default the upstream's
-    address without a login. It is cut at 256 bytes.
+    ``on_words(shard, topic, text)`` is called in the same way with each text that a shard's process passes to
+    ``stop.say``. By default it is logged as a warning.
+    ``ring_label(index, upstream)``: the purpose of each ring for its header, for people. By default it is the
+    upstream's address without a login. It is cut at 256 bytes.
 
-    Use it from one thread: ``run()`` does everything, from the start to the end; ``with fleet:`` and ``step`` are for
-    an application with a loop of its own. Nothing is supervised while neither ``run`` nor ``step`` is at work. Raises
-    ValueError for URLs that cannot be followed, before anything is started.
+    Use it from one thread: ``run()`` does everything from the start to the end. ``with fleet:`` and ``step`` are for
+    an application with its own loop. The fleet supervises only while ``run`` or ``step`` runs. Raises ValueError for
+    URLs that cannot be followed, before it starts a process.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Fleet:
         *,
         shards: int = 1,
         on_event: Callable[[FleetEvent], None] | None = None,
-        on_words: Callable[[int, str, str], None] = _log_words,
+        on_words: Callable[[int, str, str], None] = _log_text,
         close_timeout_s: float = CLOSE_TIMEOUT_S,
         backoff: Callable[[], Backoff] = Backoff,
         ring_label: Callable[[int, UpstreamUrl], str] = lambda index, upstream: upstream.address,
@@ -109,7 +109,7 @@ class Fleet:
 
     @property
     def results(self) -> list[Any]:
-        """What each shard's last ``shard_main`` returned; None where it has not."""
+        """The result of each shard's last ``shard_main``; None if it has not returned."""
         return [pair.result for pair in self._pairs]
 
     @property
@@ -118,13 +118,13 @@ class Fleet:
         return list(self.options.upstreams)
 
     def status(self) -> list[ShardStatus]:
-        """How each shard stands, read now."""
+        """The present status of each shard."""
         return [pair.status for pair in self._pairs]
 
     def make_rings(self) -> None:
-        """Make all rings, or find those that were kept, before any process is started. ``start`` does it as well.
+        """Make all rings, or find the kept ones, before any process is started. ``start`` calls it too.
 
-        If one of them cannot be made, no new one is left. Raises SegmentError and RoleTaken.
+        If one ring cannot be made, the other new ones are removed. Raises SegmentError and RoleTaken.
         """
         for number, pair in enumerate(self._pairs, 1):
             try:
@@ -138,7 +138,7 @@ class Fleet:
                 raise
 
     def start(self) -> Fleet:
-        """Make the rings and start all processes. On a failure nothing is left running."""
+        """Make the rings and start all processes. After a failure no process is left running."""
         self._started = True
         self.make_rings()
         try:
@@ -147,7 +147,7 @@ class Fleet:
         except BaseException:
             for pair in self._pairs:
                 for role in Role:
-                    pair.stop(role)  # so that their ends are expected: the failure is what the user has to read
+                    pair.stop(role)  # so that their exits count as expected and do not hide the failure
             self._abandon()
             raise
         return self
@@ -160,10 +160,10 @@ class Fleet:
         timeout: float = ANSWER_TIMEOUT_S,
         pulse: Callable[[], None] = lambda: None,
     ) -> Any:
-        """Ask the process of a shard, whose ``shard_main`` answers with ``stop.answer``; supervises meanwhile.
+        """Ask the process of a shard, and supervise meanwhile. Its ``shard_main`` answers with ``stop.answer``.
 
         ``pulse`` is called while the answer is awaited, and may raise to end the waiting. Raises :class:`ShardUnheard`
-        when there is no answer: no such process in time, it died, it cannot tell, or the fleet is stopped.
+        if there is no process or no answer in time, if the process died or cannot answer, and if the fleet is stopped.
         """
 
         def wait_a_moment() -> None:
@@ -175,9 +175,9 @@ class Fleet:
         return self._pairs[shard].ask(question, arguments, timeout=timeout, wait=wait_a_moment)
 
     def step(self, timeout: float) -> None:
-        """Supervise: wait at most ``timeout`` seconds for something to happen, report it, start again what is due.
+        """Supervise: wait at most ``timeout`` seconds for an event, report it, and do the restarts that are due.
 
-        Returns at once when the fleet is closed.
+        Returns at once if the fleet is closed.
         """
         if self.stop.fileno() < 0:
             return
@@ -193,10 +193,10 @@ class Fleet:
                 pair.look_at_names()
 
     def run(self, until: Callable[[], bool] | None = None, *, tick_s: float = 0.25) -> FleetEnd:
-        """Supervise until ``until()`` (asked every ``tick_s``) is true, ``stop`` is set, or a signal comes; then close.
+        """Supervise until ``until()`` (called every ``tick_s``) is true, ``stop`` is set or a signal comes; then close.
 
-        Starts everything where that has not been done yet, so that no moment is without an answer to a signal (SIGINT
-        or SIGTERM, taken only in the main thread; a second one ends the closing at once).
+        It also calls ``start`` if that was not done yet, so that the signal handlers cover the start too. The signals
+        are SIGINT and SIGTERM, only in the main thread; a second one ends the closing at once.
         """
         with self._signals:
             try:
@@ -212,9 +212,9 @@ class Fleet:
         return ended
 
     def close(self, timeout: float | None = None) -> None:
-        """End all processes in at most ``timeout`` seconds (None: as given to the fleet); remove the rings unless kept.
+        """End all processes within ``timeout`` seconds (None: ``close_timeout_s``), and remove the rings unless kept.
 
-        Runners end first, shards when they have applied what was received. A second call does nothing.
+        Runners end first, shards after they have applied what was received. A second call does nothing.
         """
         checked_timeout(timeout)
         timeout = self._close_timeout_s if timeout is None else timeout
@@ -274,7 +274,7 @@ class Fleet:
         stats = [pair.made.ring.stats() for pair in rings.values() if pair.made.ring is not None]
         for stall in self._stalls.look(stats, time.monotonic()):
             kind = FleetEventKind.STALLED if stall.ended_after_s is None else FleetEventKind.DRAINED
-            if self._on_event is not None:  # the watch has logged it
+            if self._on_event is not None:  # the watch has logged it already
                 shard = rings[stall.ring].index
                 self._on_event(FleetEvent(kind, shard, Role.SHARD, stall.pid, text=str(stall)))
 

@@ -1,4 +1,4 @@
-"""One upstream shard in a fleet: its ring, its runner process and its shard process, kept alive together."""
+"""One upstream shard in a fleet: its ring, its runner process and its shard process, which it keeps running."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from kevy_ring.replica.options import FollowOptions
 
 log = logging.getLogger(__name__)
 
-# A process that lived this long was well; its end is a new misfortune and not the same one again.
+# After a process that lived this long, the delays before restarts start from the shortest again.
 STABLE_S = 10.0
-# A runner whose shard is gone ends within a second. One that has not is killed.
+# A runner whose shard is gone ends within a second. After this time it is killed.
 PARTNER_GRACE_S = 3.0
 _PARTNER_TICK_S = 0.05
 
 
 class ReplicaPair:
-    """Starts the two processes of shard ``index``, and starts again what died, after a growing delay.
+    """Starts the two processes of shard ``index``, and restarts a dead one after a growing delay.
 
-    A runner that died is replaced; its successor asks the upstream to continue after the last event that was published,
-    which the ring's header tells. When the shard died, its runner ends as well, because it has no receiver. If the
-    shard's store is resumable, both are replaced on the same ring. If it is not, everything that was applied may be
-    gone, and what is in the ring would be applied to nothing. If a snapshot was on its way, its beginning is gone. In
-    both cases a new ring is made, and a full sync follows.
+    The successor of a dead runner asks the upstream to continue after the last published event, which it reads from the
+    ring's header. When the shard dies, its runner ends as well, because it has no receiver. If the shard's store is
+    resumable, both are replaced on the same ring. If it is not, the applied data may be gone, and the ring's content
+    has no base. If the shard died during a snapshot, the beginning of the snapshot is gone. In both cases the pair
+    makes a new ring, and a full sync follows.
 
-    No new process finds a ring whose names in shared memory were removed by another program. A new ring takes its
+    If another program removed a ring's names in shared memory, no new process can attach to it. A new ring takes its
     place: at once if the store is resumable, else when a process has to be replaced.
 
-    ``label``: what the ring's header says of its purpose. ``report`` is called with each event, ``say`` with the shard,
-    the topic and the text of what its process says.
+    ``label``: the ring's purpose, for its header. ``report`` is called with each event, ``say`` with the shard, the
+    topic and the text that its process sent.
     """
 
     def __init__(
@@ -64,9 +64,8 @@ class ReplicaPair:
         self._shard_main = shard_main
         self._replica_id = replica_id
         self._asked = 0
-        self._answer: tuple[Any, ...] | None = (
-            None  # the number of the question, whether it could be answered, the answer
-        )
+        # The number of the question, whether it could be answered, the answer.
+        self._answer: tuple[Any, ...] | None = None
         self._report = report
         self._say = say
         self._backoff = backoff
@@ -76,7 +75,7 @@ class ReplicaPair:
         self._restart_at: float | None = None
         self._kill_at: float | None = None
         self._link_text = ""
-        # The ring keeps the last word of a runner that has ended. It counts once the runner of now has said its first.
+        # The ring keeps the link state of an ended runner, so it counts only after the present runner's first report.
         self._runner_has_spoken = False
         self._refusal: Refusal | None = None
         self._follows = False
@@ -84,7 +83,7 @@ class ReplicaPair:
 
     @property
     def status(self) -> ShardStatus:
-        """How the pair stands now."""
+        """The present status."""
         pids = {role: child.pid for role, child in self._children.items()}
         ring = self.made.ring.stats() if self.made.ring is not None else None
         state = LinkState.NONE
@@ -109,31 +108,31 @@ class ReplicaPair:
 
     @property
     def waitables(self) -> list[Connection | int]:
-        """What becomes ready when there is something for ``poll`` to do."""
+        """For multiprocessing.connection.wait: one is ready when ``poll`` has something to do."""
         return [each for child in self._children.values() for each in child.waitables]
 
     @property
     def wake_at(self) -> float | None:
-        """The time (monotonic) of the next thing to do that no waitable tells."""
+        """The time (monotonic) of the next action that no waitable shows."""
         if self._restart_at is None or self.stopping:
             return None
         return time.monotonic() + _PARTNER_TICK_S if self._kill_at is not None else self._restart_at
 
     def child(self, role: Role) -> ChildProcess | None:
-        """The process of this role, if it lives as far as ``poll`` has seen."""
+        """The process of this role, unless ``poll`` has seen its death."""
         return self._children.get(role)
 
     def make_ring(self) -> None:
-        """Make the ring, or find the one that was kept; an earlier one of this pair is removed."""
+        """Make the ring, or find the kept one. Removes an earlier one of this pair."""
         self.made.make(was_used=any(self._starts.values()))
         self._ring_is_stale = False
 
     def drop_ring(self) -> None:
-        """Remove the ring; one that an earlier life kept, and on which nothing was started yet, stays."""
+        """Remove the ring, except one that an earlier fleet kept and on which no process was started yet."""
         self.made.drop(was_used=any(self._starts.values()))
 
     def start(self) -> None:
-        """Start what is missing of both processes on the ring that was made."""
+        """Start the missing processes on the ring."""
         assert self.made.ring is not None
         name = self.made.ring.name
         if Role.SHARD not in self._children:
@@ -162,7 +161,7 @@ class ReplicaPair:
             elif asked is not child:
                 raise ShardUnheard(self.index, "its process ended before it answered")
             if time.monotonic() >= deadline:
-                raise ShardUnheard(self.index, "no answer in time")
+                raise ShardUnheard(self.index, f"no answer within {timeout:g} s")
             wait()
         (_, was_answered, answer), self._answer = self._answer, None
         if not was_answered:
@@ -170,19 +169,19 @@ class ReplicaPair:
         return answer
 
     def poll(self) -> None:
-        """Take note of what the processes said and who died, and start again what is due."""
+        """Handle the reports and deaths of the processes, and do the restarts that are due."""
         for role in list(self._children):
             child = self._children[role]
             dead = not child.is_alive
-            for words in child.said():
-                self._heard(child, *words)
+            for fact in child.said():
+                self._heard(child, *fact)
             if dead:
                 self._died(child)
         if not self.stopping and self._restart_at is not None and time.monotonic() >= self._restart_at:
             self._restart()
 
     def look_at_names(self) -> None:
-        """See whether the ring still has its names, and replace it if it has not and the store can continue."""
+        """Check whether the ring still has its names. If not, replace it if the store can continue."""
         made = self.made
         if self.stopping or self._restart_at is not None or made.ring is None or made.lost:
             return
@@ -191,19 +190,19 @@ class ReplicaPair:
             self._restart_at = time.monotonic()
 
     def stop(self, role: Role) -> None:
-        """Ask a process to end; from now on nothing is started again."""
+        """Ask a process to end. From now on nothing is restarted."""
         self.stopping = True
         if role in self._children:
             self._children[role].stop()
 
     def kill(self, role: Role) -> None:
-        """End a process that did not do so when asked."""
+        """Kill a process that did not end on request."""
         if role in self._children:
             self._children[role].kill()
             self.poll()
 
     def close(self) -> None:
-        """Kill what is left, and remove the ring unless it is to be kept."""
+        """Kill the remaining processes, and remove the ring unless it is kept."""
         self.stopping = True
         for role in Role:
             self.kill(role)
@@ -218,23 +217,23 @@ class ReplicaPair:
         self._starts[role] += 1
         self._report(FleetEvent(FleetEventKind.STARTED, self.index, role, child.pid))
 
-    def _heard(self, child: ChildProcess, topic: str, *words: Any) -> None:
+    def _heard(self, child: ChildProcess, topic: str, *facts: Any) -> None:
         if topic == "result":
-            self.result = words[0]
+            self.result = facts[0]
         elif topic == "failed":
-            child.failure = words[0]
-        elif topic == "words":
-            self._say(self.index, *words)
+            child.failure = facts[0]
+        elif topic == "text":
+            self._say(self.index, *facts)
         elif topic == "answer":
-            self._answer = words  # one question is asked at a time
+            self._answer = facts  # only one question is open at a time
         elif topic == "synced":
-            how, text, reason = words
+            how, text, reason = facts
             self._refusal = None
             event = FleetEvent(FleetEventKind.SYNCED, self.index, child.role, child.pid, synced=how, text=text)
             self._report(replace(event, full_reason=reason))
         elif topic == "link":
             self._runner_has_spoken = True
-            state, text, refusal = LinkState(words[0]), words[1], words[2]
+            state, text, refusal = LinkState(facts[0]), facts[1], facts[2]
             if state is not LinkState.HANDSHAKE:  # its text is only the protocol's name
                 self._link_text = text or self._link_text
             self._refusal = refusal
@@ -262,7 +261,7 @@ class ReplicaPair:
         self._report(event)
 
     def _plan_restart(self, child: ChildProcess, code: int) -> float:
-        """Decide what is to be started again, and when. Returns the seconds until then."""
+        """Decide what to restart, and when. Returns the seconds until then."""
         now = time.monotonic()
         if not self._ring_is_stale:
             is_truncated = code == EXIT_TRUNCATED
@@ -278,7 +277,7 @@ class ReplicaPair:
         return max(0.0, self._restart_at - now)
 
     def _replace_ring(self) -> None:
-        """Make a new ring once both processes have ended: no process must be left on the old one."""
+        """Stop both processes. The new ring is made after they have ended, because none may stay on the old one."""
         self._ring_is_stale = True
         self._kill_at = time.monotonic() + PARTNER_GRACE_S
         for partner in self._children.values():

@@ -1,4 +1,4 @@
-"""The ring of a pair: made or found by its name, watched, and replaced when its processes cannot continue with it."""
+"""The ring of a pair: made or found by its name, checked, and replaced if its processes cannot continue with it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class PairRing:
-    """The ring of shard ``index``, and what a process that is started on it has to know.
+    """The ring of shard ``index``, and the facts that a process started on it needs.
 
     ``ring``: None before it is made and after its end. ``words_before``: the words of its producer when it was made or
-    found. ``resume``: where the stream continues while nothing was published on it. ``full_reason``: why it starts with
-    a full sync where there is no such point. ``lost``: the names of its files that were found to be gone. ``tell`` is
-    called with words for people when something happened to the ring.
+    found. ``resume``: where the stream continues if nothing was published on the ring yet. ``full_reason``: the reason
+    for a full sync if ``resume`` is None. ``lost``: the names of its files that are gone. ``tell`` is called with a
+    text for people when something happened to the ring.
     """
 
     def __init__(self, options: FollowOptions, index: int, label: str, tell: Callable[[str], None]) -> None:
@@ -36,17 +36,17 @@ class PairRing:
 
     @property
     def is_drained(self) -> bool:
-        """True when the shard has taken all that was published."""
+        """True when the shard has taken every published event."""
         return self.ring is None or self.ring.stats().used_bytes == 0
 
     @property
     def can_continue(self) -> bool:
-        """Whether a new shard process can continue with this ring where a dead one ended."""
+        """Whether a new shard process can continue on this ring where a dead one ended."""
         return self._options.resumable and self.ring is not None and not _is_loading(self.ring)
 
     @property
     def is_attached(self) -> bool:
-        """Whether both sides of the ring are held by a live process."""
+        """Whether a live process holds each side of the ring."""
         from kevy_ring.ring import RoleState
 
         assert self.ring is not None
@@ -54,14 +54,14 @@ class PairRing:
         return all(role.state is RoleState.ALIVE for role in (stats.producer, stats.consumer))
 
     def make(self, *, was_used: bool) -> None:
-        """Make the ring, or find the one that was kept. An earlier one of this pair is removed, see ``drop``."""
+        """Make the ring, or find the kept one. Removes an earlier one of this pair, see ``drop``."""
         self.drop(was_used=was_used)
         self.ring = self._found() or self._made()
         self.words_before = self.ring.stats().producer_words
         self.lost = []
 
     def drop(self, *, was_used: bool) -> None:
-        """Remove the ring. One that an earlier life kept stays, if no process was started on it (``was_used``)."""
+        """Remove the ring, except one that an earlier fleet kept and on which no process was started (``was_used``)."""
         if self.ring is None:
             return
         self.ring.close()
@@ -70,13 +70,13 @@ class PairRing:
         self.ring = None
 
     def close(self) -> None:
-        """Let go of the ring. Its names are removed unless it is kept."""
+        """Close the ring. Its names are removed unless it is kept."""
         if self.ring is not None:
             self.ring.close()
             self.ring = None
 
     def look_at_names(self) -> bool:
-        """Whether the ring has lost a name in shared memory; the first time it is told."""
+        """Whether the ring has lost a name in shared memory. Reports it the first time."""
         if self.ring is None or self.lost:
             return bool(self.lost)
         self.lost = self.ring.lost_names()
@@ -88,18 +88,18 @@ class PairRing:
         return bool(self.lost)
 
     def prepare_resume(self) -> None:
-        """Note where the next ring continues. Call it when both processes have ended and nothing more is applied."""
+        """Note where the next ring continues. Call it after both processes have ended, when nothing more is applied."""
         self.resume = self._behind_applied() if self.can_continue else None
         if self.lost:
-            after = f"the stream goes on after offset {self.resume.offset}, which was applied" if self.resume else ""
+            after = f"the stream continues after the applied offset {self.resume.offset}" if self.resume else ""
             self._tell(f"a new ring is made: {after or 'a full sync follows'}")
 
     def give_up(self, *, is_truncated: bool) -> str:
         """Note that no new shard process can continue with this ring. Returns why."""
         self.full_reason = FullSyncReason.INTERRUPTED if self._options.resumable else FullSyncReason.STORE
         if not self._options.resumable:
-            return "what was applied went with the shard"
-        return "an event came in part" if is_truncated else "a snapshot was being loaded"
+            return "the sink keeps no position, and the shard that applied the data has ended"
+        return f"the shard ended within {'an event larger than the ring' if is_truncated else 'a snapshot'}"
 
     def _found(self) -> Ring | None:
         options = self._options
@@ -133,13 +133,13 @@ class PairRing:
         self._tell(text)
 
     def _behind_applied(self) -> ResumePoint | None:
-        """The resume point behind what the shard has applied: its store continues there, whatever the ring held."""
+        """The resume point after the last applied event: the upstream sends the ring's unapplied content again."""
         from kevy_ring.inbox import published_in
 
         assert self.ring is not None
         published, applied = published_in(self.ring), self.ring.stats().applied_offset
         if not published.is_known:
-            return self.resume  # nothing was published on this ring, so the point of the one before still holds
+            return self.resume  # nothing was published on this ring, so the earlier point is still right
         if applied is None or not published.upstream_id:
             return None
         return ResumePoint(published.upstream_id, applied, published.db)
@@ -148,13 +148,13 @@ class PairRing:
 def kept_ring(
     name: str, capacity: int, *, label: str | None = None, tell: Callable[[str], None] = lambda text: None
 ) -> Ring | None:
-    """The ring that an earlier life kept by this name; None: there is none.
+    """The ring of this name that an earlier fleet kept; None if there is none.
 
-    ``label``: its new one. A segment of this name that is no whole ring of this version (another layout version, half
-    made, without a doorbell) is removed if no process uses it; ``tell`` is given the words for it.
+    ``label``: its new label. If the segment of this name is unusable (another layout version, half made, without a
+    doorbell) and no process uses it, it is removed, and ``tell`` is called with a text about that.
 
-    Raises SegmentError when it is not a ring of that capacity, or none that may be removed, and RoleTaken while a
-    process lives in it.
+    Raises SegmentError if the ring has another capacity or the unusable segment may not be removed, and RoleTaken while
+    a live process holds a side of the ring.
     """
     from kevy_ring.ring import Ring, RoleState
 
@@ -171,7 +171,7 @@ def kept_ring(
             raise RoleTaken(name, role=role, pid=held.pid)
     if ring.capacity != capacity:
         ring.close()
-        detail = f"it was made with a capacity of {ring.capacity} bytes, not {capacity}; kevy-ring gc {name} removes it"
+        detail = f"it has a capacity of {ring.capacity} bytes, not {capacity}: use that, or run kevy-ring gc {name}"
         raise SegmentError(name, reason="exists", detail=detail)
     ring.adopt(label)
     return ring
@@ -184,7 +184,8 @@ def _remove_odd(name: str, error: SegmentError, tell: Callable[[str], None]) -> 
     if odd is None:
         raise error
     if odd.users:
-        detail = f"it {odd.oddity.value}, and is in use by process {', '.join(map(str, odd.users))}"
+        pids = ", ".join(map(str, odd.users))
+        detail = f"it {odd.oddity.value}, and is in use by process {pids}: end that first, or use another name"
         raise SegmentError(name, reason=error.reason, detail=detail)
     odd.remove()
     version = f" ({odd.version})" if error.reason == "version" else ""
@@ -196,7 +197,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _is_loading(ring: Ring) -> bool:
-    """Whether a snapshot has begun whose end was not applied: its beginning may be gone with a dead shard."""
+    """Whether a snapshot is not completely applied. A dead shard may have taken its beginning with it."""
     from kevy_ring.inbox import published_in
 
     return published_in(ring).has_unapplied_snapshot(ring.stats())

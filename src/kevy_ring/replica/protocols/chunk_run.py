@@ -1,4 +1,4 @@
-"""A snapshot's chunk on its way from the link into the ring itself: received where it will lie."""
+"""A snapshot's chunk that is received from the link directly into the ring."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kevy_ring.replica.protocol import ChunkAhead
 
 
 class ChunkInRing:
-    """One chunk that is being received into a grant. ``view``: where its next bytes go; empty when it is whole."""
+    """One chunk that is received into a grant."""
 
     def __init__(self, grant: ChunkGrant, chunk: ChunkAhead) -> None:
         self.chunk = chunk
@@ -18,27 +18,27 @@ class ChunkInRing:
 
     @property
     def view(self) -> memoryview:
-        """Where the next bytes of the chunk belong."""
+        """The place for the chunk's next bytes; empty when the chunk is complete."""
         return self._grant.view[self._have : self._wanted]
 
     def take(self, received: memoryview) -> int:
-        """Copy what belongs to the chunk from the front of ``received``; how many bytes that was."""
+        """Copy the chunk's bytes from the start of ``received``. Returns how many it took."""
         count = min(len(received), self._wanted - self._have)
         self._grant.view[self._have : self._have + count] = received[:count]
         self.received(count)
         return count
 
     def received(self, count: int) -> None:
-        """``count`` bytes were received into ``view``."""
+        """Count ``count`` bytes that were received into ``view``."""
         self._have += count
 
     @property
     def is_whole(self) -> bool:
-        """Whether head, body and tail have come."""
+        """Whether the body and the tail have arrived."""
         return self._have == self._wanted
 
     def commit(self) -> None:
-        """Send the chunk. Raises RemoteProtocolError when it does not end where its length says, and SendError."""
+        """Send the chunk. Raises SendError, and RemoteProtocolError if it does not end where its length says."""
         body = self.chunk.body_bytes
         if self._grant.view[body : self._wanted] != self.chunk.tail:
             self._grant.abort()
@@ -46,5 +46,5 @@ class ChunkInRing:
         self._grant.commit(body)
 
     def abort(self) -> None:
-        """The link ended within the chunk: nothing of it is sent."""
+        """Drop the chunk, because the link ended within it."""
         self._grant.abort()

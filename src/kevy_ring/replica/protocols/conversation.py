@@ -1,4 +1,4 @@
-"""What every replication protocol has in common: one link's states, its pending bytes, and how it ends."""
+"""The common part of the replication protocols: one link's state, its pending bytes, and its end."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Transitions = Mapping[StateT, Mapping[TokenT, StateT]]
 
 
 class Conversation(Generic[StateT, TokenT]):
-    """The sans-I/O frame that a protocol fills in with ``_step``; see ReplicationProtocol for what is public.
+    """A conversation without I/O. A protocol implements ``_step``; ReplicationProtocol documents the public methods.
 
-    ``transitions`` is the whole protocol as data: what may come in which state, and the state after it.
-    ``end`` is the token of the end of the stream; ``failed`` the state after a violation.
+    ``transitions`` is the protocol as data: the tokens that are allowed in each state, and the state after each.
+    ``end`` is the token of the end of the stream; ``failed`` is the state after a violation.
     """
 
     def __init__(
@@ -47,20 +47,17 @@ class Conversation(Generic[StateT, TokenT]):
 
     @property
     def frame_run_ready(self) -> bool:
-        """See ReplicationProtocol."""
         return self._between_frames and not self._intake.pending
 
     @property
     def chunk_run_ready(self) -> bool:
-        """See ReplicationProtocol."""
         return self._between_chunks and not self._intake.pending
 
     def chunk_ahead(self, data: BytesLike) -> ChunkAhead | None:
-        """See ReplicationProtocol. None here: a protocol whose chunks are cut by itself has none ahead."""
+        """See ReplicationProtocol. None for a protocol that cuts the chunks itself."""
         return None
 
     def chunk_received(self, chunk: ChunkAhead) -> None:
-        """See ReplicationProtocol."""
         raise NotImplementedError
 
     @property
@@ -74,21 +71,18 @@ class Conversation(Generic[StateT, TokenT]):
         raise NotImplementedError
 
     def _step(self, events: list[ReplicaApply], *, one: bool) -> bool:
-        """Take what comes next; where ``one``, stop after one unit. False when more bytes are needed."""
+        """Take the next units, or only one if ``one``. False when more bytes are needed."""
         raise NotImplementedError
 
     def data_to_send(self) -> bytes:
-        """See ReplicationProtocol."""
         outgoing = b"".join(self._outgoing)
         self._outgoing.clear()
         return outgoing
 
     def receive_data(self, data: BytesLike) -> list[ReplicaApply]:
-        """See ReplicationProtocol."""
         return self._receive(bytes(data), to_frame_run=False)[0]
 
     def receive_to_frame_run(self, data: BytesLike) -> tuple[list[ReplicaApply], int]:
-        """See ReplicationProtocol."""
         return self._receive(bytes(data), to_frame_run=True)
 
     def _receive(self, data: bytes, *, to_frame_run: bool) -> tuple[list[ReplicaApply], int]:
@@ -111,7 +105,6 @@ class Conversation(Generic[StateT, TokenT]):
         return events, taken
 
     def receive_eof(self) -> None:
-        """See ReplicationProtocol."""
         if self.error is not None:
             raise self.error
         intake = self._intake
@@ -123,12 +116,12 @@ class Conversation(Generic[StateT, TokenT]):
         self._move(self._end)
 
     def _allow(self, token: TokenT, detail: str = "") -> None:
-        """Refuse ``token`` where the table does."""
+        """Raise a violation if the table does not allow ``token`` in this state."""
         if token not in self._transitions[self.state]:
             raise self._intake.violation(f"{detail or token.value} in state {self.state.name}")
 
     def _move(self, token: TokenT) -> None:
-        """Go where the table says."""
+        """Change to the state that the table gives for ``token``."""
         self._allow(token)
         self.state = self._transitions[self.state][token]
 

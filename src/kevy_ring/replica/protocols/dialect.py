@@ -1,4 +1,4 @@
-"""Which protocol to speak to an upstream, and what is learnt from its refusals."""
+"""Chooses the protocol for an upstream, and learns from its refusals."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from kevy_ring.replica.protocols.redis import RedisProtocol
 from kevy_ring.replica.refusal import checked_command
 from kevy_ring.replica.upstream_url import UpstreamUrl
 
-# A primary that is being restarted also closes links without a byte, so what worked once is doubted only after
-# this many closes in a row.
+# A restarting primary also closes links without a byte. So a protocol that worked once is doubted only after this many
+# closes in a row.
 REFUSALS_TO_DOUBT = 3
 
 
 class Dialect:
-    """The protocol to speak next: the one asked for, or with ``"auto"`` the one that the upstream accepts.
+    """The protocol to speak next: the requested one, or with ``"auto"`` the one that the upstream accepts.
 
-    kevy refuses the other version's handshake by closing the link without a byte: protocol 2 is tried first, then
-    1, in turns until one is accepted; that one is kept. ValueError where the URL and the protocol do not fit, or the
-    URL names a database.
+    kevy refuses an unknown version's handshake by closing the link without a byte. So protocols 2 and 1 are tried in
+    turn, 2 first, until one is accepted; that one is kept. Raises ValueError if the URL and the protocol do not fit, or
+    if the URL names a database.
     """
 
     def __init__(self, upstream: UpstreamUrl, options: FollowOptions) -> None:
@@ -28,7 +28,7 @@ class Dialect:
         protocol = options.protocol
         allowed = ("kevy2", "kevy1") if upstream.kind == "kevy" else ("redis",)
         if protocol != "auto" and protocol not in allowed:
-            raise ValueError(f"{upstream.redacted} speaks auto or {', '.join(allowed)}, not {protocol!r}")
+            raise ValueError(f"{upstream.redacted} cannot speak {protocol!r}: use auto or {', '.join(allowed)}")
         self._user = upstream.options.get("username")
         self._options = options
         self._candidates = list(allowed) if protocol == "auto" else [protocol]
@@ -37,7 +37,7 @@ class Dialect:
 
     @property
     def tried(self) -> str:
-        """The protocols that are tried in turns, for people."""
+        """The protocols that are tried in turn, for people."""
         return " and of ".join(sorted(self._candidates, reverse=True))
 
     @property
@@ -46,12 +46,12 @@ class Dialect:
         return self._candidates[0]
 
     def accepted(self) -> None:
-        """The upstream took this one's handshake."""
+        """The upstream accepted the present protocol's handshake."""
         self._accepted = True
         self._refusals = 0
 
     def refused(self) -> bool:
-        """The upstream closed this one's handshake without a byte. True: the other one is new, try it at once."""
+        """The upstream closed the handshake without a byte. True: the other protocol is untried, try it at once."""
         self._refusals += 1
         if len(self._candidates) == 1 or (self._accepted and self._refusals < REFUSALS_TO_DOUBT):
             return False
@@ -61,7 +61,7 @@ class Dialect:
         return first_doubt
 
     def protocol(self, *, replica_id: str, resume: ResumePoint | None) -> ReplicationProtocol:
-        """A new conversation. ValueError when ``resume`` is not of this family's making."""
+        """A new conversation. Raises ValueError if ``resume`` is not of this protocol family."""
         if self.name == "redis":
             return RedisProtocol(
                 listening_port=self._options.listening_port,

@@ -1,7 +1,7 @@
 """kevy's replication link, protocols 1 and 2: live frames counted one by one, snapshots in chunks, pings.
 
-Protocol 1 is spoken by kevy 1.18 to 3.x; protocol 2 (4.x and 5.x) adds a generation, within which alone
-offsets mean something. Frames: ``*2 :<offset> *N ...``; a snapshot: ``+SNAPSHOT``, chunks, ``+SNAPSHOT_END <offset>``.
+kevy 1.18 to 3.x speak protocol 1. Protocol 2 (4.x and 5.x) adds a generation; an offset is valid only within its
+generation. Frames: ``*2 :<offset> *N ...``; a snapshot: ``+SNAPSHOT``, chunks, ``+SNAPSHOT_END <offset>``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from kevy_ring.replica.protocols.resp import (
 )
 from kevy_ring.replica.refusal import refusal_of_reply
 
-MAX_CHUNK_BYTES = 65_536  # kevy's own chunk size: more is a hostile or broken primary
-MAX_CONTROL_LINE_BYTES = 256  # kevy's own bound; the longest real line has two u64
+MAX_CHUNK_BYTES = 65_536  # kevy's own chunk size: a larger chunk comes from a hostile or broken primary
+MAX_CONTROL_LINE_BYTES = 256  # kevy's own bound; the longest valid line has two u64
 MAX_SNAPSHOT_BYTES = 16 << 30  # kevy's own bound
 
 _S, _T = KevyState, KevyToken
@@ -32,15 +32,16 @@ _LINE_MARKS = (ord("+"), ord("-"))
 
 
 def frame_head(offset: int) -> bytes:
-    """The start of a live frame, in front of its command."""
+    """The start of a live frame, before its command."""
     return b"*2\r\n:%d\r\n" % offset
 
 
 class KevyProtocol(Conversation[KevyState, KevyToken]):
     """A replica's side of one link to a kevy primary; see ReplicationProtocol.
 
-    ``resume`` is what an earlier link's ``resume_point`` said. Protocol 1 knows no generation, so it can go on only
-    from a point without one (``"0"``); from any other it starts afresh. ValueError for what no kevy link can have said.
+    ``resume`` is an earlier link's ``resume_point``. Protocol 1 has no generation, so it can continue only from a point
+    without one (``"0"``); from any other it starts with a full sync. Raises ValueError for a ``resume`` that cannot
+    come from a kevy link.
     """
 
     def __init__(self, *, version: int, replica_id: str, resume: ResumePoint | None = None) -> None:
@@ -52,39 +53,37 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
             name=f"kevy{version}", start=_S.HANDSHAKE, failed=_S.FAILED, end=_T.END, transitions=TRANSITIONS
         )
         self.version = version
-        self.generation = 0  # of the data received so far; 0: none, or protocol 1
-        self.ack_generation = 0  # of this link, as the primary acknowledged it
+        self.generation = 0  # of the received data; 0: none, or protocol 1
+        self.ack_generation = 0  # of this link, from the primary's +ACK
         self.next_offset = 0
         if resume is not None:
-            self._go_on_from(resume)
-        self.db = 0  # kevy has no others
-        self._ping_offset: int | None = None  # the newest offset + 1 that a ping told
-        self._fresh = self.next_offset == 0  # this link asked for everything
-        self._continuous = True  # what was received joins up: a later link may go on from it
-        self._frame_open = False  # a frame's offset was taken, its command is not whole
+            self._continue_from(resume)
+        self.db = 0  # kevy has only this one
+        self._ping_offset: int | None = None  # the newest offset + 1, from a ping
+        self._fresh = self.next_offset == 0  # this link asked for the whole history
+        self._continuous = True  # the received data has no gap: a later link may continue after it
+        self._frame_open = False  # a frame's offset was taken, its command is incomplete
         self._outgoing.append(self._handshake(replica_id))
 
     @property
     def resume_point(self) -> ResumePoint | None:
-        """See ReplicationProtocol."""
         if self.in_snapshot or not self._continuous or not 0 < self.next_offset <= MAX_OFFSET:
             return None
         return ResumePoint(str(self.generation), self.next_offset - 1)
 
     @property
     def upstream_id(self) -> str:
-        """See ReplicationProtocol."""
         return str(self.ack_generation)
 
     @property
     def upstream_offset(self) -> int | None:
-        """See ReplicationProtocol. Only pings tell it, so it is None in protocol 1."""
+        """See ReplicationProtocol. Only pings carry it, so it is None in protocol 1."""
         if not self._ping_offset:
             return None
         return (max(self._ping_offset, self.next_offset) if self._joined else self._ping_offset) - 1
 
     def acknowledge(self, applied_offset: int | None) -> bytes:
-        """See ReplicationProtocol. kevy wants the next offset wanted; protocol 1 has no acknowledgement."""
+        """See ReplicationProtocol. kevy expects the next offset; protocol 1 has no acknowledgement."""
         self.getack_pending = False
         if self.version == 1 or self.state not in (_S.ACCEPTED, _S.SNAPSHOT, _S.LIVE):
             return b""
@@ -92,7 +91,6 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
         return b"REPLCONF ACK %d\r\n" % (wanted if self._joined else 0)
 
     def frames_scanned(self, consumed_bytes: int, frames: int, last_offset: int) -> None:
-        """See ReplicationProtocol."""
         if not self.frame_run_ready or frames < 1 or last_offset != self.next_offset + frames - 1:
             raise ValueError(f"{frames} frames up to {last_offset} cannot follow {self.next_offset} now")
         self._intake.skip(consumed_bytes)
@@ -107,29 +105,27 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
         return self.in_snapshot
 
     def chunk_ahead(self, data: BytesLike) -> ChunkAhead | None:
-        """See ReplicationProtocol."""
         head = bulk_ahead(data, 1, min(MAX_CHUNK_BYTES, MAX_SNAPSHOT_BYTES - self.snapshot_bytes))
         return ChunkAhead(*head, CRLF) if head is not None else None
 
     def chunk_received(self, chunk: ChunkAhead) -> None:
-        """See ReplicationProtocol."""
         self._intake.skip(chunk.head_bytes + chunk.body_bytes + len(chunk.tail))
         self._move(_T.CHUNK)
         self.snapshot_bytes += chunk.body_bytes
 
     @property
     def _joined(self) -> bool:
-        """True when what was received so far is of this link's history."""
+        """True when the received data belongs to this link's history."""
         return not self.in_snapshot and self.generation == self.ack_generation
 
-    def _go_on_from(self, resume: ResumePoint) -> None:
+    def _continue_from(self, resume: ResumePoint) -> None:
         generation = parse_decimal(resume.upstream_id.encode(), 0, MAX_GENERATION)
         if generation is None or not 0 <= resume.offset < MAX_OFFSET:
-            raise ValueError(f"{resume} is not from a kevy link")
+            raise ValueError(f"{resume} cannot come from a kevy link")
         if self.version == 2 or generation == 0:
             self.generation = generation
             self._reached(resume.offset + 1)
-            self.last_event_offset = None  # of this link, and it has had no event
+            self.last_event_offset = None  # this link has had no event yet
 
     def _handshake(self, replica_id: str) -> bytes:
         start = [b"%d" % self.next_offset]
@@ -138,7 +134,7 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
         return encode_command(b"REPLICATE", b"FROM", *start, b"ID", replica_id.encode())
 
     def _reached(self, next_offset: int) -> None:
-        """All before ``next_offset`` was received."""
+        """Everything before ``next_offset`` was received."""
         self.next_offset = next_offset
         self.received_offset = self.last_event_offset = next_offset - 1 if next_offset else None
 
@@ -152,7 +148,7 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
             return self._take_control_line(events)
         token = _BULK_MARKS.get(mark)
         if token is None:
-            raise self._intake.violation(f"byte {mark:#04x} where a kevy primary starts a unit")
+            raise self._intake.violation(f"byte {mark:#04x} starts no unit of a kevy primary")
         self._allow(token)
         if token is _T.CHUNK:
             return self._take_chunk(events)
@@ -161,11 +157,11 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
         return self._take_frames(events, one)
 
     def _start_live(self) -> None:
-        """Frames come with no snapshot before them: they must join up with what this link asked for."""
+        """Frames come without a snapshot before them, so they must continue where this link asked for."""
         if self.generation != self.ack_generation:
             self._continuous = False
             raise self._intake.violation(
-                f"frames of generation {self.ack_generation} where generation {self.generation} was to go on"
+                f"frames of generation {self.ack_generation}, but the link continues generation {self.generation}"
             )
         self.synced = "full" if self._fresh else "partial"
         self._move(_T.FRAME)
@@ -173,7 +169,7 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
     def _take_frames(self, events: list[ReplicaApply], one: bool) -> bool:
         """Take frames until the bytes or the run end; ``one``: at most one. False when more bytes are needed.
 
-        The state is LIVE, and the table keeps it there for a frame, so no frame pays for a look.
+        The state is LIVE, and a frame does not change it, so no frame needs the table.
         """
         intake = self._intake
         take_command = intake.take_command
@@ -181,7 +177,7 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
         try:
             while True:
                 if not self._frame_open:
-                    # A frame's head can be only this one, so comparing is enough; all else is told apart slowly.
+                    # Only this head is valid, so one comparison is enough. The slow path examines everything else.
                     head = frame_head(offset)
                     if offset <= MAX_OFFSET and intake.piece.startswith(head, intake.at):
                         intake.at += len(head)
@@ -202,7 +198,7 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
                 self._reached(offset)
 
     def _take_head(self, expected: int) -> bool:
-        """Take ``*2 :<expected>``; False while it is not whole."""
+        """Take ``*2 :<expected>``; False while it is incomplete."""
         intake = self._intake
         start = intake.at
         if intake.take_number(b"*", 2, 2) is None:
@@ -257,8 +253,8 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
         return True
 
     def _accepted(self, generation: int) -> None:
-        # The offset of an ACK is an echo: a real primary gives it back even when it is ahead of its stream. What
-        # the stream joins up with is told by the frames themselves.
+        # The offset of an ACK only repeats the requested one, even if that is ahead of the stream. The frames
+        # themselves show where the stream continues.
         self._move(_T.ACK)
         self.established = True
         self.ack_generation = generation
@@ -277,7 +273,7 @@ class KevyProtocol(Conversation[KevyState, KevyToken]):
         self.synced = self.synced or "full"
         self.in_snapshot = self.snapshot_pending = True
         self.snapshot_bytes = 0
-        self._ping_offset = None  # an earlier ping spoke of what the snapshot replaces
+        self._ping_offset = None  # an earlier ping was about the data that the snapshot replaces
         events.append(SnapshotBegin())
 
     def _snapshot_ended(self, ack_offset: int, events: list[ReplicaApply]) -> None:

@@ -1,4 +1,4 @@
-"""A link to a kevy primary as a table: its states, and what may come in each."""
+"""A link to a kevy primary as a table: its states, and the tokens that are allowed in each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kevy_ring.replica.protocols.conversation import Transitions
 
 
 class KevyState(Enum):
-    """Where a link to a kevy primary stands."""
+    """The states of a link to a kevy primary."""
 
     HANDSHAKE = "REPLICATE sent"
     ACCEPTED = "acknowledged; frames or a snapshot may come"
@@ -19,7 +19,7 @@ class KevyState(Enum):
 
 
 class KevyToken(Enum):
-    """What a kevy primary may send, and the end of the stream."""
+    """The units that a kevy primary may send, and the end of the stream."""
 
     ACK = "+ACK"
     SNAPSHOT = "+SNAPSHOT"

@@ -1,4 +1,4 @@
-"""The history and the offset that an RDB stands for, where a primary has written them into its first fields."""
+"""The history and the offset of an RDB, from its first fields."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from kevy_ring.replica.protocols.resp import MAX_OFFSET, parse_decimal
 
 _MAGIC_BYTES = 9  # "REDIS" and four digits, or "VALKEY" and three
 _AUX = 0xFA  # a name and a value follow
-_INTEGERS = {0xC0: 1, 0xC1: 2, 0xC2: 4}  # a number of so many bytes in the place of a string
+_INTEGERS = {0xC0: 1, 0xC1: 2, 0xC2: 4}  # a number of this many bytes in the place of a string
 
 
 def rdb_position(head: bytes) -> tuple[str, int] | None:
-    """The replication id and the offset in the fields that ``head``, the beginning of an RDB, starts with.
+    """The replication id and the offset in the fields of ``head``, the beginning of an RDB; None if they are missing.
 
-    None where they are not there. A primary writes them into every RDB that it makes for a replica.
+    A primary writes them into every RDB that it makes for a replica.
     """
     fields: dict[bytes, bytes] = {}
     at = _MAGIC_BYTES
@@ -29,7 +29,7 @@ def rdb_position(head: bytes) -> tuple[str, int] | None:
 
 
 def _take_string(head: bytes, at: int) -> tuple[bytes, int] | None:
-    """A string of an RDB, a number as its digits, and the index behind it; None where it is cut or compressed."""
+    """A string of an RDB (a number as its digits) and the index after it; None if it is cut or compressed."""
     if at >= len(head):
         return None
     first = head[at]

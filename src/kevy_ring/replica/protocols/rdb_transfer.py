@@ -1,17 +1,17 @@
-"""The bytes of an RDB on the wire: cut into chunks, and its end found, by length or by mark."""
+"""The bytes of an RDB on the wire: cuts them into chunks, and finds the end by a length or a mark."""
 
 from __future__ import annotations
 
 from kevy_ring.events import ReplicaApply, SnapshotChunk
 from kevy_ring.replica.protocols.resp import MAX_OFFSET, Intake, printable
 
-RDB_CHUNK_BYTES = 65_536  # the largest chunk passed on: what one receive brings, and far below any ring's capacity
+RDB_CHUNK_BYTES = 65_536  # the largest chunk passed on: about one receive, and far below any ring's capacity
 MARK_BYTES = 40  # CONFIG_RUN_ID_SIZE in Redis
 _EOF_MARKER = b"$EOF:"
 
 
 def take_rdb_header(intake: Intake) -> RdbTransfer | None:
-    """The body that ``$<length>`` or ``$EOF:<mark>`` announces; None while the line is not whole.
+    """The transfer that ``$<length>`` or ``$EOF:<mark>`` announces; None while the line is incomplete.
 
     Raises RemoteProtocolError for an empty RDB, a length beyond an i64, or a mark of another size.
     """
@@ -29,10 +29,10 @@ def take_rdb_header(intake: Intake) -> RdbTransfer | None:
 
 
 class RdbTransfer:
-    """One RDB being received. ``length`` in bytes, or None where ``mark`` (40 bytes, random) ends it.
+    """One RDB that is being received. ``length`` in bytes, or None if ``mark`` (40 random bytes) ends it.
 
-    Chunks are cut at multiples of RDB_CHUNK_BYTES of the body, so they do not depend on how it was received;
-    less than one chunk and one mark are held back at any time.
+    Chunks are cut at multiples of RDB_CHUNK_BYTES of the body, so they do not depend on how it was received. Less than
+    one chunk and one mark are held back at any time.
     """
 
     __slots__ = ("_held", "_left", "_mark", "finished", "length", "passed_bytes")
@@ -48,7 +48,7 @@ class RdbTransfer:
         self._held = bytearray()
 
     def feed(self, piece: bytes, at: int, events: list[ReplicaApply]) -> int:
-        """Take body bytes from ``piece[at:]`` and append what chunks they make; the index after the last one taken."""
+        """Take body bytes from ``piece[at:]`` and append complete chunks. Returns the index after the last byte."""
         return self._feed_counted(piece, at, events) if self._left is not None else self._feed_marked(piece, at, events)
 
     def _feed_counted(self, piece: bytes, at: int, events: list[ReplicaApply]) -> int:
@@ -63,7 +63,7 @@ class RdbTransfer:
     def _feed_marked(self, piece: bytes, at: int, events: list[ReplicaApply]) -> int:
         assert self._mark is not None
         held = self._held
-        # A mark that began in an earlier piece can have at most all but one of its bytes there.
+        # A mark that began in an earlier piece has at least one of its bytes in this one.
         search_from = max(0, len(held) - (MARK_BYTES - 1))
         held += memoryview(piece)[at:]
         found = held.find(self._mark, search_from)
@@ -77,7 +77,7 @@ class RdbTransfer:
         return len(piece) - beyond
 
     def _pass_on(self, safe_bytes: int, events: list[ReplicaApply]) -> None:
-        """Cut whole chunks from the first ``safe_bytes`` held, and when finished the rest too."""
+        """Cut whole chunks from the first ``safe_bytes`` held bytes. When finished, cut the rest too."""
         cut = 0
         with memoryview(self._held) as view:
             while safe_bytes - cut >= RDB_CHUNK_BYTES or (self.finished and cut < safe_bytes):

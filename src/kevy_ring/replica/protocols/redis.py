@@ -21,12 +21,12 @@ from kevy_ring.replica.refusal import (
     refusal_of_sentinel,
 )
 
-MAX_INFO_BYTES = 1 << 20  # of the reply to INFO sentinel: some hundred bytes for each primary that is watched
-_TLS_ALERT = 0x15  # the first byte of a record by which a side that speaks TLS refuses what it does not understand
+MAX_INFO_BYTES = 1 << 20  # of the reply to INFO sentinel: some hundred bytes for each watched primary
+_TLS_ALERT = 0x15  # the first byte of the record that a TLS server sends to refuse input
 
 _S, _T = table.RedisState, table.RedisToken
 _REPLY_TOKENS = {b"+FULLRESYNC": _T.FULL_RESYNC, b"+CONTINUE": _T.CONTINUE}
-_LINK_COMMANDS = frozenset((b"PING", b"REPLCONF", b"SELECT"))  # they speak of the link, not of the keyspace
+_LINK_COMMANDS = frozenset((b"PING", b"REPLCONF", b"SELECT"))  # they concern the link, not the keyspace
 _LONGEST_LINK_COMMAND = max(map(len, _LINK_COMMANDS))
 
 
@@ -34,11 +34,11 @@ class RedisProtocol(Conversation[table.RedisState, table.RedisToken]):
     """A replica's side of one PSYNC link; see ReplicationProtocol.
 
     ``listening_port``: the port that the primary shows for this replica (0: none). ``username``, ``password``: for
-    AUTH after PING; leave the password out on a link that is authenticated already. ``psync_command``: the name that
-    PSYNC has there. ValueError for a ``resume`` that no PSYNC link can have said, and for a name that no command has.
+    AUTH after PING; omit the password on a link that is authenticated already. ``psync_command``: the server's name of
+    PSYNC. Raises ValueError for a ``resume`` that cannot come from a PSYNC link, and for an invalid command name.
 
-    A server that was told to rename PSYNC may answer the new name as SYNC (Redis and Valkey do): with an RDB at once.
-    Its history and offset are then read from the RDB, and every link begins with a full sync.
+    Redis and Valkey answer a renamed PSYNC as SYNC: they send an RDB at once. Then the history and offset are read from
+    the RDB, and every link begins with a full sync.
     """
 
     def __init__(
@@ -52,48 +52,45 @@ class RedisProtocol(Conversation[table.RedisState, table.RedisToken]):
     ) -> None:
         super().__init__(name="redis", start=_S.PING, failed=_S.FAILED, end=_T.END, transitions=table.TRANSITIONS)
         if resume is not None and not table.is_psync_point(resume):
-            raise ValueError(f"{resume} is not from a PSYNC link")
+            raise ValueError(f"{resume} cannot come from a PSYNC link")
         self.replication_id = resume.upstream_id if resume else ""
         self.db = resume.db if resume else 0
         self.received_offset = resume.offset if resume else None
-        self._before_stream = 0  # an offset of the stream is this much more than the position on this link
-        self._sync_offset = 0  # what the RDB stands for
+        self._before_stream = 0  # offset of the stream minus position on this link
+        self._sync_offset = 0  # of the RDB
         self._getack_offset: int | None = None
         self._rdb: RdbTransfer | None = None
         self._user = username or ""
         self._psync = checked_command(psync_command)
         self._unplaced: list[ReplicaApply] | None = None  # events of an RDB whose position is not known yet
         self._knows_replconf = True
-        self._refused: UpstreamRefused | None = None  # what is raised once INFO sentinel is answered
+        self._refused: UpstreamRefused | None = None  # raised after INFO sentinel is answered
         self._requests = table.requests(self._psync, resume, listening_port, username, password)
         self._outgoing.append(self._requests[_S.PING])
 
     @property
     def resume_point(self) -> ResumePoint | None:
-        """See ReplicationProtocol."""
         if self.received_offset is None or self.received_offset >= MAX_OFFSET:
             return None
         return ResumePoint(self.replication_id, self.received_offset, self.db)
 
     @property
     def upstream_id(self) -> str:
-        """See ReplicationProtocol."""
         return self.replication_id
 
     @property
     def upstream_offset(self) -> int | None:
-        """See ReplicationProtocol. The stream is all that tells it: what has arrived, parsed or not."""
+        """See ReplicationProtocol. It is the offset of all received bytes, parsed or not."""
         if self.state in table.SYNCING:
             return self._sync_offset
         return self._before_stream + self._intake.received if self.state in table.LIVE else self.received_offset
 
     @property
     def next_offset(self) -> int:
-        """See ReplicationProtocol."""
         return self._before_stream + self._intake.position
 
     def acknowledge(self, applied_offset: int | None) -> bytes:
-        """See ReplicationProtocol. A shard that has applied every event has applied the PINGs after it too."""
+        """See ReplicationProtocol. A shard that has applied the last event also acknowledges the PINGs after it."""
         getack_offset, self._getack_offset = self._getack_offset, None
         self.getack_pending = False
         if self.state not in table.SYNCING + table.LIVE:
@@ -107,7 +104,6 @@ class RedisProtocol(Conversation[table.RedisState, table.RedisToken]):
         return encode_command(b"REPLCONF", b"ACK", b"%d" % acknowledged)
 
     def frames_scanned(self, consumed_bytes: int, frames: int, last_offset: int) -> None:
-        """See ReplicationProtocol."""
         if not self.frame_run_ready or frames < 1 or last_offset != self.next_offset + consumed_bytes:
             raise ValueError(f"{frames} frames up to {last_offset} cannot follow {self.next_offset} now")
         self._intake.skip(consumed_bytes)
@@ -135,7 +131,7 @@ class RedisProtocol(Conversation[table.RedisState, table.RedisToken]):
         if mark in b"+-":
             return self._take_reply()
         if mark == _TLS_ALERT and not self._intake.position:
-            raise UpstreamRefused("it answers with an alert of TLS", refusal_of_scheme("redis"))
+            raise UpstreamRefused("it answers with a TLS alert", refusal_of_scheme("redis"))
         raise self._intake.violation(f"byte {mark:#04x} in state {self.state.name}")
 
     def _take_reply(self) -> bool:
@@ -148,7 +144,7 @@ class RedisProtocol(Conversation[table.RedisState, table.RedisToken]):
         if token is _T.REFUSAL:
             self._take_error(line)
         elif token is _T.REPLY:
-            self._go_on_asking()
+            self._send_next_request()
         else:
             self._take_sync_agreement(token, line, fields)
         return True
@@ -158,13 +154,13 @@ class RedisProtocol(Conversation[table.RedisState, table.RedisToken]):
         is_unknown = "unknown command" in reply.lower()
         if table.is_tolerated(self.state, line, logs_in=_S.AUTH in self._requests):
             self._knows_replconf = self._knows_replconf and not is_unknown
-            self._go_on_asking()
+            self._send_next_request()
             return
         command = self._psync.decode() if self.state is _S.PSYNC else self.state.name
         refused = self._refused or UpstreamRefused(reply, refusal_of_reply(reply, user=self._user, command=command))
         if self.state is not _S.PSYNC or self._knows_replconf or not is_unknown:
             raise refused
-        # No primary lacks both commands. A Sentinel does, and INFO tells which primary it stands for.
+        # No primary lacks both commands, but a Sentinel does. Its INFO names the primary that it watches.
         self._refused = refused
         self._move(_T.UNKNOWN)
         self._outgoing.append(encode_command(b"INFO", b"sentinel"))
@@ -177,7 +173,7 @@ class RedisProtocol(Conversation[table.RedisState, table.RedisToken]):
         self._move(_T.BULK)
         raise UpstreamRefused(self._refused.reply, refusal_of_sentinel(info) or self._refused.refusal)
 
-    def _go_on_asking(self) -> None:
+    def _send_next_request(self) -> None:
         self._move(_T.REPLY)
         if self.state not in self._requests:
             self._move(_T.REPLY)
@@ -196,7 +192,7 @@ class RedisProtocol(Conversation[table.RedisState, table.RedisToken]):
             self.replication_id = history or self.replication_id
             self._before_stream = self.received_offset - self._intake.position
         else:
-            raise self._intake.violation(f"{printable(line)!r} does not answer what was asked")
+            raise self._intake.violation(f"{printable(line)!r} does not answer the request")
         self._move(token)
         self.established = True
 
@@ -243,7 +239,7 @@ class RedisProtocol(Conversation[table.RedisState, table.RedisToken]):
         return True
 
     def _place(self, events: list[ReplicaApply]) -> None:
-        """Read the position of an RDB that came without one from its first chunk, and let its events go."""
+        """Read the position of an RDB after SYNC from its first chunk, and release the events that waited for it."""
         unplaced = self._unplaced
         if unplaced is None or len(unplaced) < 2:  # SnapshotBegin, and the first chunk
             return
@@ -279,12 +275,12 @@ class RedisProtocol(Conversation[table.RedisState, table.RedisToken]):
                 return True
 
     def _passes_on(self, argv: list[bytes]) -> bool:
-        """Whether a command that speaks of the link goes to the shard; what it means here takes effect."""
+        """Apply a command that concerns the link. Returns whether it also goes to the shard."""
         name, arguments = argv[0].upper(), argv[1:]
         if name == b"SELECT":
             db = parse_decimal(arguments[0], 0, table.MAX_DB) if len(arguments) == 1 else None
             if db is None:
-                raise RemoteProtocolError("a SELECT without a database's number", at=self._command_position)
+                raise RemoteProtocolError("a SELECT without the number of a database", at=self._command_position)
             self.db = db
             return True
         if name == b"REPLCONF" and arguments and arguments[0].upper() == b"GETACK":
@@ -294,5 +290,5 @@ class RedisProtocol(Conversation[table.RedisState, table.RedisToken]):
 
     @property
     def _command_position(self) -> int:
-        """Where on this link the command being taken begins: the one before it was the last received."""
+        """The position on this link where the present command begins: the end of the last received one."""
         return (self.received_offset or 0) - self._before_stream

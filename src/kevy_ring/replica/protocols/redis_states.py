@@ -1,4 +1,4 @@
-"""A link to a Redis or Valkey primary as a table: its states, what each asks, and what may come in each."""
+"""A link to a Redis or Valkey primary as a table: its states, their requests, and the tokens that are allowed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REPLICATION_ID = re.compile(r"[0-9a-fA-F]{40}")
 
 
 class RedisState(Enum):
-    """Where a link to a Redis or Valkey primary stands. The handshake waits for one reply at a time."""
+    """The states of a link to a Redis or Valkey primary. The handshake waits for one reply at a time."""
 
     PING = "PING sent"
     AUTH = "AUTH sent"
@@ -31,7 +31,7 @@ class RedisState(Enum):
 
 
 class RedisToken(Enum):
-    """What a primary may send, and the end of the stream."""
+    """The units that a primary may send, and the end of the stream."""
 
     REPLY = "a reply"
     REFUSAL = "an error reply"
@@ -69,10 +69,10 @@ TRANSITIONS: Transitions[RedisState, RedisToken] = {
 }
 SYNCING = (_S.RDB_AWAITED, _S.RDB)
 LIVE = (_S.RDB_DONE, _S.STREAM)
-# Keep-alives while the primary forks or ends its RDB. In the stream a newline would be a byte of it.
+# Keep-alives while the primary forks or ends its RDB. In the stream a newline would count as a byte of it.
 NEWLINES_ALLOWED = (_S.PING, _S.AUTH, _S.PORT, _S.CAPA, _S.PSYNC, _S.RDB_AWAITED, _S.RDB_DONE)
-# An error to these is no refusal of replication: an ACL may forbid PING to a replica, old servers know no capa. A user
-# who may not run REPLCONF is refused: without acknowledgements the primary ends the link sooner or later.
+# These errors do not refuse replication: an ACL may forbid PING to a replica, and old servers do not know capa. But
+# without permission for REPLCONF there are no acknowledgements, and the primary ends the link sooner or later.
 _TOLERATED_ERRORS: dict[RedisState, tuple[bytes, ...]] = {
     _S.PING: (b"-NOPERM", b"-ERR operation not permitted"),
     _S.PORT: (b"-ERR",),
@@ -94,14 +94,14 @@ def is_history(text: str) -> bool:
 
 
 def is_psync_point(point: ResumePoint) -> bool:
-    """Whether a PSYNC link can have said ``point``."""
+    """Whether ``point`` can come from a PSYNC link."""
     return is_history(point.upstream_id) and 0 <= point.offset < MAX_OFFSET and 0 <= point.db <= MAX_DB
 
 
 def requests(
     psync: bytes, resume: ResumePoint | None, port: int, username: str | None, password: str | None
 ) -> dict[RedisState, bytes]:
-    """The request whose reply each state waits for; a state without one is passed over."""
+    """The request whose reply each state waits for. The handshake skips a state without one."""
     history, offset = b"?", b"-1"
     if resume is not None:
         history, offset = resume.upstream_id.encode(), b"%d" % (resume.offset + 1)

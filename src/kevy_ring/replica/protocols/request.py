@@ -1,22 +1,22 @@
-"""What a replica says to a kevy primary: requests out of bytes, with limits against a hostile peer."""
+"""Parses a replica's requests to a kevy primary, with limits against a hostile peer."""
 
 from __future__ import annotations
 
 from kevy_ring.errors import RemoteProtocolError
 from kevy_ring.replica.protocols.resp import Intake
 
-#: A request line: kevy's own control lines are at most this long.
+#: kevy's own bound on a control line.
 MAX_LINE_BYTES = 256
-#: The longest request has six arguments; a few more leave room for an error reply instead of silence.
+#: The longest valid request has six arguments. A slightly longer one is still parsed, for an error reply.
 MAX_ARGUMENTS = 16
 MAX_ARGUMENT_BYTES = 256
 
 
 class RequestParser:
-    """Bytes in, requests out: each a list of arguments, from a multi-bulk or from an inline line.
+    """Bytes in, requests out. Each is a list of arguments, from a multi-bulk or an inline line.
 
-    After bytes that are no request, ``malformed`` says why and nothing more comes out. At most one request of the
-    limits above is ever held.
+    After invalid bytes, ``malformed`` is the reason, and no more requests come out. At most one request within the
+    limits above is held.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class RequestParser:
         return requests
 
     def _take(self) -> list[bytes] | None:
-        """The next request, empty for a blank line; None while it is not whole."""
+        """The next request, empty for a blank line; None while it is incomplete."""
         intake = self._intake
         if not self._missing:
             mark = intake.peek()

@@ -1,7 +1,7 @@
 """RESP: the only writer and the only reader in Python, with named limits and strict numbers.
 
 The writer is ``append_command``, ``encode_command`` and ``encode_bulk``. The reader is ``Intake``: bytes go in with
-``feed`` and come out as lines, bulk strings and commands, whole or in any pieces. "Not yet" is a value (None). Input
+``feed``, in any pieces, and come out as lines, bulk strings and commands. None means that more bytes are needed. Input
 that can never become valid raises RemoteProtocolError, before more is held than the limits allow.
 The wire format is the one of https://redis.io/docs/latest/develop/reference/protocol-spec/.
 """
@@ -13,17 +13,17 @@ from collections.abc import Sequence
 from kevy_ring.errors import RemoteProtocolError
 from kevy_ring.events import BytesLike
 
-MAX_BULK_BYTES = 512 << 20  # Redis' proto-max-bulk-len: no client of the upstream can have written a larger one
+MAX_BULK_BYTES = 512 << 20  # Redis' proto-max-bulk-len: a client of the upstream cannot write a larger one
 MAX_ARGUMENTS = 1 << 20  # Redis' own bound on a multi-bulk header
-MAX_COMMAND_BYTES = 1 << 30  # Redis' client-query-buffer-limit; a record's end positions (u32) hold it too
-MAX_LINE_BYTES = 64 << 10  # Redis' bound on an inline line; only error lines come near
+MAX_COMMAND_BYTES = 1 << 30  # Redis' client-query-buffer-limit; it also fits a record's end positions (u32)
+MAX_LINE_BYTES = 64 << 10  # Redis' bound on an inline line; only error lines come near it
 MAX_NUMBER_LINE_BYTES = 32  # a marker and the 20 digits of a u64, with room for a readable error
 MAX_OFFSET = 2**63 - 1  # both upstreams keep offsets in an i64
 MAX_GENERATION = 2**64 - 1  # kevy: any u64
 
 CRLF = b"\r\n"
 NEWLINE = b"\n"
-_SHOWN_BYTES = 64  # of an offending line in an error's text
+_SHOWN_BYTES = 64  # of an invalid line in an error's text
 
 # Nearly every line of a count or a length is one of these. One lookup replaces the formatting.
 _COUNT_LINES = [b"*%d\r\n" % n for n in range(32)]
@@ -37,7 +37,7 @@ _LONGEST_SMALL = len(b"$255\r\n")
 def append_command(parts: list[bytes], arguments: Sequence[bytes]) -> None:
     """Append a command's wire form to ``parts``, which the caller joins: one part, and three for each argument.
 
-    The arguments are not copied. So a pipeline of many commands is copied once, by its ``b"".join(parts)``.
+    The arguments are not copied. So a pipeline of commands is copied only once, by its ``b"".join(parts)``.
     """
     count = len(arguments)
     parts.append(_COUNT_LINES[count] if count < len(_COUNT_LINES) else b"*%d\r\n" % count)
@@ -61,8 +61,8 @@ def encode_bulk(body: bytes) -> bytes:
 def parse_decimal(digits: bytes, low: int, high: int) -> int | None:
     """``digits`` as an integer in ``low..high``; None for anything else.
 
-    Only the canonical form counts: no sign, no blank, no leading zero. A second spelling of a length is how two
-    parsers are made to disagree about where a frame ends.
+    Only the canonical form is valid: no sign, no blank, no leading zero. With a second spelling of a length, two
+    parsers could disagree about where a frame ends.
     """
     if not digits.isdigit() or len(digits) > 20 or (digits[0] == 0x30 and len(digits) > 1):
         return None
@@ -71,9 +71,9 @@ def parse_decimal(digits: bytes, low: int, high: int) -> int | None:
 
 
 def bulk_ahead(data: BytesLike, low: int, high: int) -> tuple[int, int] | None:
-    """The bytes of head and body of a bulk string that ``data`` begins with, which is not taken.
+    """The sizes of head and body of the bulk string at the start of ``data``, which is not taken.
 
-    (0, 0) while its first line is not whole; None where there is no bulk string of ``low..high`` bytes.
+    (0, 0) while its first line is incomplete; None if it is no bulk string of ``low..high`` bytes.
     """
     line_bytes = len(b"$%d\r\n" % high)
     start = bytes(data[:line_bytes])
@@ -87,15 +87,15 @@ def bulk_ahead(data: BytesLike, low: int, high: int) -> tuple[int, int] | None:
 
 
 def printable(line: bytes) -> str:
-    """``line`` for an error's text: cut, and never undecodable."""
+    """``line`` for an error's text: cut, with escapes for bytes that are not UTF-8."""
     return line[:_SHOWN_BYTES].decode("utf-8", "backslashreplace") + ("..." if len(line) > _SHOWN_BYTES else "")
 
 
 class Intake:
-    """The received bytes that are not parsed yet, and the command that is half there.
+    """The received bytes that are not parsed yet, and an incomplete command.
 
-    ``piece`` and ``at`` are for the owner's hot loop: the bytes at hand and the index of the next one. After
-    each ``feed`` that returned True the owner takes what it can, then calls ``settle``.
+    ``piece`` and ``at`` are for the owner's hot loop: the present bytes and the index of the next one. After each
+    ``feed`` that returned True, the owner takes what is complete, then calls ``settle``.
     """
 
     __slots__ = ("_argv", "_base", "_held", "_left", "_mark", "_room", "_want", "_want_line", "at", "piece")
@@ -106,11 +106,11 @@ class Intake:
         self._base = 0  # position in the stream of piece[0]
         self._mark = 0  # index of the last token taken, for errors
         self._held = bytearray()  # grows in place, so that a stream in tiny pieces costs no more than its bytes
-        self._want = 0  # bytes that must be held before parsing on can succeed...
-        self._want_line = False  # ...or, where true, a newline, whichever comes first
+        self._want = 0  # bytes that must be held before more can be parsed...
+        self._want_line = False  # ...or, if true, a newline, whichever comes first
         self._argv: list[bytes] = []
-        self._left = 0  # arguments still missing from _argv
-        self._room = 0  # bytes that they may have together
+        self._left = 0  # arguments that are missing from _argv
+        self._room = 0  # bytes that these may have together
 
     @property
     def position(self) -> int:
@@ -124,16 +124,16 @@ class Intake:
 
     @property
     def pending(self) -> bool:
-        """True when something has begun that is not whole."""
+        """True when a unit has begun and is incomplete."""
         return self.at < len(self.piece) or bool(self._held) or self._left > 0
 
     @property
     def command_open(self) -> bool:
-        """True when a command's count was taken and not all of its arguments."""
+        """True when a command's count was taken, but not all of its arguments."""
         return self._left > 0
 
     def feed(self, data: bytes) -> bool:
-        """Add received bytes. True when there may be enough to go on."""
+        """Add received bytes. True when there may be enough to parse more."""
         held = self._held
         if not held:
             self.piece = data
@@ -146,7 +146,7 @@ class Intake:
         return True
 
     def settle(self) -> None:
-        """Put away what could not be parsed yet."""
+        """Keep the bytes that could not be parsed yet."""
         if self.at < len(self.piece):
             self._held += memoryview(self.piece)[self.at :]
         self._base += self.at
@@ -154,17 +154,17 @@ class Intake:
         self.at = 0
 
     def skip(self, count: int) -> None:
-        """Count bytes that were consumed without passing through here."""
+        """Count bytes that were consumed without this object."""
         self._base += count
 
     def give_back(self) -> int:
-        """Forget what is not parsed, and return how many bytes that was; between two units only."""
+        """Forget the bytes that are not parsed, and return how many they are. Only between two units."""
         rest = len(self.piece) - self.at
         self.piece = self.piece[: self.at]
         return rest
 
     def drop(self) -> None:
-        """Free everything held: the stream is beyond repair."""
+        """Free all bytes, after a violation."""
         self._base = self.received
         self.piece = b""
         self.at = 0
@@ -172,7 +172,7 @@ class Intake:
         self._argv = []
 
     def violation(self, detail: str) -> RemoteProtocolError:
-        """The error for the token taken last."""
+        """The error for the last token."""
         return RemoteProtocolError(detail, at=self._base + self._mark)
 
     def peek(self) -> int | None:
@@ -181,14 +181,14 @@ class Intake:
         return self.piece[self.at] if self.at < len(self.piece) else None
 
     def skip_newlines(self) -> int:
-        """Take bare newlines (keep-alives); how many."""
+        """Take bare newlines (keep-alives). Returns how many."""
         start = self.at
         while self.piece.startswith(NEWLINE, self.at):
             self.at += 1
         return self.at - start
 
     def take_line(self, limit: int = MAX_LINE_BYTES) -> bytes | None:
-        """A line of at most ``limit`` bytes, without its CRLF; None while it is not whole."""
+        """A line of at most ``limit`` bytes, without its CRLF; None while it is incomplete."""
         at = self._mark = self.at
         end = self.piece.find(CRLF, at, at + limit + 2)
         if end < 0:
@@ -201,7 +201,7 @@ class Intake:
         return self.piece[at:end]
 
     def take_inline(self, limit: int) -> bytes | None:
-        """A line that a newline ends, with or without a CR before it, of less than ``limit`` bytes; None: not whole."""
+        """A line that ends with LF or CRLF, of less than ``limit`` bytes; None while it is incomplete."""
         at = self._mark = self.at
         end = self.piece.find(NEWLINE, at, at + limit)
         if end < 0:
@@ -214,16 +214,14 @@ class Intake:
         return self.piece[at:end].removesuffix(b"\r")
 
     def take_number(self, marker: bytes, low: int, high: int) -> int | None:
-        """A line of one ``marker`` byte and a number in ``low..high``; None while it is not whole."""
+        """A line of one ``marker`` byte and a number in ``low..high``; None while it is incomplete."""
         self._mark = self.at
         if self.at < len(self.piece) and not self.piece.startswith(marker, self.at):
-            raise self.violation(
-                f"{printable(self.piece[self.at : self.at + 1])!r} where {marker.decode()!r} must stand"
-            )
+            raise self.violation(f"{printable(self.piece[self.at : self.at + 1])!r} instead of {marker.decode()!r}")
         line = self.take_line(MAX_NUMBER_LINE_BYTES)
         if line is None:
             if self._mark == len(self.piece):
-                self._want = 0  # the very next byte may be wrong already
+                self._want = 0  # the next byte may already be invalid
             return None
         number = parse_decimal(line[1:], low, high)
         if number is None:
@@ -231,7 +229,7 @@ class Intake:
         return number
 
     def take_bulk(self, low: int, high: int) -> bytes | None:
-        """A bulk string of ``low..high`` bytes; None while it is not whole. A length out of range needs no body."""
+        """A bulk string of ``low..high`` bytes; None while it is incomplete. Refuses a wrong length before the body."""
         start = self.at
         length = self.take_number(b"$", low, high)
         if length is None:
@@ -249,9 +247,9 @@ class Intake:
         return bulk
 
     def take_command(self) -> list[bytes] | None:
-        """A multi-bulk of 1 to MAX_ARGUMENTS bulk strings, each owned; None while it is not whole.
+        """A multi-bulk of 1 to MAX_ARGUMENTS bulk strings, each owned; None while it is incomplete.
 
-        Arguments that are whole are taken as they come, so a command in many pieces is never parsed twice.
+        Complete arguments are taken as they come, so a command in many pieces is never parsed twice.
         """
         left = self._left
         if not left:

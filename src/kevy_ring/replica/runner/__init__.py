@@ -1,4 +1,4 @@
-"""The runner: follows one upstream stream, through every lost link, into one inbox sender."""
+"""The runner: follows one upstream stream into one inbox sender, and reconnects after each lost link."""
 
 from kevy_ring.replica.runner.runner import LinkState, Runner, RunnerExit
 

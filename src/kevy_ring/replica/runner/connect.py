@@ -1,4 +1,4 @@
-"""How a link is made: name lookup, TLS and login, in a thread that can be left behind."""
+"""Opens a link: name lookup, TLS and login, in a thread that the caller can abandon."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from kevy_ring.replica.runner.tls import refusal_of_tls
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.replica.upstream_url import UpstreamUrl
 
-# A peer whose host vanished sends nothing, not even a reset. The kernel asks after 30 s of silence and gives up
-# 15 s later; what we wrote and nobody acknowledged gives up as soon.
+# A peer whose host vanished sends nothing, not even a reset. The kernel probes after 30 s of silence and gives up 15 s
+# later. It gives up written bytes that the peer does not acknowledge after the same 45 s.
 KEEPALIVE_IDLE_S = 30
 KEEPALIVE_INTERVAL_S = 5
 KEEPALIVE_PROBES = 3
 UNACKNOWLEDGED_LIMIT_MS = 45_000
 
-# The connecting thread tells by an Event, which has no descriptor to poll together with the stop signal.
+# The connecting thread reports by an Event, which has no descriptor to poll together with the stop signal.
 _CONNECT_TICK_S = 0.05
 
 
 def open_link(
     upstream: UpstreamUrl, *, timeout: float, stop: StopSignal, given_up: Callable[[], bool] = lambda: False
 ) -> Link | None:
-    """Connect (with TLS and AUTH where the URL says so) in at most ``timeout`` seconds.
+    """Connect (with TLS and AUTH if the URL says so) in at most ``timeout`` seconds.
 
-    None: stopped meanwhile, or ``given_up()`` (asked now and then) said that nobody wants the link any more.
+    Returns None after ``stop``, or once ``given_up()``, which is called regularly, returns true.
 
-    Raises LinkError("connect" or "timeout"), or UpstreamRefused with the server's words when it refused the login.
+    Raises LinkError("connect" or "timeout"), or UpstreamRefused with the server's reply if it refused the login.
     """
     attempt = _ConnectAttempt(upstream, timeout)
     deadline = time.monotonic() + timeout
@@ -42,7 +42,7 @@ def open_link(
             if stop.is_set() or given_up():
                 return None
             if time.monotonic() >= deadline:
-                raise LinkError(upstream.redacted, reason="timeout", detail=f"no connection in {timeout:g} s")
+                raise LinkError(upstream.redacted, reason="timeout", detail=f"no connection within {timeout:g} s")
         if attempt.error is not None:
             raise attempt.error
         connected = attempt.take()
@@ -52,7 +52,7 @@ def open_link(
 
 
 class _ConnectAttempt:
-    """A connect in a thread of its own: name lookup, TLS and redis-py's login cannot be polled, only left behind."""
+    """A connect in its own thread, because name lookup, TLS and redis-py's login cannot be polled or interrupted."""
 
     def __init__(self, upstream: UpstreamUrl, timeout_s: float) -> None:
         self.done = threading.Event()
@@ -70,7 +70,7 @@ class _ConnectAttempt:
             return connected
 
     def abandon(self) -> None:
-        """Whatever was not taken, now or when the thread gets there, is closed."""
+        """Close the connection unless it was taken, now or as soon as the thread has it."""
         with self._lock:
             self._abandoned = True
             if self._connected is not None:
@@ -88,7 +88,7 @@ class _ConnectAttempt:
         except (LinkError, UpstreamRefused) as error:
             self.error = error
         except TimeoutError:
-            self.error = LinkError(self._upstream.redacted, reason="timeout", detail="the host does not answer")
+            self.error = LinkError(self._upstream.redacted, reason="timeout", detail="the host did not answer")
         except Exception as error:
             detail = self._upstream.scrub(str(error)) or type(error).__name__
             number = error.errno if isinstance(error, OSError) else None
@@ -126,7 +126,7 @@ def _connect_redis(upstream: UpstreamUrl, timeout_s: float) -> socket.socket:
         raise UpstreamRefused(reply, _refusal_of_login(error, reply, upstream)) from None
     except exceptions.TimeoutError as error:
         raise LinkError(upstream.redacted, reason="timeout", detail=upstream.scrub(str(error))) from None
-    # The connection object is only the way to a socket that is logged in: without one it has nothing to close.
+    # Only the logged-in socket is needed. Without it the connection object has nothing to close.
     emptied: Any = connection
     connected: socket.socket = emptied._sock
     emptied._sock = None
@@ -134,16 +134,16 @@ def _connect_redis(upstream: UpstreamUrl, timeout_s: float) -> socket.socket:
 
 
 def _refusal_of_login(error: Exception, reply: str, upstream: UpstreamUrl) -> Refusal:
-    """redis-py takes the first word off some replies, and says by a type what it was."""
+    """redis-py removes the code at the start of some replies and expresses it by the exception's type."""
     from redis import exceptions
 
-    words = (
+    codes = (
         (exceptions.BusyLoadingError, "LOADING"),
         (exceptions.NoPermissionError, "NOPERM"),
         (exceptions.AuthenticationError, "WRONGPASS"),
     )
-    word = next((word for kind, word in words if isinstance(error, kind)), "")
-    text = reply if not word or reply.startswith(word) else f"{word} {reply}"
+    code = next((code for kind, code in codes if isinstance(error, kind)), "")
+    text = reply if reply.startswith(code) else f"{code} {reply}"
     return refusal_of_reply(text, user=upstream.options.get("username") or "")
 
 
@@ -151,7 +151,7 @@ def _tune(connected: socket.socket) -> None:
     if connected.family == socket.AF_UNIX:
         return
     for level, option, value in (
-        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),  # an acknowledgement is small and wanted now
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),  # an acknowledgement is small and must go out at once
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
         (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S),
         (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S),

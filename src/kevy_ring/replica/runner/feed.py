@@ -1,4 +1,4 @@
-"""One connection's worth of replication: bytes from the link, through the protocol, into the inbox."""
+"""Replication over one connection: bytes from the link, through the protocol, into the inbox."""
 
 from __future__ import annotations
 
@@ -9,36 +9,35 @@ from enum import Enum
 
 from kevy_ring.errors import LinkError, Refusal, RemoteProtocolError, SendError, UpstreamRefused
 from kevy_ring.events import Frame, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
-from kevy_ring.inbox import FrameScanner, ScanEnd
+from kevy_ring.inbox import FrameScanner, ReplicaInboxSender, ScanEnd
 from kevy_ring.replica.link_words import LinkWords
 from kevy_ring.replica.options import DEFAULT_OPTIONS, FollowOptions
 from kevy_ring.replica.protocol import ReplicationProtocol, Synced
 from kevy_ring.replica.protocols.chunk_run import ChunkInRing
 from kevy_ring.replica.runner.link import Link
-from kevy_ring.replica.runner.sender import ReplicaSender
 from kevy_ring.replica.snapshots.kevysnap_writer import write_snapshot
 from kevy_ring.replica.stop import StopSignal
 
-# Measured: fewer calls for each byte than with half of it, and twice as much no longer lies in the cache.
+# Measured: half of it needs more calls per byte, and twice as much no longer fits into the cache.
 RECEIVE_BYTES = 512 << 10
-# A frame that is still unfinished at this size is put together by the protocol module, which holds it outside of the
-# receive buffer; shorter ones wait in the buffer for the rest and are scanned once.
+# A shorter unfinished frame waits in the receive buffer for its rest and is scanned once. The protocol module assembles
+# a longer one outside of the buffer.
 UNFINISHED_LIMIT = RECEIVE_BYTES // 2
-# What is received at once while a chunk's head is awaited: the rest of its body then goes straight into the ring.
+# The most that is received at once before a chunk's head. The rest of its body then goes straight into the ring.
 SNAPSHOT_HEAD_BYTES = 4096
 
-# How often a feed looks up from the stream: at the receiver's life, at the acknowledgement that is due, at silence.
+# How often a feed checks whether the receiver lives, an acknowledgement is due, and the upstream is silent.
 TICK_S = 0.1
-# How often a feed that does not read looks whether it may again.
+# How often a paused feed checks whether it may read again.
 PAUSE_TICK_S = 0.02
-# kevy 2 wants the applied position about every 100 ms; Redis every second (it counts a replica's seconds).
+# kevy 2 expects the applied position about every 100 ms, Redis every second.
 ACKNOWLEDGE_EVERY_S = {"kevy1": TICK_S, "kevy2": TICK_S, "redis": 1.0}
-# The handshake's replies come at once, from a busy server within seconds.
+# The handshake's replies come at once, or within seconds from a busy server.
 HANDSHAKE_SILENCE_S = 30.0
-# kevy 2 pings every second, a Redis primary every ten (and while it saves, newlines every second), and repl-timeout
-# is 60 s on its side too. kevy 1 says nothing while nothing changes: there only the kernel's keep-alive tells.
+# kevy 2 pings every second. A Redis primary pings every ten seconds, sends a newline every second while it saves, and
+# its own repl-timeout is 60 s. kevy 1 sends nothing while nothing changes, so only TCP keep-alive finds a dead peer.
 STREAM_SILENCE_S = {"kevy1": float("inf"), "kevy2": 30.0, "redis": 60.0}
-# Nobody is silent in the middle of a snapshot for this long and alive.
+# An upstream that is silent for this long within a snapshot is dead.
 SNAPSHOT_SILENCE_S = 60.0
 
 
@@ -56,9 +55,9 @@ class EndCause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FeedEnd:
-    """Why a feed ended, and the words for it (no secrets). ``established_s``: how long the handshake had stood.
+    """Why a feed ended. ``detail`` is for people and has no secrets.
 
-    ``refusal``: what a refusal means, where the upstream or TLS said it.
+    ``established_s``: the seconds since the handshake. ``refusal``: set if the upstream or TLS gave a reason.
     """
 
     cause: EndCause
@@ -68,17 +67,17 @@ class FeedEnd:
 
 
 class Feed:
-    """Follows one link to its end. The owner opened the link and closes it; the protocol object is new.
+    """Follows one link to its end. The owner opens the link and closes it; the protocol object must be new.
 
-    ``synced`` is called once, with how the link started; ``paused`` with the bytes behind the ring when they are more
-    than the options' ``overflow_limit`` and reading stops, and with 0 when it goes on.
+    ``synced`` is called once, with how the link started. ``paused`` is called with the bytes in the overflow when they
+    exceed the options' ``overflow_limit`` and reading stops, and with 0 when reading continues.
     """
 
     def __init__(
         self,
         link: Link,
         protocol: ReplicationProtocol,
-        sender: ReplicaSender,
+        sender: ReplicaInboxSender,
         words: LinkWords,
         stop: StopSignal,
         *,
@@ -96,16 +95,16 @@ class Feed:
         self._tell_paused = paused
         self._is_paused = False
         self._chunk: ChunkInRing | None = None
-        self._begun = False  # an event of this link was sent, or none needs to stand before the first frame
+        self._begun = False  # an event of this link was sent
         self._started_in_db = protocol.db
         self._scanner = FrameScanner("redis" if protocol.name == "redis" else "kevy")
-        self._synced = False  # how this link started was counted
+        self._synced = False  # whether this link's start was counted
         self._seen_state: Enum | None = None
         self._established_at: float | None = None
         self._heard_at = self._acknowledge_at = self._tick_at = time.monotonic()
 
     def run(self) -> FeedEnd:
-        """Forward until the link, the upstream, the receiver or ``stop`` ends it. Raises nothing of these."""
+        """Forward until the link, the upstream, the receiver or ``stop`` ends it. Their errors become the result."""
         refusal = None
         try:
             cause, detail = self._follow()
@@ -119,7 +118,7 @@ class Feed:
             cause, detail, refusal = EndCause.BROKEN, error.detail, error.refusal
         if self._chunk is not None:
             self._chunk.abort()
-        self._note_sync()  # a link whose first bytes broke the protocol has started with a sync too
+        self._note_sync()  # also if the first bytes after the handshake broke the protocol
         self._words.publish(self._protocol)
         stood = time.monotonic() - self._established_at if self._established_at is not None else 0.0
         return FeedEnd(cause, self._link.upstream.scrub(detail), stood, refusal)
@@ -127,7 +126,7 @@ class Feed:
     def _follow(self) -> tuple[EndCause, str]:
         protocol, link, limit = self._protocol, self._link, self._options.overflow_limit
         received = memoryview(bytearray(RECEIVE_BYTES))
-        kept = 0  # bytes of an unfinished frame, in front of what comes next
+        kept = 0  # bytes of an unfinished frame at the start of the buffer
         link.send(protocol.data_to_send())
         while not self._stop.is_set():
             if limit is not None and self._must_pause(limit):
@@ -146,7 +145,7 @@ class Feed:
                     self._changed(now)
                 if protocol.getack_pending:
                     self._acknowledge(now)
-                    self._acknowledge_at = now + TICK_S  # who asks waits for more than is applied at this moment
+                    self._acknowledge_at = now + TICK_S  # the asking upstream waits for events that are not applied yet
             elif count == 0:
                 return EndCause.CLOSED, self._end_of_stream()
             if now >= self._tick_at:
@@ -156,7 +155,7 @@ class Feed:
                 if self._is_paused:
                     self._heard_at = now
                 elif now - self._heard_at > self._silence_limit():
-                    return EndCause.SILENT, f"nothing came for {now - self._heard_at:.1f} s"
+                    return EndCause.SILENT, f"nothing arrived for {now - self._heard_at:.1f} s"
                 if now >= self._acknowledge_at:
                     self._acknowledge(now)
                 self._words.publish(protocol)
@@ -171,18 +170,18 @@ class Feed:
         return must
 
     def _room(self, received: memoryview, kept: int) -> memoryview:
-        """Where the next bytes go: the rest of an open chunk straight into the ring, else the receive buffer."""
+        """Where the next bytes go: into the ring for the rest of an open chunk, else into the receive buffer."""
         if self._chunk is not None:
             return self._chunk.view
-        # In a snapshot only a chunk's head is wanted here, and as little of its body as comes along.
+        # In a snapshot the buffer needs only a chunk's head, so little of its body is received here.
         limit = SNAPSHOT_HEAD_BYTES if self._protocol.chunk_run_ready else RECEIVE_BYTES
         return received[kept : kept + limit]
 
     def _take(self, received: memoryview, kept: int, count: int) -> int:
-        """Forward what has come; returns how many bytes of something unfinished now stand in front.
+        """Forward the received bytes. Returns how many bytes of an unfinished unit are kept at the buffer's start.
 
-        Runs of plain frames go from the bytes to the ring in one call, chunks into the ring's own memory. All else is
-        the protocol's: it reads one unit and gives the rest back.
+        A run of plain frames goes to the ring in one call, a chunk directly into the ring's memory. The protocol
+        handles everything else: it reads one unit and gives the rest back.
         """
         protocol, at = self._protocol, 0
         if self._chunk is not None:
@@ -235,23 +234,23 @@ class Feed:
             return
         if not self._begun:
             self._begun = True
-            # Counted before its snapshot is sent: who watches the ring waits for a snapshot after each full sync.
+            # Count it before the snapshot is sent: an observer of the ring waits for a snapshot after each full sync.
             self._note_sync()
             self._sender.set_upstream(self._protocol.upstream_id, self._started_in_db)
             if self._protocol.synced == "full" and isinstance(events[0], Frame):
-                # The whole history from its first frame replaces what a store holds just as a snapshot does.
+                # The history from its first frame on replaces the store's content, as a snapshot does.
                 events = [*empty_snapshot(), *events]
         self._sender.send_many(events)
 
     def _changed(self, now: float) -> None:
-        """The conversation took a step: rare, so all that depends on it is looked at here."""
+        """The conversation changed its state. This is rare, so everything that depends on it is updated here."""
         protocol = self._protocol
         self._seen_state = protocol.state
         if protocol.established and self._established_at is None:
             self._established_at = now
         self._note_sync()
         self._words.publish(protocol)
-        # A diskless Redis primary starts its stream only when the first acknowledgement after the RDB has come.
+        # A diskless Redis primary starts its stream only after the first acknowledgement of the RDB.
         self._acknowledge(now)
 
     def _note_sync(self) -> None:
@@ -264,7 +263,7 @@ class Feed:
 
     def _acknowledge(self, now: float) -> None:
         if self._link.unsent_bytes:
-            return  # the upstream does not read now; the next acknowledgement says more than this one
+            return  # the upstream does not read now; a later acknowledgement replaces this one
         self._acknowledge_at = now + ACKNOWLEDGE_EVERY_S[self._protocol.name]
         sender = self._sender
         self._link.send(self._protocol.acknowledge(None if sender.loading else sender.applied_offset))
@@ -281,11 +280,11 @@ class Feed:
         try:
             self._protocol.receive_eof()
         except RemoteProtocolError as error:
-            # A link may be cut anywhere: what was received up to there is whole, and a resume point tells of it.
+            # Not a violation: a link may be cut anywhere, and the resume point covers what was received.
             return str(error)
         return ""
 
 
 def empty_snapshot() -> list[ReplicaApply]:
-    """The events that empty a store of a kevy stream which starts at offset 0."""
+    """The events that empty the store before a kevy stream that starts at offset 0."""
     return [SnapshotBegin(), *(SnapshotChunk(piece) for piece in write_snapshot([])), SnapshotEnd(0)]

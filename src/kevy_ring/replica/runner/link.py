@@ -1,4 +1,4 @@
-"""The link to an upstream: a connected byte stream, never blocked past a deadline or a stop."""
+"""The link to an upstream: a connected byte stream whose calls end at a deadline or a stop."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PEER_ENDED = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, ssl.SSLZe
 
 
 class Link:
-    """A connected byte stream. One thread uses it; ``stop`` may be set from anywhere.
+    """A connected byte stream. One thread uses it; any thread may set ``stop``.
 
-    No call waits past its timeout, and none waits on once ``stop`` is set. That the peer ended the stream, by a
-    close or by a reset, is a value (0 from ``recv_into``), not an error.
+    Each call ends at its timeout or when ``stop`` is set. If the peer ended the stream, by a close or a reset,
+    ``recv_into`` returns 0 and raises no error.
     """
 
     def __init__(self, connected: socket.socket, upstream: UpstreamUrl, stop: StopSignal) -> None:
@@ -40,9 +40,9 @@ class Link:
         return len(self._outgoing)
 
     def recv_into(self, view: memoryview, timeout: float) -> int | None:
-        """Receive 1 to ``len(view)`` bytes. 0: the peer ended the stream. None: nothing in time, or stop.
+        """Receive 1 to ``len(view)`` bytes. 0: the peer ended the stream. None: nothing came in time, or stop.
 
-        Sends what is still unsent meanwhile. Raises LinkError("broken") when the network gave up.
+        Sends the unsent bytes meanwhile. Raises LinkError("broken") when the network gave up.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -63,13 +63,13 @@ class Link:
                 return None
 
     def send(self, wire: bytes) -> None:
-        """Hand over bytes to write, in order. Never waits: what does not fit goes out during later calls."""
+        """Write bytes in order. Never waits: later calls send what the kernel does not take now."""
         if wire:
             self._outgoing += wire
             self._send_unsent()
 
     def sendall(self, wire: bytes, timeout: float) -> bool:
-        """Write everything, waiting at most ``timeout`` seconds. False: not all of it is out (time is up, or stop)."""
+        """Write everything, waiting at most ``timeout`` seconds. False: some bytes are unsent (time is up, or stop)."""
         deadline = time.monotonic() + timeout
         self.send(wire)
         while self._outgoing:
@@ -79,7 +79,7 @@ class Link:
         return True
 
     def close(self) -> None:
-        """End the stream; a second call does nothing. The peer sees a close, unless it had sent more than was read."""
+        """End the stream; a second call does nothing. The peer sees a close, or a reset if it sent unread bytes."""
         if self._socket.fileno() >= 0:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
@@ -101,8 +101,8 @@ class Link:
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return
             except _PEER_ENDED:
-                # What the peer said before it went (an error line, the last frames) may still lie in the kernel:
-                # it is read first, and the end of the stream is seen there.
+                # The kernel may still hold the peer's last bytes (an error line, frames). ``recv_into`` reads them
+                # first, and then finds the end of the stream.
                 self._outgoing.clear()
                 return
             except OSError as error:

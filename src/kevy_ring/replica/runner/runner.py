@@ -1,4 +1,4 @@
-"""The runner: one upstream stream, followed through every lost link into one inbox sender."""
+"""The runner: follows one upstream stream into one inbox sender, and reconnects after each lost link."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from kevy_ring.errors import LinkError, Refusal, RefusalKind, UpstreamRefused
+from kevy_ring.inbox import ReplicaInboxSender
 from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.link_words import LinkWords
@@ -19,7 +20,6 @@ from kevy_ring.replica.protocols.dialect import Dialect
 from kevy_ring.replica.refusal import SILENT, VIOLATION, refusal_of_snapshot
 from kevy_ring.replica.runner.connect import open_link
 from kevy_ring.replica.runner.feed import EndCause, Feed, FeedEnd
-from kevy_ring.replica.runner.sender import ReplicaSender
 from kevy_ring.replica.runner.tls import OtherScheme
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.replica.upstream_url import UpstreamUrl
@@ -28,20 +28,20 @@ __all__ = ["LinkState", "Runner", "RunnerExit"]
 
 log = logging.getLogger(__name__)
 
-# A link that stood this long was a success, and the next attempt comes soon. One that broke the protocol must have
-# stood longer: each of its full syncs costs the upstream a snapshot.
+# A link that lasted this long was a success, and the next attempt comes soon. After a violation of the protocol it must
+# have lasted longer, because the full sync that follows costs the upstream a snapshot.
 STABLE_S = 1.0
 STABLE_DESPITE_VIOLATION_S = 60.0
-# How long a receiver may be gone before a runner that waits for its next attempt sees it.
+# How often a waiting runner checks whether its receiver is gone.
 _WAIT_TICK_S = 0.1
-# A runner that waits for minutes repeats its reason after each of this.
+# A runner that waits for minutes repeats its reason this often.
 REPEAT_S = 60.0
 
 _WHY_FULL = {
     FullSyncReason.FIRST: "nothing was received before",
-    FullSyncReason.STORE: "the sink keeps no position, and what its last process had applied is gone",
-    FullSyncReason.RING: "the ring was made anew, and its position is gone",
-    FullSyncReason.INTERRUPTED: "the last snapshot was not received or not loaded whole",
+    FullSyncReason.STORE: "the sink keeps no position, and the process that applied the earlier data has ended",
+    FullSyncReason.RING: "a new ring replaced the old one, and the position was lost with it",
+    FullSyncReason.INTERRUPTED: "the last snapshot was not completely received or loaded",
 }
 
 
@@ -56,29 +56,29 @@ class RunnerExit(Enum):
 class Runner:
     """Connects to ``url``, syncs, forwards every event to ``sender``, and reconnects until stopped.
 
-    ``url``: an upstream's URL, with any of the options of :class:`FollowOptions` as keywords, or such options, of whose
-    upstreams it follows that of ``shard``.
+    ``url``: an upstream's URL, with any options of :class:`FollowOptions` as keywords; or a :class:`FollowOptions`, of
+    whose upstreams it follows the one of ``shard``.
 
-    A lost link is resumed where it broke; an offset gap or any other violation of the protocol is followed by a full
-    sync. ``resume``: where an earlier runner's data ends, None for a full sync. ``notify`` is called with each change
-    of state and a text for people, ``synced`` with how a link started, ``"full"`` or ``"partial"``, and a text too.
-    Both are called from the running thread.
+    After a lost link it resumes where the link broke. After an offset gap or any other violation of the protocol it
+    starts with a full sync. ``resume``: where an earlier runner's data ends, None for a full sync. ``notify`` is called
+    with each change of state and a text for people, ``synced`` with how a link started (``"full"`` or ``"partial"``)
+    and a text. Both are called from the running thread.
 
-    ``refusal`` is the last attempt's :class:`Refusal`, None where it was none. A permanent one is tried again after
-    1 s to 5 minutes, and its reason is told every minute; with ``ends_when_refused``, ``run`` returns as soon as a
-    second attempt has confirmed it. ``patience``: other times to wait. ``full_reason``: the reason of a full sync
-    where ``resume`` is None; ``sync_reason`` is the reason of the last link's full sync, None after a partial one.
-    ``words_before``: the words of the ring's producer as an earlier runner left them; its counts of syncs and lost
-    links continue.
+    ``refusal`` is the :class:`Refusal` of the last attempt, None if it was not refused. After a permanent refusal the
+    runner tries again after 1 s to 5 minutes and reports the reason every minute. With ``ends_when_refused``, ``run``
+    returns as soon as a second attempt has confirmed it. ``patience``: other times to wait. ``full_reason``: the reason
+    for a full sync if ``resume`` is None; ``sync_reason`` is the reason of the last link's full sync, None after a
+    partial one. ``words_before``: the words of the ring's producer from an earlier runner, whose counts of syncs and
+    lost links continue.
 
-    The runner does not close the sender. Raises ValueError for a URL, protocol and resume point that do not fit, and
-    for a URL that names a database.
+    The runner does not close the sender. Raises ValueError if the URL, protocol and resume point do not fit together,
+    or if the URL names a database.
     """
 
     def __init__(
         self,
         url: str | UpstreamUrl | FollowOptions,
-        sender: ReplicaSender,
+        sender: ReplicaInboxSender,
         *,
         shard: int = 0,
         backoff: Backoff | None = None,
@@ -96,7 +96,7 @@ class Runner:
         self.options = FollowOptions.of(url, **options)
         self.upstream = self.options.upstreams[shard]
         self.stop = stop if stop is not None else StopSignal()
-        self.last_problem = ""  # why the last link ended or could not be made, for display
+        self.last_problem = ""  # for display: why the last link ended or could not be opened
         self.sync_reason: FullSyncReason | None = None
         self._sender = sender
         self._dialect = Dialect(self.upstream, self.options)
@@ -119,12 +119,12 @@ class Runner:
 
     @property
     def resume_point(self) -> ResumePoint | None:
-        """What the next link goes on from; meaningful once ``run`` has returned."""
+        """Where the next link continues; meaningful after ``run`` has returned."""
         return self._resume
 
     @property
     def refusal(self) -> Refusal | None:
-        """What the last attempt's refusal means; None where it was none, or none is known."""
+        """The refusal of the last attempt; None if it was not refused."""
         return None if self._words.state.is_following else self._patience.refusal
 
     def run(self) -> RunnerExit:
@@ -192,24 +192,25 @@ class Runner:
         if self._resume is not None:
             return (
                 f"the upstream does not continue after offset {self._resume.offset} of history "
-                f"{self._resume.upstream_id}: it does not know it, or its backlog begins later"
+                f"{self._resume.upstream_id}: it does not know this history, or its backlog begins later (make the "
+                "upstream's backlog larger)"
             )
         if self._full_reason is FullSyncReason.VIOLATION:
-            return f"what came before is in doubt ({self._full_detail})"
+            return f"the data received before may be wrong ({self._full_detail})"
         return _WHY_FULL[self._full_reason]
 
     def _paused(self, waiting_bytes: int) -> None:
-        words = "reading goes on"
+        text = "reading continues"
         if waiting_bytes:
             limit = self.options.overflow_limit
-            words = f"reading stops: {waiting_bytes} bytes wait behind the ring, the limit is {limit}"
+            text = f"reading stops until the shard drains the overflow: {waiting_bytes} bytes wait, limit {limit}"
         # Log pause and resume at the same level so that they appear as a pair.
-        log.warning("%s: %s", self.upstream, words)
-        self._enter(self._words.state, words)
+        log.warning("%s: %s", self.upstream, text)
+        self._enter(self._words.state, text)
 
     def _after(self, protocol: ReplicationProtocol, end: FeedEnd) -> float:
         """Learn from a link that ended. Returns the seconds to wait."""
-        # Before the handshake is through (a proxy's error page, say) nothing was received that could be doubted.
+        # Before the end of the handshake (a proxy's error page, for example) no data was received that may be wrong.
         doubted = end.cause is EndCause.VIOLATION and protocol.established
         self._learn_place(protocol, end, doubted=doubted)
         if end.cause in (EndCause.STOPPED, EndCause.RECEIVER_GONE):
@@ -235,7 +236,7 @@ class Runner:
         return self._lost(LinkState.WAITING, detail, refusal)
 
     def _learn_place(self, protocol: ReplicationProtocol, end: FeedEnd, *, doubted: bool) -> None:
-        """Where the next link goes on, and why it will be a full sync if that is nowhere."""
+        """Note where the next link continues, or why it must be a full sync."""
         had_none = self._resume is None
         self._resume = None if doubted else protocol.resume_point
         if doubted:
@@ -244,14 +245,15 @@ class Runner:
             self._full_reason = FullSyncReason.INTERRUPTED
 
     def _silent(self) -> float:
-        """The upstream closed the handshake without a byte: after its start, or where it does not speak our protocol.
+        """The upstream closed the link before it sent a byte. Returns the seconds to wait.
 
-        So does a proxy whose server is away, so that alone is a refusal only for kevy, whose way to refuse it is.
+        A server that starts, one that does not speak our protocol, and a proxy without its server do this. It counts
+        as a refusal only for kevy, which refuses a protocol version in this way.
         """
         problem = "the upstream closed the link without a byte"
         silent = None
         if self.upstream.kind == "kevy":
-            problem = f"it closed the handshake of {self._dialect.tried} without a byte"
+            problem = f"the upstream closed the handshake of {self._dialect.tried} without a byte"
             silent = None if self._has_worked else SILENT
             if self._dialect.refused():
                 self._lost(LinkState.WAITING, problem, None)

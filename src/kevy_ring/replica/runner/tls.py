@@ -1,4 +1,4 @@
-"""What errors of TLS mean, and whether a port speaks TLS although its URL does not, or the other way round."""
+"""The meaning of TLS errors, and whether a port speaks TLS although its URL does not, or the other way round."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from kevy_ring.replica.refusal import SAME_MAX, refusal_of_scheme
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.replica.upstream_url import UpstreamUrl
 
-# A port that speaks shows within this time whether it speaks TLS.
+# A working port shows within this time whether it speaks TLS.
 _LOOK_TIMEOUT_S = 3.0
 _LOOK_TICK_S = 0.05
 
-# OpenSSL's names of errors, and what is to be done about them.
+# OpenSSL's names of errors, and what to do about them.
 _TLS_REMEDIES = {
-    "CERTIFICATE_VERIFY_FAILED": "name the authority of the server's certificate (?ssl_ca_certs=FILE), "
-    "or do without the check (?ssl_cert_reqs=none)",
-    "CERTIFICATE_REQUIRED": "the server wants a certificate of yours: ?ssl_certfile=FILE&ssl_keyfile=FILE",
+    "CERTIFICATE_VERIFY_FAILED": "give the CA of the server's certificate (?ssl_ca_certs=FILE), "
+    "or turn the check off (?ssl_cert_reqs=none)",
+    "CERTIFICATE_REQUIRED": "the server requires a client certificate: give it by ?ssl_certfile=FILE&ssl_keyfile=FILE",
     "WRONG_VERSION_NUMBER": "the port does not speak TLS: use redis://",
     "RECORD_LAYER_FAILURE": "the port does not speak TLS: use redis://",
     "UNKNOWN_PROTOCOL": "the port does not speak TLS: use redis://",
-    "PROTOCOL_VERSION": "the two sides have no version of TLS in common",
-    "HANDSHAKE_FAILURE": "the two sides have no way of TLS in common, or the server wants a certificate "
-    "(?ssl_certfile=FILE&ssl_keyfile=FILE)",
-    "UNKNOWN_CA": "the server does not accept the certificate in ssl_certfile",
+    "PROTOCOL_VERSION": "the two sides share no version of TLS: enable a common one on the server",
+    "HANDSHAKE_FAILURE": "the two sides share no cipher of TLS, or the server requires a client certificate "
+    "(give it by ?ssl_certfile=FILE&ssl_keyfile=FILE)",
+    "UNKNOWN_CA": "the server does not trust the certificate in ssl_certfile: use one that is signed by its CA",
 }
 
 
 def refusal_of_tls(error: BaseException | None) -> Refusal | None:
-    """What an error of TLS means, also where it is only the cause of ``error``; None: it is not about TLS."""
+    """The refusal for a TLS error in ``error`` or its causes; None if there is none."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -47,25 +47,25 @@ def refusal_of_tls(error: BaseException | None) -> Refusal | None:
 
 
 class OtherScheme:
-    """Whether the port speaks TLS and the URL does not, or the other way round. It shows only as silence.
+    """Finds out whether the port speaks TLS and the URL does not, or the other way round. Both look like silence.
 
-    It is looked at once in a row of silences. For a handshake of TLS that never ends that is the first one, since it
-    has taken long. Else it is the third, since a server that is restarted closes a few links too.
+    It checks the port once in a row of silent attempts. With ``rediss://`` that is at the first one, because a TLS
+    handshake that gets no answer takes long. Else it is at the third, because a restarting server also closes links.
     """
 
     def __init__(self, upstream: UpstreamUrl, stop: StopSignal, given_up: Callable[[], bool]) -> None:
         self._upstream = upstream
         self._stop = stop
         self._given_up = given_up
-        self._silences = 0  # attempts in a row that ended without a word, as with the wrong scheme
+        self._silences = 0  # attempts in a row that ended in silence
         self._found: Refusal | None = None
 
     def spoke(self) -> None:
-        """The upstream said something: the row of silences has ended."""
+        """The upstream sent something: the row of silent attempts has ended."""
         self._silences = 0
 
     def look(self, error: LinkError | None) -> Refusal | None:
-        """An attempt ended with ``error``, or without a byte. What to do about the scheme; None: nothing is known.
+        """An attempt ended with ``error``, or without a byte. Returns the refusal if the scheme is wrong, else None.
 
         Takes at most 3 seconds, and ends at once with the stop signal or ``given_up``.
         """
@@ -100,7 +100,7 @@ class OtherScheme:
 
 
 def _is_silence(error: LinkError, upstream: UpstreamUrl) -> bool:
-    """Whether a port that speaks TLS (or does not) may have ended a link in this way."""
+    """Whether ``error`` can come from the wrong scheme."""
     if error.reason == "timeout":
         return upstream.scheme == "rediss"
     text = error.detail.lower()
@@ -112,7 +112,7 @@ def _find_tls(upstream: UpstreamUrl, timeout_s: float) -> Refusal | None:
         try:
             _trusting_tls().wrap_socket(plain, server_hostname=upstream.host).close()
         except ssl.SSLError as error:
-            if "ALERT" not in (error.reason or ""):  # only a side that speaks TLS sends one
+            if "ALERT" not in (error.reason or ""):  # only a side that speaks TLS sends an alert
                 return None
     return refusal_of_scheme(upstream.scheme)
 
@@ -127,7 +127,7 @@ def _look_at_tls(upstream: UpstreamUrl, timeout_s: float) -> Refusal | None:
         return None
     with socket.create_connection((upstream.host, upstream.port), timeout_s) as plain:
         try:
-            # In TLS 1.3 the server asks for a certificate only when the client takes the handshake for done.
+            # A TLS 1.3 server asks for a certificate only after the client has finished the handshake.
             with _trusting_tls().wrap_socket(plain, server_hostname=upstream.host) as secret:
                 secret.recv(1)
         except ssl.SSLError as error:
@@ -136,7 +136,7 @@ def _look_at_tls(upstream: UpstreamUrl, timeout_s: float) -> Refusal | None:
 
 
 def _trusting_tls() -> ssl.SSLContext:
-    """Nothing is said over these links but the handshake, so it does not matter to whom."""
+    """A context without checks. Only a handshake uses it, and nothing secret is sent."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context

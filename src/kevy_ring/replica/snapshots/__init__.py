@@ -1,1 +1,1 @@
-"""The formats of snapshots that every layer above reads: KEVYSNAP, and one key as an ``Entry``."""
+"""The snapshot formats that the layers above use: KEVYSNAP, and one key as an ``Entry``."""

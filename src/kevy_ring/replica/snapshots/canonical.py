@@ -1,4 +1,4 @@
-"""The digest over the canonical records of frames, the same on every path."""
+"""The digest over the canonical records of frames. It is the same on every path."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DIGEST_BYTES = 4
 
 
 class StreamDigest:
-    """CRC-32 over a stream of bytes, whatever pieces it comes in.
+    """CRC-32 over a stream of bytes, in any pieces.
 
-    Together with the count of what was sent it finds what goes wrong by accident: a byte that changed, a record that
-    is missing, doubled, torn or out of order goes unseen once in 2**32 such faults, a burst of up to 32 bits never. It
-    is no proof against somebody who changes the stream on purpose: other bytes with the same CRC are easily made.
+    Together with the count of frames it finds accidental faults: a changed byte, or a record that is missing, doubled,
+    torn or out of order. It misses one in 2**32 of these, and no burst of up to 32 bits. It does not detect changes on
+    purpose, because other bytes with the same CRC are easy to make.
     """
 
     __slots__ = ("_crc",)

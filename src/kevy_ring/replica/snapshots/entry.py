@@ -1,4 +1,4 @@
-"""One key of a keyspace, as a plain value: what a snapshot carries and what stores are compared by."""
+"""One key of a keyspace as a plain value, for snapshots and for comparing stores."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""KEVYSNAP, the snapshot payload of kevy: its layout and a streaming reader, without I/O and without a clock.
+"""KEVYSNAP, the snapshot format of kevy: its layout and a streaming reader, without I/O and without a clock.
 
-The layout is little-endian: ``"KEVYSNAP"``, a version byte (2 to 7), records, and a zero byte. Version 2 carries the
-time left of an expiry, all later ones the absolute time. From 4 on streams have their consumer groups; from 5 on a
-cursor of 16 bytes follows the version (it is for files, never for a replica); from 6 on the expiries of hash fields
-follow the entries. Version 7 has stubs of rows whose data is elsewhere: they are refused.
+The layout is little-endian: ``"KEVYSNAP"``, a version byte (2 to 7), records, and a zero byte. Version 2 has the
+remaining time of an expiry, all later ones the absolute time. From version 4 on, streams have their consumer groups.
+From 5 on, a cursor of 16 bytes follows the version; only files use it. From 6 on, the expiries of hash fields follow
+the entries. Version 7 has stubs of rows whose data is elsewhere. The reader refuses them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ END = 0
 TYPES = {1: "string", 2: "hash", 3: "list", 4: "set", 5: "zset", 6: "stream"}
 FIELD_EXPIRY, STUB = 7, 8
 
-#: No store holds a longer string (the bulk limit of RESP): a greater length is a lie, found before a byte is held.
+#: RESP's bound on a string. A greater length is invalid, and is refused before a byte of the string is held.
 MAX_BYTES_LENGTH = 512 << 20
-#: A key may be 512 MiB long; an error names its beginning.
+#: A key may be 512 MiB long, so an error shows only its beginning.
 _SHOWN_KEY_BYTES = 100
 
 U32 = struct.Struct("<I")
@@ -41,13 +41,12 @@ DELIVERY = struct.Struct("<QI")
 
 
 class SnapshotReader:
-    """Reads a snapshot while its chunks arrive; chunk borders mean nothing.
+    """Reads a snapshot while its chunks arrive. The borders of chunks have no meaning.
 
-    ``now_ms`` is the Unix time that a version 2 snapshot counts its expiries from. The reader holds the bytes that
-    it was fed and cannot use yet, never more: a length or a count that lies costs nothing.
+    ``now_ms`` is the Unix time from which a version 2 snapshot counts its expiries. The reader holds only the fed bytes
+    that it cannot use yet, so a false length or count costs no memory.
 
-    ``field_expiries`` (key, then field, to Unix milliseconds) is what has been read of them: they come after the
-    entries.
+    ``field_expiries`` (key to field to Unix milliseconds) has those that were read so far. They come after the entries.
     """
 
     def __init__(self, now_ms: int) -> None:
@@ -69,14 +68,14 @@ class SnapshotReader:
     def feed(self, data: bytes | bytearray | memoryview) -> list[Entry]:
         """Take some bytes (they are copied) and return the entries that they complete.
 
-        Raises :class:`SnapshotError` for what no honest primary writes, and again on every later call; the entries
-        completed by the same call before the error are lost with it, since half a snapshot is never applied.
+        Raises :class:`SnapshotError` for invalid input, and again on every later call. Entries that the same call
+        completed before the error are dropped, because an incomplete snapshot is never applied.
         """
         if self._error is not None:
             raise self._error
         self._waiting.append(bytes(data))
         self._ahead += len(data)
-        # A value of many chunks is joined once, when it is whole: joining per chunk would be quadratic.
+        # A value of many chunks is joined once, when it is complete. Joining for each chunk would be quadratic.
         if self._ahead < self._need:
             return []
         self._before += self._at
@@ -94,15 +93,15 @@ class SnapshotReader:
         return complete
 
     def close(self) -> None:
-        """Declare the snapshot's end. Raises :class:`SnapshotError` when it is not whole."""
+        """Declare the snapshot's end. Raises :class:`SnapshotError` if it is incomplete."""
         if self._error is not None:
             raise self._error
         if not self.finished:
             self._error = SnapshotError("it ends before its end mark", at=self._before + self._at + self._ahead)
             raise self._error
 
-    # Each method below that yields does so where bytes are missing, having set _need, and looks at _held and _at
-    # anew afterwards; a generator keeps its place in a record of any size for nothing on the path without a wait.
+    # The methods below are generators. One that needs more bytes sets _need and yields, and reads _held and _at again
+    # afterwards. So it keeps its place in a record of any size, at no cost while bytes are there.
 
     def _parse(self) -> Generator[None]:
         yield
@@ -151,7 +150,7 @@ class SnapshotReader:
             self._complete.append(Entry(key, TYPES[op], value, expires_at_ms))
 
     def _no_entry(self, op: int) -> Generator[None]:
-        """A record that is about an entry, or that cannot be taken."""
+        """A record that is not an entry: an expiry of a field, or one that is refused."""
         if op == FIELD_EXPIRY and self.version >= FIRST_WITH_FIELD_EXPIRIES:
             self._at += 1
             key = yield from self._late_bytes()
@@ -259,7 +258,7 @@ class SnapshotReader:
         return scores
 
     def _ready_bytes(self) -> bytes | None:
-        """Take bytes that are all there, or None: then nothing is taken."""
+        """Take a byte string if it is complete. Else return None and take nothing."""
         held, start = self._held, self._at + 4
         if start > len(held):
             return None

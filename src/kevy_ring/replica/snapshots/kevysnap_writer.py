@@ -24,16 +24,16 @@ from kevy_ring.replica.snapshots.kevysnap import (
 )
 
 OPS = {name: op for op, name in TYPES.items()}
-#: What a kevy replication link allows in one chunk.
+#: The largest chunk that a kevy replication link allows.
 CHUNK_BYTES = 65536
 
 
 def write_snapshot(entries: Iterable[Entry], *, version: int = 4, now_ms: int | None = None) -> Iterator[bytes]:
-    """Yield the snapshot of ``entries`` in chunks of at most 65,536 bytes (all but the last have that size).
+    """Yield the snapshot of ``entries`` in chunks of 65,536 bytes; the last one may be smaller.
 
-    ``now_ms`` is what version 2 counts the time left from. Raises ``ValueError`` for what the version cannot carry:
-    an expiry in version 2 without ``now_ms``, the groups of a stream before version 4, an expiry of a field before
-    version 6, a db other than 0, an unknown type.
+    ``now_ms``: the time from which version 2 counts the remaining time of expiries. Raises ``ValueError`` for an expiry
+    in version 2 without ``now_ms``, the groups of a stream before version 4, an expiry of a field before version 6, a
+    db other than 0, and an unknown type.
     """
     if version not in VERSIONS:
         raise ValueError(f"KEVYSNAP version {version} is not one of {VERSIONS}")

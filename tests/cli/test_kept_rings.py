@@ -162,6 +162,7 @@ def test_the_first_line_of_ingest_is_the_reason_if_a_ring_cannot_be_made(prefix:
     with Ring.create(8 << 20, f"{prefix}-7", keep=True) as ring, ring.consumer():
         done = run_command("ingest", "kevy://127.0.0.1:17000", "--shards", "8", "--name", prefix, "--duration", "1")
         assert (done.code, done.out) == (1, "")
-        words = f"kevy-ring: ring '{prefix}-7': the consumer role is held by the live process {os.getpid()}\n"
+        held = f"the consumer role is held by the live process {os.getpid()}: stop it, or use another ring"
+        words = f"kevy-ring: ring '{prefix}-7': {held}\n"
         assert done.err == words
     assert {file.name.partition(".")[0] for file in SHM.glob(f"{prefix}*")} == {f"{prefix}-7"}

@@ -161,7 +161,7 @@ def test_a_kept_ring_is_taken_only_when_nobody_lives_in_it_and_it_is_the_right_o
             kept_ring(name, 4096)
         assert (taken.value.role, taken.value.pid) == ("consumer", os.getpid())
         consumer.close()
-        with pytest.raises(SegmentError, match="capacity of 4096"):
+        with pytest.raises(SegmentError, match="capacity is 4096"):
             kept_ring(name, 8192)
         found = kept_ring(name, 4096)
         assert found is not None

@@ -77,7 +77,7 @@ class UpstreamUrl:
         if self.kind != "kevy":
             raise ValueError(f"{self.redacted} is one stream: only kevy:// URLs have shards")
         if not 0 <= index <= 65535 - self.port:
-            raise ValueError(f"{self.redacted}: shard {index} would have the port {self.port + index}")
+            raise ValueError(f"{self.redacted}: there is no port for shard {index}")
         return replace(self, port=self.port + index)
 
     def check_all_databases(self) -> None:

@@ -41,7 +41,7 @@ struct kr_sender {
     struct kr_overflow overflow;
     struct kr_pump pump;
     uint64_t next_id[KR_RESUME_ID_WORDS]; /* the upstream's id as soon as the overflow is empty */
-    int id_waits;                         /* there is such an id */
+    int id_waits;                         /* there is such an id. 2: an event of its history waits too */
     int in_snapshot;
     uint64_t snapshots_ended; /* how many SnapshotEnds were sent; some may still be in the overflow */
     int closes_when_drained; /* its user dropped it while events were in the overflow */

@@ -86,6 +86,8 @@ char *kr_overflow_append(struct kr_sender *sender, uint64_t span)
     if (bytes > overflow->peak_bytes)
         overflow->peak_bytes = bytes;
     overflow->events++;
+    if (sender->id_waits)
+        sender->id_waits = 2;
     return at;
 }
 
@@ -126,7 +128,14 @@ static void taken(struct kr_sender *sender, uint64_t span, uint64_t events)
     overflow->bytes -= span;
     if (overflow->first->taken == overflow->first->used)
         drop_first(overflow);
-    if (!overflow->events)
+    if (!overflow->events && sender->id_waits == 2)
+        kr_resume_drained(sender);
+}
+
+static void publish(struct kr_sender *sender)
+{
+    kr_producer_publish_locked(&sender->producer);
+    if (!sender->overflow.events)
         kr_resume_drained(sender);
 }
 
@@ -169,7 +178,7 @@ static uint64_t move_step(struct kr_sender *sender)
     const char *from = block_bytes(block) + block->taken;
     if (kr_record_span(length_at(from)) > producer->capacity) {
         move_fragment(sender);
-        kr_producer_publish_locked(producer);
+        publish(sender);
         KR_POINT(15);
         return wanted;
     }
@@ -191,7 +200,7 @@ static uint64_t move_step(struct kr_sender *sender)
     producer->staged_events += events;
     taken(sender, span, events);
     KR_POINT(17);
-    kr_producer_publish_locked(producer);
+    publish(sender);
     return span;
 }
 

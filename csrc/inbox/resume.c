@@ -52,7 +52,8 @@ void kr_resume_note_rare(struct kr_note *note, const char *at)
     }
 }
 
-/* The overflow is empty: every later event belongs to the history that was named last. */
+/* The overflow is empty: every later event belongs to the history that was named last. Called before the publish if the last
+ * event of the overflow belongs to it, and else after the publish: the offset of one history never goes with the id of another. */
 void kr_resume_drained(struct kr_sender *sender)
 {
     if (sender->id_waits)

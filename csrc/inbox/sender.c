@@ -102,6 +102,8 @@ static void dispose(struct kr_sender *sender)
 {
     kr_inboxes_remove(sender);
     kr_overflow_free(&sender->overflow);
+    if (sender->pump.flushed_fd >= 0) /* still open in a child, which does not close the role */
+        close(sender->pump.flushed_fd);
     kr_area_free(sender->producer.data);
     kr_producer_dispose(&sender->producer);
     free(sender);

@@ -188,6 +188,9 @@ static inline void kr_pieces_begin(struct kr_pieces *pieces)
     pieces->count = pieces->total = pieces->held = 0;
     pieces->room = ON_STACK;
     pieces->is_held = 0;
+#ifdef Py_GIL_DISABLED /* another thread may change a list or drop an object at any time: there is no first pass */
+    kr_pieces_hold(pieces);
+#endif
 }
 
 /* Releases everything. An exception that is set stays set. */

@@ -94,9 +94,11 @@ static PyObject *argv_alone(PyObject *self, PyObject *number)
 /* Whether the batch is held. If not, raises ClosedError. */
 static int is_held(Batch *batch)
 {
-    if (!batch->held)
+    if (!batch->consumer)
+        PyErr_SetString(PyExc_ValueError, "a batch of no records");
+    else if (!batch->held)
         kr_raise_closed((PyObject *)batch->consumer, "released");
-    return batch->held;
+    return batch->consumer && batch->held;
 }
 
 static PyObject *event_alone(PyObject *self, PyObject *number)
@@ -149,8 +151,8 @@ static PyObject *resp_alone(PyObject *self, PyObject *nothing)
     PyObject *list = NULL, *wire = size < 0 ? NULL : PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)size);
     if (wire)
         done = kr_batch_resp(records, columns->memory, columns->room, (uint64_t)batch->count, PyByteArray_AsString(wire), (uint64_t)size);
-    if (done < 0)
-        wrong_event(batch, (Py_ssize_t)(-1 - done), "end position of an argument");
+    if (done < 0 || done != size) /* in the second pass the end positions may be others: another process wrote them */
+        wrong_event(batch, done < 0 ? (Py_ssize_t)(-1 - done) : 0, "end position of an argument");
     else if (wire)
         list = Py_BuildValue("[N]", PyMemoryView_FromObject(wire));
     Py_XDECREF(wire);
@@ -173,7 +175,7 @@ static PyObject *ended_before_alone(PyObject *self, PyObject *number)
 static PyObject *part_alone(PyObject *self, PyObject *nothing)
 {
     Batch *batch = (Batch *)self;
-    PyObject *payload = batch->count ? kr_payload(batch, 0) : NULL;
+    PyObject *payload = is_held(batch) ? kr_payload(batch, 0) : NULL;
     if (!payload)
         return NULL;
     struct kr_columns columns = kr_columns_of(batch);

@@ -116,7 +116,12 @@ int kr_pieces_add(struct kr_pieces *pieces, PyObject *object)
 static int add_all_held(struct kr_pieces *pieces, PyObject *sequence)
 {
     int answer = 0;
-    for (Py_ssize_t i = 0; !answer && i < PySequence_Size(sequence); i++) {
+    for (Py_ssize_t i = 0; !answer; i++) {
+        Py_ssize_t size = PySequence_Size(sequence);
+        if (size < 0)
+            return -1;
+        if (i >= size)
+            break;
         PyObject *object = PySequence_GetItem(sequence, i);
         answer = object ? kr_pieces_add(pieces, object) : -1;
         Py_XDECREF(object);

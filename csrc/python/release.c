@@ -182,8 +182,11 @@ PyObject *kr_batch_pass(PyObject *self, PyObject *nothing)
     Batch *batch = (Batch *)self;
     int failed = 0;
     BEGIN_ALONE_WITH(self, WITH_CONSUMER(batch))
-    if (batch->held && batch->consumer->consumer)
+    if (batch->held && batch->consumer->consumer) {
+        if (escaped(batch)) /* drops the batch's own view too, which an exception with this batch would keep */
+            batch->consumer->strays = 1;
         failed = give_back(batch, batch->count, 0, 1) < 0;
+    }
     END_ALONE_WITH()
     return failed ? NULL : Py_NewRef(Py_None);
 }

@@ -161,13 +161,12 @@ static int take_event(struct events *events, kr_state *state, PyObject *event)
 /* Takes the first `count` events of a list or a tuple. Raises IndexError if Python code made the list shorter meanwhile. */
 static int take_events(struct events *events, kr_state *state, PyObject *list, Py_ssize_t count)
 {
-    int listed = PyList_CheckExact(list), answer = 0;
+    int answer = 0;
     events->count = 0;
     for (Py_ssize_t i = 0; !answer && i < count; i++) {
-        PyObject *event = listed ? PyList_GetItem(list, i) : PyTuple_GetItem(list, i);
+        PyObject *event = PySequence_GetItem(list, i);
         if (!event)
             return -1;
-        Py_INCREF(event);
         answer = take_event(events, state, event);
         Py_DECREF(event);
     }

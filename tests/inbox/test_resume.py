@@ -295,6 +295,21 @@ def test_an_event_whose_beginning_went_to_a_killed_receiver_is_told_and_not_forg
     sender.close(0)
 
 
+def lose_the_beginning(ring: Ring, sender: ReplicaInboxSender) -> None:
+    """Send frame 7 in six fragments, of which four fit. A receiver takes two and ends: all others are in the ring."""
+    with ReplicaInboxReceiver.attach(ring.name) as first:
+        sender.send(Frame(7, [b"x" * 6000]))
+        taken = 0
+        while taken < 2:
+            batch = drained_as_it_lies(first)
+            assert isinstance(batch, Batch)
+            if batch.count:
+                assert not ReplicaInboxReceiver._take_fragment(first, batch, 1)
+                taken += 1
+            first.wait(0.01)
+        assert sender.flush(10)
+
+
 @contextlib.contextmanager
 def ring_with_a_loss(*, also_passed: bool) -> Iterator[Ring]:
     """A ring whose receiver died with the beginning of frame 7, and the next receiver, which has found that out.
@@ -302,17 +317,8 @@ def ring_with_a_loss(*, also_passed: bool) -> Iterator[Ring]:
     ``also_passed``: it had given the rest of the frame back, too.
     """
     with Ring.create(4096) as ring:
-        with ReplicaInboxSender.attach(ring.name) as sender, ReplicaInboxReceiver.attach(ring.name) as first:
-            sender.send(Frame(7, [b"x" * 6000]))
-            taken = 0
-            while taken < 2:  # of the six fragments four fit; the other two can enter the ring now
-                batch = drained_as_it_lies(first)
-                assert isinstance(batch, Batch)
-                if batch.count:
-                    assert not ReplicaInboxReceiver._take_fragment(first, batch, 1)
-                    taken += 1
-                first.wait(0.01)
-            assert sender.flush(10)
+        with ReplicaInboxSender.attach(ring.name) as sender:
+            lose_the_beginning(ring, sender)
         with ReplicaInboxReceiver.attach(ring.name) as second:
             if also_passed:
                 with pytest.raises(EventTruncated):
@@ -383,3 +389,37 @@ def test_who_looks_while_the_sender_goes_on_sees_one_point_and_not_two() -> None
                     receiver.recv_many(8)
         process.join(60)
     assert len(seen) > 5  # the machine decides how often both run at once
+
+
+@pytest.mark.parametrize("newer", [False, True])
+def test_the_offset_of_one_history_never_goes_with_the_id_of_another(newer: bool) -> None:
+    sender, receiver = replica_inbox_pair(1 << 12)
+    with sender, receiver:
+        sender.set_upstream("old")
+        for offset in range(1, 6):
+            sender.send(frame(offset, b"x" * 1500))
+        assert sender.overflow.events
+        sender.set_upstream("new")
+        if newer:
+            sender.send(frame(100))
+        deadline = time.monotonic() + 60
+        while sender.overflow.events:
+            receiver.recv_many()
+            assert time.monotonic() < deadline
+        assert (sender.published.upstream_id, sender.published.offset) == (("new", 100) if newer else ("", 5))
+        receiver.recv_many()
+        sender.send(frame(101))
+        assert (sender.published.upstream_id, sender.published.offset) == ("new", 101)
+
+
+def test_a_kept_loss_of_an_event_is_no_view_of_the_next_batch() -> None:
+    with Ring.create(4096) as ring:
+        with ReplicaInboxSender.attach(ring.name) as sender:
+            lose_the_beginning(ring, sender)
+        with ReplicaInboxReceiver.attach(ring.name) as second:
+            with pytest.raises(EventTruncated) as kept:
+                second.drain()
+            send_more(ring.name)
+            with second.drain() as batch:
+                assert [bytes(argument) for argument in batch.argv(0)] == [b"PING"]
+            assert kept.value.offset == 7

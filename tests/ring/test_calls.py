@@ -9,12 +9,13 @@ import signal
 import threading
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from kevy_ring import (
+    Batch,
     BatchOpen,
     ClosedError,
     CorruptRing,
@@ -431,3 +432,36 @@ def collecting_after(objects: int) -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*threshold)
+
+
+class FailsLater(Sequence[bytes]):
+    """Two arguments, whose number can be asked for once."""
+
+    asked = 0
+
+    def __len__(self) -> int:
+        self.asked += 1
+        if self.asked > 1:
+            raise RuntimeError("asked again")
+        return 2
+
+    def __getitem__(self, index: Any) -> Any:
+        return b"x"
+
+
+def test_a_sequence_that_fails_in_the_middle_sends_and_writes_nothing(ring: Ring, inbox: Inbox) -> None:
+    sender, receiver = inbox
+    with pytest.raises(RuntimeError, match="asked again"):
+        sender.send(Frame(1, FailsLater()))
+    producer, consumer = ring.producer(), ring.consumer()
+    with pytest.raises(RuntimeError, match="asked again"):
+        producer.write_many(FailsLater())
+    assert receiver.try_recv() is None
+    assert consumer.try_read() is None
+
+
+def test_the_batch_of_an_empty_drain_becomes_no_event() -> None:
+    with pytest.raises(ValueError, match="no records"):
+        Batch()._become(bytes(32), 1, 1)
+    with pytest.raises(ValueError, match="no records"):
+        Batch()._part()

@@ -188,7 +188,11 @@ def behaviour_of(rival: str) -> dict[str, str]:
 
 def as_markdown(rows: list[dict[str, str]]) -> str:
     """The table of the README."""
-    lines = ["| | full | consumer killed: the producer | producer killed: the waiting consumer |", "|---|---|---|---|"]
+    lines = [
+        "| | when it is full, a send | after the consumer is killed, the producer "
+        "| after the producer is killed, the waiting consumer |",
+        "|---|---|---|---|",
+    ]
     for row in rows:
         said = [row[what] for what in EXPERIMENTS if what in row] or [f"not measured: {row['missing']}", "", ""]
         lines.append(f"| {row['name']} {row['version']} | ".replace("  |", " |") + " | ".join(said) + " |")

@@ -1,4 +1,5 @@
-/* The sender of an inbox: sends events of the four classes, with arguments of any bytes-like type. */
+/* The sender of an inbox: sends events of the four classes, with arguments of any bytes-like type. Two passes, see pieces.c: the
+ * first takes only bytes objects and runs no Python code. PIECES_AGAIN asks for the second, which holds a buffer of each object. */
 #include <string.h>
 
 #include "python/calls.h"

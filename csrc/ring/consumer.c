@@ -68,8 +68,8 @@ static int read_record(const char *at, uint64_t available, struct kr_record *out
     return 0;
 }
 
-/* The idle path: one load of a shared word, no lock. Not for an open batch, nor for a watched descriptor, because a drain
- * has to tend it. */
+/* The idle path: one load of a shared word, no lock. Not while a batch is open, or while an event loop watches the descriptor:
+ * then a drain also updates the descriptor. */
 static int nothing_to_drain(struct kr_consumer *consumer)
 {
     uint64_t idle_at = load_relaxed(&consumer->idle_at);
@@ -127,6 +127,7 @@ int64_t kr_consumer_drain(kr_consumer *consumer, uint64_t max_records, uint64_t 
     out->index = head & consumer->mask;
     out->fragment = out->flags = 0;
     const char *base = consumer->data + out->index;
+    /* Ordinary records: plain_run.c. It stops at the first record that needs more checks. take_checked() continues there. */
     out->count = (uint32_t)kr_take_plain(base, bytes, max_bytes, max_records, to, &out->span, &out->frames);
     int wrong = out->count < max_records && out->span != bytes ? take_checked(base, bytes, max_records, max_bytes, to, out) : 0;
     if (wrong)

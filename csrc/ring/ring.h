@@ -7,7 +7,7 @@
 #include "kevy_ring.h"
 #include "ring/layout.h"
 
-/* A place where tests/test_crash_points.c makes the process die, in a build of its own. Nothing otherwise. */
+/* A place where csrc/tests/test_crash_points.c makes the process die, in a build of its own. Nothing otherwise. */
 #ifdef KR_CRASH_POINTS
 void kr_crash_point(unsigned number);
 #define KR_POINT(number) kr_crash_point(number)

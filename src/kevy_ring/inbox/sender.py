@@ -36,9 +36,11 @@ class ReplicaInboxSender(SenderCalls, Handle):
     process. Many threads may use one handle at once, or each its own :meth:`clone`. When the last handle is closed, or
     its ``with`` ends, the receiver sees that the sender is gone. A handle that took its role before a fork raises
     :class:`ClosedError` in the child.
+
+    ``send``, ``send_many`` and ``reserve_chunk`` come from ``SenderCalls`` (csrc/python/sender.c).
     """
 
-    _end: SendingEnd | None = None  # set before it has the role: see the module claimant
+    _end: SendingEnd | None = None  # set before it has the role: see kevy_ring.ring.claimant
 
     def __init__(self, segment: Segment, end: SendingEnd | None = None) -> None:
         self._segment = segment

@@ -102,7 +102,7 @@ class Shard(RunLoop):
                     # The history of the last published event, which is that of this batch or a later one.
                     self._follow(self._receiver.upstream_id)
                 self._apply(batch)
-                _drop_cycles_with_views(batch, count)
+                _release(batch, count)
         self._settle()
         return count
 
@@ -210,7 +210,7 @@ class Shard(RunLoop):
             # Release the snapshot before it is marked as applied. A shard that is killed in between leaves a snapshot
             # that counts as unfinished, and a new one is requested. In the other order the ring could keep only the
             # rest of a snapshot, which no shard can read.
-            _drop_cycles_with_views(batch, at + 1)
+            _release(batch, at + 1)
             batch.release(at + 1)
         self._settle(now=True)
 
@@ -277,8 +277,8 @@ def _check_sink_of_ring(sink: ResumableSink, receiver: ReplicaInboxReceiver) -> 
         raise SinkError(type(sink).__name__, reason="refused", detail=detail)
 
 
-def _drop_cycles_with_views(batch: Batch, upto: int) -> None:
-    """Release events. If views are left, free the cycles that may hold them; the next ``release`` checks again.
+def _release(batch: Batch, upto: int) -> None:
+    """Release events. If views are left, collect garbage. The end of the batch then raises if views are still left.
 
     A store may catch an exception and keep it in a cycle, together with its stack frames, which may hold views.
     """

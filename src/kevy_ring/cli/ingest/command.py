@@ -73,7 +73,7 @@ def _none_if_zero(context: click.Context, parameter: click.Parameter, number: fl
 @click.option(
     "--sink", metavar="SINK",
     help="Where the shards apply the stream: jsonl:- (lines on standard output), jsonl:DIR, sqlite:FILE, memory, "
-    "null, redis://HOST:PORT[/{shard}] or python:MODULE:CALLABLE.  [default: jsonl:-; without a URL memory, then null]",
+    "null, redis://HOST:PORT[/DB] or python:MODULE:CALLABLE.  [default: jsonl:-; without a URL memory, then null]",
 )  # fmt: skip
 @click.option(
     "--replace-target", is_flag=True,
@@ -114,7 +114,8 @@ def _none_if_zero(context: click.Context, parameter: click.Parameter, number: fl
     "not compare it.",
 )  # fmt: skip
 @click.option(
-    "--until-caught-up", is_flag=True, help="End when all that the upstream has is applied, for one second.",
+    "--until-caught-up", is_flag=True,
+    help="End when everything that the upstream has is applied, and nothing new has come for one second.",
 )  # fmt: skip
 @click.option(
     "--verify", is_flag=True,
@@ -153,7 +154,7 @@ def _none_if_zero(context: click.Context, parameter: click.Parameter, number: fl
 )  # fmt: skip
 @click.option(
     "--ops", metavar="N", type=click.IntRange(0), default=500_000, show_default=True,
-    help="Without a URL: number of live frames.",
+    help="Without a URL: number of live frames, 3/5 of them in the first phase and the rest in the second.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object per line. The last one is a summary.")
 def ingest(*, as_json: bool, metrics_port: int | None, metrics_address: str, **options: Any) -> int:

@@ -12,7 +12,7 @@ from kevy_ring.shard.sinks.python import PythonSink
 from kevy_ring.shard.sinks.sink import Sink
 from kevy_ring.shard.sinks.stdout import STDOUT, StdoutSink
 
-_KINDS = "jsonl:-, null, memory, jsonl:DIR, sqlite:FILE, redis://HOST:PORT, python:MODULE:CALLABLE"
+_KINDS = "jsonl:-, null, memory, jsonl:DIR, sqlite:FILE, redis://HOST:PORT[/DB], python:MODULE:CALLABLE"
 
 
 def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOptions = DEFAULT_OPTIONS) -> Sink:

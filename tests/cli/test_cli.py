@@ -30,7 +30,7 @@ from redis_server import RedisServer, find_redis
 
 SECRET = "open-sesame"
 SMALL = ("--keys", "400", "--ops", "4000")
-NOWHERE = "kevy://127.0.0.1:1"
+UNREACHABLE = "kevy://127.0.0.1:1"
 
 
 def own_rings(pid: int) -> set[str]:
@@ -234,10 +234,10 @@ def test_a_kevy_upstream_is_compared_with_what_its_data_url_says(redis_server: R
         ("ingest", f"redis://user:{SECRET}@h:port"),
         ("ingest", f"redis://user:{SECRET}/@h:1"),
         ("ingest", f"http://user:{SECRET}@h"),
-        ("ingest", NOWHERE, "--sink", f"nonsense://user:{SECRET}@h"),
-        ("ingest", NOWHERE, NOWHERE, "--sink", f"redis://user:{SECRET}@h"),
-        ("ingest", NOWHERE, "--shards", f"redis://user:{SECRET}@h"),
-        ("ingest", NOWHERE, "--capacity", f"redis://user:{SECRET}@h"),
+        ("ingest", UNREACHABLE, "--sink", f"nonsense://user:{SECRET}@h"),
+        ("ingest", UNREACHABLE, UNREACHABLE, "--sink", f"redis://user:{SECRET}@h"),
+        ("ingest", UNREACHABLE, "--shards", f"redis://user:{SECRET}@h"),
+        ("ingest", UNREACHABLE, "--capacity", f"redis://user:{SECRET}@h"),
         ("ingest", f"--url=redis://user:{SECRET}@h"),
         ("ingest", f"redis://user:{SECRET}@h", "--data-url", f"redis://user:{SECRET}@h", "--verify", "--sink", "null"),
         ("ls", f"redis://user:{SECRET} and more@h"),
@@ -249,8 +249,8 @@ def test_a_kevy_upstream_is_compared_with_what_its_data_url_says(redis_server: R
         ("ingest", "--data-url", "redis://h"),
         ("ingest", "--verify", "--sink", "python:cli_sinks:counting"),
         ("ingest", "redis://h", "--shards", "2"),
-        ("ingest", NOWHERE, "--sink", "memory", "--verify"),
-        ("ingest", NOWHERE, "--sink", "memory", "--verify", "--data-url", NOWHERE),
+        ("ingest", UNREACHABLE, "--sink", "memory", "--verify"),
+        ("ingest", UNREACHABLE, "--sink", "memory", "--verify", "--data-url", UNREACHABLE),
         ("ingest", "kevy://h:65535", "--shards", "2"),
         ("primary", "--backlog", "none"),
         ("inspect", "a/b"),
@@ -328,12 +328,12 @@ def test_a_signal_ends_with_the_summary_and_leaves_no_process_and_no_ring(
 
 
 def test_stopped_before_it_had_caught_up_is_exit_code_1() -> None:
-    with RunningCommand("ingest", NOWHERE, "--sink", "null", "--until-caught-up", "--json") as running:
+    with RunningCommand("ingest", UNREACHABLE, "--sink", "null", "--until-caught-up", "--json") as running:
         running.read_until(lambda found: found["type"] == "note" and "no link" in found["text"])
         running.signal(signal.SIGINT)
         done = running.finish()
     assert done.code == 1
-    assert f"{NOWHERE} never synced: connect: " in done.err
+    assert f"{UNREACHABLE} never synced: connect: " in done.err
     assert done.summary["problem"] in done.err
 
 

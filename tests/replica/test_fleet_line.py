@@ -17,7 +17,7 @@ from kevy_ring.replica.fleet import Fleet, ShardUnheard
 from kevy_ring.replica.fleet.child import TEXT_MAX, ParentLine
 
 DEADLINE_S = 40.0
-NOWHERE = "kevy://127.0.0.1:1"
+UNREACHABLE = "kevy://127.0.0.1:1"
 MUCH_BYTES = 20_000_000
 
 
@@ -53,7 +53,7 @@ def silent_shard(ring_name: str, index: int, stop: ParentLine) -> None:
 
 @contextmanager
 def running(shard_main: object, shards: int = 1, **options: object) -> Iterator[Fleet]:
-    fleet = Fleet(NOWHERE, shard_main, shards=shards, backoff=QuickBackoff, **options)  # type: ignore[arg-type]
+    fleet = Fleet(UNREACHABLE, shard_main, shards=shards, backoff=QuickBackoff, **options)  # type: ignore[arg-type]
     with fleet:
         yield fleet
 
@@ -129,7 +129,7 @@ def test_a_shard_that_ends_before_it_answers_is_told() -> None:
 def test_a_shard_that_never_answers_or_never_comes_is_given_up() -> None:
     with running(silent_shard) as fleet, pytest.raises(ShardUnheard, match="shard 0: no answer within"):
         fleet.ask(0, "anything", timeout=0.1)
-    never_started = Fleet(NOWHERE, silent_shard)  # type: ignore[arg-type]
+    never_started = Fleet(UNREACHABLE, silent_shard)  # type: ignore[arg-type]
     with pytest.raises(ShardUnheard, match="shard 0: no answer within"):
         never_started.ask(0, "anything", timeout=0.1)
     never_started.close()

@@ -83,7 +83,9 @@ class Shard(RunLoop):
         return self._assembly.size_bytes
 
     def tick(self) -> int:
-        """Drain and apply one batch, within the budget; return the number of events. Never waits for events.
+        """Drain, apply and release one batch of at most ``max_events`` and ``max_bytes``. Never waits for events.
+
+        Returns the number of events.
 
         Raises RemoteProtocolError for an event in the wrong place (a chunk or an end outside a snapshot, a frame inside
         one), SnapshotError for a snapshot that cannot be decoded, and what the sink raises. The events before the one

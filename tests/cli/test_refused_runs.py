@@ -67,8 +67,9 @@ def test_an_upstream_that_is_never_there_ends_a_run_that_somebody_waits_for() ->
     assert f"shard 0: redis://127.0.0.1:{port} was not followed for 1.00 s (--give-up-after): " in done.err
 
 
-def test_the_words_about_a_missing_link_begin_with_its_reason() -> None:
-    shard = replace(progress_of(LinkState.WAITING, full_syncs=0, link_age_s=75.0), link_text="connect: refused")
+@pytest.mark.parametrize("reason", ["connect: refused", "connect: refused."])
+def test_the_words_about_a_missing_link_begin_with_its_reason(reason: str) -> None:
+    shard = replace(progress_of(LinkState.WAITING, full_syncs=0, link_age_s=75.0), link_text=reason)
     said = UntilStopped().missed([shard])
     assert said is not None
     assert " never synced: connect: refused; no link since " in said

@@ -164,7 +164,7 @@ def _trouble(shard: ShardProgress) -> str | None:
 def no_link_text(shard: ShardProgress) -> str:
     """Why a shard has no link, since when, and the last state of the link."""
     since = time.strftime("%H:%M:%S", time.localtime(time.time() - shard.link_age_s))
-    reason = f"{shard.link_text}; " if shard.link_text else ""
+    reason = f"{shard.link_text.removesuffix('.')}; " if shard.link_text else ""
     lasted = figures.seconds(shard.link_age_s)
     return f"{reason}no link since {since} ({lasted}), last state: {_STATES[shard.link_state]}"
 

@@ -72,12 +72,14 @@ static inline uint64_t kr_end_of_records(const struct kr_columns *columns, uint6
     return (columns->starts[count - 1] + columns->lengths[count - 1] + 7) & ~7ull;
 }
 
-/* The state of the module in one interpreter. It has only objects: module.c visits it as an array. */
+/* The state of the module in one interpreter. The objects come first: module.c visits them as an array. */
 typedef struct {
     PyObject *lender, *loan, *columns, *batch, *event_batch, *grant, *chunk_grant, *producer, *sender, *consumer, *receiver;
     PyObject *frame, *chunk, *snapshot_begin, *snapshot_end, *batch_frame, *batch_chunk; /* set by know_events() */
+    PyObject *frame_offset, *frame_argv;                                                 /* the slots of Frame, as descriptors */
     PyObject *offset, *argv, *data, *ack_offset, *of_batch, *of_index;                   /* attribute names */
     PyObject *no_view;                                                                   /* a memoryview of 0 bytes */
+    descrgetfunc get_slot; /* reads a slot of a Frame itself, not of a derived class, without a search for its name */
 } kr_state;
 
 /* Every object of this module begins with these fields. */

@@ -66,6 +66,13 @@ static PyObject *know_events(PyObject *module, PyObject *arguments)
         *places[i] = found[i];
         Py_XDECREF(before);
     }
+    Py_CLEAR(state->frame_offset);
+    Py_CLEAR(state->frame_argv);
+    state->frame_offset = PyObject_GetAttr(state->frame, state->offset);
+    state->frame_argv = state->frame_offset ? PyObject_GetAttr(state->frame, state->argv) : NULL;
+    if (!state->frame_argv)
+        return NULL;
+    state->get_slot = (descrgetfunc)PyType_GetSlot(Py_TYPE(state->frame_offset), Py_tp_descr_get);
     Py_RETURN_NONE;
 }
 
@@ -94,7 +101,7 @@ static int fill(PyObject *module)
     return failed ? -1 : 0;
 }
 
-#define STATE_OBJECTS (sizeof(kr_state) / sizeof(PyObject *))
+#define STATE_OBJECTS (offsetof(kr_state, get_slot) / sizeof(PyObject *))
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)
 {

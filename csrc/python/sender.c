@@ -70,16 +70,25 @@ static int take_offset(PyObject *number, uint64_t *offset)
     return -1;
 }
 
-/* Reads offset and arguments of a frame in the first pass. It leaves everything unusual or wrong to the second pass. */
-static int take_plain_parts(struct events *events, PyObject *number, PyObject *argv)
+/* Takes a frame in the first pass. Its class is exactly Frame, whose attributes are slots, so reading them runs no Python code.
+ * The frame keeps its offset and its arguments alive. Everything unusual or wrong is left to the second pass. */
+static int take_plain_frame(struct events *events, kr_state *state, PyObject *frame)
 {
-    uint64_t before = events->pieces.count, offset = PyLong_CheckExact(number) ? PyLong_AsUnsignedLongLong(number) : UINT64_MAX;
-    if (offset == UINT64_MAX || kr_pieces_add_all(&events->pieces, argv) || events->pieces.count == before) {
+    PyObject *number = state->get_slot(state->frame_offset, frame, state->frame);
+    PyObject *argv = number ? state->get_slot(state->frame_argv, frame, state->frame) : NULL;
+    uint64_t before = events->pieces.count, offset = UINT64_MAX;
+    if (argv && PyLong_CheckExact(number))
+        offset = PyLong_AsUnsignedLongLong(number);
+    int taken = offset != UINT64_MAX && !kr_pieces_add_all(&events->pieces, argv) && events->pieces.count != before;
+    Py_XDECREF(number);
+    Py_XDECREF(argv);
+    if (!taken) {
         PyErr_Clear();
         return PIECES_AGAIN;
     }
     events->offsets[events->count] = offset;
     events->argcs[events->count] = (uint32_t)(events->pieces.count - before);
+    events->kinds[events->count] = KR_KIND_FRAME;
     return 0;
 }
 
@@ -99,12 +108,11 @@ static int take_parts(struct events *events, PyObject *number, PyObject *argv)
     return -1;
 }
 
-/* Takes a frame. In the first pass its class is exactly Frame. Its attributes are slots, so that reading them runs no Python code,
- * and the frame keeps its arguments alive. */
+/* Takes a frame, perhaps of a derived class, in the second pass. */
 static int take_frame(struct events *events, kr_state *state, PyObject *frame)
 {
     PyObject *number = PyObject_GetAttr(frame, state->offset), *argv = number ? PyObject_GetAttr(frame, state->argv) : NULL;
-    int answer = !argv ? -1 : events->pieces.is_held ? take_parts(events, number, argv) : take_plain_parts(events, number, argv);
+    int answer = argv ? take_parts(events, number, argv) : -1;
     events->kinds[events->count] = KR_KIND_FRAME;
     Py_XDECREF(number);
     Py_XDECREF(argv);
@@ -149,10 +157,8 @@ static int take_other(struct events *events, kr_state *state, PyObject *event)
 static int take_event(struct events *events, kr_state *state, PyObject *event)
 {
     int answer;
-    if ((PyObject *)Py_TYPE(event) == state->frame)
-        answer = take_frame(events, state, event);
-    else if (!events->pieces.is_held)
-        return PIECES_AGAIN;
+    if (!events->pieces.is_held)
+        answer = (PyObject *)Py_TYPE(event) == state->frame ? take_plain_frame(events, state, event) : PIECES_AGAIN;
     else if ((answer = PyObject_IsInstance(event, state->frame)) >= 0)
         answer = answer ? take_frame(events, state, event) : take_other(events, state, event);
     events->count += !answer;

@@ -206,6 +206,7 @@ uint64_t kr_sender_close(kr_sender *sender);
 int kr_sender_close_when_drained(kr_sender *sender); /* 1: it is closed; 0: it will be */
 void kr_sender_free(kr_sender *sender);
 int kr_sender_rebase(kr_sender *sender, char *area);
+int kr_chunk_abort(kr_sender *sender); /* ends the reservation of kr_chunk_reserve() */
 int kr_sender_set_upstream(kr_sender *sender, const char *id, uint64_t length, uint64_t db);
 int kr_sender_snapshots(kr_sender *sender, kr_snapshots_sent *out);
 
@@ -271,7 +272,6 @@ int kr_send_pieces(kr_sender *sender, uint64_t count, const uint8_t *kinds, cons
 /* A chunk that is written in place. While it is reserved, other events of this sender wait in the overflow. */
 int64_t kr_chunk_reserve(kr_sender *sender, uint64_t length); /* answers as kr_producer_reserve() */
 int kr_chunk_commit(kr_sender *sender, uint64_t length);      /* answers as kr_send_pieces() */
-int kr_chunk_abort(kr_sender *sender);
 
 typedef struct {
     uint64_t position; /* of the first record header */

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -170,3 +173,42 @@ def test_what_a_grant_refuses_speaks_of_a_grant(ends: Ends, inbox: Inbox, side: 
         pass
     with pytest.raises(ClosedError, match="given up"):
         left.commit(8)
+
+
+def test_a_close_with_an_open_grant_of_a_chunk_loses_no_event_of_the_overflow(inbox: Inbox) -> None:
+    sender, receiver = inbox
+    grant = sender.reserve_chunk(8)
+    sender.send_many([Frame(i, [b"x" * 100]) for i in range(1000)])
+    closing = threading.Thread(target=sender.close, kwargs={"timeout": 60.0})
+    closing.start()
+    assert [frame.offset for frame in received(receiver, 1000)] == list(range(1000))
+    closing.join(60)
+    assert not closing.is_alive()
+    grant.view[:] = b"too late"
+    with pytest.raises(ClosedError):
+        grant.commit(8)
+
+
+def test_a_process_that_ends_with_an_open_grant_of_a_chunk_delivers_its_overflow() -> None:
+    with Ring.create(1 << 14) as ring, ReplicaInboxReceiver.attach(ring.name) as receiver:
+        leaver = subprocess.Popen([sys.executable, "-c", LEAVES_WITH_AN_OPEN_GRANT, ring.name])
+        assert [frame.offset for frame in received(receiver, 1000)] == list(range(1000))
+        assert leaver.wait(60) == 0
+
+
+LEAVES_WITH_AN_OPEN_GRANT = """
+import sys
+from kevy_ring import Frame, ReplicaInboxSender
+from kevy_ring.inbox import exit_flush
+exit_flush.EXIT_FLUSH_S = 60.0
+sender = ReplicaInboxSender.attach(sys.argv[1])
+grant = sender.reserve_chunk(8)
+sender.send_many([Frame(i, [b"x" * 100]) for i in range(1000)])
+"""
+
+
+def received(receiver: ReplicaInboxReceiver, count: int) -> list[Frame]:
+    frames: list[Any] = []
+    while len(frames) < count and receiver.wait(60):
+        frames += receiver.recv_many()
+    return frames

@@ -5,10 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import time
+import weakref
+from contextlib import suppress
 from multiprocessing.util import Finalize
+from typing import Protocol
 
 from kevy_ring._calls import is_main_interpreter
 from kevy_ring._core import ffi, lib
+from kevy_ring.errors import KevyRingError
+
+
+class _SendingEnd(Protocol):
+    """The part of a SendingEnd that is used here. That module imports this one."""
+
+    def end_grant(self) -> None: ...
+
 
 _log = logging.getLogger(__name__)
 EXIT_FLUSH_S = 5.0  # a process that ends waits this long for all its shards together
@@ -16,9 +27,10 @@ _TICK_NS = 50_000_000
 _NAMED = 8  # the warning names this many rings, and counts the others
 
 _registered_by: set[int] = set()  # pids that registered _flush: a forked child has to register it again
+_open: weakref.WeakSet[_SendingEnd] = weakref.WeakSet()
 
 
-def flush_at_exit() -> None:
+def flush_at_exit(end: _SendingEnd) -> None:
     """Register the flush of this process's inboxes at its end; this works in multiprocessing's children too.
 
     It runs before the owners of segments remove their names. Only the main interpreter registers it: when another
@@ -27,11 +39,15 @@ def flush_at_exit() -> None:
     if os.getpid() not in _registered_by and is_main_interpreter():
         Finalize(None, _flush, exitpriority=100)
         _registered_by.add(os.getpid())
+    _open.add(end)
 
 
 def _flush() -> None:
     deadline = time.monotonic() + EXIT_FLUSH_S
     try:
+        for end in tuple(_open):
+            with suppress(KevyRingError):  # without memory for another mapping, the grant stays open
+                end.end_grant()
         while lib.kr_inboxes_flush(_TICK_NS) and time.monotonic() < deadline:
             pass
     finally:  # also when a second Ctrl-C ends the wait

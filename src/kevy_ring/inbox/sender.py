@@ -224,7 +224,7 @@ class ReplicaInboxSender(SenderCalls, Handle):
         """Close this handle. The last one waits up to ``timeout`` seconds for the overflow, then gives the role up.
 
         Returns how many events were left in the overflow and are lost; if there are any, it also warns
-        (``ResourceWarning``).
+        (``ResourceWarning``). An open grant of a chunk is given up: its ``commit`` then raises :class:`ClosedError`.
         """
         if self._is_done:
             return 0
@@ -238,6 +238,7 @@ class ReplicaInboxSender(SenderCalls, Handle):
         if end is None or not end.has_role:
             self._close_unused()
         elif end.leave(self) and not end.foreign:
+            end.end_grant()
             end.flush(timeout)
             left = end.shut()
         self._is_done = True

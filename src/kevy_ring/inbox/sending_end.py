@@ -56,7 +56,7 @@ class SendingEnd:
 
     def take(self) -> None:
         """Take the role, unless an interrupted call has taken it already. Raises :class:`RoleTaken`."""
-        flush_at_exit()
+        flush_at_exit(self)
         SENDER.claim(self.segment, self.sender)
 
     @property
@@ -119,6 +119,18 @@ class SendingEnd:
         lib.kr_sender_snapshots(self.sender, sent)
         return is_snapshot_pending(read_stats(self.segment), sent.ended, is_open=bool(sent.is_open))
 
+    def end_grant(self) -> None:
+        """Give back the space of an open grant of a chunk, because the pump moves nothing past it.
+
+        Views of the grant get a private copy of their bytes, so they cannot write into later records.
+        """
+        if self.closed or self.foreign:
+            return
+        if self.lender.may_be_written:
+            lib.kr_sender_rebase(self.sender, self.segment.new_area())
+            self.lender.end()
+        lib.kr_chunk_abort(self.sender)
+
     def shut(self) -> int:
         """Give the role up now. Returns how many events were left in the overflow and are lost."""
         if self.foreign:
@@ -135,9 +147,7 @@ class SendingEnd:
         """Give the role up when the overflow is empty. For handles that are dropped without a close."""
         if self.closed or self.foreign:
             return
-        if self.lender.may_be_written:  # by a view that outlived its grant: give the pump another mapping
-            lib.kr_sender_rebase(self.sender, self.segment.new_area())
-            self.lender.end()
+        self.end_grant()
         is_closed = lib.kr_sender_close_when_drained(self.sender)
         self.closed = True
         self.segment.leave(self, keeps_name=not is_closed)

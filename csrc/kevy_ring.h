@@ -242,6 +242,12 @@ int kr_consumer_peer(kr_consumer *consumer, kr_role_info *out);
 int kr_consumer_set_word(kr_consumer *consumer, uint32_t which, uint64_t value);
 int kr_consumer_fault(kr_consumer *consumer, uint64_t *position);
 
+/* Over a batch and its columns, as kr_consumer_drain() fills them. */
+int64_t kr_batch_argument(const char *batch, char *columns, uint64_t records, uint64_t count, int64_t k, uint64_t *starts,
+                          uint32_t *lengths);
+int64_t kr_batch_join(const char *batch, char *columns, uint64_t records, uint64_t count, char *out, uint64_t *ends);
+int64_t kr_batch_pack(const char *batch, char *columns, uint64_t records, uint64_t count, char *out, uint64_t *ends);
+
 /* CRC-64/Jones of the bytes, continued from `crc` (0 at first). Over bytes that end with their checksum it is 0. */
 uint64_t kr_crc64(uint64_t crc, const char *bytes, uint64_t length);
 /* CDEF END */

@@ -37,4 +37,15 @@ static inline int kr_frame_next(struct kr_frame_reader *frame, const char **argu
     return 1;
 }
 
+/* Argument `i` of the frame that `frame` has just begun to read; `i` is below its number of arguments. 0: as kr_frame_next(). */
+static inline int kr_frame_at(const struct kr_frame_reader *frame, uint32_t i, const char **argument, uint32_t *length)
+{
+    uint32_t begin = i ? frame->ends[i - 1] : 0, end = frame->ends[i];
+    if (end < begin || end > frame->total)
+        return 0;
+    *argument = frame->from + begin;
+    *length = end - begin;
+    return 1;
+}
+
 #endif

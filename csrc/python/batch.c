@@ -16,7 +16,7 @@ PyObject *kr_root(Batch *batch)
         return batch->root;
     if (!batch->consumer)
         return batch->state->no_view;
-    if (!batch->held || !batch->consumer->lender)
+    if (!batch->frozen && (!batch->held || !batch->consumer->lender))
         return kr_raise_closed((PyObject *)batch->consumer, batch->held ? "closed" : "released");
     batch->lent = 1;
     if (batch->whole)
@@ -141,6 +141,14 @@ static PyMethodDef batch_methods[] = {
      "Give the space of the first upto records (None: all) back to the producer.\n\n"
      "Records that are released already are skipped. Raises ViewsEscaped while any view into the batch is alive, and\n"
      "ValueError if upto is not in 0 .. len(batch); then nothing is released."},
+    {"freeze", kr_batch_freeze, METH_NOARGS,
+     "freeze($self, /)\n--\n\n"
+     "Copy the records into private memory, and give their space back to the producer. Returns the batch.\n\n"
+     "The batch can be read as before, without end, also when the consumer is closed. Views that are alive get a\n"
+     "private copy of their bytes too, so they cannot keep the ring from moving on: use this in a notebook, whose\n"
+     "variables _ and Out keep views. Records that were released before are not copied, and must not be read.\n"
+     "Raises ClosedError after the release, and MemoryError.\n\n"
+     "    batch = consumer.drain().freeze()"},
     {"_end_at", kr_batch_end_at, METH_O, NULL},
     {"_abandon", kr_batch_abandon, METH_NOARGS, NULL},
     {"__enter__", kr_enter, METH_NOARGS, NULL},
@@ -154,6 +162,8 @@ static PyMemberDef batch_members[] = {
     {"count", T_PYSSIZET, offsetof(Batch, count), READONLY, NULL},
     {"_released", T_PYSSIZET, offsetof(Batch, released), READONLY, NULL},
     {"_held", T_BOOL, offsetof(Batch, held), READONLY, NULL},
+    {"_frozen", T_BOOL, offsetof(Batch, frozen), READONLY, NULL},
+    {"_position", T_ULONGLONG, offsetof(Batch, position), READONLY, NULL},
     {"more", T_BOOL, offsetof(Batch, more), READONLY, NULL},
     {NULL, 0, 0, 0, NULL}};
 static PyGetSetDef batch_getters[] = {

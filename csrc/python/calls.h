@@ -145,12 +145,14 @@ typedef struct {
     Columns *columns;
     Lender *lender;   /* the consumer's; set when the first view is made */
     PyObject *root;   /* every view is a slice of it; NULL: there is no view */
-    PyObject *whole;  /* the record of an event assembled from fragments, outside the ring */
+    PyObject *whole;  /* the records outside the ring: an event assembled from fragments, or the copy of a frozen batch */
+    unsigned long long position; /* of the first record */
     PyObject *ahead, *left_at; /* the state of an iteration, which Python code keeps */
     PyObject *decoded;         /* views of the arguments of the events `low` to `high - 1` */
     Py_ssize_t *bounds;        /* the number, in `decoded`, of the first argument of each of them */
     Py_ssize_t low, high, count, released;
     char held, more;
+    char frozen; /* released, and `whole` is a copy that can still be read */
     char lent; /* there may be views */
 } Batch;
 
@@ -267,6 +269,7 @@ uint64_t kr_snapshots_ended(const Batch *batch, Py_ssize_t first, Py_ssize_t las
 PyObject *kr_batch_release(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names);
 PyObject *kr_batch_end_at(PyObject *self, PyObject *number);
 PyObject *kr_batch_abandon(PyObject *self, PyObject *nothing);
+PyObject *kr_batch_freeze(PyObject *self, PyObject *nothing);
 PyObject *kr_batch_pass(PyObject *self, PyObject *nothing);
 PyObject *kr_batch_exit(PyObject *self, PyObject *arguments);
 

@@ -69,6 +69,7 @@ static PyObject *new_batch(Consumer *consumer, Py_ssize_t count)
     batch->consumer = (Consumer *)Py_NewRef((PyObject *)consumer);
     batch->columns = (Columns *)Py_NewRef((PyObject *)consumer->columns);
     batch->count = count;
+    batch->position = consumer->out.position;
     batch->held = 1;
     batch->more = consumer->out.more != 0;
     consumer->open_batch = (PyObject *)batch;

@@ -16,7 +16,7 @@ void kr_forget_arguments(Batch *batch)
 static PyObject *wrong_event(Batch *batch, Py_ssize_t i, const char *field)
 {
     uint64_t start = kr_columns_of(batch).starts[i];
-    return kr_raise_corrupt((PyObject *)batch->consumer, batch->consumer->out.position + start - KR_RECORD_BYTES, field);
+    return kr_raise_corrupt((PyObject *)batch->consumer, batch->position + start - KR_RECORD_BYTES, field);
 }
 
 /* Stores views of the arguments of event `i` from `list[at]` on. 0, or -1: the end positions are wrong, or an exception is set. */
@@ -91,21 +91,21 @@ static PyObject *argv_alone(PyObject *self, PyObject *number)
 
 /* ---------------------------------------------------------------------------------------------------- one event */
 
-/* Whether the batch is held. If not, raises ClosedError. */
-static int is_held(Batch *batch)
+/* Whether the batch can be read. If not, raises ClosedError. */
+static int is_readable(Batch *batch)
 {
     if (!batch->consumer)
         PyErr_SetString(PyExc_ValueError, "a batch of no records");
-    else if (!batch->held)
+    else if (!batch->held && !batch->frozen)
         kr_raise_closed((PyObject *)batch->consumer, "released");
-    return batch->consumer && batch->held;
+    return batch->consumer && (batch->held || batch->frozen);
 }
 
 static PyObject *event_alone(PyObject *self, PyObject *number)
 {
     Batch *batch = (Batch *)self;
     Py_ssize_t i = kr_index_of(batch, number, 1);
-    if (i < 0 || !is_held(batch))
+    if (i < 0 || !is_readable(batch))
         return NULL;
     struct kr_columns columns = kr_columns_of(batch);
     PyObject *event = kr_event_in(batch, &columns, i);
@@ -175,7 +175,7 @@ static PyObject *ended_before_alone(PyObject *self, PyObject *number)
 static PyObject *part_alone(PyObject *self, PyObject *nothing)
 {
     Batch *batch = (Batch *)self;
-    PyObject *payload = is_held(batch) ? kr_payload(batch, 0) : NULL;
+    PyObject *payload = is_readable(batch) ? kr_payload(batch, 0) : NULL;
     if (!payload)
         return NULL;
     struct kr_columns columns = kr_columns_of(batch);
@@ -188,7 +188,7 @@ static PyObject *become_alone(PyObject *self, PyObject *arguments)
     Batch *batch = (Batch *)self;
     PyObject *record;
     unsigned int length, argc;
-    if (!PyArg_ParseTuple(arguments, "SII", &record, &length, &argc) || !is_held(batch))
+    if (!PyArg_ParseTuple(arguments, "SII", &record, &length, &argc) || !is_readable(batch))
         return NULL;
     struct kr_columns part = kr_columns_of(batch);
     Columns *columns = kr_columns_new(batch->state, 1, 0);

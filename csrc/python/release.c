@@ -1,4 +1,6 @@
 /* Ends a batch: by a release, at the end of a `with`, or when the last reference to it is dropped. */
+#include <string.h>
+
 #include "python/calls.h"
 
 /* How many SnapshotEnds are among records `first` to `last - 1`. */
@@ -174,6 +176,47 @@ PyObject *kr_batch_abandon(PyObject *self, PyObject *nothing)
     kr_abandon((Batch *)self);
     END_ALONE_WITH()
     Py_RETURN_NONE;
+}
+
+/* Copies the records that are not released, and ends the batch. 0, or -1 with an exception. */
+static int freeze(Batch *batch)
+{
+    Py_ssize_t before = batch->released;
+    if (!batch->held || !batch->consumer->lender) {
+        kr_raise_closed((PyObject *)batch->consumer, batch->held ? "closed" : "released");
+        return -1;
+    }
+    PyObject *copy = batch->whole ? Py_NewRef(batch->whole) : NULL;
+    if (!copy) {
+        const kr_batch *out = &batch->consumer->out;
+        uint64_t skipped = end_of(batch, before) - out->position;
+        if (!(copy = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)out->span)))
+            return -1;
+        char *to = PyBytes_AsString(copy);
+        memset(to, 0, skipped);
+        memcpy(to + skipped, batch->consumer->lender->at + out->index + skipped, out->span - skipped);
+    }
+    batch->columns->exposed = 1; /* the next drain must not use them */
+    if (end_at(batch, batch->count) < 0) {
+        Py_DECREF(copy);
+        return -1;
+    }
+    Py_XDECREF(batch->whole);
+    batch->whole = copy;
+    batch->released = before;
+    batch->frozen = 1;
+    return 0;
+}
+
+PyObject *kr_batch_freeze(PyObject *self, PyObject *nothing)
+{
+    Batch *batch = (Batch *)self;
+    int failed = 0;
+    BEGIN_ALONE_WITH(self, WITH_CONSUMER(batch))
+    if (batch->consumer && !batch->frozen)
+        failed = freeze(batch) < 0;
+    END_ALONE_WITH()
+    return failed ? NULL : Py_NewRef(self);
 }
 
 /* Releases a fragment, which does not count as an event. */

@@ -197,3 +197,16 @@ int kr_consumer_release(kr_consumer *consumer, uint64_t position, uint64_t event
         wake_for_space(consumer, position, request);
     return kr_consumer_leave(consumer, 0);
 }
+
+/* Copies all payloads of a batch back to back. `ends` gets the end of each in `out`, which has room for all. Returns the bytes. */
+int64_t kr_batch_join(const char *batch, char *columns, uint64_t records, uint64_t count, char *out, uint64_t *ends)
+{
+    struct kr_columns from = kr_split_columns(columns, records);
+    uint64_t done = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        memcpy(out + done, batch + from.starts[i], from.lengths[i]);
+        done += from.lengths[i];
+        ends[i] = done;
+    }
+    return (int64_t)done;
+}

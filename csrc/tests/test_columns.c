@@ -80,11 +80,41 @@ static void arguments_and_commands_of_a_batch(void)
     scratch_close(&ring);
 }
 
+static void one_argument_and_one_copy_of_a_batch(void)
+{
+    struct scratch_ring ring;
+    const uint32_t lengths[] = {3, 1, 0, 12};
+    uint64_t starts[3], ends[5];
+    uint32_t found[3];
+    char out[64];
+    scratch_open_sender(&ring, 4096);
+    CHECK_EQ(send_frame(ring.sender, 1, "SETk", lengths, 3), 0);
+    CHECK_EQ(send_plain(ring.sender, 2, 0, "chunk", 5), 0);
+    CHECK_EQ(send_frame(ring.sender, 2, "twelve bytes", lengths + 3, 1), 0);
+    CHECK_EQ(scratch_drain(&ring, 10, UINT64_MAX), 3);
+    const char *batch = ring.area + ring.batch.index;
+    CHECK_EQ(kr_batch_argument(batch, ring.columns, ring.rows, 3, 1, starts, found), 0);
+    CHECK_EQ(found[0], 1);
+    CHECK_EQ(batch[starts[0]], 'k');
+    CHECK_EQ(starts[1] + found[1] + starts[2] + found[2], 0);
+    CHECK_EQ(kr_batch_argument(batch, ring.columns, ring.rows, 3, -1, starts, found), 0);
+    CHECK_EQ(found[0], 0);
+    CHECK_EQ(found[2], 12);
+    CHECK_EQ(kr_batch_pack(batch, ring.columns, ring.rows, 3, out, ends), 21);
+    CHECK(!memcmp(out, "SETkchunktwelve bytes", 21));
+    CHECK_EQ(ends[0], 3);
+    CHECK_EQ(ends[2], 4);
+    CHECK_EQ(ends[3], 9);
+    CHECK_EQ(ends[4], 21);
+    scratch_close(&ring);
+}
+
 static void a_number_of_arguments_that_lies_is_refused(void)
 {
     const uint32_t bad[][2] = {{4, 1}, {7, 1}, {8, 2}, {20, 5}, {20, 100}, {20, 0x3fffffff}, {20, UINT32_MAX}, {0, 1}, {3, 1}};
     const uint32_t zeros[8] = {0};
     uint64_t starts[128], ends[128];
+    uint32_t found;
     char out[4096];
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct lone lone;
@@ -92,6 +122,8 @@ static void a_number_of_arguments_that_lies_is_refused(void)
         CHECK_EQ(batch_arguments(lone.record, lone.columns, 1, 1, starts, ends), -1);
         CHECK_EQ(kr_batch_resp(lone.record, lone.columns, 1, 1, NULL, 0), -1);
         CHECK_EQ(kr_batch_resp(lone.record, lone.columns, 1, 1, out, sizeof out), -1);
+        CHECK_EQ(kr_batch_argument(lone.record, lone.columns, 1, 1, 0, starts, &found), -1);
+        CHECK_EQ(kr_batch_pack(lone.record, lone.columns, 1, 1, out, ends), -1);
         free(lone.record);
     }
 }
@@ -100,6 +132,7 @@ static void ends_that_do_not_rise_within_the_payload_are_refused(void)
 {
     const uint32_t bad[][2] = {{5, 4}, {0, 9}, {UINT32_MAX, 8}, {9, 8}};
     uint64_t starts[8], ends[8];
+    uint32_t found;
     char out[256];
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct lone lone;
@@ -107,12 +140,15 @@ static void ends_that_do_not_rise_within_the_payload_are_refused(void)
         CHECK_EQ(batch_arguments(lone.record, lone.columns, 1, 1, starts, ends), -1);
         CHECK_EQ(kr_batch_resp(lone.record, lone.columns, 1, 1, NULL, 0), -1);
         CHECK_EQ(kr_batch_resp(lone.record, lone.columns, 1, 1, out, sizeof out), -1);
+        CHECK_EQ(kr_batch_argument(lone.record, lone.columns, 1, 1, 1, starts, &found), -1);
+        CHECK_EQ(kr_batch_pack(lone.record, lone.columns, 1, 1, out, ends), -1);
         free(lone.record);
     }
 }
 
 static const struct check_case cases[] = {
     CASE(arguments_and_commands_of_a_batch),
+    CASE(one_argument_and_one_copy_of_a_batch),
     CASE(a_number_of_arguments_that_lies_is_refused),
     CASE(ends_that_do_not_rise_within_the_payload_are_refused),
 };

@@ -226,6 +226,10 @@ class BatchCalls:
     @property
     def _held(self) -> bool: ...
     @property
+    def _frozen(self) -> bool: ...
+    @property
+    def _position(self) -> int: ...
+    @property
     def _released(self) -> int: ...
     @property
     def count(self) -> int: ...
@@ -243,6 +247,17 @@ class BatchCalls:
 
         Records that are released already are skipped. Raises ViewsEscaped while any view into the batch is alive, and
         ValueError if ``upto`` is not in 0 .. len(batch); then nothing is released.
+        """
+
+    def freeze(self) -> Self:
+        """Copy the records into private memory, and give their space back to the producer. Returns the batch.
+
+        The batch can be read as before, without end, also when the consumer is closed. Views that are alive get a
+        private copy of their bytes too, so they cannot keep the ring from moving on: use this in a notebook, whose
+        variables ``_`` and ``Out`` keep views. Records that were released before are not copied, and must not be read.
+        Raises ClosedError after the release, and MemoryError.
+
+            batch = consumer.drain().freeze()
         """
 
     def _at(self, i: int, /) -> Any: ...

@@ -97,3 +97,10 @@ def not_as_it_is_meant(producer: Producer, consumer: Consumer, anything: Any) ->
     consumer.read_many("10")  # type: ignore[arg-type]
     consumer.read(1, 2)  # type: ignore[call-arg]
     consumer.recv()  # type: ignore[attr-defined]
+
+
+def consume_arrays(consumer: Consumer, producer: Producer) -> None:
+    batch = consumer.drain().freeze()
+    assert_type(batch, RecordBatch)
+    batch.as_array([("key", "<u8")])
+    assert_type(producer.write_packed(batch.as_array("<u8")), int)

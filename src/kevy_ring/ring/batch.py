@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import length_hint
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kevy_ring._calls import BatchCalls
-from kevy_ring.errors import ClosedError
+from kevy_ring._core import ffi, lib
+from kevy_ring.errors import ClosedError, CorruptRing
 from kevy_ring.ring.loop_exit import is_left_by_itself
+from kevy_ring.ring.record import RECORD_HEADER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +27,7 @@ _COLUMNS = {
     "argcs": (20, "<u4"),
     "kinds": (24, "<u1"),
 }
+_BINARY_MAX_BYTES = (1 << 31) - 1  # the offsets of Arrow's binary are signed 32-bit integers
 
 
 class RecordBatch(BatchCalls):
@@ -48,7 +51,7 @@ class RecordBatch(BatchCalls):
         before, dtype = _COLUMNS[name]
         if self._columns is None:
             return np.empty(0, dtype)
-        if not self._held:
+        if not self._held and not self._frozen:
             raise ClosedError(self._consumer.name, "released")
         return np.frombuffer(memoryview(self._columns), dtype, self.count, before * self._columns.room)
 
@@ -62,10 +65,50 @@ class RecordBatch(BatchCalls):
         """The payload bytes of each record; uint32, shape (len(batch),)."""
         return self._array("lengths")
 
+    def as_array(self, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Records of equal length as one read-only array of ``dtype``, in the ring and without a copy.
+
+        The shape is (len(batch),), followed by the shape of ``dtype`` if it is a sub-array such as ``("<f4", 3)``. The
+        array is a view: drop it before the release, or copy it.
+
+        Raises ``ValueError`` if a record has another length than ``dtype``, ``TypeError`` for a ``dtype`` with Python
+        objects, and :class:`ClosedError` after the release.
+
+            with consumer.drain(100_000) as batch:
+                total = batch.as_array([("key", "<u8"), ("price", "<f8")])["price"].sum()
+        """
+        import numpy as np
+
+        kind = np.dtype(dtype)
+        if kind.hasobject:
+            raise TypeError(f"{kind} has Python objects: bytes of another process cannot be pointers of this one")
+        lengths, records = self.lengths, self.buffer
+        if not (lengths == kind.itemsize).all():
+            odd = int((lengths != kind.itemsize).argmax())
+            raise ValueError(
+                f"ring {self._consumer.name!r}: record {odd} of the batch has {lengths[odd]} bytes, and {kind} has "
+                f"{kind.itemsize}"
+            )
+        if not self.count or not kind.itemsize:
+            return np.empty(self.count, kind)
+        first = int(self.starts[0])
+        step = int(self.starts[1]) - first if self.count > 1 else kind.itemsize
+        # As the only field of a structure, a sub-array adds its shape by itself.
+        table: npt.NDArray[Any] = np.ndarray(self.count, np.dtype([("", kind)]), records, first, (step,))
+        return table["f0"]
+
+    def __arrow_array__(self, type: Any = None) -> Any:
+        """For ``pyarrow.array(batch)``: one compact copy, of type binary (large_binary from 2 GiB on).
+
+        The batch can be released at once. (``pyarrow.array(list(batch))`` copies the records too, but pyarrow keeps the
+        views in the list alive, so the release fails.)
+        """
+        return as_type(binary_array(self, lib.kr_batch_join, self.count), type)
+
     def __repr__(self) -> str:
         if self._consumer is None:
             return f"<{type(self).__name__} of no records>"
-        state = f"{self._released} released, open" if self._held else "released"
+        state = "frozen" if self._frozen else f"{self._released} released, open" if self._held else "released"
         return f"<{type(self).__name__} of ring {self._consumer.name!r}, {self.count} records: {state}>"
 
     if TYPE_CHECKING:
@@ -78,7 +121,7 @@ class RecordBatch(BatchCalls):
 
     def _unreleased(self) -> Iterator[int]:
         """The indexes of the records that are not released."""
-        if self.count and not self._held:
+        if self.count and not self._held and not self._frozen:
             raise ClosedError(self._consumer.name, "released")
         return iter(range(self._released, self.count))
 
@@ -122,3 +165,43 @@ class RecordBatch(BatchCalls):
         else:
             inside = self._ahead is not None and (self._left_at is None or not self._left_at[2])
             self._end_at(self._reached() - 1 if inside else self._released)
+
+
+def core_arguments(batch: RecordBatch) -> tuple[Any, Any, int, int]:
+    """The first arguments of the core's functions on batches: records, columns, their room, and the count."""
+    columns = batch._columns
+    assert columns is not None  # only a batch of no records has none
+    return ffi.from_buffer(batch.buffer), ffi.from_buffer(columns), columns.room, batch.count
+
+
+def checked(batch: RecordBatch, answer: int, field: str = "end position of an argument") -> int:
+    """``answer`` of one of these functions. Raises :class:`CorruptRing` if it names a record, as -1 - its index."""
+    if answer < 0:
+        position = batch._position + int(batch.starts[-1 - answer]) - RECORD_HEADER.size
+        raise CorruptRing(batch._consumer.name, position=position, field=field)
+    return answer
+
+
+def binary_array(batch: RecordBatch, copy: Callable[..., int], items: int) -> Any:
+    """The items of a batch as a pyarrow array of binary, or of large_binary from 2 GiB on.
+
+    ``copy``: the function of the core that copies them; ``items``: how many it will find. Raises
+    :class:`CorruptRing`, and :class:`ClosedError` after the release.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    data = np.empty(int(batch.lengths.sum()), np.uint8)
+    bounds = np.zeros(items + 1, np.uint64)
+    if items:
+        ends = ffi.from_buffer("uint64_t[]", bounds[1:])
+        data = data[: checked(batch, copy(*core_arguments(batch), ffi.from_buffer(data), ends))]
+    is_large = data.size > _BINARY_MAX_BYTES
+    offsets = bounds.astype(np.int64 if is_large else np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.large_binary() if is_large else pa.binary(), items, buffers)
+
+
+def as_type(array: Any, asked: Any) -> Any:
+    """``array`` in the type that the caller of ``pyarrow.array`` asked for; None: as it is."""
+    return array if asked is None or array.type == asked else array.cast(asked)

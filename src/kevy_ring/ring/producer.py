@@ -14,9 +14,12 @@ from kevy_ring.ring.claimant import PRODUCER, Claimant, claimant_of
 from kevy_ring.ring.deadline import deadline_after, nanoseconds_left
 from kevy_ring.ring.event_loop import WaitingTasks
 from kevy_ring.ring.fault import handle_fault
+from kevy_ring.ring.packed import contiguous_bytes, element_lengths, uint32_lengths
 from kevy_ring.ring.segment import Handle, Segment, address_of
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from kevy_ring._core import CData
 
 
@@ -68,21 +71,24 @@ class Producer(ProducerCalls, Handle):
             return ValueError(f"ring {self.name!r}: the lengths do not add up to the bytes")
         return handle_fault(self.name, code)
 
-    def write_packed(self, packed: BytesLike, lengths: Any) -> int:
+    def write_packed(self, packed: BytesLike | npt.NDArray[Any], lengths: npt.ArrayLike | None = None) -> int:
         """Write records that are joined in ``packed``, and publish them at once. Returns how many fitted. Never waits.
 
-        ``lengths``: their sizes in bytes, a uint32 array of shape (n,). Raises ``ValueError`` if the lengths do not add
-        up to the bytes, ``TypeError`` if they are not a contiguous array of unsigned 32-bit integers; else as
-        :meth:`write_many`.
+        ``lengths``: their sizes in bytes, as a list or an array of integers of shape (n,). An array of uint32 is used
+        as it is; others are converted. None: ``packed`` is a numpy array, and each element along its first axis is one
+        record. A structured array gives one record for each structure.
+
+        Raises ``ValueError`` if the lengths do not add up to the bytes, or are no sizes of records; ``TypeError`` if
+        they are not integers, or if ``packed`` is not contiguous or has Python objects; else as :meth:`write_many`.
+
+            producer.write_packed(b"onetwothree", [3, 3, 5])
+            producer.write_packed(np.array([(1, 2.5), (2, 7.0)], [("key", "<u8"), ("price", "<f8")]))
         """
         handle = self._handle or self._claim()
-        with memoryview(lengths) as view:
-            if view.itemsize != 4 or view.format not in ("I", "<I", "=I", "L", "<L", "=L"):
-                raise TypeError(f"lengths are a contiguous uint32 array, not of format {view.format!r}")
-            if not view.c_contiguous:
-                raise TypeError(f"lengths are a contiguous uint32 array: copy this one, of strides {view.strides}")
-        sizes = ffi.from_buffer("uint32_t[]", lengths)
-        joined = ffi.from_buffer(packed)
+        if lengths is None:
+            lengths = element_lengths(packed)
+        sizes = ffi.from_buffer("uint32_t[]", uint32_lengths(lengths))
+        joined = ffi.from_buffer(contiguous_bytes(packed))
         done: int = lib.kr_producer_write_many(handle, joined, len(joined), sizes, len(sizes))
         if done < 0:
             raise self._fault(done)

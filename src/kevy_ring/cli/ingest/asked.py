@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from kevy_ring.cli.ingest.options_password import with_passwords
 from kevy_ring.replica.options import FollowOptions
 from kevy_ring.replica.refusal import checked_command
 from kevy_ring.replica.upstream_url import REDIS_SCHEMES, UpstreamUrl, parse_upstream
@@ -47,13 +48,22 @@ class Asked:
 
 
 def asked_of(
-    *, urls: tuple[str, ...], data_urls: tuple[str, ...], shards: int | None, sink: str | None, **options: Any
+    *,
+    urls: tuple[str, ...],
+    data_urls: tuple[str, ...],
+    shards: int | None,
+    sink: str | None,
+    no_keep: bool,
+    **options: Any,
 ) -> Asked:
-    """``options``: the command's options, named like the fields of FollowOptions, SinkOptions and Asked.
+    """``options``: the command's options, named like the fields of FollowOptions, SinkOptions and Asked; passwords.
 
     Raises ``click.UsageError`` for a wrong value and for options that exclude each other.
     """
+    urls, sink, data_urls = with_passwords(urls, sink, data_urls, options)
     follow, sink_options = _taken(FollowOptions, options), _taken(SinkOptions, options)
+    if no_keep and follow["name_prefix"] is None:
+        raise click.UsageError("--no-keep is for --name: rings without a name are removed at exit anyway")
     if options["duration"] is not None and options["until_caught_up"]:
         raise click.UsageError("--duration and --until-caught-up exclude each other: give one of them")
     targeted = any(sink_options[each] for each in ("replace_target", "allow_unchecked_target", "target_import_mode"))
@@ -74,7 +84,7 @@ def asked_of(
         chosen = FollowOptions.of(
             upstreams,
             shards=shards or 1,
-            keep_rings=follow["name_prefix"] is not None,
+            keep_rings=follow["name_prefix"] is not None and not no_keep,
             resumable=is_resumable(sink),
             **follow,
         )

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kevy_ring.cli import figures
+from kevy_ring.cli.completion import ring_names_with
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.rings.facts import ring_facts, ring_faults
 from kevy_ring.cli.rings.ring_text import missing_text, odd_text, ring_object
@@ -34,7 +35,7 @@ _ARGC = struct.Struct("<I")
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=ring_names_with)
 @click.option(
     "--records", metavar="N", type=click.IntRange(0, 1000), default=10, show_default=True,
     help="How many waiting records to show.",

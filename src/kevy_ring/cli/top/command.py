@@ -14,6 +14,7 @@ from types import FrameType
 import click
 from rich.console import Console
 
+from kevy_ring.cli.completion import ring_names_with
 from kevy_ring.cli.rings.facts import ring_faults
 from kevy_ring.cli.rings.ring_text import ring_object
 from kevy_ring.cli.tables import tables_console
@@ -31,7 +32,7 @@ _CLEAR = "\x1b[2J"
 
 
 @click.command()
-@click.argument("prefix", default="")
+@click.argument("prefix", default="", shell_complete=ring_names_with)
 @click.option(
     "--interval", type=click.FloatRange(min=0.05, max=3600), metavar="S", default=0.25, show_default=True,
     help="Seconds between two looks.",

@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from kevy_ring.cli.byte_size import ByteSize
 from kevy_ring.cli.command import run
 from kevy_ring.cli.configuration.command import ConfiguredCommand
 from kevy_ring.cli.configuration.names import key_of, variable_of
@@ -101,6 +103,30 @@ def test_with_line_breaks_a_value_may_contain_blanks(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setenv("KEVY_RING_ONLY", "a b*\nc")
     assert made.make_context("made", []).params["only"] == ("a b*", "c")
+
+
+def test_an_option_of_any_kind_comes_through_and_is_printed_as_it_was_given(tmp_path: Path) -> None:
+    @click.command(cls=ConfiguredCommand)
+    @click.option("--keep/--no-keep", default=None)
+    @click.option("--sync/--no-sync", default=True)
+    @click.option("--db", type=int, multiple=True)
+    @click.option("--size", type=ByteSize(), multiple=True)
+    @click.option("--pair", nargs=2)
+    @click.option("-v", "--verbose", count=True)
+    @click.option("--level", type=click.Choice(["debug", "info"], case_sensitive=False), default="info")
+    @click.option("--changes", default="off", callback=lambda context, parameter, value: {"parsed": value})
+    def made(**options: Any) -> None: ...
+
+    text = 'sync = false\ndb = [1, 2]\nsize = ["1KiB", 5]\npair = ["a b", "c"]\nverbose = 2\nlevel = "DEBUG"\n'
+    path = written(tmp_path, text + 'changes = "7d"\n')
+    found = made.make_context("made", ["--config", path]).params
+    assert found == {
+        "keep": None, "sync": False, "db": (1, 2), "size": (1024, 5), "pair": ("a b", "c"), "verbose": 2,
+        "level": "debug", "changes": {"parsed": "7d"},
+    }  # fmt: skip
+    shown = CliRunner().invoke(made, ["--config", path, "--print-config"]).output
+    assert "# keep is not set" in shown
+    assert made.make_context("made", ["--config", written(tmp_path, shown, "again.toml")]).params == found
 
 
 def test_a_switch_can_be_off_in_the_environment_and_an_empty_variable_is_none(
@@ -247,3 +273,17 @@ def test_the_environment_keeps_no_secret_after_the_options_are_read(monkeypatch:
     monkeypatch.setenv("KEVY_RING_SINK", "sqlite:x")
     params()
     assert {name for name in os.environ if name.startswith("KEVY_RING_")} == {"KEVY_RING_SINK"}
+
+
+def test_a_usage_error_does_not_repeat_a_secret_of_a_variable_or_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = f"redis://user:{SECRET} {SECRET}@h"
+    path = written(tmp_path, f'urls = ["kevy://h:1"]\nsink = "other:{broken}"\n')
+    assert run(["ingest", "--config", path]) == 2
+    monkeypatch.setenv("KEVY_RING_PSYNC_COMMAND", broken)
+    assert run(["ingest", "redis://h", "--sink", "null"]) == 2
+    out, err = capsys.readouterr()
+    assert "--sink: " in err
+    assert "--psync-command: " in err
+    assert SECRET not in out + err

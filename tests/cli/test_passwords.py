@@ -105,19 +105,6 @@ def test_passwords_from_the_environment_are_not_passed_on_to_the_children(
     assert "s3cret" not in done.out + done.err
 
 
-def test_a_wrong_password_from_a_file_is_told_without_it(servers: list[RedisServer], tmp_path: Path) -> None:
-    upstream, _ = servers
-    wrong = written(tmp_path, b"not the right one")
-    done = run_command(
-        "ingest", f"redis://repl@127.0.0.1:{upstream.port}", "--password-file", wrong, "--until-caught-up",
-        "--sink", "null",
-    )  # fmt: skip
-    assert done.code == 1
-    assert f"redis://repl:***@127.0.0.1:{upstream.port}" in done.err
-    assert "WRONGPASS" in done.err or "invalid" in done.err
-    assert "not the right one" not in done.out + done.err
-
-
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
 def test_one_line_break_at_the_end_of_the_file_is_not_a_part_of_the_password(ending: str, tmp_path: Path) -> None:
     path = written(tmp_path, f" {SECRET} {ending}".encode())

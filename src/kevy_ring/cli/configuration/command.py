@@ -74,7 +74,17 @@ class ConfiguredCommand(click.Command):
             settings: list[Setting] = ctx.meta[_SETTINGS]
             click.echo(config_text(ctx.command_path, settings))
             return 0
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            # It may repeat a value that was not typed, so the caller cannot know it.
+            text = without_typed_secrets(error.format_message(), _texts(ctx.meta[_SETTINGS]))
+            raise click.UsageError(text, error.ctx or ctx) from error
+
+
+def _texts(settings: list[Setting]) -> list[str]:
+    values = [each.value if isinstance(each.value, list | tuple) else [each.value] for each in settings]
+    return [text for each in values for text in each if isinstance(text, str) and text]
 
 
 def _load(context: click.Context, parameter: click.Parameter, path: str | None) -> None:

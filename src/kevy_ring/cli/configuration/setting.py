@@ -51,7 +51,8 @@ def setting_of(context: click.Context, parameter: click.Parameter, given: Any, s
     # Newer versions of click mark a missing default with an object of their own.
     value: Any = given if isinstance(given, str | int | float | list | tuple) else None
     if is_switch(parameter):
-        value = bool(context.params.get(parameter.name or ""))
+        is_on = context.params.get(parameter.name or "")
+        value = None if is_on is None else bool(is_on)
     elif isinstance(parameter.type, _NUMBERS) and isinstance(value, str):
         value = cast(Any, parameter.type).convert(value, parameter, context)
     return Setting(parameter, value, source, is_default)

@@ -16,6 +16,7 @@ from kevy_ring.cli.command import run
 from kevy_ring.cli.configuration.command import ConfiguredCommand
 from kevy_ring.cli.configuration.names import key_of, variable_of
 from kevy_ring.cli.ingest.command import ingest
+from kevy_ring.replica.stall_watch import STALL_AFTER_S
 
 SECRET = "open-sesame"
 
@@ -45,8 +46,12 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict[s
     return tomllib.loads(out), out
 
 
-#: A value for an option of each kind of type, as text, as TOML, and as the command gets it.
+#: Values of options with a type of their own.
+SAMPLES = {"capacity": "64KiB", "file-mode": "0640", "overflow-limit": "9MiB", "on-error": "skip", "changes": "7d"}
+
+
 def _sample(parameter: click.Parameter) -> tuple[str, str]:
+    """A value of an option, as text and as TOML, that is not its default."""
     if isinstance(parameter, click.Option) and parameter.is_bool_flag:
         return "1", "true"
     if isinstance(parameter.type, click.Choice):
@@ -54,7 +59,7 @@ def _sample(parameter: click.Parameter) -> tuple[str, str]:
         return choice, f'"{choice}"'
     if isinstance(parameter.type, click.types.IntParamType | click.types.FloatParamType):
         return "7", "7"
-    text = {"capacity": "64KiB", "file-mode": "0640", "overflow-limit": "9MiB"}.get(key_of(parameter), "redis://h:1")
+    text = SAMPLES.get(key_of(parameter), "redis://h:1")
     return text, f'"{text}"'
 
 
@@ -83,7 +88,7 @@ def test_the_command_line_wins_then_the_environment_then_the_file(
     monkeypatch.setenv("KEVY_RING_CONFIG", path)
     found = params("redis://typed")
     assert (found["urls"], found["sink"]) == (("redis://typed",), "jsonl:environment")
-    assert (found["name_prefix"], found["ops"], found["keys"]) == ("file", 1, 50_000)
+    assert (found["name_prefix"], found["ops"], found["stall_after_s"]) == ("file", 1, STALL_AFTER_S)
     assert params("--sink", "null")["sink"] == "null"
 
 

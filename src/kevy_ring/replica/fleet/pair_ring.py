@@ -181,7 +181,7 @@ def kept_ring(
 
 def _free_name(name: str, tell: Callable[[str], None]) -> None:
     """Remove an abandoned ring of this name: its fleet was killed before it could. Raises SegmentError for another."""
-    from kevy_ring.ring import inspect_ring
+    from kevy_ring.ring import RoleState, inspect_ring
     from kevy_ring.ring.outside.leftovers import is_unused, remove_abandoned
 
     try:
@@ -193,11 +193,12 @@ def _free_name(name: str, tell: Callable[[str], None]) -> None:
             _remove_odd(name, error, tell)
         return
     if is_unused(stats):
-        detail = f"an earlier run kept it for its next start: keep the rings too, or run kevy-ring gc {name} first"
+        why = f"an earlier run kept it for its next start. Keep the rings too, or run kevy-ring gc {name} first"
     else:
-        pids = dict.fromkeys(pid for pid in (stats.creator_pid, stats.producer.pid, stats.consumer.pid) if pid)
-        detail = f"it is in use ({', '.join(f'pid {pid}' for pid in pids)}): stop that run, or use another name"
-    raise SegmentError(name, reason="exists", detail=detail)
+        roles = [role.pid for role in (stats.producer, stats.consumer) if role.state is RoleState.ALIVE]
+        pids = dict.fromkeys([*([stats.creator_pid] if stats.creator_alive else []), *roles])
+        why = f"it is in use ({', '.join(f'pid {pid}' for pid in pids)}). Stop that run, or use another name"
+    raise SegmentError(name, reason="exists", detail=f"a segment of this name exists: {why}")
 
 
 def _remove_odd(name: str, error: SegmentError, tell: Callable[[str], None]) -> None:

@@ -150,7 +150,7 @@ def test_a_switch_can_be_off_in_the_environment_and_an_empty_variable_is_none(
         ("stall_after = 3", "'stall_after' is not a key: did you mean stall-after?"),
         ("zzzz = 3", "'zzzz' is not a key: the keys are the long options without their dashes"),
         ("config = 'x'", "'config' is not a key"),
-        ("[ingest]\nsink = 'null'", "[ingest] is a table, but all keys stand at the top of the file"),
+        ("[ingest]\nsink = 'null'", "[ingest] is a table, but all keys belong at the top of the file"),
         ("sink = 5", "sink must be a text in quotes, not a whole number"),
         ("sink = ['null']", "sink must be a text in quotes, not an array"),
         ("verify = 'yes'", "verify must be true or false, not a text"),

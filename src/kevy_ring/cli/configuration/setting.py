@@ -19,7 +19,7 @@ _NUMBERS = (click.types.IntParamType, click.types.FloatParamType)
 class Setting:
     """``value``: as TOML can hold it, not converted for the command; None: it was not given and has no default.
 
-    ``source``: where the value came from, for people. ``is_default``: nobody gave it.
+    ``source``: where the value came from, for people. ``is_default``: it was not given.
     """
 
     parameter: click.Parameter

@@ -15,7 +15,7 @@ def read_small(path: str, most_bytes: int) -> bytes:
 
     Raises OSError if it cannot be read, and ValueError if it has more than ``most_bytes`` bytes.
     """
-    # Without O_NONBLOCK, opening a FIFO that no process writes to would wait for ever.
+    # Without O_NONBLOCK, opening a FIFO that no process writes to would wait without end.
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         deadline, content = time.monotonic() + _PATIENCE_S, b""

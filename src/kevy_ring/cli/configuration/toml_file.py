@@ -47,7 +47,7 @@ def read_config(path: str, known: Mapping[str, click.Parameter]) -> dict[str, An
 
 def _unknown(key: str, value: Any, known: Mapping[str, click.Parameter]) -> str:
     if isinstance(value, dict):
-        return f"[{key}] is a table, but all keys stand at the top of the file, without a table"
+        return f"[{key}] is a table, but all keys belong at the top of the file, without a table"
     near = get_close_matches(key, known, n=3)
     remedy = f"did you mean {' or '.join(near)}?" if near else "the keys are the long options without their dashes"
     return f"{key!r} is not a key: {remedy}"

@@ -150,6 +150,11 @@ def fit_name(text: str, cells: int) -> str:
 
 
 @lru_cache(maxsize=4096)
+def _fit_label(label: str, cells: int) -> str:
+    return fit(label_text(label, cells), cells)
+
+
+@lru_cache(maxsize=4096)
 def fit(text: str, cells: int, is_right: bool = False) -> str:
     """``text`` in exactly ``cells`` cells: cut with a mark, or padded."""
     length = cell_len(text)
@@ -168,7 +173,7 @@ def pieces(ring: TopRing, columns: Sequence[Column]) -> list[Segment]:
             text = spark(ring.recent, SPARK_LOOKS)
         cells = column.cells
         if column.cell is _serves:
-            text = fit(label_text(text, cells), cells)
+            text = _fit_label(text, cells)
         elif len(text) > cells:
             text = fit(text, cells)
         if style is not last:

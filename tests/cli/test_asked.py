@@ -41,5 +41,6 @@ def test_without_a_url_the_embedded_upstream_is_meant() -> None:
 
 def test_every_option_of_the_command_is_a_field_of_one_object() -> None:
     taken = {field.name for kind in (FollowOptions, SinkOptions, Asked) for field in fields(kind)}
-    names = {option.name for option in ingest.params} - OF_THE_COMMAND
-    assert names <= taken | {"urls", "data_urls", "help"}
+    names = {option.name or "" for option in ingest.params if option.expose_value} - OF_THE_COMMAND
+    passwords = {f"{role}password{suffix}" for role in ("", "sink_", "data_") for suffix in ("", "_file")}
+    assert names <= taken | passwords | {"urls", "data_urls", "no_keep"}

@@ -406,9 +406,10 @@ def test_ls_shows_a_live_ring_and_who_has_its_roles() -> None:
         assert (found["capacity_bytes"], found["used_bytes"], found["abandoned"]) == (65536, 1016, False)
         assert found["producer"] == {"state": "alive", "pid": os.getpid(), "taken": 1}
         assert found["consumer"]["state"] == "vacant"
-        line = next(line for line in invoke("ls").splitlines() if ring.name in line)
-        assert f"alive {os.getpid()}" in line
-        assert "vacant" in line
+        lines = invoke("ls").splitlines()
+        at = next(number for number, line in enumerate(lines) if ring.name in line)
+        assert f"alive {os.getpid()}" in lines[at]
+        assert "vacant" in lines[at + 1]
 
 
 def test_ls_marks_a_ring_of_dead_processes(dead_ring: str) -> None:

@@ -13,7 +13,7 @@ from kevy_ring.cli.ring_columns import bar
 from kevy_ring.cli.top.columns import fit, spark
 from kevy_ring.cli.top.meter import TopRing
 from kevy_ring.cli.top.one_ring import ring_lines
-from kevy_ring.cli.top.screen import Line, list_lines
+from kevy_ring.cli.top.screen import Line, label_lines, list_lines
 from kevy_ring.cli.top.state import TopState
 from kevy_ring.ring import Ring, RingStats, RoleState, RoleStats
 
@@ -123,3 +123,32 @@ def test_bars_and_sparks_are_as_long_as_they_should_be() -> None:
     assert [bar(share, 4) for share in (0, 1e-9, 0.5, 0.99, 1)] == ["····", "▏···", "██··", "████", "████"]
     assert (spark([], 5), spark([0, 0], 5), spark([1, 2, 4], 2)) == ("", "▁▁", "▄█")
     assert [fit("字字", cells) for cells in (2, 3, 4, 6)] == [" …", "字…", "字字", "字字  "]
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 120, 160, 250])
+def test_the_upstream_and_the_sink_of_a_ring_are_on_the_screen(rings: list[TopRing], width: int) -> None:
+    label = f"redis://10.0.0.7:6379 → sqlite:/var/lib/{'deep/' * 20}orders.db"
+    for ring in rings[:1]:
+        assert ring.stats is not None
+        ring.stats = replace(ring.stats, label=label)
+    state = TopState()
+    state.marked = "orders-0"
+    lines = list(map(text, list_lines(rings, state, width, 24, 5.0)))
+    assert any("redis" in line and " → sqlite" in line and "ers.db" in line for line in lines[2:]), lines
+    opened = list(map(text, ring_lines(rings[0], width, 40, 5.0)))
+    assert any("redis" in line and " → sql" in line and ".db" in line for line in opened)
+    below = label_lines(rings, width)
+    assert all(cell_len(line) <= width for line in below)
+    assert bool(below) == (width < 120)
+
+
+def test_long_names_lose_their_middle_and_come_before_the_history(rings: list[TopRing]) -> None:
+    stats = rings[0].stats
+    assert stats is not None
+    long = [busy(stats, f"kevy-0036a5bc49ece1c53ff{number}") for number in (1, 2)]
+    wide, narrow = (list(map(text, list_lines(long, TopState(), width, 24, 5.0))) for width in (80, 60))
+    assert "kevy-0036a5bc49ece1c53ff1" in wide[2]
+    assert "history" not in wide[1]
+    assert "kevy-0036a…ece1c53ff1" in narrow[2]
+    assert "kevy-0036a…ece1c53ff2" in narrow[3]
+    assert "history" in text(list_lines(rings[:1], TopState(), 80, 24, 5.0)[1])

@@ -19,13 +19,14 @@ Options:
   -h, --help  Show this message and exit.
 
 Commands:
-  bench    Run the benchmarks of kevy-ring and its rivals.
-  gc       Remove abandoned rings.
-  ingest   Follow upstreams into shard processes.
-  inspect  Show one ring and the records in it.
-  ls       List all rings of this machine.
-  primary  Serve an embedded upstream to follow.
-  top      Watch all rings of this machine, live.
+  bench       Run the benchmarks of kevy-ring and its rivals.
+  completion  Print the completion script of a shell.
+  gc          Remove abandoned rings.
+  ingest      Follow upstreams into shard processes.
+  inspect     Show one ring and the records in it.
+  ls          List all rings of this machine.
+  primary     Serve an embedded upstream to follow.
+  top         Watch all rings of this machine, live.
 
 The commands need pip install 'kevy-ring[cli]'."""
 
@@ -49,13 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _code(arguments: Sequence[str]) -> int:
-    if not arguments:
+    if not arguments and not os.environ.get("_KEVY_RING_COMPLETE"):  # set by a shell that completes a command line
         print(HELP, file=sys.stderr)
         return 2
-    if arguments[0] in ("-h", "--help"):
+    if arguments and arguments[0] in ("-h", "--help"):
         print(HELP, flush=True)
         return 0
-    if arguments[0] == "--version":
+    if arguments and arguments[0] == "--version":
         print(f"kevy-ring, version {__version__}", flush=True)
         return 0
     try:

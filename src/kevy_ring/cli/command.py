@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from kevy_ring.cli.completion import completion
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.ingest.command import ingest
 from kevy_ring.cli.primary import primary
@@ -47,7 +48,7 @@ def bench(arguments: tuple[str, ...]) -> int:
         raise Failure(f"the benchmarks need {error.name}, which is not installed: make bench installs it") from error
 
 
-for _each in (ingest, primary, bench, ls, inspect, top, gc):
+for _each in (ingest, primary, bench, ls, inspect, top, gc, completion):
     command.add_command(_each)
 
 

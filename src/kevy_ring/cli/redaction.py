@@ -45,3 +45,13 @@ def _without_login(url: str) -> str:
     if separator and "@" in rest:
         url = f"{scheme}://{REDACTED}@{rest.rpartition('@')[2]}"
     return without_secrets(url)
+
+
+def with_hidden_password(text: str) -> str:
+    """A URL with ``***`` for its password and for secret options, otherwise unchanged. Other text stays as it is."""
+    scheme, separator, rest = text.partition("://")
+    if separator and "@" in rest:
+        login, _, place = rest.rpartition("@")
+        user, has_password, _ = login.partition(":")
+        text = f"{scheme}://{user}{f':{REDACTED}' if has_password else ''}@{place}"
+    return _OPTION.sub(rf"\g<name>{REDACTED}", text)

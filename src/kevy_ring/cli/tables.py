@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TextIO
 
 from rich import box
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+#: The width of tables in a pipe or a file, unless the user sets COLUMNS, as ``watch`` does.
+PIPE_WIDTH = 80
 
-def tables_console(pipe_width: int, out: TextIO | None = None) -> Console:
+
+def tables_console(pipe_width: int = PIPE_WIDTH, out: TextIO | None = None) -> Console:
     """A console on ``out`` (standard output by default). Off a terminal: ``pipe_width`` cells, no colours."""
     out = out or sys.stdout
     if out.isatty():
         return Console(file=out, highlight=False)
-    return Console(file=out, width=pipe_width, color_system=None, force_terminal=False, highlight=False)
+    asked = os.environ.get("COLUMNS", "")
+    width = int(asked) if asked.isdecimal() and int(asked) else pipe_width
+    return Console(file=out, width=width, color_system=None, force_terminal=False, highlight=False)
+
+
+def cut(text: str, cells: int) -> str:
+    """``text`` in at most ``cells`` cells. A longer text loses its middle: its ends tell most."""
+    if cell_len(text) <= cells:
+        return text
+    if cells < 3:
+        return "…"[:cells]
+    left = set_cell_size(text, cells - 1 - (cells - 1) // 2)
+    right = text[-((cells - 1) // 2) :]
+    while cell_len(right) > (cells - 1) // 2:
+        right = right[1:]
+    return f"{left}…{right}"
 
 
 def new_table(gap: int = 1, *, show_footer: bool = False) -> Table:

@@ -26,7 +26,8 @@ class FollowOptions:
     the overflow of a ring exceeds this many bytes, its runner stops reading until half of the limit is left. Then the
     rest waits at the upstream and not in the runner's process.
 
-    For the rings: ``capacity`` of each in bytes. ``name_prefix``: the rings are named ``PREFIX-0`` and so on.
+    For the rings: ``capacity`` of each in bytes. ``name_prefix``: the rings are named ``PREFIX-0`` and so on. An
+    abandoned ring of such a name is replaced.
     ``keep_rings``: they stay after the end, and the next fleet with the same ``name_prefix`` continues with them.
     ``resumable``: the shards' stores outlive their processes and know their position. ``stall_after_s``: the fleet
     reports a full ring that was not drained for this long; None: never.

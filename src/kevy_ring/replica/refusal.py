@@ -22,7 +22,7 @@ _LOGIN = ("wrongpass", "noauth")
 _LOGIN_TEXTS = ("invalid username-password", "invalid password", "authentication required")
 _NO_PASSWORD_TEXTS = ("without any password configured", "no password is set")
 
-_CHECK_LOGIN = "check the user and the password in the URL (percent-encode reserved characters)"
+_CHECK_LOGIN = "check the user and the password (percent-encode reserved characters in a URL)"
 _SNAPSHOT_REMEDY = {
     "redis": "the primary could not make a snapshot: look for BGSAVE in its log",
     "kevy": "the primary could not send a complete snapshot: check its log",
@@ -48,7 +48,7 @@ def refusal_of_reply(reply: str, *, family: str = "redis", user: str = "", comma
     if code in _BUSY or any(each in text for each in _BUSY_TEXTS):
         return Refusal(RefusalKind.BUSY)
     if any(each in text for each in _NO_PASSWORD_TEXTS):
-        return Refusal(RefusalKind.LOGIN, "the server has no password: remove it from the URL", is_permanent=True)
+        return Refusal(RefusalKind.LOGIN, "the server has no password: give none", is_permanent=True)
     if code in _LOGIN or any(each in text for each in _LOGIN_TEXTS):
         return Refusal(RefusalKind.LOGIN, _CHECK_LOGIN, is_permanent=True)
     if code == "noperm":

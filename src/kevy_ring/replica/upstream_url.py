@@ -152,6 +152,22 @@ def parse_upstream(url: str | UpstreamUrl) -> UpstreamUrl:
     return _parse_redis(url[len(scheme) :], ALIASES.get(scheme, scheme), [name for name, _ in query])
 
 
+def url_with_password(url: str, password: str) -> str:
+    """The text of a ``redis://`` or ``unix://`` URL with ``password``; ``{shard}`` in it stays.
+
+    Raises as :func:`parse_upstream`, and ValueError for a kevy:// URL and for a URL that has a password already.
+    """
+    parsed = parse_upstream(url.replace("{shard}", "0"))
+    if parsed.kind == "kevy":
+        raise ValueError(f"{parsed.redacted}: a kevy:// URL takes no password")
+    if parsed.options.get("password"):
+        text = "its password was given twice: in the URL and beside it. Remove one of them"
+        raise ValueError(f"{parsed.redacted}: {text}")
+    scheme, _, rest = url.partition("://")
+    login, _, place = rest.rpartition("@")
+    return f"{scheme}://{login.partition(':')[0]}:{quote(password, safe='')}@{place}"
+
+
 def _unreadable(scheme: str) -> str:
     return (
         f"the host, port or options of this {scheme}:// URL are invalid: "

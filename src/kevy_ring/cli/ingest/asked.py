@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from kevy_ring.cli.ingest.options_password import with_passwords
 from kevy_ring.replica.options import FollowOptions
 from kevy_ring.replica.refusal import checked_command
 from kevy_ring.replica.upstream_url import REDIS_SCHEMES, UpstreamUrl, parse_upstream
@@ -47,20 +48,21 @@ class Asked:
 
 
 def asked_of(
-    *, urls: tuple[str, ...], data_urls: tuple[str, ...], shards: int | None, sink: str | None, **options: Any
+    *,
+    urls: tuple[str, ...],
+    data_urls: tuple[str, ...],
+    shards: int | None,
+    sink: str | None,
+    no_keep: bool,
+    **options: Any,
 ) -> Asked:
-    """``options``: the command's options, named like the fields of FollowOptions, SinkOptions and Asked.
+    """``options``: the command's options, named like the fields of FollowOptions, SinkOptions and Asked; passwords.
 
     Raises ``click.UsageError`` for a wrong value and for options that exclude each other.
     """
+    urls, sink, data_urls = with_passwords(urls, sink, data_urls, options)
     follow, sink_options = _taken(FollowOptions, options), _taken(SinkOptions, options)
-    if options["duration"] is not None and options["until_caught_up"]:
-        raise click.UsageError("--duration and --until-caught-up exclude each other: give one of them")
-    targeted = any(sink_options[each] for each in ("replace_target", "allow_unchecked_target", "target_import_mode"))
-    if targeted and (sink or "").partition("://")[0].lower() not in REDIS_SCHEMES:
-        raise click.UsageError(
-            "--replace-target, --allow-unchecked-target and --target-import-mode are for a redis:// sink"
-        )
+    _check_together(follow, sink_options, options, sink, no_keep=no_keep)
     if not urls:
         _check_embedded(follow, data_urls)
         shards = shards or _EMBEDDED_SHARDS
@@ -74,7 +76,7 @@ def asked_of(
         chosen = FollowOptions.of(
             upstreams,
             shards=shards or 1,
-            keep_rings=follow["name_prefix"] is not None,
+            keep_rings=follow["name_prefix"] is not None and not no_keep,
             resumable=is_resumable(sink),
             **follow,
         )
@@ -82,6 +84,21 @@ def asked_of(
         raise click.UsageError(str(error)) from error
     followed = SinkOptions(**sink_options, upstreams=chosen.upstreams)
     return Asked(upstreams, sources, chosen, sink, followed, shards or 1, **options)
+
+
+def _check_together(
+    follow: dict[str, Any], sink_options: dict[str, Any], options: dict[str, Any], sink: str | None, *, no_keep: bool
+) -> None:
+    """Raises ``click.UsageError`` for options that exclude each other."""
+    if no_keep and follow["name_prefix"] is None:
+        raise click.UsageError("--no-keep is for --name: rings without a name are removed at exit anyway")
+    if options["duration"] is not None and options["until_caught_up"]:
+        raise click.UsageError("--duration and --until-caught-up exclude each other: give one of them")
+    targeted = any(sink_options[each] for each in ("replace_target", "allow_unchecked_target", "target_import_mode"))
+    if targeted and (sink or "").partition("://")[0].lower() not in REDIS_SCHEMES:
+        raise click.UsageError(
+            "--replace-target, --allow-unchecked-target and --target-import-mode are for a redis:// sink"
+        )
 
 
 def _taken(kind: type[Any], options: dict[str, Any]) -> dict[str, Any]:

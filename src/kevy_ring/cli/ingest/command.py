@@ -13,10 +13,12 @@ from typing import Any
 import click
 
 from kevy_ring.cli.byte_size import ByteSize
+from kevy_ring.cli.configuration.command import ConfiguredCommand
 from kevy_ring.cli.ingest.asked import asked_of
 from kevy_ring.cli.ingest.embedded import run_embedded
 from kevy_ring.cli.ingest.followed import run_followed
 from kevy_ring.cli.ingest.metrics_server import serve_metrics
+from kevy_ring.cli.ingest.options_password import password_options
 from kevy_ring.cli.ingest.outcome import Outcome
 from kevy_ring.cli.ingest.replication import GIVE_UP_AFTER_S
 from kevy_ring.cli.redaction import without_secrets
@@ -33,6 +35,10 @@ URL:  kevy://HOST:PORT                     one stream per shard; shard i is at P
 
 Each stream gets a ring in shared memory, a runner process that receives it and a shard process that applies it. Without
 a URL, the command starts an embedded upstream, follows it, and compares the result: first key by key, then by digest.
+
+Each option can also be set in the environment (--stall-after: KEVY_RING_STALL_AFTER; several values, as those of
+KEVY_RING_URLS, are separated by blanks) and in a TOML file (stall-after = 30). The command line wins, then the
+environment, then the file. Write a password into a file or the environment, not into the command line.
 
 Exit code: 0 done (and equal, with --verify), 1 something is wrong, 2 bad usage.
 """
@@ -60,7 +66,7 @@ def _none_if_zero(context: click.Context, parameter: click.Parameter, number: fl
 
 
 # An option that has the name of a field of FollowOptions or SinkOptions reaches that field without another edit.
-@click.command(help=_HELP)
+@click.command(help=_HELP, cls=ConfiguredCommand)
 @click.argument("urls", metavar="[URL]...", nargs=-1)
 @click.option(
     "--shards", metavar="N", type=click.IntRange(1, 1024),
@@ -94,6 +100,7 @@ def _none_if_zero(context: click.Context, parameter: click.Parameter, number: fl
     help="Name the rings PREFIX-0, PREFIX-1, ... and keep them at exit. The next run with this name continues where "
     "this one ended (jsonl and sqlite sinks).  [default: rings without such a name, removed at exit]",
 )  # fmt: skip
+@click.option("--no-keep", is_flag=True, help="With --name: remove the rings at exit.")
 @click.option(
     "--overflow-limit", type=ByteSize(),
     help="Stop reading from an upstream while more bytes than this wait behind its ring, until half of them are gone.  "
@@ -147,6 +154,7 @@ def _none_if_zero(context: click.Context, parameter: click.Parameter, number: fl
     "--psync-command", metavar="NAME", default="PSYNC", show_default=True,
     help="Name of the PSYNC command, if a Redis upstream has renamed it.",
 )  # fmt: skip
+@password_options
 @click.option("--protocol", type=click.Choice(["auto", "kevy1", "kevy2"]), default="auto", hidden=True)
 @click.option(
     "--keys", metavar="N", type=click.IntRange(0), default=50_000, show_default=True,

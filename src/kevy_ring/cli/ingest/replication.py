@@ -18,6 +18,7 @@ from kevy_ring.cli.ingest.narration import SAME_MAX, Narrator
 from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
 from kevy_ring.cli.ingest.progress import ProgressMeter, ShardProgress
 from kevy_ring.cli.redaction import shown_url, without_secrets
+from kevy_ring.cli.rings.ring_text import ring_label
 from kevy_ring.cli.views.view import View
 from kevy_ring.errors import RoleTaken, SegmentError
 from kevy_ring.inbox.header_words import LinkState
@@ -99,7 +100,7 @@ class Replication:
             on_event=self._happened,
             on_words=self._said,
             close_timeout_s=DRAIN_S,
-            ring_label=lambda index, upstream: f"{upstream.address} → {sink_place(sink, index, streams)}",
+            ring_label=lambda index, upstream: ring_label(upstream.address, sink_place(sink, index, streams)),
         )
 
     def make_rings(self) -> None:

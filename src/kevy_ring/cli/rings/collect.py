@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import click
 
 from kevy_ring.cli import figures
+from kevy_ring.cli.completion import ring_names_with
 from kevy_ring.cli.rings.ls import Found, look_at_all
 from kevy_ring.cli.rings.ring_text import missing_text, odd_text, users_text
 from kevy_ring.errors import SegmentError
@@ -32,7 +33,7 @@ class _Outcome:
 
 
 @click.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=ring_names_with)
 @click.option("--kept", is_flag=True, help="Also remove kept rings (ingest --name) that no process uses.")
 @click.option("--dry-run", is_flag=True, help="Remove nothing; print what would be removed.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")

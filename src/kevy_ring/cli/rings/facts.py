@@ -9,7 +9,7 @@ from math import isinf
 from rich.text import Text
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.rings.ring_text import kept_text, overflow_text, role_text
+from kevy_ring.cli.rings.ring_text import overflow_text, purpose_text, role_text
 from kevy_ring.cli.views.progress_table import link_label
 from kevy_ring.inbox import Published
 from kevy_ring.inbox.header_words import (
@@ -32,8 +32,13 @@ from kevy_ring.ring.stats import header_fault
 Fact = tuple[str, "Text | str"]
 
 
-def ring_facts(stats: RingStats, published: Published | None, times: TimeInRing | None) -> list[Fact]:
-    """A label and a text for each fact in the header. ``published`` and ``times``: None if they could not be read."""
+def ring_facts(
+    stats: RingStats, published: Published | None, times: TimeInRing | None, cells: int | None = None
+) -> list[Fact]:
+    """A label and a text for each fact in the header. ``published`` and ``times``: None if they could not be read.
+
+    ``cells``: the most that the purpose may take; None: all of it.
+    """
     drained = "never" if stats.last_drain_age_s is None else f"{figures.seconds(stats.last_drain_age_s)} ago"
     facts: list[Fact] = [
         ("created", _created(stats)),
@@ -51,9 +56,9 @@ def ring_facts(stats: RingStats, published: Published | None, times: TimeInRing 
                  f"{figures.plural(stats.space_wakes, 'time')}; last drained {drained}"),
         ("overflow", _overflow(stats)),
     ]  # fmt: skip
-    kept = kept_text(stats)
-    if kept:
-        facts.insert(0, ("purpose", kept))
+    purpose = purpose_text(stats, cells)
+    if purpose:
+        facts.insert(0, ("purpose", purpose))
     facts += _times(times)
     facts += _resume_point(published)
     if stats.applied_offset is not None:

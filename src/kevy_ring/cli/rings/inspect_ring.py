@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kevy_ring.cli import figures
+from kevy_ring.cli.completion import ring_names_with
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.rings.facts import ring_facts, ring_faults
 from kevy_ring.cli.rings.ring_text import missing_text, odd_text, ring_object
@@ -26,15 +27,15 @@ from kevy_ring.ring.outside.leftovers import odd_segment
 from kevy_ring.ring.outside.peek import Peek, PeekedRecord, peek_records
 from kevy_ring.ring.time_in_ring import read_time_in_ring
 
-_PIPE_WIDTH = 120
 _SHOWN_BYTES = 48
+_LABEL = 12
 _KINDS = {Kind.BYTES: "bytes", Kind.SNAPSHOT_BEGIN: "snapshot begins", Kind.SNAPSHOT_CHUNK: "snapshot chunk",
           Kind.SNAPSHOT_END: "snapshot ends", Kind.FRAME: "frame"}  # fmt: skip
 _ARGC = struct.Struct("<I")
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=ring_names_with)
 @click.option(
     "--records", metavar="N", type=click.IntRange(0, 1000), default=10, show_default=True,
     help="How many waiting records to show.",
@@ -57,7 +58,7 @@ def inspect(name: str, records: int, as_json: bool) -> int:
     if as_json:
         print(json.dumps(_object(peek, published, times, faults)))
     else:
-        _print(tables_console(_PIPE_WIDTH), peek, published, times, faults)
+        _print(tables_console(), peek, published, times, faults)
     if peek.corrupt is not None:
         raise Failure(f"ring {name!r} is corrupt at position {peek.corrupt_at}: {peek.corrupt}")
     return 0
@@ -74,15 +75,28 @@ def _print(console: Console, peek: Peek, published: Published, times: TimeInRing
     stats = peek.stats
     console.print(Text.assemble(("ring ", "bold"), (figures.name(stats.name), "bold")), soft_wrap=True)
     for fault in faults:
-        console.print(Text.assemble("  wrong      ", (fault, "red")), soft_wrap=True)
+        _print_fact(console, "wrong", Text(fault, style="red"))
     for label, text in ring_facts(stats, published, times):
-        console.print(Text.assemble(f"  {label:<11}", text), soft_wrap=True)
+        _print_fact(console, label, text)
     if peek.records:
         print_table(console, _record_table(peek.records))
     elif peek.moved:
         console.print(f"  records    {figures.size(stats.used_bytes)} waited, but were drained during this look")
     elif peek.corrupt is None:
         console.print("  records    none" if not stats.used_bytes else "  records    not shown")
+
+
+def _print_fact(console: Console, label: str, text: Text | str) -> None:
+    """Print a line. A terminal wraps it, and indents what follows."""
+    shown = text if isinstance(text, Text) else Text(text)
+    if console.is_terminal:
+        lines = Table.grid(padding=(0, 1, 0, 0))
+        lines.add_column(width=_LABEL)
+        lines.add_column(overflow="fold")
+        lines.add_row(f"  {label}", shown)
+        console.print(lines)
+    else:
+        console.print(Text.assemble(f"  {label:<{_LABEL - 1}}", shown), soft_wrap=True)
 
 
 def _record_table(records: tuple[PeekedRecord, ...]) -> Table:

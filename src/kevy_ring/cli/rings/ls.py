@@ -11,15 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from kevy_ring.cli import figures
-from kevy_ring.cli.rings.ring_text import kept_text, odd_object, odd_text, ring_object, role_text
-from kevy_ring.cli.tables import new_table, print_table, tables_console
+from kevy_ring.cli.rings.ring_text import odd_object, odd_text, purpose_text, ring_object, role_text
+from kevy_ring.cli.tables import new_table, print_line, print_table, tables_console
 from kevy_ring.errors import SegmentError
 from kevy_ring.ring import RingStats, inspect_ring, ring_names
 from kevy_ring.ring.outside.leftovers import OddSegment, is_abandoned, odd_segment, odd_segments
 
-_PIPE_WIDTH = 160
-#: From this width on, a ring has one line.
-WIDE = 100
+#: A width at which a table takes what it needs.
+_MUCH = 1000
 
 
 @click.command()
@@ -31,7 +30,7 @@ def ls(as_json: bool) -> int:
     (ingest --name): kevy-ring gc removes it. Segments of other layout versions and half-made ones are listed too, with
     what removes them.
     """
-    found = look_at_all()
+    found, console = look_at_all(), tables_console()
     if as_json:
         for stats in found.rings:
             print(json.dumps(ring_object(stats)))
@@ -41,18 +40,22 @@ def ls(as_json: bool) -> int:
             print(json.dumps({"name": error.name, "error": str(error)}))
         return 0
     if found.rings:
-        console = tables_console(_PIPE_WIDTH)
-        print_table(console, _table(found.rings, console.width))
+        table = _table(found.rings, is_wide=True)
+        if console.measure(table, options=console.options.update(width=_MUCH)).maximum > console.width:
+            table = _table(found.rings, is_wide=False)
+        print_table(console, table)
         for stats in found.rings:
-            text = kept_text(stats)
+            name = figures.name(stats.name)
+            # A terminal shows what fits. A program that reads a pipe gets everything.
+            text = purpose_text(stats, console.width - len(name) - 2 if console.is_terminal else None)
             if text:
-                print(f"{figures.name(stats.name)}: {text}")
+                print(f"{name}: {text}")
     elif not found.odd:
         print("no rings")
     for odd in found.odd:
-        print(odd_text(odd))
+        print_line(console, Text(odd_text(odd)))
     for error in found.unreadable:
-        print(str(error))
+        print_line(console, Text(figures.name(str(error))))
     abandoned = sum(map(is_abandoned, found.rings))
     if abandoned:
         print(
@@ -97,14 +100,13 @@ def look_at_all(names: tuple[str, ...] = ()) -> Found:
     return Found(found, odd, unreadable)
 
 
-def _table(found: list[RingStats], width: int) -> Table:
-    """One line per ring, or two on a narrow terminal."""
-    is_wide = width >= WIDE
+def _table(found: list[RingStats], *, is_wide: bool) -> Table:
+    """One line per ring if ``is_wide``, else two."""
     table = new_table(1 if is_wide else 0)
     table.add_column("ring", no_wrap=True, overflow="fold")
-    for name in ("capacity", "fill") if is_wide else ("size",):
+    for name in ("capacity", "fill") if is_wide else ("size\nfill",):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("producer", "consumer") if is_wide else ("roles",):
+    for name in ("producer", "consumer") if is_wide else ("producer\nconsumer",):
         table.add_column(name, no_wrap=True)
     for name in ("overflow", "last drain" if is_wide else "drained", "age"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -122,7 +124,7 @@ def _cells(stats: RingStats, now: float, *, is_wide: bool) -> list[Text | str]:
     producer, consumer = role_text(stats.producer), role_text(stats.consumer)
     middle: list[Text | str] = [capacity, fill, producer, consumer]
     if not is_wide:
-        middle = [f"{capacity}\n{fill}", Text.assemble("producer ", producer, "\nconsumer ", consumer)]
+        middle = [f"{capacity}\n{fill}", Text.assemble(producer, "\n", consumer)]
     return [
         name,
         *middle,

@@ -7,8 +7,10 @@ from typing import Any
 from rich.text import Text
 
 from kevy_ring.cli import figures
+from kevy_ring.cli.tables import cut
 from kevy_ring.ring import RingStats, RoleState, RoleStats
 from kevy_ring.ring.outside.leftovers import OddSegment, is_abandoned, is_unused
+from kevy_ring.ring.segment import fitting_label
 from kevy_ring.ring.stats import VERSION
 
 ROLE_STYLES = {
@@ -46,13 +48,42 @@ def overflow_text(stats: RingStats) -> str:
     return f"{figures.plural(stats.overflow_events, 'event')}, {figures.size(stats.overflow_bytes)}"
 
 
-def kept_text(stats: RingStats) -> str:
-    """The purpose of a ring: ``kept; its service is not running (redis://a → null)``; empty: unknown."""
+#: Between the upstream and the sink in the label of a ring.
+_TO = " → "
+
+
+def purpose_text(stats: RingStats, cells: int | None = None) -> str:
+    """The purpose of a ring: ``kept; its service is not running (redis://a → null)``; empty: unknown.
+
+    ``cells``: the most that it may take. Then a long upstream and a long sink lose their middles.
+    """
     text = ""
     if stats.is_kept:
         text = "kept; its service is not running" if is_unused(stats) else "kept; its service is running"
-    label = figures.name(stats.label)
+    around = len(f"{text} ()") if text else 0
+    label = label_text(stats.label, None if cells is None else cells - around)
     return f"{text} ({label})" if text and label else text or label
+
+
+def ring_label(upstream: str, sink: str) -> str:
+    """The label of a ring for its header. Names that are too long for it lose their middles."""
+    label = whole = figures.name(f"{upstream}{_TO}{sink}")
+    cells = len(whole)
+    while fitting_label(label) != label:
+        cells -= 4
+        label = label_text(whole, cells)
+    return label
+
+
+def label_text(label: str, cells: int | None = None) -> str:
+    """The label of a ring, for a terminal: its upstream and its sink, if ``ingest`` made it."""
+    shown = figures.name(label)
+    if cells is None or len(shown) <= cells:
+        return shown
+    upstream, to, sink = shown.partition(_TO)
+    room = max(2, cells - len(to))
+    first = min(len(upstream), max(room // 2, room - len(sink)))
+    return cut(upstream, first) + to + cut(sink, room - first) if to else cut(shown, cells)
 
 
 def users_text(stats: RingStats) -> str:

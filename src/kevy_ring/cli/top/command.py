@@ -14,6 +14,7 @@ from types import FrameType
 import click
 from rich.console import Console
 
+from kevy_ring.cli.completion import ring_names_with
 from kevy_ring.cli.rings.facts import ring_faults
 from kevy_ring.cli.rings.ring_text import ring_object
 from kevy_ring.cli.tables import tables_console
@@ -21,17 +22,16 @@ from kevy_ring.cli.top.keys import TopKeys
 from kevy_ring.cli.top.meter import TopMeter, TopRing
 from kevy_ring.cli.top.one_ring import ring_lines
 from kevy_ring.cli.top.paint import Paint
-from kevy_ring.cli.top.screen import Line, list_lines, table_lines
+from kevy_ring.cli.top.screen import Line, label_lines, list_lines, table_lines
 from kevy_ring.cli.top.state import ORDERS, TopState
 from kevy_ring.inbox.header_words import LinkState, how_far_behind, link_state, received_offset, upstream_offset
 from kevy_ring.ring.outside.watch import RingWatch
 
-_PIPE_WIDTH = 180
 _CLEAR = "\x1b[2J"
 
 
 @click.command()
-@click.argument("prefix", default="")
+@click.argument("prefix", default="", shell_complete=ring_names_with)
 @click.option(
     "--interval", type=click.FloatRange(min=0.05, max=3600), metavar="S", default=0.25, show_default=True,
     help="Seconds between two looks.",
@@ -98,13 +98,15 @@ def _ring_object(ring: TopRing) -> dict[str, object]:
 
 
 def _print_table(rings: Sequence[TopRing]) -> None:
-    console = tables_console(_PIPE_WIDTH)
+    console = tables_console()
     if not rings:
         print("no rings")
         return
     paint = Paint(console)
     for line in table_lines(rings, console.width, time.monotonic()):
         print(paint(line).rstrip())
+    for label in label_lines(rings, console.width):
+        print(label)
 
 
 class _Screen:

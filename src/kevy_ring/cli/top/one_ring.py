@@ -63,7 +63,7 @@ def _facts(ring: TopRing, width: int) -> list[Line]:
     except (SegmentError, ValueError):
         pass  # it is gone or corrupt by now
     lines = []
-    for label, fact in ring_facts(ring.stats, published, times):
+    for label, fact in ring_facts(ring.stats, published, times, max(1, width - _LABEL - 1)):
         parts = [(f" {label:<{_LABEL}}", DIM)]
         text = fact if isinstance(fact, Text) else Text(fact)
         parts += [(each.text, each.style or PLAIN) for each in text.render(_PLAIN_CONSOLE) if each.text]

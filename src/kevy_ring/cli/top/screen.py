@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.ring_columns import BOLD, CYAN, DIM, PLAIN, RED, YELLOW, Column
-from kevy_ring.cli.top.columns import choose_columns, fit, pieces
+from kevy_ring.cli.rings.ring_text import label_text
+from kevy_ring.cli.top.columns import choose_columns, fit, fit_name, pieces, shows_label
 from kevy_ring.cli.top.meter import TopRing
 from kevy_ring.cli.top.state import TopState
 from kevy_ring.ring.outside.leftovers import is_abandoned
@@ -20,6 +22,8 @@ _KEYS_SHORT = "q r f o n ↑↓ enter"
 #: With more rings than this, draw a row no more often than this: drawing takes most of the time.
 _ROWS_AT_ONCE = 24
 _LARGE_REDRAW_S = 0.4
+#: A lower screen has no line for the upstream and the sink of the marked ring.
+_SERVED_HEIGHT = 10
 _MARKED = Style.parse("reverse")
 
 Line = list[Segment]
@@ -37,7 +41,9 @@ class Layout:
 
 
 def layout_for(rings: Sequence[TopRing], width: int, rows: int) -> Layout:
-    name_cells, columns = choose_columns(width, max((len(ring.name) for ring in rings), default=0))
+    longest = max((len(ring.name) for ring in rings), default=0)
+    label = max((len(ring.stats.label) for ring in rings if ring.stats), default=0)
+    name_cells, columns = choose_columns(width, longest, label)
     return Layout(width, rows, name_cells, columns, sum(column.cells + 1 for column in columns))
 
 
@@ -47,7 +53,8 @@ def list_lines(rings: Sequence[TopRing], state: TopState, width: int, height: in
     ``rings``: in the order to show. The marked ring is always among those that are shown.
     """
     with_ends = height >= 5
-    room = max(1, height - (3 if with_ends else 1))
+    served = _served(rings, state, width) if height >= _SERVED_HEIGHT else []
+    room = max(1, height - (3 if with_ends else 1) - len(served))
     state.page = room
     first = _first_shown([ring.name for ring in rings], state.marked, room)
     layout = layout_for(rings, width, min(room, len(rings)))
@@ -58,17 +65,34 @@ def list_lines(rings: Sequence[TopRing], state: TopState, width: int, height: in
         lines.append(_row(number, ring, layout, now, is_marked=ring.name == state.marked))
     if with_ends:
         blank = [Segment(" " * width, PLAIN)]
-        lines += [blank] * (height - 1 - len(lines))
+        lines += [blank] * (height - 1 - len(served) - len(lines)) + served
         keys = _KEYS if width > len(_KEYS) else _KEYS_SHORT
         more = len(rings) - room
         lines.append([Segment(fit(f" {keys}" + (f" · {more} more" if more > 0 else ""), width), DIM)])
     return lines
 
 
+def _served(rings: Sequence[TopRing], state: TopState, width: int) -> list[Line]:
+    """A line with the upstream and the sink of the marked ring; none if it has no label, or a column shows it."""
+    ring = next((ring for ring in rings if ring.name == state.marked), None)
+    if ring is None or ring.stats is None or not ring.stats.label or shows_label(layout_for(rings, width, 0).columns):
+        return []
+    text = f" {figures.name(ring.name)}: "
+    return [[Segment(fit(text + label_text(ring.stats.label, max(1, width - cell_len(text))), width), DIM)]]
+
+
 def table_lines(rings: Sequence[TopRing], width: int, now: float) -> list[Line]:
     """All rings, without summary and keys."""
     layout = layout_for(rings, width, len(rings))
     return [_titles(layout), *(_row(number, ring, layout, now) for number, ring in enumerate(rings, 1))]
+
+
+def label_lines(rings: Sequence[TopRing], width: int) -> list[str]:
+    """The upstream and the sink of each ring, if the table of this width has no column for them."""
+    if shows_label(layout_for(rings, width, 0).columns):
+        return []
+    labels = [(figures.name(ring.name), ring.stats.label) for ring in rings if ring.stats and ring.stats.label]
+    return [f"{name}: {label_text(label, width - len(name) - 2)}" for name, label in labels]
 
 
 def _first_shown(names: list[str], marked: str | None, room: int) -> int:
@@ -99,7 +123,7 @@ def _row(number: int, ring: TopRing, layout: Layout, now: float, *, is_marked: b
     if drawn == ring.drawn and _is_fresh(ring, layout, now):
         return ring.row
     text, look = _instead(ring, now)
-    line = [Segment(f"{number:>3} "[:4], DIM), Segment(fit(figures.name(ring.name), layout.name_cells), look)]
+    line = [Segment(f"{number:>3} "[:4], DIM), Segment(fit_name(ring.name, layout.name_cells), look)]
     used = 4 + layout.name_cells
     if text:
         line.append(Segment(fit(f" {text}", max(0, layout.width - used)), look))

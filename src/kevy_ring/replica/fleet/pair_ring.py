@@ -121,6 +121,8 @@ class PairRing:
 
         self._is_new = True
         options = self._options
+        if self._name is not None and not options.keep_rings:
+            _free_name(self._name, self._tell_of_replaced)
         return Ring.create(options.capacity, self._name, keep=options.keep_rings, label=self._fitting_label())
 
     def _fitting_label(self) -> str:
@@ -175,6 +177,28 @@ def kept_ring(
         raise SegmentError(name, reason="exists", detail=detail)
     ring.adopt(label)
     return ring
+
+
+def _free_name(name: str, tell: Callable[[str], None]) -> None:
+    """Remove an abandoned ring of this name: its fleet was killed before it could. Raises SegmentError for another."""
+    from kevy_ring.ring import RoleState, inspect_ring
+    from kevy_ring.ring.outside.leftovers import is_unused, remove_abandoned
+
+    try:
+        if remove_abandoned(name) is not None:
+            return
+        stats = inspect_ring(name)
+    except SegmentError as error:
+        if error.reason != "missing":
+            _remove_odd(name, error, tell)
+        return
+    if is_unused(stats):
+        why = f"an earlier run kept it for its next start. Keep the rings too, or run kevy-ring gc {name} first"
+    else:
+        roles = [role.pid for role in (stats.producer, stats.consumer) if role.state is RoleState.ALIVE]
+        pids = dict.fromkeys([*([stats.creator_pid] if stats.creator_alive else []), *roles])
+        why = f"it is in use ({', '.join(f'pid {pid}' for pid in pids)}). Stop that run, or use another name"
+    raise SegmentError(name, reason="exists", detail=f"a segment of this name exists: {why}")
 
 
 def _remove_odd(name: str, error: SegmentError, tell: Callable[[str], None]) -> None:

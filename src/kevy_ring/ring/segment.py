@@ -98,7 +98,8 @@ class Segment:
         self._made_by = os.getpid()
         self._unlinker: Finalize[None] | None = None
         if is_owner:
-            self._unlinker = Finalize(None, _unlink, args=(name, self.files), exitpriority=0)
+            # Below 0: after multiprocessing has joined its children. A child that was just started may not have attached.
+            self._unlinker = Finalize(None, _unlink, args=(name, self.files), exitpriority=-1)
 
     @classmethod
     def create(

@@ -286,3 +286,14 @@ def test_process_1_that_is_killed_goes_on_where_it_was_and_ends_in_order_at_a_si
         server.stop()
     assert "a partial sync" in log, log
     assert "\ndone in " in log, log
+
+
+def test_the_page_of_containers_shows_the_files_and_counts_as_they_do() -> None:
+    page = (DOCS / "guides" / "containers.md").read_text("utf-8")
+    assert set(re.findall(r"^<!-- deploy: (\S+) -->$", page, re.M)) == {"Dockerfile", "compose.yaml", "kubernetes.yaml"}
+    rows = re.findall(r"^\| (\d+) \| (\d+) MiB \| (\d+) MiB \| (\d+) ([MG])iB \|$", page, re.M)
+    assert len(rows) >= 4
+    for rings, capacity, shared, memory, unit in rows:
+        assert shared_memory_bytes(int(rings), int(capacity) << 20) == int(shared) << 20
+        processes_mib = 150 + 85 * (int(rings) - 1)  # as the page says
+        assert int(memory) * (1024 if unit == "G" else 1) >= int(shared) + 256 * int(rings) + processes_mib

@@ -1,8 +1,8 @@
 """Includes the help of a command, the text of an example and a file of deploy/ in a page.
 
 ``<!-- help: ingest -->`` becomes the output of ``kevy-ring ingest --help``, ``<!-- help: -->`` that of ``kevy-ring
---help``, ``<!-- example: two_processes.py -->`` the text of that file, and ``<!-- deploy: compose.yaml -->`` that of a file
-in deploy/.
+--help``, ``<!-- example: two_processes.py -->`` the text of that file, and ``<!-- deploy: compose.yaml -->`` that of a
+file in deploy/.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 CORE = [f"tests/ring/test_{name}.py" for name in ("ring", "calls", "lender")]
 CORE += [f"tests/inbox/test_{name}.py" for name in ("contract", "inbox_model", "resume")]
-CORE += ["tests/shard/test_shard.py"]
+CORE += ["tests/shard/test_shard.py", "tests/project/test_first_programs.py"]
 RUNNERS = ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100"]
 
 

@@ -249,7 +249,7 @@ static PyMethodDef consumer_methods[] = {
      "Take the waiting records as a batch: at most max_records, of together at most max_bytes. Never waits.\n\n"
      "One record is taken even if it is larger than max_bytes. If nothing waits, the batch is empty. The batch is a\n"
      "context manager; leaving it gives the space back to the producer:\n\n"
-     "    with consumer.drain() as batch:\n        for record in batch: ...\n\n"
+     "    with consumer.drain() as batch:\n        records = [bytes(record) for record in batch]\n\n"
      "Raises BatchOpen while the previous batch is open, CorruptRing if the ring holds bytes that no producer writes,\n"
      "ValueError for a maximum below 1, and ClosedError."},
     {"read_many", FAST(read_many),

@@ -269,11 +269,20 @@ static PyMemberDef grant_members[] = {
     {"view", T_OBJECT, offsetof(Grant, view), READONLY, NULL}, {NULL, 0, 0, 0, NULL}};
 static PyMemberDef chunk_members[] = {{"length", T_ULONGLONG, offsetof(Grant, length), READONLY, NULL}, {NULL, 0, 0, 0, NULL}};
 static PyGetSetDef chunk_getters[] = {{"in_ring", grant_in_ring, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL, NULL}};
+static const char grant_doc[] =
+    "Writable space in the ring for one record: view is a writable memoryview of the requested length.\n\n"
+    "A context manager: a with that ends without a commit gives the space back.\n\n"
+    "    grant = producer.try_reserve(4096)\n    if grant is not None:\n        with grant:\n"
+    "            grant.commit(sock.recv_into(grant.view))\n        producer.publish()\n";
+static const char chunk_doc[] =
+    "Writable space for one chunk of a snapshot: view is a writable memoryview of length bytes.\n\n"
+    "in_ring: whether the space is in the ring. Else it is ordinary memory, which commit copies.\n";
 static PyType_Slot grant_slots[] = {
     {Py_tp_methods, grant_methods},   {Py_tp_members, grant_members}, {Py_tp_dealloc, grant_dealloc}, {Py_tp_repr, grant_repr},
-    {Py_tp_traverse, grant_traverse}, {Py_tp_clear, grant_clear},     {0, NULL}};
+    {Py_tp_traverse, grant_traverse}, {Py_tp_clear, grant_clear},     {Py_tp_doc, (void *)grant_doc}, {0, NULL}};
 static PyType_Slot chunk_slots[] = {
-    {Py_tp_methods, chunk_methods}, {Py_tp_members, chunk_members}, {Py_tp_getset, chunk_getters}, {0, NULL}};
+    {Py_tp_methods, chunk_methods},  {Py_tp_members, chunk_members}, {Py_tp_getset, chunk_getters},
+    {Py_tp_doc, (void *)chunk_doc}, {0, NULL}};
 #define MADE_HERE (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION)
 static PyType_Spec grant_spec = {"kevy_ring._calls.Grant", sizeof(Grant), 0, MADE_HERE | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, grant_slots};
 static PyType_Spec chunk_spec = {"kevy_ring._calls.ChunkGrant", sizeof(Grant), 0, MADE_HERE, chunk_slots};

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from multiprocessing import Process
+from multiprocessing import get_context
 from threading import Thread
 from typing import Any
 
@@ -54,7 +54,7 @@ def follow(url: str, sender: ReplicaInboxSender) -> None:
 
 if __name__ == "__main__":
     sender, receiver = replica_inbox_pair()
-    Process(target=follow, args=(sys.argv[1], sender), daemon=True).start()
+    get_context("spawn").Process(target=follow, args=(sys.argv[1], sender), daemon=True).start()
     server = redis.Redis.from_url(sys.argv[1])
     cache = Cache(server)
     Thread(target=Shard(receiver, PythonSink(cache)).run, daemon=True).start()

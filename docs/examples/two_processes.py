@@ -3,7 +3,7 @@
 python two_processes.py
 """
 
-from multiprocessing import Process
+from multiprocessing import get_context
 
 from kevy_ring import Frame, ReplicaApply, ReplicaInboxReceiver, SendError, replica_inbox_pair
 
@@ -28,7 +28,7 @@ def shard(receiver: ReplicaInboxReceiver) -> None:
 
 def main() -> None:
     sender, receiver = replica_inbox_pair(capacity=1 << 20)
-    process = Process(target=shard, args=(receiver,))
+    process = get_context("spawn").Process(target=shard, args=(receiver,))
     process.start()
     try:
         for start in range(0, 50_000, 100):

@@ -1,7 +1,8 @@
-"""Includes the help of a command and the text of an example in a page.
+"""Includes the help of a command, the text of an example and a file of deploy/ in a page.
 
 ``<!-- help: ingest -->`` becomes the output of ``kevy-ring ingest --help``, ``<!-- help: -->`` that of ``kevy-ring
---help``, and ``<!-- example: two_processes.py -->`` the text of that file.
+--help``, ``<!-- example: two_processes.py -->`` the text of that file, and ``<!-- deploy: compose.yaml -->`` that of a
+file in deploy/.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import Any
 import click
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+DEPLOY = EXAMPLES.parent.parent / "deploy"
 _HELP = re.compile(r"^<!-- help:(?P<name> [a-z-]+)? -->$", re.M)
 _EXAMPLE = re.compile(r"^<!-- example: (?P<name>\w+\.py) -->$", re.M)
+_DEPLOY = re.compile(r"^<!-- deploy: (?P<name>[\w.]+) -->$", re.M)
 
 
 def help_of(name: str) -> str:
@@ -31,7 +34,13 @@ def help_of(name: str) -> str:
     return shown.get_help(context)
 
 
+def _fenced(path: Path) -> str:
+    language = "yaml" if path.suffix == ".yaml" else "dockerfile"
+    return f"```{language}\n{path.read_text('utf-8')}```"
+
+
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Called by MkDocs for each page."""
     markdown = _HELP.sub(lambda mark: f"```text\n{help_of((mark['name'] or '').strip())}\n```", markdown)
+    markdown = _DEPLOY.sub(lambda mark: _fenced(DEPLOY / mark["name"]), markdown)
     return _EXAMPLE.sub(lambda mark: f"```python\n{(EXAMPLES / mark['name']).read_text('utf-8')}```", markdown)

@@ -86,7 +86,7 @@ class ConsumerCalls:
         a context manager; leaving it gives the space back to the producer:
 
             with consumer.drain() as batch:
-                for record in batch: ...
+                records = [bytes(record) for record in batch]
 
         Raises BatchOpen while the previous batch is open, CorruptRing if the ring holds bytes that no producer writes,
         ValueError for a maximum below 1, and ClosedError.

@@ -41,7 +41,7 @@ class SnapshotBegin:
 
 
 class SnapshotChunk:
-    """The next bytes of the snapshot's body, at most 4 GiB. The borders between chunks have no meaning."""
+    """``data``: the next bytes of the snapshot's body, at most 4 GiB. The borders between chunks have no meaning."""
 
     __slots__ = ("data",)
     __match_args__ = ("data",)

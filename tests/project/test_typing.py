@@ -111,6 +111,14 @@ def test_a_method_of_the_core_and_its_stub_have_the_same_docstring(owner: str, m
     assert (found or "").split() == (ast.get_docstring(method) or "").replace("`", "").split()
 
 
+@pytest.mark.parametrize("owner", ["Grant", "ChunkGrant"])
+def test_a_class_of_the_core_and_its_stub_have_the_same_docstring(owner: str) -> None:
+    tree = ast.parse((PACKAGE / "_calls.pyi").read_text(encoding="utf-8"))
+    said = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == owner)
+    found = inspect.getdoc(getattr(calls, owner))
+    assert (found or "").split() == (ast.get_docstring(said) or "").replace("`", "").split()
+
+
 def test_the_stub_leaves_no_public_method_of_the_core_out() -> None:
     told = {(owner, method.name) for owner, method in stubbed()}
     for owner in {owner for owner, _ in told}:

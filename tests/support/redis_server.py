@@ -147,6 +147,12 @@ def start_redis(redis_version: str, tmp_path: Path) -> Iterator[Callable[..., Re
         server.stop()
 
 
+def has_acknowledged(server: RedisServer) -> bool:
+    """Whether the one replica of the server has acknowledged everything that it was sent."""
+    facts = server.client().info("replication")
+    return bool(facts.get("slave0", {}).get("offset") == facts["master_repl_offset"] > 0)
+
+
 def read_keyspace(client: redis.Redis) -> dict[bytes, Comparable]:
     """Every key of the client's database, read with a few pipelines."""
     keys = list(client.scan_iter(count=10_000))

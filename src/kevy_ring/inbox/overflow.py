@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Overflow:
-    """The overflow at one moment: its events, the bytes of their records, and the most bytes that it ever held.
+    """The overflow at one moment.
 
+    ``events``: how many wait. ``bytes``: of their records. ``peak_bytes``: the most that it ever held.
     ``oldest_age_s``: how long the oldest event has waited at most (there is one time for each block of 1 MiB); 0.0 if
     the overflow is empty. ``above_high``: for the callback of ``watch_overflow``, whether the high mark was crossed.
     """

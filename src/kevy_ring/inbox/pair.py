@@ -17,7 +17,7 @@ def replica_inbox_pair(
     its role on first use, for the process that uses it first.
 
         sender, receiver = replica_inbox_pair()
-        Process(target=shard, args=(receiver,)).start()
+        get_context("spawn").Process(target=shard, args=(receiver,)).start()
         sender.send(Frame(17, [b"SET", b"k", b"v"]))
 
     Raises ``ValueError`` for a bad name or capacity, and :class:`SegmentError` if the name exists, shared memory is
@@ -30,7 +30,12 @@ def replica_inbox_pair(
 def replica_inbox_pairs(
     shards: int, capacity: int = DEFAULT_CAPACITY, name: str | None = None
 ) -> list[tuple[ReplicaInboxSender, ReplicaInboxReceiver]]:
-    """Make one pair for each shard. With ``name``, the ring of shard ``i`` is named ``f"{name}-{i}"``.
+    """Make one pair for each of ``shards`` shards, over a ring of ``capacity`` bytes each. Returns them in order.
+
+    With ``name``, the ring of shard ``i`` is named ``f"{name}-{i}"``.
+
+        for sender, receiver in replica_inbox_pairs(2):
+            sender.send(Frame(0, [b"PING"]))
 
     Raises as :func:`replica_inbox_pair`, and ``ValueError`` without a shard. Then no ring is left behind.
     """

@@ -32,6 +32,12 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
 
     ``for event in receiver`` yields events that are copied out of the ring, until the sender is gone.
     ``async for batch in receiver`` is :meth:`batches` with its defaults. ``spin_us``: see :class:`Consumer`.
+
+        with receiver.drain(max_events=100) as batch:
+            for event in batch:
+                print(event)
+            if batch.count:
+                receiver.mark_applied(int(batch.offsets[-1]))
     """
 
     def __init__(self, segment: Segment, *, spin_us: float = DEFAULT_SPIN_US) -> None:
@@ -50,9 +56,10 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
     def attach(
         cls, name: str, timeout: float | None = 0.0, *, spin_us: float = DEFAULT_SPIN_US
     ) -> ReplicaInboxReceiver:
-        """The receiver of an existing inbox. Waits up to ``timeout`` seconds (None: without limit) for it to be made.
+        """The receiver of the inbox ``name``. Waits up to ``timeout`` seconds (None: without limit) for it to be made.
 
-        Takes the role at once. Raises :class:`SegmentError` (``reason`` says why) and :class:`RoleTaken`.
+        ``spin_us``: see :class:`Consumer`. Takes the role at once. Raises :class:`SegmentError` (``reason`` says why)
+        and :class:`RoleTaken`.
         """
         receiver = cls(Segment.attach(name, timeout), spin_us=spin_us)
         receiver._claim()
@@ -128,16 +135,18 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
                 yield event
 
     async def recv_async(self, timeout: float | None = None) -> OwnedApply | None:
-        """As :meth:`recv`, for a task of asyncio (uvloop too) or trio. A cancelled call took nothing.
+        """As :meth:`recv` with ``timeout``, for a task of asyncio (uvloop too) or trio. A cancelled call took nothing.
 
-        Each call lets other tasks run. For many events use batches: ``async for batch in receiver``.
+        Raises as :meth:`recv`. Each call lets other tasks run. For many events use batches: ``async for batch in
+        receiver``.
         """
         return await self._take_async(self.try_recv, timeout)
 
     def batches(self, max_events: int = 1024, max_bytes: int | None = None) -> BatchStream[Batch]:
-        """For ``async for``: the batches of :meth:`drain`, until the sender is gone.
+        """For ``async for``: the batches of ``drain(max_events, max_bytes)``, until the sender is gone.
 
-        Each batch is open while the loop's body runs. Then it ends as by a ``with``: see :class:`BatchStream`.
+        Raises as :meth:`drain`, in the loop. Each batch is open while the loop's body runs. Then it ends as by a
+        ``with``: see :class:`BatchStream`.
         """
         return BatchStream(self, partial(self.drain, max_events, max_bytes))
 
@@ -174,7 +183,10 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
 
     @property
     def upstream_id(self) -> str:
-        """The history of the last published event, as in :attr:`published`; empty if not known."""
+        """The history of the last published event, as in :attr:`published`; empty if not known.
+
+        Raises :class:`ClosedError`.
+        """
         return read_upstream_id(self._open_segment())
 
     @property
@@ -188,7 +200,7 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
         return self._known_loss
 
     def forget_loss(self) -> None:
-        """Reset :attr:`lost_offset`: a snapshot has repaired the gap."""
+        """Reset :attr:`lost_offset`: a snapshot has repaired the gap. Raises :class:`ClosedError`."""
         self._untold_loss = None
         self._publish_word(ConsumerWord.LOST_OFFSET, word_of_offset(None))
 
@@ -198,7 +210,7 @@ class ReplicaInboxReceiver(ReceiverCalls, Consumer):
             raise self._fault(code)
 
     def set_word(self, which: int, value: int) -> None:
-        """Publish one of the application's words (8 to 15, unsigned 64 bits) in the ring's header.
+        """Publish ``value`` (unsigned 64 bits) in the word ``which`` of the application (8 to 15) in the ring's header.
 
         Raises ``ValueError`` for another word, and :class:`ClosedError`.
         """

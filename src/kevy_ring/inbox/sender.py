@@ -38,6 +38,9 @@ class ReplicaInboxSender(SenderCalls, Handle):
     :class:`ClosedError` in the child.
 
     ``send``, ``send_many`` and ``reserve_chunk`` come from ``SenderCalls`` (csrc/python/sender.c).
+
+        sender.send_many([Frame(18, [b"DEL", b"k"]), Frame(19, [b"INCR", b"n"])])
+        left = sender.close(timeout=1.0)
     """
 
     _end: SendingEnd | None = None  # set before it has the role: see kevy_ring.ring.claimant
@@ -55,7 +58,7 @@ class ReplicaInboxSender(SenderCalls, Handle):
 
     @classmethod
     def attach(cls, name: str, timeout: float | None = 0.0) -> ReplicaInboxSender:
-        """The sender of an existing inbox. Waits up to ``timeout`` seconds (None: without limit) for it to be made.
+        """The sender of the inbox ``name``. Waits up to ``timeout`` seconds (None: without limit) for it to be made.
 
         Takes the role at once. Raises :class:`SegmentError` (``reason`` says why) and :class:`RoleTaken`.
         """
@@ -114,8 +117,9 @@ class ReplicaInboxSender(SenderCalls, Handle):
     def scan_frames(self, scanner: FrameScanner, received: BytesLike, offset: int) -> FrameRun:
         """Send the run of plain frames at the start of ``received``, in one call of the core and with one publish.
 
-        ``received``: contiguous bytes from the wire. ``offset``: for kevy the offset that the next frame must have; for
-        Redis the number of bytes of the stream before ``received``. Raises as :meth:`send`.
+        ``scanner`` knows the protocol. Returns what was taken. ``received``: contiguous bytes from the wire.
+        ``offset``: for kevy the offset that the next frame must have; for Redis the number of bytes of the stream
+        before ``received``. Raises as :meth:`send`.
         """
         code = scanner.scan(self._handle or self._claim(), received, offset)
         if code < 0:
@@ -133,7 +137,7 @@ class ReplicaInboxSender(SenderCalls, Handle):
         return self._role().flush(checked_timeout(timeout))
 
     async def flush_async(self, timeout: float | None = None) -> bool:
-        """As :meth:`flush`, for a task of asyncio (uvloop too) or trio. Other tasks run at least once.
+        """As :meth:`flush` with ``timeout``, for a task of asyncio (uvloop too) or trio. Other tasks run at least once.
 
         Raises :class:`ClosedError` if the handle is closed meanwhile.
         """
@@ -195,8 +199,8 @@ class ReplicaInboxSender(SenderCalls, Handle):
     def set_upstream(self, upstream_id: str, db: int = 0) -> None:
         """Name the history of the events that are sent from now on. A successor reads it in :attr:`published`.
 
-        ``upstream_id``: at most 64 bytes (a Redis replication id, a kevy generation in decimal); else ``ValueError``.
-        ``db``: the selected database until an event selects another one.
+        ``upstream_id``: at most 64 bytes (a Redis replication id, a kevy generation in decimal). ``db``: the selected
+        database until an event selects another one. Raises ``ValueError`` for a longer id, and :class:`ClosedError`.
         """
         name = upstream_id.encode()
         code = lib.kr_sender_set_upstream(self._handle or self._claim(), name, len(name), db)
@@ -204,7 +208,7 @@ class ReplicaInboxSender(SenderCalls, Handle):
             raise self._fault(code)
 
     def set_word(self, which: int, value: int) -> None:
-        """Publish one of the application's words (6 to 15, unsigned 64 bits) in the ring's header.
+        """Publish ``value`` (unsigned 64 bits) in the word ``which`` of the application (6 to 15) in the ring's header.
 
         Raises ``ValueError`` for another word, and :class:`ClosedError`.
         """
@@ -225,6 +229,7 @@ class ReplicaInboxSender(SenderCalls, Handle):
 
         Returns how many events were left in the overflow and are lost; if there are any, it also warns
         (``ResourceWarning``). An open grant of a chunk is given up: its ``commit`` then raises :class:`ClosedError`.
+        Raises ``ValueError`` for a timeout that is not a number.
         """
         if self._is_done:
             return 0

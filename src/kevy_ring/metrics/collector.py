@@ -24,25 +24,34 @@ def collector(
     """A collector of all rings of this machine whose names begin with ``prefix``, whichever processes use them.
 
     ``wanted``: if given, only the rings for which it returns True. Register the collector with a registry of
-    prometheus-client. One process per machine is enough.
+    prometheus-client. One process per machine is enough. Raises ModuleNotFoundError at its import if that package is
+    missing (extra ``metrics``).
+
+        registry.register(collector("orders-"))
     """
     return RingCollector(prefix, wanted=wanted)
 
 
 class RingCollector(Collector):
-    """See :func:`collector`. It takes no role and writes into no ring. Several threads may scrape."""
+    """Made by :func:`collector`, which explains ``prefix`` and ``wanted``. Several threads may scrape.
+
+    It takes no role and writes into no ring.
+    """
 
     def __init__(self, prefix: str, *, wanted: Callable[[RingStats], bool] | None) -> None:
-        self._wanted = wanted
+        self._prefix, self._wanted = prefix, wanted
         self._watch = RingWatch(lambda name: name.startswith(prefix), rescan_min_s=0)
         self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<RingCollector of rings whose names begin with {self._prefix!r}>"
 
     def describe(self) -> list[Metric]:
         """All families, without samples. A registry uses their names to refuse a second collector."""
         return [*_about_all([]), *(_family(figure) for figure in FIGURES), *_about_times({})]
 
     def collect(self) -> Iterator[Metric]:
-        """Look at all rings now. A ring that cannot be read counts as corrupt and raises nothing."""
+        """Returns the figures of all rings now. A ring that cannot be read counts as corrupt and raises nothing."""
         with self._lock:
             looks = self._watch.look()
             times = {look.name: self._watch.time_in_ring(look.name) for look in looks if look.fault is None}

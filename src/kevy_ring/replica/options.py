@@ -20,11 +20,11 @@ class FollowOptions:
 
     ``upstreams``: the upstream of each shard, in the order of the shards.
 
-    For the link: ``protocol`` is ``"auto"``, ``"kevy1"``, ``"kevy2"`` or ``"redis"``. ``psync_command`` is the name
-    of PSYNC on a Redis upstream. ``listening_port`` is the port that a Redis upstream shows for this replica.
-    ``silence_s`` replaces the built-in limits after which a runner gives up a silent upstream. ``overflow_limit``: if
-    the overflow of a ring exceeds this many bytes, its runner stops reading until half of the limit is left. Then the
-    rest waits at the upstream and not in the runner's process.
+    For the link: ``protocol`` is ``"auto"``, ``"kevy1"``, ``"kevy2"`` or ``"redis"``. ``psync_command`` is the name of
+    PSYNC on a Redis upstream. ``listening_port`` is the port that a Redis upstream shows for this replica.
+    ``connect_timeout_s``: seconds. ``silence_s`` replaces the built-in limits after which a runner gives up a silent
+    upstream. ``overflow_limit``: if the overflow of a ring exceeds this many bytes, its runner stops reading until half
+    of the limit is left. Then the rest waits at the upstream and not in the runner's process.
 
     For the rings: ``capacity`` of each in bytes. ``name_prefix``: the rings are named ``PREFIX-0`` and so on. An
     abandoned ring of such a name is replaced.

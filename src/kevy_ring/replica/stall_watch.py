@@ -27,6 +27,7 @@ _SIZES = ("bytes", "KiB", "MiB", "GiB", "TiB")
 class Stall:
     """A full ring that was not drained for a while.
 
+    ``ring``: its name. ``capacity``, ``used_bytes``, ``overflow_events`` and ``overflow_bytes``: as in its header.
     ``pid`` and ``process``: the consumer's process and its state. They are 0 and None while no process has taken the
     role; ``process`` is GONE after its holder has ended. ``drain_age_s``: since the last drain, None before the first.
     ``growth_bytes_per_s``: of the bytes in the ring and the overflow. ``memory_left_bytes``: what the producer's
@@ -92,6 +93,7 @@ class StallWatch:
     A ring stalls if it is full and its consumer takes and releases nothing for ``after_s`` seconds. The watch logs one
     warning then and another one when the ring is drained again. It calls ``on_stall`` for both. A ring is full if its
     overflow holds something, or less than an eighth is free, or its producer found no room since the last drain.
+    Raises ``ValueError`` unless ``after_s`` is more than 0.
     """
 
     def __init__(self, after_s: float = STALL_AFTER_S, *, on_stall: Callable[[Stall], None] | None = None) -> None:
@@ -100,6 +102,9 @@ class StallWatch:
         self._after_s = after_s
         self._on_stall = on_stall
         self._seen: dict[str, _Seen] = {}
+
+    def __repr__(self) -> str:
+        return f"<StallWatch, after {self._after_s:g} s: {len(self._seen)} rings, {len(self.stalls)} stalled>"
 
     @property
     def stalls(self) -> list[Stall]:

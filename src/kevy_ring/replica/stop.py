@@ -15,6 +15,9 @@ class StopSignal:
 
     The descriptor (an eventfd, never read) stays readable after the first ``set()``, so a late look sees it too.
     ``set()`` takes no lock, so a signal handler and any thread may call it.
+
+        stop = StopSignal()
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
     """
 
     def __init__(self) -> None:
@@ -29,6 +32,7 @@ class StopSignal:
                 os.eventfd_write(self._fd, 1)
 
     def is_set(self) -> bool:
+        """Whether ``set`` was called, also after ``close``."""
         return self._is_set
 
     def wait(self, timeout: float | None) -> bool:
@@ -52,6 +56,10 @@ class StopSignal:
 
     def __del__(self) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        state = "set" if self._is_set else "not set"
+        return f"<{type(self).__name__}: {state}{', closed' if self._fd < 0 else ''}>"
 
     def __enter__(self) -> StopSignal:
         return self

@@ -22,7 +22,8 @@ class _Waiting(Protocol):
 
 
 class BatchStream(Generic[AnyBatch_co]):
-    """Yields batches until the producer is gone and all its records were drained; then the loop ends.
+    """Yields batches until the producer is gone and all its records were drained; then the loop ends. Made by
+    :meth:`Consumer.batches`.
 
     A batch is open while the body of the loop runs. It is released when the body ends, also by `break` or `return`. If
     an exception (or a cancellation) ends the body, the batch ends as a `with` of the batch does. A batch that was taken

@@ -34,6 +34,11 @@ class Consumer(ConsumerCalls, Handle):
     ``spin_us``: the longest time, in microseconds, that :meth:`wait` and :meth:`read` watch the ring before they sleep.
     0: they sleep at once. After a watch without a record the next one is half as long. It gets its full length again
     when records arrive that fast. So an event every few milliseconds costs no spinning.
+
+        while not consumer.sender_gone:
+            consumer.wait()
+            with consumer.drain() as batch:
+                print([bytes(record) for record in batch])
     """
 
     _claimant: Claimant | None = None  # set before it has the role
@@ -108,7 +113,7 @@ class Consumer(ConsumerCalls, Handle):
         return fd
 
     async def wait_async(self, timeout: float | None = None) -> bool:
-        """As :meth:`wait`, for a task of asyncio (uvloop too) or trio, and without spinning.
+        """As :meth:`wait` with ``timeout``, for a task of asyncio (uvloop too) or trio, and without spinning.
 
         Other tasks run at least once. Any number of tasks may wait, and all are woken. Raises :class:`ClosedError` if
         the handle is closed meanwhile. A cancelled wait takes nothing.
@@ -116,7 +121,10 @@ class Consumer(ConsumerCalls, Handle):
         return await self._tasks.until(partial(self.wait, 0), self.fileno, timeout)
 
     async def read_async(self, timeout: float | None = None) -> bytes | None:
-        """As :meth:`read`, for a task of asyncio (uvloop too) or trio. A cancelled read took nothing."""
+        """As :meth:`read` with ``timeout``, for a task of asyncio (uvloop too) or trio. A cancelled read took nothing.
+
+        Raises as :meth:`read`.
+        """
         return await self._take_async(self.try_read, timeout)
 
     async def _take_async(self, take: Callable[[], T | None], timeout: float | None) -> T | None:
@@ -130,7 +138,8 @@ class Consumer(ConsumerCalls, Handle):
     def batches(self, max_records: int = 1024, max_bytes: int | None = None) -> BatchStream[RecordBatch]:
         """For ``async for``: the batches of :meth:`drain`, until the producer is gone.
 
-        Each batch is open while the loop's body runs. Then it ends as by a ``with``: see :class:`BatchStream`.
+        Each has at most ``max_records``, of at most ``max_bytes``. It is open while the loop's body runs, and then ends
+        as by a ``with``: see :class:`BatchStream`. Raises as :meth:`drain`.
         """
         return BatchStream(self, partial(self.drain, max_records, max_bytes))
 
@@ -156,7 +165,8 @@ class Consumer(ConsumerCalls, Handle):
     def close(self) -> None:
         """Give the role up: the producer's next write raises SendError. Views that are alive keep their bytes.
 
-        An open batch ends, and the next consumer drains its records. Closing twice does nothing.
+        An open batch ends, and the next consumer drains its records. Closing twice does nothing. Raises
+        :class:`SegmentError` (``"resources"``) if there is no memory to keep the bytes of such views.
         """
         if self._is_done:
             return

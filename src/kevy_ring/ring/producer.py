@@ -112,9 +112,10 @@ class Producer(ProducerCalls, Handle):
                 return bool(code == lib.KR_WAIT_READY)
 
     async def wait_async(self, length: int = 1, timeout: float | None = None) -> bool:
-        """As :meth:`wait`, for a task of asyncio (uvloop too) or trio. Other tasks run at least once.
+        """As :meth:`wait`, for a task of asyncio (uvloop too) or trio: ``length`` bytes, ``timeout`` seconds.
 
-        Raises as :meth:`wait`; :class:`ClosedError` also if the handle is closed meanwhile.
+        Other tasks run at least once. Raises as :meth:`wait`; :class:`ClosedError` also if the handle is closed
+        meanwhile.
         """
         return await self._tasks.until(partial(self.wait, length, 0), partial(self.fileno, length), timeout)
 
@@ -122,7 +123,8 @@ class Producer(ProducerCalls, Handle):
         """A descriptor that is readable when ``length`` bytes fit or the consumer is gone (select, epoll, asyncio).
 
         It may also become readable once a second without a reason (every 100 ms while the consumer is in another pid
-        namespace). Call this again, or ``wait(length, 0)``, each time.
+        namespace). Call this again, or ``wait(length, 0)``, each time. Raises ``ValueError`` for a length larger than
+        the ring, and :class:`ClosedError`.
         """
         fd = lib.kr_producer_wait_fd(self._handle or self._claim(), length)
         if fd < 0:
@@ -131,14 +133,16 @@ class Producer(ProducerCalls, Handle):
 
     @property
     def receiver_gone(self) -> bool:
-        """Whether the consumer closed its end or died (one load)."""
+        """Whether the consumer closed its end or died (one load). Raises :class:`ClosedError`."""
         code = lib.kr_producer_peer(self._handle or self._claim(), ffi.new("kr_role_info *"))
         return code in (lib.KR_E_PEER_CLOSED, lib.KR_E_PEER_DEAD)
 
     def close(self) -> None:
         """Publish the committed records and give the role up. The consumer sees the end after the last record.
 
-        Views of an open grant keep their bytes, but nothing that is written to them reaches the ring any more.
+        Views of an open grant keep their bytes, but nothing that is written to them reaches the ring any more. Closing
+        twice does nothing. Raises :class:`SegmentError` (``"resources"``) if there is no memory to keep the bytes of
+        such views.
         """
         if self._is_done:
             return

@@ -16,8 +16,8 @@ from kevy_ring.ring.time_in_ring import TimeInRing, read_time_in_ring
 class Ring:
     """A single-producer single-consumer ring of byte records in shared memory.
 
-    One process makes it with :meth:`create`, owns it and removes its name at the end. Other processes find it with
-    :meth:`attach`. Each of the two roles belongs to one live process at a time.
+    Made by :meth:`create`, in the process that owns it and removes its name at the end, and by :meth:`attach` in other
+    processes. Each of the two roles belongs to one live process at a time.
 
         ring = Ring.create(1 << 20, name="jobs")       # in one process
         producer = ring.producer()
@@ -48,7 +48,7 @@ class Ring:
 
     @classmethod
     def attach(cls, name: str, timeout: float | None = 0.0) -> Ring:
-        """Find a ring by name. Waits up to ``timeout`` seconds (None: without limit) for it to be made.
+        """Find a ring by ``name``. Waits up to ``timeout`` seconds (None: without limit) for it to be made.
 
         Raises :class:`SegmentError`, whose ``reason`` says why: ``"missing"``, ``"timeout"``, ``"permission"``,
         ``"not-a-ring"``, ``"version"``, ``"geometry"`` or ``"resources"``.
@@ -56,15 +56,18 @@ class Ring:
         return cls(Segment.attach(name, timeout))
 
     def producer(self) -> Producer:
-        """Take the producer role. Raises :class:`RoleTaken` while a live process has it, and :class:`ClosedError`."""
+        """Take the producer role. Returns its handle.
+
+        Raises :class:`RoleTaken` while a live process has it, and :class:`ClosedError`.
+        """
         producer = Producer(self._segment)
         producer._claim()
         return producer
 
     def consumer(self, *, spin_us: float = DEFAULT_SPIN_US) -> Consumer:
-        """Take the consumer role. Raises :class:`RoleTaken` while a live process has it, and :class:`ClosedError`.
+        """Take the consumer role. Returns its handle. ``spin_us``: see :class:`Consumer`.
 
-        ``spin_us``: see :class:`Consumer`.
+        Raises :class:`RoleTaken` while a live process has it, and :class:`ClosedError`.
         """
         consumer = Consumer(self._segment, spin_us=spin_us)
         consumer._claim()
@@ -90,19 +93,26 @@ class Ring:
     def lost_names(self) -> list[str]:
         """The names of its files in shared memory that are gone, or that now belong to other files. Empty: all is well.
 
-        Attached processes can still use a ring that lost a name, but no other process can attach to it.
+        Attached processes can still use a ring that lost a name, but no other process can attach to it. Raises nothing,
+        also on a closed handle.
         """
         return lost_names(self._segment.files)
 
     def remove(self) -> None:
-        """Remove the names of this ring, also if another process made it. Attached processes keep the memory."""
+        """Remove the names of this ring, also if another process made it. Attached processes keep the memory.
+
+        Names that are gone already are skipped. Raises :class:`SegmentError` (``"permission"``).
+        """
         if self._segment.is_owner:
             self._segment.unlink()
         else:
             remove_names(self.name, self._segment.files)
 
     def close(self) -> None:
-        """Close this handle; the owner also removes the name. Attached processes keep the memory."""
+        """Close this handle; the owner also removes the name. Attached processes keep the memory.
+
+        Closing twice does nothing. Raises :class:`SegmentError` if the name may not be removed.
+        """
         if not self._closed:
             self._closed = True
             self._segment.leave(self)
@@ -116,7 +126,8 @@ class Ring:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Ring(name={self.name!r}, capacity={self.capacity})"
+        made = "made here" if self._segment.is_owner else "attached"
+        return f"<Ring {self.name!r}, {self.capacity} bytes: {'closed' if self._closed else f'open, {made}'}>"
 
     def __reduce__(self) -> tuple[object, ...]:
         self._segment.handed_over = True

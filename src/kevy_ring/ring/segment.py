@@ -81,8 +81,11 @@ def _check_capacity(capacity: int) -> int:
 class Segment:
     """A mapped segment. The process that made it owns it; other processes attach to it.
 
-    ``handed_over`` is set when a handle is pickled. Then the owner keeps the name until it exits, because another
-    process may be about to attach.
+    Made by :meth:`create` and :meth:`attach`. ``handed_over`` is set when a handle is pickled. Then the owner keeps the
+    name until it exits, because another process may be about to attach. Most programs use :class:`Ring` instead.
+
+        segment = Segment.create(1 << 20)
+        producer, consumer = Producer(segment), Consumer(Segment.attach(segment.name))
     """
 
     def __init__(self, name: str, mapped: CData, *, is_owner: bool = False) -> None:
@@ -98,13 +101,14 @@ class Segment:
         self._made_by = os.getpid()
         self._unlinker: Finalize[None] | None = None
         if is_owner:
-            self._unlinker = Finalize(None, _unlink, args=(name, self.files), exitpriority=0)
+            # Below 0: after multiprocessing has joined its children. A child may not have attached yet.
+            self._unlinker = Finalize(None, _unlink, args=(name, self.files), exitpriority=-1)
 
     @classmethod
     def create(
         cls, capacity: int = DEFAULT_CAPACITY, name: str | None = None, *, keep: bool = False, label: str = ""
     ) -> Segment:
-        """Make a new segment of ``capacity`` bytes (a power of two, at least a page), mode 0600.
+        """Make a new segment of ``capacity`` bytes (a power of two, at least a page), mode 0600. Returns it.
 
         ``keep``: the segment stays after this process ends, until :meth:`Ring.remove`; a flag in its header says so.
         ``label``: text of at most 256 bytes for people; the ring does not read it.
@@ -165,7 +169,7 @@ class Segment:
 
     @classmethod
     def attach(cls, name: str, timeout: float | None = 0.0) -> Segment:
-        """Map an existing segment. Waits up to ``timeout`` seconds (None: without limit) for it to be made.
+        """Map an existing segment. Returns it. Waits up to ``timeout`` seconds (None: without limit) for it to be made.
 
         Never uses the resource tracker and never removes a name. Raises :class:`SegmentError` (``"missing"``,
         ``"timeout"``, ``"permission"``, ``"not-a-ring"``, ``"version"``, ``"geometry"``, ``"resources"``).
@@ -220,7 +224,7 @@ class Segment:
         return self.is_owner and not self.may_be_elsewhere
 
     def enter(self, handle: object) -> Segment:
-        """Count one more handle of this process."""
+        """Count one more handle of this process. Returns the segment."""
         self._handles.add(id(handle))
         return self
 

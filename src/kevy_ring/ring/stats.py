@@ -32,7 +32,7 @@ class RoleState(Enum):
 
 @dataclass(frozen=True)
 class RoleStats:
-    """One role: its state, the process that has or had it, and how often it has been taken."""
+    """One role: its ``state``, the ``pid`` of its process or its last one, and how often it was taken (``epoch``)."""
 
     state: RoleState
     pid: int
@@ -43,10 +43,20 @@ class RoleStats:
 class RingStats:
     """The state of a ring at one moment. Counters begin at its creation. Each is exact, but they are read one by one.
 
-    ``used_bytes``: the bytes between head and tail. ``last_drain_age_s``: None before the first drain. The overflow is
-    memory of the producer's process; its figures are as old as its last send or move. ``producer_words`` and
-    ``consumer_words``: the 16 words that each side may publish for the layers above. ``version``: of the layout.
-    ``is_kept``: the ring stays after its creator ends. ``label``: the creator's text for people.
+    ``name`` and ``capacity`` (bytes) are the ring's. ``created_unix_s``, ``creator_pid`` and ``creator_alive``: when
+    and by which process it was made, and whether that lives. ``producer`` and ``consumer`` are the :class:`RoleStats`.
+
+    ``head`` and ``tail``: the free-running positions. ``used_bytes``: between them. ``events_in``, ``bytes_in`` and
+    ``publishes`` count what was written, and how often it was published; ``events_out``, ``bytes_out`` and ``drains``
+    what was released, and how often it was drained. ``full_hits``: how often the producer found no room. ``data_wakes``
+    and ``space_wakes``: how often the consumer, and the producer, slept and was woken.
+
+    ``overflow_events``, ``overflow_bytes``, ``overflow_peak_bytes`` and ``overflow_age_s``: see :class:`Overflow`.
+    ``applied_offset``: what the receiver has marked as applied, None before. ``last_drain_age_s``: None before the
+    first drain. The overflow is memory of the producer's process; its figures are as old as its last send or move.
+    ``producer_words`` and ``consumer_words``: the 16 words that each side may publish for the layers above.
+    ``version``: of the layout. ``is_kept``: the ring stays after its creator ends. ``label``: the creator's text for
+    people.
     """
 
     name: str

@@ -34,7 +34,11 @@ class RunEnd(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """The state after a run. ``snapshot_unfinished``: the run ended inside a snapshot, and applied nothing of it."""
+    """The state after a run: why it ended (``end``), and what was applied.
+
+    ``frames`` and ``snapshots`` are counts, ``applied_offset`` is the shard's. ``snapshot_unfinished``: the run ended
+    inside a snapshot, and applied nothing of it.
+    """
 
     end: RunEnd
     applied_offset: int | None
@@ -65,16 +69,22 @@ class RunLoop(ABC):
     def _publish_counts(self) -> None:
         """Publish the counts in the ring's header, for other processes."""
 
+    def __repr__(self) -> str:
+        applied = "nothing applied" if self.applied_offset is None else f"applied up to {self.applied_offset}"
+        inside = ", inside a snapshot" if self.in_snapshot else ""
+        sink = type(self._sink).__name__
+        return f"<{type(self).__name__} of ring {self._receiver.name!r} into {sink}: {applied}{inside}>"
+
     @property
     def in_snapshot(self) -> bool:
         """True while a snapshot has begun and not ended."""
         return self._assembly.in_progress
 
     def run(self, stop: Callable[[], bool] = lambda: False, *, outlives_sender: bool = False) -> RunResult:
-        """Apply until ``stop()`` is true or the sender is gone. With ``outlives_sender``, wait for the next sender.
+        """Apply until ``stop()`` is true or the sender is gone. Returns which, and the counts.
 
         ``stop`` is called between batches, at least every 0.1 s while nothing comes, and inside a batch or a load that
-        takes long.
+        takes long. With ``outlives_sender`` the shard waits for the next sender.
 
         When the sender is gone, all that it published is applied first. Raises what ``tick`` raises, after everything
         that was applied before is marked.

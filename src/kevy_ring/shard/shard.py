@@ -29,7 +29,8 @@ class Shard(RunLoop):
     ``frames``, ``frame_bytes`` (payload), ``entries`` (of snapshots loaded) and ``snapshots`` count what was applied.
     ``applied_offset`` is the offset of the last frame that the sink has (None: nothing applied). It begins with the
     stored offset of a :class:`ResumableSink`. ``frames_skipped`` counts the frames that such a sink had already. The
-    shard closes neither the receiver nor the sink.
+    shard closes neither the receiver nor the sink. ``max_events`` and ``max_bytes`` limit a batch. A durable sink is
+    flushed every ``flush_interval_s`` seconds.
     """
 
     def __init__(

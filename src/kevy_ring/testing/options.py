@@ -16,6 +16,7 @@ class PrimaryOptions:
 
     ``keys`` (in the first snapshot), ``ops`` (live frames), ``rate`` (frames per second, None: as fast as the replicas
     take them) and ``big_values`` (1 MiB each) are totals, divided over the shards; ``backlog_bytes`` is per shard.
+    ``value_bytes``: of a usual value. ``seed``: the same seed makes the same keys and frames.
     ``protocol``: 1 or 2 to speak only that one, None for both. ``port``: the first of ``shards`` consecutive ports, 0
     for any. ``auto_live``: the live frames start when every shard has a synced replica, else with ``start_live``.
     Raises ValueError for an invalid value.

@@ -28,11 +28,16 @@ class EmbeddedPrimary:
     """Handle of an upstream that runs in its own process and ends with its parent.
 
     ``url``, ``ports``, ``pid`` and ``generation`` identify it. All offsets count frames. Methods that ask the process
-    raise :class:`PrimaryGone` when it is dead, and :class:`ClosedError` after :meth:`close`.
+    raise :class:`PrimaryGone` when it is dead, and :class:`ClosedError` after :meth:`close`. ``shard``: a number from
+    0; an IndexError if there is no such shard.
+
+        with EmbeddedPrimary.start(1, 100, 1000) as primary:
+            print(primary.url, primary.final_offset(0))
     """
 
     def __init__(self, options: PrimaryOptions, *, timeout: float = 60.0) -> None:
-        """Start the process and wait at most ``timeout`` seconds until its ports are open and its keys exist.
+        """Start the process. Wait at most ``timeout`` seconds until its ports are open and the keys of ``options``
+        exist.
 
         Raises ``OSError`` if the ports are taken, and :class:`PrimaryGone` if the process does not start.
         """
@@ -61,7 +66,8 @@ class EmbeddedPrimary:
     def start(cls, *sizes: int, timeout: float = 60.0, **options: Any) -> EmbeddedPrimary:
         """Start an upstream with the options of :class:`PrimaryOptions`: ``shards``, ``keys``, ``ops`` and the others.
 
-        Raises ``ValueError`` for invalid options, and the errors of the constructor.
+        ``sizes`` are these three, in order. ``timeout``: see the constructor. Raises ``ValueError`` for invalid
+        options, and the errors of the constructor.
         """
         return cls(PrimaryOptions(*sizes, **options), timeout=timeout)
 
@@ -115,11 +121,11 @@ class EmbeddedPrimary:
         return bool(self._ask("live_done"))
 
     def next_offset(self, shard: int) -> int:
-        """The offset that the next published frame will have."""
+        """The offset that the next published frame of ``shard`` will have."""
         return int(self._ask("next_offset", shard))
 
     def acked(self, shard: int) -> dict[bytes, int]:
-        """The last position that each replica id acknowledged: the next offset that it needs."""
+        """The last position of ``shard`` that each replica id acknowledged: the next offset that it needs."""
         answer: dict[bytes, int] = self._ask("acked", shard)
         return answer
 
@@ -145,6 +151,10 @@ class EmbeddedPrimary:
             if self._process.is_alive():
                 end()
                 self._process.join(_END_TIMEOUT_S)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._control is None else "running" if self._process.is_alive() else "dead"
+        return f"<EmbeddedPrimary at {self.url}, pid {self._process.pid}: {state}>"
 
     def __enter__(self) -> EmbeddedPrimary:
         return self

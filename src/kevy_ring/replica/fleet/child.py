@@ -61,8 +61,9 @@ class ParentLine(StopSignal):
     """The child's end of the only line to its parent. It is also the child's stop signal.
 
     The parent's request, the parent's death and SIGTERM set it. It ignores SIGINT: a terminal sends that to the whole
-    group, and the parent ends all processes in order. A ``shard_main`` gets this line as its ``stop``. The fleet's
-    ``on_words`` receives what it passes to ``say``, and ``answer`` answers the fleet's ``ask``.
+    group, and the parent ends all processes in order. Made by the fleet, of its pipe ``control``. A ``shard_main`` gets
+    this line as its ``stop``. The fleet's ``on_words`` receives what it passes to ``say``, and ``answer`` answers the
+    fleet's ``ask``.
     """
 
     def __init__(self, control: Connection) -> None:
@@ -89,7 +90,7 @@ class ParentLine(StopSignal):
             self._sending.release()
 
     def say(self, topic: str, text: str) -> None:
-        """Send a text for people to the parent if it reads. A long text is cut."""
+        """Send a ``text`` about ``topic``, for people, to the parent if it reads. A long text is cut."""
         self.tell("text", topic, text[:TEXT_MAX])
 
     def hand_over(self, *fact: Any) -> None:
@@ -98,7 +99,7 @@ class ParentLine(StopSignal):
             self._control.send(fact)
 
     def answer(self, answers: Mapping[str, Callable[..., Any]]) -> None:
-        """Answer the waiting questions, each by the function of its name."""
+        """Answer the waiting questions, each by the function of its name in ``answers``."""
         while self._questions:
             number, question, arguments = self._questions.popleft()
             try:

@@ -53,7 +53,7 @@ class FleetEventKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FleetEvent:
-    """An event of shard ``shard`` or of one of its processes.
+    """An event, of this ``kind``, of shard ``shard`` or of its process in this ``role`` (``pid``).
 
     EXITED: ``exit_code`` or ``signal_number`` (the other is None). ``expected`` is true if the fleet requested it.
     ``restart_in_s`` is set if the process will be restarted. ``text`` is the reason, if the process gave one.
@@ -101,7 +101,8 @@ class FleetEvent:
 
 @dataclass(frozen=True, slots=True)
 class ShardStatus:
-    """The status of one shard of a fleet. ``upstream``: its URL without secrets. A pid is None while no process runs.
+    """The status of shard ``index`` of a fleet. ``upstream``: its URL without secrets. ``link_state``: of its runner.
+    ``runner_pid`` and ``shard_pid`` are None while no process runs; ``runner_restarts`` and ``shard_restarts`` count.
 
     ``ring``: its ring's header, None before the first start and after the end. ``link_text``: the last text about the
     link; ``refusal`` has its facts. ``link_age_s``: for how long the shard has followed its upstream without a break,

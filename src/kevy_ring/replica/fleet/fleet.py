@@ -53,19 +53,18 @@ class Fleet:
     ``urls`` is a :class:`FollowOptions` with its upstreams.
 
     ``shard_main(ring_name, index, stop)`` runs in the shard's process. It attaches a receiver by the name, and returns
-    when ``stop`` is set or the sender is gone. It and its result must be picklable (see ``results``).
-    If the shards are ``resumable``, the fleet replaces a dead shard process on its ring, without a full sync.
-    ``shard_main`` must then continue when the sender is gone, until ``stop``. Processes are started by 'spawn'.
-    ``on_event`` is called from ``step``, ``run`` and ``close``; each event is also logged. A stall is one event,
-    STALLED, and its end another, DRAINED.
-    ``on_words(shard, topic, text)`` is called in the same way with each text that a shard's process passes to
-    ``stop.say``. By default it is logged as a warning.
-    ``ring_label(index, upstream)``: the purpose of each ring for its header, for people. By default it is the
-    upstream's address without a login. It is cut at 256 bytes.
+    when ``stop`` is set or the sender is gone. It and its result must be picklable (see ``results``). If the shards are
+    ``resumable``, the fleet replaces a dead shard process on its ring, without a full sync. ``shard_main`` must then
+    continue when the sender is gone, until ``stop``. Processes are started by 'spawn'. ``on_event`` is called from
+    ``step``, ``run`` and ``close``; each event is also logged. A stall is one event, STALLED, and its end another,
+    DRAINED. ``on_words(shard, topic, text)`` is called in the same way with each text that a shard's process passes to
+    ``stop.say``. By default it is logged as a warning. ``ring_label(index, upstream)``: the purpose of each ring for
+    its header, for people. By default it is the upstream's address without a login. It is cut at 256 bytes.
 
     Use it from one thread: ``run()`` does everything from the start to the end. ``with fleet:`` and ``step`` are for
     an application with its own loop. The fleet supervises only while ``run`` or ``step`` runs. Raises ValueError for
-    URLs that cannot be followed, before it starts a process.
+    URLs that cannot be followed, before it starts a process. ``close_timeout_s``: how long an orderly end may take.
+    ``backoff``: makes the delays between restarts.
     """
 
     def __init__(
@@ -106,6 +105,10 @@ class Fleet:
         ]
         for upstream in self.options.upstreams:
             Dialect(upstream, self.options)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.stop.fileno() < 0 else "running" if self._started else "not started"
+        return f"<Fleet of {', '.join(each.address for each in self.upstreams)}: {state}>"
 
     @property
     def results(self) -> list[Any]:
@@ -160,10 +163,11 @@ class Fleet:
         timeout: float = ANSWER_TIMEOUT_S,
         pulse: Callable[[], None] = lambda: None,
     ) -> Any:
-        """Ask the process of a shard, and supervise meanwhile. Its ``shard_main`` answers with ``stop.answer``.
+        """Returns what the process of a shard answers (``stop.answer``). The fleet supervises meanwhile.
 
-        ``pulse`` is called while the answer is awaited, and may raise to end the waiting. Raises :class:`ShardUnheard`
-        if there is no process or no answer in time, if the process died or cannot answer, and if the fleet is stopped.
+        ``question`` names the function there, which gets ``arguments``. ``timeout``: seconds. ``pulse`` is called while
+        the answer is awaited, and may raise to end the waiting. Raises :class:`ShardUnheard` if there is no process or
+        no answer in time, if the process died or cannot answer, and if the fleet is stopped.
         """
 
         def wait_a_moment() -> None:

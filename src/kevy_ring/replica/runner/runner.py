@@ -71,6 +71,7 @@ class Runner:
     partial one. ``words_before``: the words of the ring's producer from an earlier runner, whose counts of syncs and
     lost links continue.
 
+    ``stop`` ends it from any thread. ``backoff``: the delays after lost links. ``replica_id``: what the upstream shows.
     The runner does not close the sender. Raises ValueError if the URL, protocol and resume point do not fit together,
     or if the URL names a database.
     """
@@ -112,6 +113,10 @@ class Runner:
         self._words = LinkWords(sender, words_before)
         self._new_protocol()  # a resume point that does not fit is refused now, not in the loop
 
+    def __repr__(self) -> str:
+        state = self.state.name.lower().replace("_", " ") if self.state else "not started"
+        return f"<Runner of {self.upstream.address} into ring {self._sender.name!r}: {state}>"
+
     @property
     def state(self) -> LinkState:
         """What the runner is doing."""
@@ -128,7 +133,7 @@ class Runner:
         return None if self._words.state.is_following else self._patience.refusal
 
     def run(self) -> RunnerExit:
-        """Follow the upstream until ``stop`` is set or the receiver is gone. Ends within a second of either."""
+        """Follow the upstream until ``stop`` is set or the receiver is gone. Returns which, within a second."""
         while not self._ended():
             delay = self._attempt()
             refusal = self.refusal

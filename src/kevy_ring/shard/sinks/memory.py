@@ -50,7 +50,7 @@ class MemorySink:
         return self._store.databases
 
     def keyspace(self, db: int = 0) -> dict[bytes, Entry]:
-        """Copies of the keys of one database by name, without expired ones."""
+        """Copies of the keys of database ``db`` by name, without expired ones."""
         return {entry.key: entry for entry in self._store.entries(db)}
 
     @property
@@ -59,7 +59,7 @@ class MemorySink:
         return self._store.skipped.listed()
 
     def client(self, db: int = 0) -> Any:
-        """A ``redis.Redis`` on the databases, for reading from any thread. Applying is slower from now on."""
+        """A ``redis.Redis`` on database ``db``, for reading from any thread. Applying is slower from now on."""
         from fakeredis import FakeRedis
 
         self._store.forgo_shortcuts()

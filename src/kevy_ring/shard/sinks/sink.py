@@ -25,13 +25,16 @@ class Sink(Protocol):
     :class:`ResumableSink`. The attribute ``in_transaction`` (False if missing) is True between MULTI and EXEC. No
     offset is marked there, because a shard that continues from it would lose the first half.
     ``follow_history(history)`` is called before the first event of another history of the upstream is applied. The
-    command calls ``claim()`` before it starts any process.
+    command calls ``claim()`` before it starts any process. ``Shard.tick`` raises what a sink raises.
     """
 
     durable: bool
 
     def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:
-        """Apply one command. The items of ``argv`` may be memoryviews that end with the call: keep ``bytes(item)``."""
+        """Apply one command, of this ``offset``.
+
+        The items of ``argv`` may be memoryviews that end with the call: keep ``bytes(item)``.
+        """
 
     def load(self, snapshot: Snapshot) -> None:
         """Replace all that the sink holds by the snapshot's entries, in one step. No reader may see a part of it."""
@@ -87,7 +90,7 @@ class Stage(Protocol):
         """Take some entries. The stage owns them and their values from now on."""
 
     def commit(self, snapshot: Snapshot) -> None:
-        """Replace all that the sink holds by the added entries, in one step."""
+        """Replace all that the sink holds by the added entries, in one step. ``snapshot``: the facts about it."""
 
     def abort(self) -> None:
         """Forget the added entries. The sink keeps what it has."""

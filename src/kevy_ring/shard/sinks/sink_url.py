@@ -16,7 +16,7 @@ _KINDS = "jsonl:-, null, memory, jsonl:DIR, sqlite:FILE, redis://HOST:PORT[/DB],
 
 
 def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOptions = DEFAULT_OPTIONS) -> Sink:
-    """The sink that ``url`` names, for shard number ``shard`` of ``shards``.
+    """The sink that ``url`` names, for shard number ``shard`` of ``shards``. ``options``: see :class:`SinkOptions`.
 
     ``jsonl:-`` (standard output), ``null``, ``memory``, ``jsonl:DIR``, ``sqlite:FILE``,
     ``redis://[user:pass@]host:port[/db]`` (also ``rediss://``, ``valkey://``, ``valkeys://`` and ``unix://``),

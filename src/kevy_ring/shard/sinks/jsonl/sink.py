@@ -51,6 +51,8 @@ class JsonlSink:
 
     The sink locks the directory for its life. A second sink there raises SinkError (``"locked"``). Every commit and
     flush checks that the directory and the file are still there. ``file_mode``: of the files that it makes.
+    ``rotate_bytes``: a file of changes that is larger is followed by a new one. ``lock_wait_s``: how long it waits for
+    a predecessor to end.
     """
 
     durable = True
@@ -160,7 +162,7 @@ class JsonlSink:
         return self.directory / f"generation-{generation:06}"
 
     def adopt(self, partial: Path, generation: int, snapshot: Snapshot) -> None:
-        """Make ``partial`` the current generation, in one step."""
+        """Make ``partial``, the directory of a ``snapshot``, the current ``generation``, in one step."""
         if self._changes is not None:
             self._changes.flush()
         self._lock.check()

@@ -45,7 +45,8 @@ class RedisSink:
     With a URL without a database the whole server is the replica: databases keep their numbers, and a snapshot replaces
     all of them. With a database (``redis://host:port/3``) only that one is the replica, of the upstream's database 0.
 
-    ``upstream``: the upstream of the shard; a text is only a name. If the target is the upstream itself, or holds keys
+    ``timeout_s``: of each call. ``upstream``: the upstream of the shard; a text is only a name. ``options``: see
+    :class:`SinkOptions`. If the target is the upstream itself, or holds keys
     that are not from it, TargetRefused is raised, here and later. docs/sinks.md describes the mark in the target.
 
     ``refusals`` counts the commands that the server answered with an error. An error that means that the server did

@@ -35,7 +35,8 @@ class SqliteSink:
     transaction where it stood. ``refusals`` counts the commands that were answered with an error.
 
     It holds a lock beside the file for its life: another sink is refused (SinkError ``"locked"``). Every commit and
-    flush looks whether the file is still there. ``file_mode``: of the files that it makes.
+    flush looks whether the file is still there. ``path``: of the file. ``file_mode``: of the files that it makes.
+    ``busy_s``: how long it waits for a reader's lock, ``lock_wait_s`` for a predecessor to end.
 
     The whole keyspace is held in memory too; it is read from the file when the first command comes. Raises SinkError
     where fakeredis is missing or of a version that was not tested, and where the file cannot be had.
@@ -173,7 +174,7 @@ class SqliteSink:
         return self._stored
 
     def row_of(self, entry: Entry) -> KeyRow:
-        """The row of a key. Raises SinkError for a value of a type that has no row."""
+        """The row of the key in ``entry``. Raises SinkError for a value of a type that has no row."""
         try:
             return key_row(entry)
         except ValueError as error:

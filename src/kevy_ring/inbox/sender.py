@@ -204,12 +204,12 @@ class ReplicaInboxSender(SenderCalls, Handle):
             raise self._fault(code)
 
     def set_word(self, which: int, value: int) -> None:
-        """Publish one of the application's words (6 to 15, unsigned 64 bits) in the ring's header.
+        """Publish one of the application's words (4 and 6 to 15, unsigned 64 bits) in the ring's header.
 
         Raises ``ValueError`` for another word, and :class:`ClosedError`.
         """
         if which not in FREE_PRODUCER_WORDS:
-            raise ValueError(f"the application's words are {FREE_PRODUCER_WORDS[0]} to 15, not {which}")
+            raise ValueError(f"the application's words are 4 and 6 to 15, not {which}")
         code = lib.kr_producer_set_word(self._role().producer, which, value)
         if code < 0:
             raise self._fault(code)

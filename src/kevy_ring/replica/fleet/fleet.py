@@ -60,6 +60,7 @@ class Fleet:
     STALLED, and its end another, DRAINED.
     ``on_words(shard, topic, text)`` is called in the same way with each text that a shard's process passes to
     ``stop.say``. By default it is logged as a warning.
+    ``on_pass`` is called after each pass of the supervision, also while ``close`` waits: for a watchdog.
     ``ring_label(index, upstream)``: the purpose of each ring for its header, for people. By default it is the
     upstream's address without a login. It is cut at 256 bytes.
 
@@ -76,6 +77,7 @@ class Fleet:
         shards: int = 1,
         on_event: Callable[[FleetEvent], None] | None = None,
         on_words: Callable[[int, str, str], None] = _log_text,
+        on_pass: Callable[[], None] = lambda: None,
         close_timeout_s: float = CLOSE_TIMEOUT_S,
         backoff: Callable[[], Backoff] = Backoff,
         ring_label: Callable[[int, UpstreamUrl], str] = lambda index, upstream: upstream.address,
@@ -84,6 +86,7 @@ class Fleet:
         self.options = FollowOptions.of(urls, shards=shards, **options)
         self.stop = StopSignal()
         self._on_event = on_event
+        self._on_pass = on_pass
         self._close_timeout_s = close_timeout_s
         self._signals = StopSignals(self.stop, ENDING_SIGNALS)
         self._started = False
@@ -259,6 +262,7 @@ class Fleet:
     def _poll(self) -> None:
         for pair in self._pairs:
             pair.poll()
+        self._on_pass()
 
     def _is_due(self, look: str, every_s: float) -> bool:
         now = time.monotonic()

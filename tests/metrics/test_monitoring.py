@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kevy_ring.metrics import collector
+from kevy_ring.metrics import FleetCollector, collector
 from places import DOCS
 
 PAGE = (DOCS / "monitoring.md").read_text(encoding="utf-8")
@@ -23,7 +23,8 @@ ALERTS = PAGE.partition("### Alerts")[2].partition("```yaml\n")[2].partition("``
 def families() -> dict[str, str]:
     """The exposed name of each family, and its type."""
     rings = collector("kr-no-ring-of-this-name")
-    found = {family.name + ("_total" if family.type == "counter" else ""): family.type for family in rings.describe()}
+    described = [*rings.describe(), *FleetCollector().describe()]
+    found = {family.name + ("_total" if family.type == "counter" else ""): family.type for family in described}
     rings.close()
     return found
 

@@ -18,7 +18,7 @@ CONNECTIONS_MAX = 32
 CONNECTION_S = 10.0
 #: A request line of a scraper has some dozen bytes; with name[] parameters, some hundred.
 LINE_MAX_BYTES = 8192
-_LOOK_EVERY_S = 0.5
+_LOOK_EVERY_S = 0.1
 
 
 class Answer(NamedTuple):

@@ -20,9 +20,10 @@ from kevy_ring.replica.fleet import FleetEvent
 STATUS_EVERY_S = 5.0
 #: systemd advises to notify every half of WATCHDOG_USEC. The supervisor's passes are 0.1 s apart or a little more.
 _PINGS_PER_LIMIT = 3
-#: A start may take as long as a snapshot. Each pass of the supervisor asks for this much more time until READY.
+#: A start may take as long as a snapshot. While the supervisor makes progress, it asks for this much more time.
 START_EXTENDS_S = 60
 _EXTEND_EVERY_S = 10.0
+_EXTEND = f"EXTEND_TIMEOUT_USEC={START_EXTENDS_S * 1_000_000}"
 _STATUS_MAX = 300
 
 
@@ -31,7 +32,7 @@ class SystemdNotifier:
 
     ``watchdog_s``: systemd ends the service if no ping comes for this long; None: it wants no pings. Pings are sent
     only from the supervisor's own passes, so a supervisor that hangs is noticed. A datagram that cannot be sent now is
-    left out: systemd must not be able to block the run.
+    sent at a later pass: systemd must not be able to block the run.
     """
 
     def __init__(
@@ -41,9 +42,8 @@ class SystemdNotifier:
         self._clock = clock
         self._ping_every_s = watchdog_s / _PINGS_PER_LIMIT if watchdog_s is not None else None
         self._pinged_at = self._extended_at = self._status_at = float("-inf")
-        self._status = ""
         self._was_ready: bool | None = None
-        self._has_started = False
+        self._has_started = self._stop_is_due = False
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._socket.setblocking(False)
@@ -57,35 +57,31 @@ class SystemdNotifier:
     def passed(self) -> None:
         """Ping the watchdog, if it is time."""
         now = self._clock()
-        if self._ping_every_s is not None and now - self._pinged_at >= self._ping_every_s:
+        if self._ping_every_s is not None and now - self._pinged_at >= self._ping_every_s and self._send("WATCHDOG=1"):
             self._pinged_at = now
-            self._send("WATCHDOG=1")
-        if not self._has_started and now - self._extended_at >= _EXTEND_EVERY_S:
+        if self._stop_is_due and self._send("STOPPING=1\nSTATUS=Ending: the shards apply what was received"):
+            self._stop_is_due = False
+        if not self._has_started and now - self._extended_at >= _EXTEND_EVERY_S and self._send(_EXTEND):
             self._extended_at = now
-            self._send(f"EXTEND_TIMEOUT_USEC={START_EXTENDS_S * 1_000_000}")
 
     def looked(self, shards: Sequence[ShardProgress]) -> None:
         """Tell when the run has become ready, and its status."""
         ready = self._health.ready()
-        changed = ready.holds is not self._was_ready
-        self._was_ready = ready.holds
         now = self._clock()
-        if not changed and now - self._status_at < STATUS_EVERY_S:
+        if ready.holds is self._was_ready and now - self._status_at < STATUS_EVERY_S:
             return
         status = self._text(len(shards)) if ready.holds else f"Not ready: {ready.reasons[0]}"
-        lines = []
-        if status != self._status:
-            self._status, self._status_at = status, now
-            lines.append(f"STATUS={' '.join(status.split())[:_STATUS_MAX]}")
+        lines = [f"STATUS={' '.join(status.split())[:_STATUS_MAX]}"]
         if ready.holds and not self._has_started:
-            self._has_started = True
             lines.append("READY=1")
-        if lines:
-            self._send("\n".join(lines))
+        if self._send("\n".join(lines)):
+            self._was_ready, self._status_at = ready.holds, now
+            self._has_started = self._has_started or ready.holds
 
     def ending(self) -> None:
         """Tell that the run ends in order."""
-        self._send("STOPPING=1\nSTATUS=Ending: the shards apply what was received")
+        self._stop_is_due = True
+        self.passed()
 
     def close(self) -> None:
         self._socket.close()
@@ -95,9 +91,12 @@ class SystemdNotifier:
         behind = f"an event waits for {figures.seconds(waits_s)}" if waits_s >= 1 else "nothing waits for a second"
         return f"Following {figures.plural(shards, 'stream')}; {behind}"
 
-    def _send(self, text: str) -> None:
-        with contextlib.suppress(OSError):  # full, gone or not there: the run does not depend on it
+    def _send(self, text: str) -> bool:
+        """False: the socket is full, gone or not there. The run does not depend on it."""
+        with contextlib.suppress(OSError):
             self._socket.sendto(text.encode(), self._address)
+            return True
+        return False
 
 
 def notifier_of(health: Health, environment: MutableMapping[str, str]) -> SystemdNotifier | None:

@@ -230,3 +230,38 @@ def test_neither_the_library_nor_the_command_needs_it_before_it_is_asked_for() -
     program = "import sys, kevy_ring.cli.command, kevy_ring.inbox; sys.exit('prometheus_client' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     assert subprocess.run([sys.executable, "-c", program], env=environment, timeout=120, check=False).returncode == 0
+
+
+def test_the_lag_begins_at_a_sample_and_ends_with_the_last_event(rings: RingCollector, inbox: Inbox) -> None:
+    sender, receiver = inbox
+    rings.sample()
+    sender.send_many([Frame(n, [b"SET", b"key", b"v" * 100]) for n in range(50)])  # more than the ring holds
+    rings.sample()
+    time.sleep(0.05)
+    found = samples(rings)
+    assert 0.05 <= found[("kevy_ring_apply_lag_seconds",)] < 100
+    stats = receiver.stats()
+    assert found[("kevy_ring_apply_lag_bytes",)] == stats.used_bytes + stats.overflow_bytes > 4096
+    while receiver.recv(timeout=60) != Frame(49, [b"SET", b"key", b"v" * 100]):
+        pass
+    found = samples(rings)
+    assert (found[("kevy_ring_apply_lag_seconds",)], found[("kevy_ring_apply_lag_bytes",)]) == (0, 0)
+
+
+def test_a_measured_record_dates_what_waited_before_the_first_look(inbox: Inbox) -> None:
+    sender, _ = inbox
+    sender.send(Frame(0, [b"a"]))
+    time.sleep(0.03)
+    rings = collector(PREFIX)
+    assert samples(rings)[("kevy_ring_apply_lag_seconds",)] >= 0.03
+    rings.close()
+
+
+def test_the_silence_of_the_upstream_is_told_once_it_has_spoken(rings: RingCollector, inbox: Inbox) -> None:
+    sender, _ = inbox
+    sender.set_word(ProducerWord.LINK_STATE, LinkState.WAITING)
+    assert ("kevy_ring_upstream_silence_seconds",) not in samples(rings)
+    sender.set_word(ProducerWord.HEARD_NS, time.monotonic_ns() - 5_000_000_000)
+    assert 5 <= samples(rings)[("kevy_ring_upstream_silence_seconds",)] < 100
+    sender.set_word(ProducerWord.HEARD_NS, time.monotonic_ns() + 5_000_000_000)  # forged: never below 0
+    assert samples(rings)[("kevy_ring_upstream_silence_seconds",)] == 0

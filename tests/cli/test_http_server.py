@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from kevy_ring.cli.ingest import http_server
-from kevy_ring.cli.ingest.http_server import CONNECTIONS_MAX, LINE_MAX_BYTES, Answer, HttpServer, Request
+from kevy_ring.cli.ingest.http_server import CONNECTIONS_MAX, LINE_MAX_BYTES, THREADS_MAX, Answer, HttpServer, Request
 from kevy_ring_command import wait_until
 
 TEXT = [("Content-Type", "text/plain")]
@@ -101,6 +103,25 @@ def test_a_client_that_does_not_read_its_answer_holds_up_no_one(server: HttpServ
         for client in [connect(server) for _ in range(CONNECTIONS_MAX * 2)]:
             client.close()
         assert any(state.is_asked for state in server._open.values())  # clients that said nothing went first
+
+
+def test_a_flood_of_connections_never_has_more_threads_than_the_bound(server: HttpServer) -> None:
+    most = answered = 0
+
+    def flood() -> None:
+        for _ in range(150):
+            with connect(server) as client:
+                client.sendall(b"GET /heal")
+
+    clients = [threading.Thread(target=flood) for _ in range(4)]
+    for client in clients:
+        client.start()
+    while any(client.is_alive() for client in clients):
+        most = max(most, sum("process_request_thread" in each.name for each in threading.enumerate()))
+        with contextlib.suppress(IndexError, ConnectionError):  # it may be cut off, if it is the oldest of many
+            answered += ask(server, b"GET /healthz HTTP/1.1\r\n\r\n")[0] == 200
+    assert answered
+    assert 0 < most <= THREADS_MAX
 
 
 def test_a_connection_has_a_deadline_as_a_whole(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:

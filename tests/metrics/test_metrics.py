@@ -198,6 +198,12 @@ def read(url: str) -> str:
         return str(answer.read().decode())
 
 
+def open_files(pid: int) -> Iterator[str]:
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            yield os.readlink(fd)
+
+
 def test_ingest_serves_the_metrics_of_its_own_rings_while_it_runs() -> None:
     with (
         Ring.create(4096, f"{PREFIX}-other") as other,
@@ -209,6 +215,7 @@ def test_ingest_serves_the_metrics_of_its_own_rings_while_it_runs() -> None:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", url)
         wait_until(lambda: 'kevy_ring_link_state{ring="' in read(url))
         text = read(url)
+        assert not any(other.name in name for name in open_files(running.pid))
     assert other.name not in text
     assert 'state="streaming"' in text
 

@@ -28,15 +28,18 @@ def collector(
     ``wanted``: if given, only the rings for which it returns True. Register the collector with a registry of
     prometheus-client. One process per machine is enough.
     """
-    return RingCollector(prefix, wanted=wanted)
+    return RingCollector(lambda name: name.startswith(prefix), wanted=wanted)
 
 
 class RingCollector(Collector):
-    """See :func:`collector`. It takes no role and writes into no ring. Several threads may use it."""
+    """See :func:`collector`. It takes no role and writes into no ring. Several threads may use it.
 
-    def __init__(self, prefix: str, *, wanted: Callable[[RingStats], bool] | None) -> None:
+    ``is_named``: only rings for whose names it is true. No other ring is mapped.
+    """
+
+    def __init__(self, is_named: Callable[[str], bool], *, wanted: Callable[[RingStats], bool] | None = None) -> None:
         self._wanted = wanted
-        self._watch = RingWatch(lambda name: name.startswith(prefix), rescan_min_s=0)
+        self._watch = RingWatch(is_named, rescan_min_s=0)
         self._lags = ApplyLagWatch()
         self._counts = CarriedCounts()
         self._lock = threading.Lock()

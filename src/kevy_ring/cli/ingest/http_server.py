@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 #: Each connection has a thread. If more come, the oldest that has not sent its request is ended, else the oldest.
 CONNECTIONS_MAX = 32
+#: Threads of connections that were ended need a moment to end too. No more connections are accepted until then.
+THREADS_MAX = 2 * CONNECTIONS_MAX
 #: How long a connection may last, from its start to the last byte of the answer.
 CONNECTION_S = 10.0
 #: A request line of a scraper has some dozen bytes; with name[] parameters, some hundred.
@@ -56,6 +58,7 @@ class HttpServer(ThreadingMixIn, TCPServer):
         self.pages = pages
         self._open: dict[socket.socket, _Connection] = {}  # in the order of their start
         self._lock = threading.Lock()
+        self._room = threading.Semaphore(THREADS_MAX)
         super().__init__(found[0][4], _OneRequest)  # type: ignore[arg-type]
         self._thread = threading.Thread(target=self.serve_forever, args=(_LOOK_EVERY_S,), name="kevy-ring-http")
         self._thread.daemon = True
@@ -89,7 +92,20 @@ class HttpServer(ThreadingMixIn, TCPServer):
                 _end(oldest)
                 del self._open[oldest]
             self._open[request] = _Connection()
-        super().process_request(request, client_address)
+        # This does not wait for long: at most CONNECTIONS_MAX threads have a connection that was not ended.
+        if not self._room.acquire(timeout=CONNECTION_S):
+            raise TimeoutError
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._room.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
 
     def shutdown_request(self, request: Any) -> None:
         # Under the lock, because another thread must not end a descriptor that is closed and has another meaning now.

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _JSON = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
 _OK, _UNAVAILABLE = 200, 503
+#: Scrapes that run or wait. Two servers that scrape the same run need two.
+_SCRAPES_MAX = 4
 
 
 @contextmanager
@@ -44,11 +46,12 @@ def serve_health(port: int | None, address: str, health: Health, view: View) -> 
 @contextmanager
 def _served(port: int, address: str, health: Health, view: View) -> Iterator[None]:
     try:
-        from kevy_ring.metrics import FleetCollector, collector
+        from kevy_ring.metrics import FleetCollector, RingCollector
     except ModuleNotFoundError as error:
         raise Failure(str(error)) from error
 
-    exported = _Exported(collector(wanted=lambda stats: stats.creator_pid == os.getpid()), FleetCollector())
+    names: set[str] = set()
+    exported = _Exported(names, RingCollector(names.__contains__), FleetCollector())
     try:
         server = HttpServer(address, port, exported.pages(health))
     except OSError as error:
@@ -64,10 +67,13 @@ def _served(port: int, address: str, health: Health, view: View) -> Iterator[Non
 
 
 class _Exported:
-    """The collectors of a run. It listens to the health, so that they know what happens between two scrapes."""
+    """The collectors of a run. It listens to the health, so that they know what happens between two scrapes.
 
-    def __init__(self, rings: RingCollector, fleet: FleetCollector) -> None:
-        self.rings, self.fleet = rings, fleet
+    ``names``: filled with the names of the rings. The rings of other runs are not mapped.
+    """
+
+    def __init__(self, names: set[str], rings: RingCollector, fleet: FleetCollector) -> None:
+        self._names, self.rings, self.fleet = names, rings, fleet
 
     def pages(self, health: Health) -> Pages:
         """What is served."""
@@ -84,8 +90,14 @@ class _Exported:
         self.fleet.happened(event)
 
     def looked(self, shards: Sequence[ShardProgress]) -> None:
+        rings = [shard.ring for shard in shards if shard.ring is not None]
+        names = {ring.name for ring in rings}
+        if names != self._names:
+            self._names |= names
+            self._names &= names
+            self.rings.close()  # the next scrape looks for the new ones
         self.fleet.looked(shards)
-        self.rings.sample([shard.ring for shard in shards if shard.ring is not None])
+        self.rings.sample(rings)
 
     def passed(self) -> None:
         pass
@@ -102,7 +114,7 @@ def _metrics_page(*collectors: RingCollector | FleetCollector) -> Any:
         registry.register(each)
     application = make_wsgi_app(registry)
     # One scrape at a time: many at once would take the interpreter from the supervisor.
-    one_at_a_time = threading.Lock()
+    one_at_a_time, places = threading.Lock(), threading.Semaphore(_SCRAPES_MAX)
 
     def page(request: Request) -> Answer:
         environment = {"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics", "QUERY_STRING": request.query}
@@ -110,8 +122,13 @@ def _metrics_page(*collectors: RingCollector | FleetCollector) -> Any:
             if (value := request.headers.get(name)) is not None:
                 environment[f"HTTP_{name.upper().replace('-', '_')}"] = value
         started: list[Any] = []
-        with one_at_a_time:
-            body = b"".join(application(environment, lambda *start: started.extend(start)))
+        if not places.acquire(blocking=False):
+            return Answer(_UNAVAILABLE, b"too many scrapes at once\n", [("Content-Type", "text/plain; charset=utf-8")])
+        try:
+            with one_at_a_time:
+                body = b"".join(application(environment, lambda *start: started.extend(start)))
+        finally:
+            places.release()
         return Answer(int(started[0].split()[0]), body, started[1])
 
     return page

@@ -109,7 +109,7 @@ def test_a_flood_of_connections_never_has_more_threads_than_the_bound(server: Ht
     most = answered = 0
 
     def flood() -> None:
-        for _ in range(150):
+        for _ in range(40):
             with connect(server) as client:
                 client.sendall(b"GET /heal")
 

@@ -34,9 +34,8 @@ _ASK_TICK_S = 0.05
 # shards are asked to end even if they are not done. Processes that are left at the end are killed.
 _RUNNERS_SHARE, _DRAIN_SHARE = 0.4, 0.7
 _CLOSE_TICK_S = 0.05
-# How often ``step`` checks whether a full ring is still drained.
+# How often ``step`` checks whether a full ring is drained, and whether the rings have their names in shared memory.
 _STALL_LOOK_S = 1.0
-# How often ``step`` checks whether the rings still have their names in shared memory.
 _NAMES_LOOK_S = 1.0
 _TROUBLE = (LinkState.WAITING, LinkState.REFUSED)
 
@@ -147,6 +146,7 @@ class Fleet:
         try:
             for pair in self._pairs:
                 pair.start()
+                self._on_pass()  # many processes need long to start
         except BaseException:
             for pair in self._pairs:
                 for role in Role:

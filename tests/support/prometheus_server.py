@@ -15,7 +15,7 @@ from typing import Any
 from absent import absent
 from kevy_ring_command import DEADLINE_S, wait_until
 
-SCRAPE_S = 0.2
+SCRAPE_S = 0.5
 
 
 class PrometheusServer:

@@ -10,7 +10,7 @@ from kevy_ring.replica.options import FollowOptions
 from kevy_ring.replica.upstream_url import parse_upstream
 from kevy_ring.shard.sinks.options import SinkOptions
 
-OF_THE_COMMAND = {"as_json", "metrics_port", "metrics_address"}
+OF_THE_COMMAND = {"as_json", "metrics_port", "metrics_address", "ready_lag_s"}
 
 
 def asked(*arguments: str) -> Asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -52,7 +53,7 @@ def test_the_reference_has_the_same_table(table: type[HeaderWord], side: str) ->
 
 @pytest.mark.parametrize(("table", "free"), [(ProducerWord, FREE_PRODUCER_WORDS), (ConsumerWord, FREE_CONSUMER_WORDS)])
 def test_a_number_has_one_word_and_only_the_application_uses_the_free_ones(
-    table: type[HeaderWord], free: range
+    table: type[HeaderWord], free: Sequence[int]
 ) -> None:
     assert len(table) == len(table.__members__)  # two names with one number would be one member
     for word in table:

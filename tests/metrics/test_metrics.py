@@ -198,6 +198,12 @@ def read(url: str) -> str:
         return str(answer.read().decode())
 
 
+def open_files(pid: int) -> Iterator[str]:
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            yield os.readlink(fd)
+
+
 def test_ingest_serves_the_metrics_of_its_own_rings_while_it_runs() -> None:
     with (
         Ring.create(4096, f"{PREFIX}-other") as other,
@@ -209,6 +215,7 @@ def test_ingest_serves_the_metrics_of_its_own_rings_while_it_runs() -> None:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", url)
         wait_until(lambda: 'kevy_ring_link_state{ring="' in read(url))
         text = read(url)
+        assert not any(other.name in name for name in open_files(running.pid))
     assert other.name not in text
     assert 'state="streaming"' in text
 
@@ -230,3 +237,38 @@ def test_neither_the_library_nor_the_command_needs_it_before_it_is_asked_for() -
     program = "import sys, kevy_ring.cli.command, kevy_ring.inbox; sys.exit('prometheus_client' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     assert subprocess.run([sys.executable, "-c", program], env=environment, timeout=120, check=False).returncode == 0
+
+
+def test_the_lag_begins_at_a_sample_and_ends_with_the_last_event(rings: RingCollector, inbox: Inbox) -> None:
+    sender, receiver = inbox
+    rings.sample()
+    sender.send_many([Frame(n, [b"SET", b"key", b"v" * 100]) for n in range(50)])  # more than the ring holds
+    rings.sample()
+    time.sleep(0.05)
+    found = samples(rings)
+    assert 0.05 <= found[("kevy_ring_apply_lag_seconds",)] < 100
+    stats = receiver.stats()
+    assert found[("kevy_ring_apply_lag_bytes",)] == stats.used_bytes + stats.overflow_bytes > 4096
+    while receiver.recv(timeout=60) != Frame(49, [b"SET", b"key", b"v" * 100]):
+        pass
+    found = samples(rings)
+    assert (found[("kevy_ring_apply_lag_seconds",)], found[("kevy_ring_apply_lag_bytes",)]) == (0, 0)
+
+
+def test_a_measured_record_dates_what_waited_before_the_first_look(inbox: Inbox) -> None:
+    sender, _ = inbox
+    sender.send(Frame(0, [b"a"]))
+    time.sleep(0.03)
+    rings = collector(PREFIX)
+    assert samples(rings)[("kevy_ring_apply_lag_seconds",)] >= 0.03
+    rings.close()
+
+
+def test_the_silence_of_the_upstream_is_told_once_it_has_spoken(rings: RingCollector, inbox: Inbox) -> None:
+    sender, _ = inbox
+    sender.set_word(ProducerWord.LINK_STATE, LinkState.WAITING)
+    assert ("kevy_ring_upstream_silence_seconds",) not in samples(rings)
+    sender.set_word(ProducerWord.HEARD_NS, time.monotonic_ns() - 5_000_000_000)
+    assert 5 <= samples(rings)[("kevy_ring_upstream_silence_seconds",)] < 100
+    sender.set_word(ProducerWord.HEARD_NS, time.monotonic_ns() + 5_000_000_000)  # forged: never below 0
+    assert samples(rings)[("kevy_ring_upstream_silence_seconds",)] == 0

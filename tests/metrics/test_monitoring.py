@@ -6,24 +6,21 @@ import json
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kevy_ring.metrics import collector
-from places import DOCS
+from kevy_ring.metrics import FleetCollector, collector
+from monitoring_files import ALERTS, DASHBOARD, PAGE, RULES, panels
 
-PAGE = (DOCS / "monitoring.md").read_text(encoding="utf-8")
-DASHBOARD: dict[str, Any] = json.loads((DOCS / "grafana.json").read_text(encoding="utf-8"))
 NAME = re.compile(r"\bkevy_ring_[a-z_]+\b")
 EXPRESSIONS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
-ALERTS = PAGE.partition("### Alerts")[2].partition("```yaml\n")[2].partition("```")[0]
 
 
 def families() -> dict[str, str]:
     """The exposed name of each family, and its type."""
     rings = collector("kr-no-ring-of-this-name")
-    found = {family.name + ("_total" if family.type == "counter" else ""): family.type for family in rings.describe()}
+    described = [*rings.describe(), *FleetCollector().describe()]
+    found = {family.name + ("_total" if family.type == "counter" else ""): family.type for family in described}
     rings.close()
     return found
 
@@ -34,7 +31,7 @@ def series() -> set[str]:
     return set(found) | {name + end for name, kind in found.items() if kind == "histogram" for end in ends}
 
 
-@pytest.mark.parametrize("expression", [*EXPRESSIONS, *re.findall(r"expr: (.+)", ALERTS)])
+@pytest.mark.parametrize("expression", [*EXPRESSIONS, *ALERTS.values()])
 def test_an_expression_asks_for_metrics_that_there_are(expression: str) -> None:
     asked = set(NAME.findall(expression))
     assert asked
@@ -68,11 +65,11 @@ def test_the_dashboard_is_one_that_grafana_can_import() -> None:
 @pytest.mark.usefixtures("promtool")
 def test_promtool_takes_the_rules_and_every_expression(tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
-    plain = [expr.replace("$__rate_interval", "1m").replace("$ring", ".*") for expr in EXPRESSIONS]
+    plain = [expression for _, expression in panels()]
     records = "".join(
         f"      - record: kevy_ring:expression_{n}\n        expr: {json.dumps(expr)}\n" for n, expr in enumerate(plain)
     )
-    rules.write_text(f"{ALERTS}  - name: dashboard\n    rules:\n{records}")
+    rules.write_text(f"{RULES}  - name: dashboard\n    rules:\n{records}")
     done = subprocess.run(
         ["promtool", "check", "rules", str(rules)], capture_output=True, text=True, timeout=120, check=False
     )

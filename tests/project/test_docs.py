@@ -109,6 +109,8 @@ def test_the_block_that_cannot_run_is_well_formed(block: Block, tmp_path: Path) 
         unit.read_string(block.text)
         assert set(unit.sections()) <= {"Unit", "Service", "Timer", "Socket", "Install"}
         assert systemd_complaints(block.text, tmp_path) == ""
+        if "[Service]" in block.text:
+            assert "exposure level" in systemd_exposure(tmp_path / "kevy-ring.service", most_tenths=20)
     else:
         pytest.fail(f"nothing is known about {block.language}")
 
@@ -127,6 +129,19 @@ def systemd_complaints(unit: str, directory: Path) -> str:
         check=False,
     )
     return done.stdout + done.stderr + (f"exit code {done.returncode}" if done.returncode else "")
+
+
+def systemd_exposure(unit: Path, *, most_tenths: int) -> str:
+    """systemd's rating of the unit's hardening, of 10. Fails if it is above ``most_tenths`` tenths."""
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", f"--threshold={most_tenths}", "--no-pager", str(unit)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def _command_lines() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -134,3 +135,14 @@ def test_a_full_sync_is_counted_before_its_snapshot_is_sent_although_all_of_it_c
     wire = b"+ACK 0\r\n+SNAPSHOT\r\n$4\r\nbody\r\n+SNAPSHOT_END 0\r\n"
     assert run(wire, 1, [1 << 20], sender) is EndCause.CLOSED
     assert sender.told == 1
+
+
+def test_the_time_of_the_last_byte_is_published_and_an_earlier_runners_stays_until_then() -> None:
+    wire = (DATA / "kevy-1.22-frames.bin").read_bytes()
+    sender = RecordingSender()
+    sender.set_word(ProducerWord.HEARD_NS, 7)
+    run(b"", 1, [1], sender)
+    assert sender.word(ProducerWord.HEARD_NS) == 7
+    before = time.monotonic_ns()
+    run(wire, 1, [100], sender)
+    assert before <= sender.word(ProducerWord.HEARD_NS) + 1000 <= time.monotonic_ns() + 1000

@@ -51,14 +51,20 @@ class Finished:
 class RunningCommand:
     """``kevy-ring ARGUMENTS``. At the end of the ``with`` block the command and its children have ended.
 
-    ``until_told``: run until ``end_duration`` is called.
+    ``until_told``: run until ``end_duration`` is called. ``program``: Python that changes the command and calls it.
     """
 
     def __init__(
-        self, *arguments: str, path: Sequence[Path] = (), until_told: bool = False, **environment: str
+        self,
+        *arguments: str,
+        path: Sequence[Path] = (),
+        until_told: bool = False,
+        program: str | None = None,
+        **environment: str,
     ) -> None:
         where = os.pathsep.join([*map(str, path), *filter(None, sys.path)])
         command = ["-c", _UNTIL_TOLD, *arguments, "--duration", "1"] if until_told else ["-m", "kevy_ring", *arguments]
+        command = ["-c", program, *arguments] if program is not None else command
         self._process = subprocess.Popen(
             [sys.executable, *command],
             stdout=subprocess.PIPE,
@@ -138,8 +144,8 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool], why: Callable[[], str] = lambda: "not in time") -> None:
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
-        assert time.monotonic() < deadline, "not in time"
+        assert time.monotonic() < deadline, why()
         time.sleep(0.05)

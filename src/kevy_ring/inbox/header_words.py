@@ -6,6 +6,7 @@ ring gives them no meaning. Most are plain counts and sizes; the functions here 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from kevy_ring.ring import RingStats
 
 #: Numbers that the core and the receiver leave to the application. A runner and a shard use most of them.
-FREE_PRODUCER_WORDS = range(6, 16)
+FREE_PRODUCER_WORDS = (4, *range(6, 16))
 FREE_CONSUMER_WORDS = range(8, 16)
 
 _CORE, _RUNNER, _RECEIVER, _SHARD = "core", "runner", "receiver", "shard"
@@ -43,6 +44,7 @@ class ProducerWord(HeaderWord):
     OVERFLOW_BYTES = 1, _CORE, "bytes in the overflow"
     OVERFLOW_PEAK_BYTES = 2, _CORE, "the most bytes that the overflow ever held"
     OVERFLOW_OLDEST_NS = 3, _CORE, "monotonic time of the oldest block of the overflow; 0: the overflow is empty"
+    HEARD_NS = 4, _RUNNER, "monotonic time of the last byte from the upstream; 0: none came"
     SNAPSHOTS_ENDED = 5, _CORE, "SnapshotEnds sent; see is_snapshot_pending()"
     FULL_SYNC_REASONS = 6, _RUNNER, "full syncs by reason, the first three; see unpacked_counts()"
     FULL_SYNC_REASONS_2 = 7, _RUNNER, "the last three"
@@ -126,6 +128,14 @@ def upstream_offset(stats: RingStats) -> int | None:
 
 def _runner_offset(stats: RingStats, word: ProducerWord) -> int | None:
     return None if link_state(stats) is LinkState.NONE else offset_of_word(stats.producer_words[word])
+
+
+def upstream_silence_s(stats: RingStats) -> float | None:
+    """Seconds since the last byte came from the upstream, of any kind; None if none came. Exact to 0.1 s."""
+    heard_ns = stats.producer_words[ProducerWord.HEARD_NS]
+    if link_state(stats) is LinkState.NONE or not heard_ns:
+        return None
+    return max(0.0, (time.monotonic_ns() - heard_ns) / 1e9)
 
 
 def lost_offset(stats: RingStats) -> int | None:

@@ -208,12 +208,12 @@ class ReplicaInboxSender(SenderCalls, Handle):
             raise self._fault(code)
 
     def set_word(self, which: int, value: int) -> None:
-        """Publish ``value`` (unsigned 64 bits) in the word ``which`` of the application (6 to 15) in the ring's header.
+        """Publish ``value`` (unsigned 64 bits) in the application's word ``which`` (4, 6 to 15) of the ring's header.
 
         Raises ``ValueError`` for another word, and :class:`ClosedError`.
         """
         if which not in FREE_PRODUCER_WORDS:
-            raise ValueError(f"the application's words are {FREE_PRODUCER_WORDS[0]} to 15, not {which}")
+            raise ValueError(f"the application's words are 4 and 6 to 15, not {which}")
         code = lib.kr_producer_set_word(self._role().producer, which, value)
         if code < 0:
             raise self._fault(code)

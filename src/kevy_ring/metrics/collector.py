@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import isinf
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from kevy_ring import __version__
+from kevy_ring.metrics.carried_counts import CarriedCounts
 from kevy_ring.metrics.figures import FIGURES, Figure, MetricKind
+from kevy_ring.replica.apply_lag import ApplyLag, ApplyLagWatch
 from kevy_ring.ring import RingStats, TimeInRing
 from kevy_ring.ring.outside.watch import RingLook, RingWatch
 
@@ -29,49 +31,89 @@ def collector(
 
         registry.register(collector("orders-"))
     """
-    return RingCollector(prefix, wanted=wanted)
+    of = f"rings whose names begin with {prefix!r}"
+    return RingCollector(lambda name: name.startswith(prefix), wanted=wanted, of=of)
 
 
 class RingCollector(Collector):
-    """Made by :func:`collector`, which explains ``prefix`` and ``wanted``. Several threads may scrape.
+    """Made by :func:`collector`. It takes no role and writes into no ring. Several threads may use it.
 
-    It takes no role and writes into no ring.
+    ``is_named``: only rings for whose names it is true. No other ring is mapped. ``of``: the same in words.
     """
 
-    def __init__(self, prefix: str, *, wanted: Callable[[RingStats], bool] | None) -> None:
-        self._prefix, self._wanted = prefix, wanted
-        self._watch = RingWatch(lambda name: name.startswith(prefix), rescan_min_s=0)
+    def __init__(
+        self,
+        is_named: Callable[[str], bool],
+        *,
+        wanted: Callable[[RingStats], bool] | None = None,
+        of: str = "some rings",
+    ) -> None:
+        self._wanted, self._of = wanted, of
+        self._watch = RingWatch(is_named, rescan_min_s=0)
+        self._lags = ApplyLagWatch()
+        self._counts = CarriedCounts()
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<RingCollector of rings whose names begin with {self._prefix!r}>"
+        return f"<RingCollector of {self._of}>"
 
     def describe(self) -> list[Metric]:
         """All families, without samples. A registry uses their names to refuse a second collector."""
-        return [*_about_all([]), *(_family(figure) for figure in FIGURES), *_about_times({})]
+        return [*_about_all([]), *(_family(figure) for figure in FIGURES), *_about_times({}), _about_lags({}, {})]
+
+    def sample(self, rings: Iterable[RingStats] | None = None) -> None:
+        """Look at the rings between two scrapes, for the ages of events and the counts of rings that are replaced.
+
+        Without it, ``kevy_ring_apply_lag_seconds`` can be too low by the time between two scrapes. Once a second is
+        usual. ``rings``: the headers, if the caller has just read them.
+        """
+        with self._lock:
+            if rings is None:
+                rings = [stats for look in self._looks() if (stats := _sound(look)) is not None]
+            self._take(list(rings))
 
     def collect(self) -> Iterator[Metric]:
         """Returns the figures of all rings now. A ring that cannot be read counts as corrupt and raises nothing."""
         with self._lock:
-            looks = self._watch.look()
-            times = {look.name: self._watch.time_in_ring(look.name) for look in looks if look.fault is None}
-        if self._wanted is not None:
-            wanted = self._wanted
-            looks = [look for look in looks if look.stats is not None and wanted(look.stats)]
-        sound = [look.stats for look in looks if look.stats is not None and look.fault is None]
-        yield from _about_all(looks)
-        for figure in FIGURES:
-            family = _family(figure)
-            for stats in sound:
-                for labels, value in figure.values(stats):
-                    family.add_metric([stats.name, *labels], value)
-            yield family
-        yield from _about_times({stats.name: times[stats.name] for stats in sound})
+            families = self._families()
+        yield from families
 
     def close(self) -> None:
         """Unmap the rings. The next scrape maps them again."""
         with self._lock:
             self._watch.close()
+
+    def _looks(self) -> list[RingLook]:
+        looks = self._watch.look()
+        if self._wanted is not None:
+            wanted = self._wanted
+            looks = [look for look in looks if look.stats is not None and wanted(look.stats)]
+        return looks
+
+    def _take(self, rings: list[RingStats]) -> dict[str, ApplyLag]:
+        for stats in rings:
+            self._counts.look(stats)
+        return self._lags.look(rings)
+
+    def _families(self) -> list[Metric]:
+        looks = self._looks()
+        sound = [stats for look in looks if (stats := _sound(look)) is not None]
+        lags = self._take(sound)
+        self._lags.forget_all_but(lags)
+        self._counts.forget_all_but(lags)
+        times = {stats.name: self._watch.time_in_ring(stats.name) for stats in sound}
+        families = _about_all(looks)
+        for figure in FIGURES:
+            family = _family(figure)
+            for stats in sound:
+                for labels, value in self._counts.values(figure, stats):
+                    family.add_metric([stats.name, *labels], value)
+            families.append(family)
+        return [*families, *_about_times(times), _about_lags(lags, times)]
+
+
+def _sound(look: RingLook) -> RingStats | None:
+    return look.stats if look.fault is None else None
 
 
 def _about_times(times: Mapping[str, TimeInRing | None]) -> list[Metric]:
@@ -92,6 +134,20 @@ def _about_times(times: Mapping[str, TimeInRing | None]) -> list[Metric]:
         if found.oldest_age_s is not None:
             waiting.add_metric([name], found.oldest_age_s)
     return [spent, waiting]
+
+
+def _about_lags(lags: Mapping[str, ApplyLag], times: Mapping[str, TimeInRing | None]) -> Metric:
+    family = GaugeMetricFamily(
+        "kevy_ring_apply_lag_seconds",
+        "Seconds since the oldest event that is received and not applied was received; 0 if there is none.",
+        labels=["ring"],
+    )
+    for name, lag in lags.items():
+        spent = times.get(name)
+        # A record with a time stamp may be older than the first look at the ring.
+        stamped_s = spent.oldest_age_s or 0.0 if spent is not None else 0.0
+        family.add_metric([name], max(lag.at_least_s, stamped_s))
+    return family
 
 
 def _le(bound: float) -> str:

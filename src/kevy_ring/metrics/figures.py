@@ -14,6 +14,7 @@ from kevy_ring.inbox.header_words import (
     link_state,
     received_offset,
     upstream_offset,
+    upstream_silence_s,
 )
 from kevy_ring.replica.link_words import full_syncs_by_reason
 from kevy_ring.ring import RingStats, RoleState
@@ -157,6 +158,10 @@ FIGURES = (
            lambda s: s.applied_offset),
     _gauge("kevy_ring_received_offset", "The runner has received the stream up to this offset.", received_offset),
     _gauge("kevy_ring_upstream_offset", "The newest offset of the upstream that the runner knows.", upstream_offset),
+    _gauge("kevy_ring_apply_lag_bytes", "Bytes in the ring and in the overflow: received, and not applied yet.",
+           lambda s: s.used_bytes + s.overflow_bytes),
+    _gauge("kevy_ring_upstream_silence_seconds",
+           "Seconds since the last byte, also of a ping, from the upstream; absent before it.", upstream_silence_s),
     Figure("kevy_ring_link_state", _GAUGE, "1 for the link's state, 0 for the others; absent without a runner.",
            ("state",), _link_states),
     Figure("kevy_ring_syncs_total", _COUNTER, "How often a link started, by a full sync or a partial one.",

@@ -29,6 +29,7 @@ class LinkWords:
         self._sender = sender
         self._received: int | None = None
         self.state = LinkState.NONE
+        self.heard_at_s: float | None = None  # monotonic time of the last byte from the upstream, of any link
         self.full_syncs = before[ProducerWord.FULL_SYNCS] if before else 0
         self.partial_syncs = before[ProducerWord.PARTIAL_SYNCS] if before else 0
         self.reconnects = before[ProducerWord.RECONNECTS] if before else 0
@@ -52,6 +53,8 @@ class LinkWords:
         for number, word in enumerate(packed_counts(list(self._by_reason.values()))):
             self._sender.set_word(ProducerWord.FULL_SYNC_REASONS + number, word)
         self._sender.set_word(ProducerWord.RECONNECTS, self.reconnects)
+        if self.heard_at_s is not None:  # an earlier runner's value stays until this one has heard something
+            self._sender.set_word(ProducerWord.HEARD_NS, int(self.heard_at_s * 1e9))
 
     def publish(self, protocol: ReplicationProtocol) -> None:
         """Publish the state and the offsets of the conversation."""

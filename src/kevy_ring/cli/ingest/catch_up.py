@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kevy_ring.cli.ingest.progress import ShardProgress
+from kevy_ring.cli.ingest.snapshot_due import SnapshotDue
 from kevy_ring.inbox.header_words import LinkState
 
 #: The state must hold this long, to rule out a momentary match.
@@ -20,9 +21,7 @@ ON_ITS_WAY_S = 0.3
 class _ShardWatch:
     behind_at: float
     wanted: deque[tuple[float, int]] = field(default_factory=deque)
-    syncs: tuple[float, int] = (0.0, 0)
-    snapshots_sent: int = 0
-    snapshots_needed: int = 0
+    snapshot: SnapshotDue = field(default_factory=SnapshotDue)
 
 
 class CatchUp:
@@ -49,9 +48,10 @@ class CatchUp:
 
 
 def _is_level(shard: ShardProgress, watch: _ShardWatch, now: float) -> bool:
-    _take_sync(shard, watch)
+    if watch.snapshot.look(shard):
+        watch.wanted.clear()  # offsets from before a full sync mean nothing
     is_loading = shard.is_loading and not shard.is_drained
-    if shard.link_state is not LinkState.STREAMING or is_loading or shard.snapshots_sent < watch.snapshots_needed:
+    if shard.link_state is not LinkState.STREAMING or is_loading or watch.snapshot.is_due:
         watch.wanted.clear()
         return False
     wanted = max(_number(shard.upstream_offset), _number(shard.received_offset))
@@ -63,19 +63,6 @@ def _is_level(shard: ShardProgress, watch: _ShardWatch, now: float) -> bool:
     if shard.upstream_offset is None:
         return not moved and applied >= wanted
     return applied >= watch.wanted[0][1]
-
-
-def _take_sync(shard: ShardProgress, watch: _ShardWatch) -> None:
-    """Notice a full sync. Offsets from before it mean nothing, and its snapshot may take long to arrive."""
-    syncs = (shard.ring.created_unix_s, shard.full_syncs) if shard.ring else (0.0, 0)
-    if syncs != watch.syncs:
-        watch.wanted.clear()
-        if syncs[0] != watch.syncs[0]:
-            watch.snapshots_sent = 0
-        if shard.full_syncs:
-            watch.snapshots_needed = watch.snapshots_sent + 1
-        watch.syncs = syncs
-    watch.snapshots_sent = shard.snapshots_sent
 
 
 def _number(offset: int | None) -> int:

@@ -17,7 +17,9 @@ from kevy_ring.cli.configuration.command import ConfiguredCommand
 from kevy_ring.cli.ingest.asked import asked_of
 from kevy_ring.cli.ingest.embedded import run_embedded
 from kevy_ring.cli.ingest.followed import run_followed
-from kevy_ring.cli.ingest.metrics_server import serve_metrics
+from kevy_ring.cli.ingest.health import Health
+from kevy_ring.cli.ingest.metrics_server import serve_health
+from kevy_ring.cli.ingest.options_health import health_options
 from kevy_ring.cli.ingest.options_password import password_options
 from kevy_ring.cli.ingest.outcome import Outcome
 from kevy_ring.cli.ingest.replication import GIVE_UP_AFTER_S
@@ -133,14 +135,7 @@ def _none_if_zero(context: click.Context, parameter: click.Parameter, number: fl
     help="Where --verify reads the upstream's keys, one URL for each upstream, in order. A kevy:// upstream needs it.  "
     "[default: the upstream]",
 )  # fmt: skip
-@click.option(
-    "--metrics-port", type=click.IntRange(0, 65535), metavar="PORT",
-    help="Serve Prometheus metrics on this port; 0: any free port.  [default: no metrics]",
-)  # fmt: skip
-@click.option(
-    "--metrics-address", metavar="ADDRESS", default="127.0.0.1", show_default=True,
-    help="Address that --metrics-port listens on.",
-)  # fmt: skip
+@health_options
 @click.option(
     "--file-mode", type=FileMode(), metavar="MODE", default="0600", show_default=True,
     help="Permissions, in octal, of the files that a jsonl or sqlite sink makes.",
@@ -165,11 +160,11 @@ def _none_if_zero(context: click.Context, parameter: click.Parameter, number: fl
     help="Without a URL: number of live frames, 3/5 of them in the first phase and the rest in the second.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object per line. The last one is a summary.")
-def ingest(*, as_json: bool, metrics_port: int | None, metrics_address: str, **options: Any) -> int:
+def ingest(*, as_json: bool, metrics_port: int | None, metrics_address: str, ready_lag_s: float, **options: Any) -> int:
     asked = asked_of(**options)
     run = run_followed if asked.upstreams else run_embedded
     make_view = partial(choose_view, as_json=as_json, to_stderr=asked.sink == STDOUT)
-    serve = partial(serve_metrics, metrics_port, metrics_address)
+    serve = partial(serve_health, metrics_port, metrics_address, Health(ready_lag_s))
     with _ended_in_order(), ExitStack() as stack:
         return _end(*run(asked, make_view, serve, stack))
 

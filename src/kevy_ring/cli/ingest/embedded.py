@@ -15,6 +15,7 @@ from kevy_ring.cli.compare.digest import DigestComparison
 from kevy_ring.cli.compare.verify import Verification
 from kevy_ring.cli.ingest.asked import Asked
 from kevy_ring.cli.ingest.goal import EmbeddedDone
+from kevy_ring.cli.ingest.health import Health
 from kevy_ring.cli.ingest.outcome import Outcome
 from kevy_ring.cli.ingest.replication import Replication
 from kevy_ring.cli.ingest.sink_check import check_sinks
@@ -54,11 +55,14 @@ class _Phase:
 
 
 def run_embedded(
-    asked: Asked, make_view: Callable[[], View], serve: Callable[[View], AbstractContextManager[None]], stack: ExitStack
+    asked: Asked,
+    make_view: Callable[[], View],
+    serve: Callable[[View], AbstractContextManager[Health]],
+    stack: ExitStack,
 ) -> tuple[View, list[Outcome], list[str]]:
     """Run the phases until one fails. Returns the view, the outcomes, and the closing remarks.
 
-    ``serve``: serves the metrics. ``stack``: the command closes it at its end.
+    ``serve``: serves the metrics and the health. ``stack``: the command closes it at its end.
     """
     if asked.verify and asked.sink not in (None, "null"):
         check_readable(asked.sink or "")
@@ -68,9 +72,9 @@ def run_embedded(
     view = make_view()
     began = time.monotonic()
     outcomes: list[Outcome] = []
-    with serve(view):
+    with serve(view) as health:
         for phase in phases:
-            outcome = _run(phase, asked, view, says_why=asked.sink is None and not outcomes)
+            outcome = _run(phase, asked, view, health, says_why=asked.sink is None and not outcomes)
             outcomes.append(outcome)
             view.outcome(outcome)
             if outcome.problems:
@@ -88,7 +92,7 @@ def _phases(asked: Asked) -> list[_Phase]:
     ]
 
 
-def _run(phase: _Phase, asked: Asked, view: View, *, says_why: bool) -> Outcome:
+def _run(phase: _Phase, asked: Asked, view: View, health: Health, *, says_why: bool) -> Outcome:
     try:
         primary = EmbeddedPrimary.start(shards=asked.shards, keys=phase.keys, ops=phase.ops, auto_live=False)
     except (OSError, ValueError) as error:
@@ -105,7 +109,7 @@ def _run(phase: _Phase, asked: Asked, view: View, *, says_why: bool) -> Outcome:
         )
         replication.make_rings()
         _title(phase, asked, view, says_why=says_why)
-        return replication.run()
+        return replication.run(health)
 
 
 def _title(phase: _Phase, asked: Asked, view: View, *, says_why: bool) -> None:

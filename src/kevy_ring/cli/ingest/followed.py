@@ -9,6 +9,7 @@ from kevy_ring.cli import figures
 from kevy_ring.cli.compare.comparison import comparison_of
 from kevy_ring.cli.ingest.asked import Asked
 from kevy_ring.cli.ingest.goal import ForDuration, UntilCaughtUp, UntilStopped
+from kevy_ring.cli.ingest.health import Health
 from kevy_ring.cli.ingest.outcome import Outcome
 from kevy_ring.cli.ingest.replication import Replication
 from kevy_ring.cli.ingest.sink_check import check_sinks
@@ -17,11 +18,14 @@ from kevy_ring.cli.views.view import View
 
 
 def run_followed(
-    asked: Asked, make_view: Callable[[], View], serve: Callable[[View], AbstractContextManager[None]], stack: ExitStack
+    asked: Asked,
+    make_view: Callable[[], View],
+    serve: Callable[[View], AbstractContextManager[Health]],
+    stack: ExitStack,
 ) -> tuple[View, list[Outcome], list[str]]:
     """Follow until the goal is reached. Returns the view, the outcome, and the closing remarks.
 
-    ``serve``: serves the metrics. ``stack``: the command closes it at its end.
+    ``serve``: serves the metrics and the health. ``stack``: the command closes it at its end.
     """
     sink, streams = asked.sink or "", len(asked.follow.upstreams)
     compare = comparison_of(asked.upstreams, asked.sources, sink, asked.shards, streams) if asked.verify else None
@@ -39,8 +43,8 @@ def run_followed(
     )
     replication.make_rings()
     _title(asked, goal, view)
-    with serve(view):
-        outcome = replication.run()
+    with serve(view) as health:
+        outcome = replication.run(health)
     view.outcome(outcome)
     did = "done" if outcome.comparison is None else "verified"
     return view, [outcome], [f"{did} in {figures.seconds(outcome.seconds)}"]

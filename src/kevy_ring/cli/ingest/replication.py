@@ -14,6 +14,7 @@ from kevy_ring.cli.compare.key_source import Pulse
 from kevy_ring.cli.compare.verify import Verification
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.ingest.goal import UntilStopped, link_trouble, no_link_text
+from kevy_ring.cli.ingest.health import Health
 from kevy_ring.cli.ingest.narration import SAME_MAX, Narrator
 from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
 from kevy_ring.cli.ingest.progress import ProgressMeter, ShardProgress
@@ -83,6 +84,7 @@ class Replication:
         self._goal = goal
         self._allow_skipped = allow_skipped
         self._view = view
+        self._health = Health()
         self._compare = compare
         self._give_up_after_s = give_up_after_s
         self._meter = ProgressMeter()
@@ -99,6 +101,7 @@ class Replication:
             ShardProcess(sink, streams, self._output.options(sink_options)),
             on_event=self._happened,
             on_words=self._said,
+            on_pass=self._passed,
             close_timeout_s=DRAIN_S,
             ring_label=lambda index, upstream: ring_label(upstream.address, sink_place(sink, index, streams)),
         )
@@ -107,9 +110,11 @@ class Replication:
         """Make the rings before the first line of output, so that a failure is the first line."""
         self._fleet.make_rings()
 
-    def run(self) -> Outcome:
-        """Returns the outcome. It has the errors: nothing is raised for them."""
+    def run(self, health: Health) -> Outcome:
+        """Keep ``health``. Returns the outcome. It has the errors: nothing is raised for them."""
+        self._health = health
         self._began = time.monotonic()
+        self._health.began()
         with self._output, self._fleet:
             ended = FleetEnd.UNTIL
             try:
@@ -150,6 +155,7 @@ class Replication:
         shards = self._meter.sample(self._fleet.status(), now)
         if all(shard.ring is not None for shard in shards):
             self._shards = shards
+        self._health.looked(shards)
         self._narrator.looked(shards)
         if self._stage not in ("comparing", "ending"):
             self._stage = self._goal.stage(shards)
@@ -201,6 +207,11 @@ class Replication:
                     words = f"shard {shard.index}: its {who} process ended {figures.plural(restarts, 'time')}"
                     raise Failure(f"{words}; the last time: {why}" if why else words)
 
+    def _passed(self) -> None:
+        if self._fleet.stop.is_set() or self._stage == "ending":
+            self._health.ending()
+        self._health.passed()
+
     def _said(self, shard: int, topic: str, words: str) -> None:
         if not self._output.has_no_reader:
             self._narrator.said(shard, topic, words)
@@ -208,6 +219,7 @@ class Replication:
     def _happened(self, event: FleetEvent) -> None:
         if event.kind is FleetEventKind.EXITED and event.role is Role.SHARD:
             self._look_at_last_counts(event.shard)
+        self._health.happened(event)
         if not self._output.has_no_reader:
             self._narrator.happened(event)
 

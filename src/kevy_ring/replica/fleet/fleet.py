@@ -34,9 +34,8 @@ _ASK_TICK_S = 0.05
 # shards are asked to end even if they are not done. Processes that are left at the end are killed.
 _RUNNERS_SHARE, _DRAIN_SHARE = 0.4, 0.7
 _CLOSE_TICK_S = 0.05
-# How often ``step`` checks whether a full ring is still drained.
+# How often ``step`` checks whether a full ring is drained, and whether the rings have their names in shared memory.
 _STALL_LOOK_S = 1.0
-# How often ``step`` checks whether the rings still have their names in shared memory.
 _NAMES_LOOK_S = 1.0
 _TROUBLE = (LinkState.WAITING, LinkState.REFUSED)
 
@@ -58,7 +57,8 @@ class Fleet:
     continue when the sender is gone, until ``stop``. Processes are started by 'spawn'. ``on_event`` is called from
     ``step``, ``run`` and ``close``; each event is also logged. A stall is one event, STALLED, and its end another,
     DRAINED. ``on_words(shard, topic, text)`` is called in the same way with each text that a shard's process passes to
-    ``stop.say``. By default it is logged as a warning. ``ring_label(index, upstream)``: the purpose of each ring for
+    ``stop.say``. By default it is logged as a warning. ``on_pass`` is called after each pass of the supervision, also
+    while ``close`` waits: for a watchdog. ``ring_label(index, upstream)``: the purpose of each ring for
     its header, for people. By default it is the upstream's address without a login. It is cut at 256 bytes.
 
     Use it from one thread: ``run()`` does everything from the start to the end. ``with fleet:`` and ``step`` are for
@@ -75,6 +75,7 @@ class Fleet:
         shards: int = 1,
         on_event: Callable[[FleetEvent], None] | None = None,
         on_words: Callable[[int, str, str], None] = _log_text,
+        on_pass: Callable[[], None] = lambda: None,
         close_timeout_s: float = CLOSE_TIMEOUT_S,
         backoff: Callable[[], Backoff] = Backoff,
         ring_label: Callable[[int, UpstreamUrl], str] = lambda index, upstream: upstream.address,
@@ -83,6 +84,7 @@ class Fleet:
         self.options = FollowOptions.of(urls, shards=shards, **options)
         self.stop = StopSignal()
         self._on_event = on_event
+        self._on_pass = on_pass
         self._close_timeout_s = close_timeout_s
         self._signals = StopSignals(self.stop, ENDING_SIGNALS)
         self._started = False
@@ -147,6 +149,7 @@ class Fleet:
         try:
             for pair in self._pairs:
                 pair.start()
+                self._on_pass()  # many processes need long to start
         except BaseException:
             for pair in self._pairs:
                 for role in Role:
@@ -263,6 +266,7 @@ class Fleet:
     def _poll(self) -> None:
         for pair in self._pairs:
             pair.poll()
+        self._on_pass()
 
     def _is_due(self, look: str, every_s: float) -> bool:
         now = time.monotonic()

@@ -138,7 +138,7 @@ class Feed:
                 del into
             now = time.monotonic()
             if count:
-                self._heard_at = now
+                self._heard_at = self._words.heard_at_s = now
                 kept = self._take(received, kept, count)
                 link.send(protocol.data_to_send())
                 if protocol.state is not self._seen_state:

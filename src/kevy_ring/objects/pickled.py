@@ -1,0 +1,62 @@
+"""Any picklable object: protocol 5 of pickle, with its buffers out of band."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from kevy_ring.objects.arrays import ARRAY, array_of, array_parts
+from kevy_ring.objects.dtypes import plain_text
+from kevy_ring.objects.parts import Parts, split
+
+PROTOCOL = 5
+PICKLE = 0x80  # the first byte of every pickle since protocol 2: such a record is the pickle and nothing else
+PICKLE_WITH_BUFFERS = 1  # the kind of a record of parts
+
+
+class PickleCodec:
+    """Any picklable object. A record of another process makes the receiver run code, as every pickle does.
+
+    A ring belongs to one user (mode 0600), so only processes of this user can write such a record. If you do not trust
+    them, use :class:`ArrayCodec` or :class:`MsgpackCodec`.
+
+    Numpy arrays, and objects that hold them or support pickle's out-of-band buffers (pandas, pyarrow), are copied once,
+    from their memory into the ring. A plain array needs no pickle at all.
+
+    ``dumps`` and ``loads``: other functions with the arguments of pickle's, such as those of ``cloudpickle``.
+    """
+
+    def __init__(self, dumps: Callable[..., bytes] = pickle.dumps, loads: Callable[..., Any] = pickle.loads) -> None:
+        self._dumps = dumps
+        self._loads = loads
+
+    def encode(self, obj: Any) -> bytes | Parts:
+        """The record of an object. Raises what pickling raises."""
+        if type(obj) is np.ndarray:
+            text = plain_text(obj.dtype)
+            if text is not None:
+                return array_parts(obj, text)
+        buffers: list[pickle.PickleBuffer] = []
+        pickled = self._dumps(obj, PROTOCOL, buffer_callback=buffers.append)
+        if not buffers:
+            return pickled
+        return Parts(PICKLE_WITH_BUFFERS, pickled, [np.asarray(buffer.raw(), np.uint8) for buffer in buffers])
+
+    def decode(self, record: bytes | memoryview, copies: bool) -> Any:
+        """The object of a record. Raises what unpickling raises, and ``ValueError`` for bytes of another kind."""
+        if not len(record):
+            raise ValueError("the record is empty")
+        kind = record[0]
+        if kind == PICKLE:
+            return self._loads(record)
+        if kind not in (ARRAY, PICKLE_WITH_BUFFERS):
+            raise ValueError(f"the record is no pickle, it begins with byte {kind}: both ends need the same codec")
+        description, buffers = split(memoryview(record))
+        found = [bytearray(buffer) for buffer in buffers] if copies else buffers
+        if kind == PICKLE_WITH_BUFFERS:
+            return self._loads(description, buffers=found)
+        (buffer,) = found
+        return array_of(description, buffer)

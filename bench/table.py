@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bench.contenders import MIB, RUST, Latency, Pair, native, python, rust
 from bench.measure import Case, Found, Goal, Metric
 
@@ -149,14 +151,14 @@ _ARRAY_VIEWS, _OBJECT_EACH = "kevy-ring send, drain", "kevy-ring send, recv"
 _OBJECT_LISTS, _LISTS_NOTE = "kevy-ring send_many, recv_many", "send_many / recv_many"
 _GLUE = "nine lines over the ring"
 _OF_ARRAYS = (
-    Pair("objects_ours", "views", 3e4, _ARRAY_VIEWS, "send / drain, each array a view into the ring", 8 * MIB),
-    Pair("objects_ours", "objects", 2e4, _OBJECT_EACH, "send / recv, arrays that own their memory", 8 * MIB),
-    Pair("objects_glue", "objects", 3e4, capacity_bytes=8 * MIB),
+    Pair("objects_ours", "views", 3e4, _ARRAY_VIEWS, "send / drain, each array a view into the ring"),
+    Pair("objects_ours", "objects", 2e4, _OBJECT_EACH, "send / recv, arrays that own their memory"),
+    Pair("objects_glue", "objects", 3e4),
     Pair("objects_queue", "objects", 1500),
     Pair("objects_pipe", "objects", 3000),
     Pair("objects_zmq", "objects", 4000, "pyzmq send_pyobj"),
     Pair("objects_zmq", "arrays", 6000, "pyzmq send, copy=False", "as its documentation sends arrays, without pickle"),
-    Pair("objects_fifo", "objects", 3000, capacity_bytes=8 * MIB),
+    Pair("objects_fifo", "objects", 3000),
 )
 _OF_DICTIONARIES = (
     Pair("objects_ours", "objects", 4e5, _OBJECT_EACH),
@@ -176,11 +178,11 @@ _OF_STRUCTS = (
 
 
 def _objects(quick: bool) -> Found:
-    for row in _OF_ARRAYS:
-        yield row.contender(quick, _ARRAYS, _ARRAY_BYTES, pool=16, is_sized=True)
-    for variant, rows in ((_DICTIONARIES, _OF_DICTIONARIES), (_STRUCTS, _OF_STRUCTS)):
+    for variant, rows in ((_ARRAYS, _OF_ARRAYS), (_DICTIONARIES, _OF_DICTIONARIES), (_STRUCTS, _OF_STRUCTS)):
+        sizes = {"size": _ARRAY_BYTES, "pool": 16, "is_sized": True} if rows is _OF_ARRAYS else {"size": _NUMBER_BYTES}
         for row in rows:
-            yield row.contender(quick, variant, _NUMBER_BYTES)
+            # The ring that object_pair() makes by default, and as much for each rival that is asked.
+            yield replace(row, capacity_bytes=8 * MIB).contender(quick, variant, **sizes)
 
 
 def _ingest(quick: bool) -> Found:

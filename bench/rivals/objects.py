@@ -30,7 +30,7 @@ def dictionary_of(record: bytes) -> dict[str, Any]:
     """Eight fields; two of them hold the record."""
     number, text = int.from_bytes(record[:8], "little"), record[8:].hex()
     return {
-        "id": number, "symbol": text, "price": 101.25, "quantity": 17, "side": "buy", "tags": ["live", "eu"],
+        "id": number, "symbol": text, "price": 101.25, "quantity": 17, "side": "buy", "at": 1732833000.25,
         "is_open": True, "note": None,
     }  # fmt: skip
 
@@ -43,7 +43,7 @@ def struct_type() -> Any:
     """The same eight fields, as a type."""
     import msgspec
 
-    fields = [("id", int), ("symbol", str), ("price", float), ("quantity", int), ("side", str), ("tags", list[str])]
+    fields = [("id", int), ("symbol", str), ("price", float), ("quantity", int), ("side", str), ("at", float)]
     return msgspec.defstruct("Order", [*fields, ("is_open", bool), ("note", str | None)], module=__name__)
 
 

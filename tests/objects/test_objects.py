@@ -82,6 +82,7 @@ ARRAYS: dict[str, Callable[[], Any]] = {
     "every other": lambda: np.arange(20)[::2],
     "backwards": lambda: np.arange(10)[::-1],
     "a part of a matrix": lambda: np.arange(100).reshape(10, 10)[2:5, 3:9:2],
+    "a senseless stride of one row": lambda: np.lib.stride_tricks.as_strided(np.arange(3.0), (3, 1), (8, 10**15)),
     "broadcast": lambda: np.broadcast_to(np.arange(3), (4, 3)),
     "the other byte order": lambda: np.arange(5, dtype=">f4"),
     "booleans": lambda: np.array([True, False]),
@@ -183,6 +184,14 @@ def test_buffers_of_pyarrow_and_polars_arrive(ends: Ends) -> None:
     table = pa.table({"n": list(range(100)), "s": ["x"] * 100})
     sender.send(table)
     assert receiver.recv(1.0).equals(table)
+    sender.send(table)
+    with pytest.raises(ViewsEscaped), receiver.drain() as batch:
+        view = batch[0]
+        assert view.equals(table)
+        assert view["n"].chunk(0).buffers()[1].address % 64 == 0
+    assert view.equals(table)
+    del view
+    batch.release()
     frame = pl.DataFrame({"n": [1, 2, 3]})
     sender.send(frame)
     assert receiver.recv(1.0).equals(frame)
@@ -330,7 +339,7 @@ def test_the_end_of_the_receiver_raises_with_what_was_not_sent(ends: Ends) -> No
             sender.send(obj)
         assert told.value.unsent[0] is obj
     with pytest.raises(SendError) as told:
-        sender.send_many([1, 2])
+        sender.send_many(n for n in (1, 2))
     assert told.value.unsent == [1, 2]
 
 

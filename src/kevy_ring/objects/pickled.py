@@ -47,13 +47,11 @@ class PickleCodec:
 
     def decode(self, record: bytes | memoryview, copies: bool) -> Any:
         """The object of a record. Raises what unpickling raises, and ``ValueError`` for bytes of another kind."""
-        if not len(record):
-            raise ValueError("the record is empty")
-        kind = record[0]
+        kind = record[0] if record else None
         if kind == PICKLE:
             return self._loads(record)
         if kind not in (ARRAY, PICKLE_WITH_BUFFERS):
-            raise ValueError(f"the record is no pickle, it begins with byte {kind}: both ends need the same codec")
+            raise ValueError(f"the record is no pickle, its first byte is {kind}: both ends need the same codec")
         description, buffers = split(memoryview(record))
         found = [bytearray(buffer) for buffer in buffers] if copies else buffers
         if kind == PICKLE_WITH_BUFFERS:

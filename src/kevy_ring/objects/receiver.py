@@ -69,32 +69,26 @@ class ObjectReceiver(Consumer):
         sender is gone and everything was received, :class:`ObjectError` for a record that is no object (it is taken,
         and the error has a copy of it), :class:`BatchOpen` while a batch is open, CorruptRing and ClosedError.
         """
-        if not self._is_large:
-            record = self.read(timeout)
-            return default if record is None else self._object_of_copy(record)
-        deadline = deadline_after(timeout)
-        while self.wait(seconds_left(deadline)):
-            found = self.try_recv(_NOTHING)
-            if found is not _NOTHING:
-                return found
-        return default
-
-    def try_recv(self, default: Any = None) -> Any:
-        """The next object; ``default`` if nothing waits. Never waits. Raises as :meth:`recv`."""
         if self._is_large:
+            if not self.wait(timeout):
+                return default
             with self.drain(1) as batch:
                 if batch.count:
                     return self._given(batch)
-        record = self.try_read()
-        return default if record is None else self._object_of_copy(record)
-
-    def _object_of_copy(self, record: bytes) -> Any:
+            self._is_large = False  # the sender is gone, and the next call raises for it
+        record = self.read(timeout)
+        if record is None:
+            return default
         if len(record) >= LARGE_BYTES:
             self._is_large = True
         try:
             return self._decode(record, True)
         except Exception as why:
             raise self._no_object(record, why) from why
+
+    def try_recv(self, default: Any = None) -> Any:
+        """The next object; ``default`` if nothing waits. Never waits. Raises as :meth:`recv`."""
+        return self.recv(0, default)
 
     def _given(self, batch: ObjectBatch) -> Any:
         """The one object of a batch, whose record is released also if it is no object."""

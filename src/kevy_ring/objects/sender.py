@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from kevy_ring.errors import GrantOpen, ObjectTooLarge, SendError
@@ -59,7 +59,9 @@ class ObjectSender(Producer):
         Raises as the class says, and ``ValueError`` for a timeout that is not a number.
         """
         deadline = deadline_after(timeout) if timeout else timeout  # 0 and None ask no clock
-        record = self._record_of(obj)
+        record = self._encode(obj)
+        if len(record) > self._most_bytes:
+            raise self._too_large(record)
         try:
             if self._write(record):
                 return True
@@ -75,13 +77,17 @@ class ObjectSender(Producer):
         """Send one object if the ring has space for it now. False: it has not. Never waits. Raises as :meth:`send`."""
         return self.send(obj, 0)
 
-    def send_many(self, objects: Sequence[Any], timeout: float | None = None) -> int:
-        """Send a sequence of objects in order. Returns how many were sent within ``timeout`` seconds (None: no limit).
+    def send_many(self, objects: Iterable[Any], timeout: float | None = None) -> int:
+        """Send objects in order. Returns how many were sent within ``timeout`` seconds (None: no limit).
 
         All are encoded first: if one is bad or too large, none is sent. Raises as the class says.
         """
         deadline = deadline_after(timeout)
-        records = [self._record_of(obj) for obj in objects]
+        objects = list(objects)
+        records = [self._encode(obj) for obj in objects]
+        for record in records:
+            if len(record) > self._most_bytes:
+                raise self._too_large(record)
         done = 0
         try:
             while done < len(records):
@@ -90,7 +96,7 @@ class ObjectSender(Producer):
                 if not wrote and not self.wait(len(records[done]), seconds_left(deadline)):
                     break
         except SendError as gone:
-            gone.unsent = list(objects[done:])
+            gone.unsent = objects[done:]
             raise
         return done
 
@@ -100,7 +106,9 @@ class ObjectSender(Producer):
         Other tasks run only if the ring is full.
         """
         deadline = deadline_after(timeout)
-        record = self._record_of(obj)
+        record = self._encode(obj)
+        if len(record) > self._most_bytes:
+            raise self._too_large(record)
         try:
             while not self._write(record):
                 if not await self.wait_async(len(record), seconds_left(deadline)):
@@ -110,11 +118,8 @@ class ObjectSender(Producer):
             raise
         return True
 
-    def _record_of(self, obj: Any) -> BytesLike | Parts:
-        record = self._encode(obj)
-        if len(record) > self._most_bytes:
-            raise ObjectTooLarge(self.name, needed=len(record), limit=self._most_bytes)
-        return record
+    def _too_large(self, record: BytesLike | Parts) -> ObjectTooLarge:
+        return ObjectTooLarge(self.name, needed=len(record), limit=self._most_bytes)
 
     def _write(self, record: BytesLike | Parts) -> bool:
         """Write and publish one record. False: the ring is full now."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from kevy_ring import ObjectError, ViewsEscaped
 from kevy_ring.objects import ArrayCodec, MsgpackCodec, ObjectReceiver, ObjectSender, Parts, PickleCodec, object_pair
 from kevy_ring.objects.dtypes import any_text, dtype_of
-from kevy_ring.objects.parts import split
+from kevy_ring.objects.parts import split_parts
 
 msgspec: Any = pytest.importorskip("msgspec") if os.environ.get("CI") != "true" else __import__("msgspec")
 
@@ -122,6 +122,37 @@ def test_a_codec_of_the_users_own_needs_two_methods() -> None:
             receiver.recv(1.0)
 
 
+class FramesCodec:
+    """Pairs of a name and an array, without pickle."""
+
+    def encode(self, obj: Any) -> Parts:
+        name, array = obj
+        return Parts(7, name.encode(), [array])
+
+    def decode(self, record: bytes | memoryview, copies: bool) -> Any:
+        description, (buffer,) = split_parts(memoryview(record))
+        return bytes(description).decode(), np.frombuffer(bytearray(buffer) if copies else buffer, "<i4")
+
+
+def test_a_codec_of_the_users_own_can_write_arrays_in_place() -> None:
+    sender, receiver = object_pair(1 << 16, codec=FramesCodec())
+    with sender, receiver:
+        for _ in range(2):
+            sender.send(("name", np.arange(5000, dtype="<i4")))
+        name, array = receiver.recv(1.0)
+        assert (name, array.sum(), array.flags.writeable) == ("name", 12_497_500, True)
+        with receiver.drain() as batch:
+            assert not batch[0][1].flags.writeable
+
+
+def test_a_dtype_of_too_many_fields_is_refused_on_both_sides() -> None:
+    many = np.dtype([(f"a field with a long name {n}", "<i4") for n in range(2000)])
+    with pytest.raises(TypeError, match="at most 65536"):
+        any_text(many)
+    with pytest.raises(ValueError, match="description"):
+        dtype_of(b" " * 70_000)
+
+
 def _dumps_twice(obj: Any, protocol: int, *, buffer_callback: Any) -> bytes:
     return pickle.dumps([obj, obj], protocol, buffer_callback=buffer_callback)
 
@@ -200,7 +231,7 @@ def test_a_damaged_array_is_an_array_within_its_record_or_an_error(record: Any, 
 @given(st.binary(max_size=200))
 def test_the_parts_of_any_bytes_lie_within_them(record: bytes) -> None:
     try:
-        description, buffers = split(memoryview(record))
+        description, buffers = split_parts(memoryview(record))
     except (ValueError, struct.error):
         return
     assert len(description) + sum(map(len, buffers)) <= len(record)

@@ -5,7 +5,7 @@ from kevy_ring.objects.batch import ObjectBatch
 from kevy_ring.objects.codec import Codec
 from kevy_ring.objects.messagepack import MsgpackCodec
 from kevy_ring.objects.pair import object_pair
-from kevy_ring.objects.parts import Parts
+from kevy_ring.objects.parts import Parts, split_parts
 from kevy_ring.objects.pickled import PickleCodec
 from kevy_ring.objects.receiver import ObjectReceiver
 from kevy_ring.objects.sender import ObjectSender
@@ -20,4 +20,5 @@ __all__ = [
     "Parts",
     "PickleCodec",
     "object_pair",
+    "split_parts",
 ]

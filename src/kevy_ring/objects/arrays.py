@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kevy_ring.objects.dtypes import any_text, dtype_of
-from kevy_ring.objects.parts import Parts, split
+from kevy_ring.objects.parts import Parts, split_parts
 
 ARRAY = 2  # the kind of such a record
 #: For each number of dimensions: that number, the shape and the strides. Numpy has at most 64 dimensions.
@@ -70,5 +70,5 @@ class ArrayCodec:
         """The array of a record: an owned one that may be written, or a read-only view of ``record``."""
         if not len(record) or record[0] != ARRAY:
             raise ValueError("the record is no array: both ends need the same codec")
-        description, (buffer,) = split(memoryview(record))
+        description, (buffer,) = split_parts(memoryview(record))
         return array_of(description, bytearray(buffer) if copies else buffer)

@@ -11,6 +11,7 @@ import numpy as np
 
 #: Numbers, times, text and bytes, with their byte order and their unit of time: ``<f8``, ``|S5``, ``<M8[25ns]``.
 _PLAIN = re.compile(r"[<>|][biufcmMSUV?]\d{1,10}(\[\w{1,20}\])?")
+_TEXT_MAX_BYTES = 1 << 16  # thousands of fields
 _KEPT = 256  # dtypes of which text or dtype is remembered. A peer may send any number of them.
 
 
@@ -53,13 +54,17 @@ def any_text(dtype: np.dtype[Any]) -> bytes:
 
     Raises ``TypeError`` for a dtype that holds objects, or whose bytes mean nothing in another process.
     """
-    text = plain_text(dtype)
-    return text if text is not None else json.dumps(_described(dtype)).encode()
+    text = plain_text(dtype) or json.dumps(_described(dtype)).encode()
+    if len(text) > _TEXT_MAX_BYTES:
+        raise TypeError(f"a dtype whose description has {len(text)} bytes, and at most {_TEXT_MAX_BYTES} are sent")
+    return text
 
 
 @lru_cache(_KEPT)
 def dtype_of(text: bytes) -> np.dtype[Any]:
     """The dtype of a text of :func:`any_text`. Raises ``ValueError`` or ``TypeError`` for any other text."""
+    if len(text) > _TEXT_MAX_BYTES:
+        raise ValueError(f"a dtype whose description has {len(text)} bytes")
     decoded = text.decode("ascii")
     return _dtype(json.loads(decoded) if decoded[:1] in ("{", "[") else decoded)
 

@@ -68,8 +68,11 @@ class Parts:
         return end
 
 
-def split(record: memoryview) -> tuple[memoryview, list[memoryview]]:
-    """The description of a record and its buffers, as views of it. Raises ``ValueError`` if they lie outside of it."""
+def split_parts(record: memoryview) -> tuple[memoryview, list[memoryview]]:
+    """The description of a record of :class:`Parts` and its buffers, as views of ``record``, for ``decode`` of a codec.
+
+    Raises ``ValueError`` if one of them lies outside of the record.
+    """
     if len(record) < _HEAD.size:
         raise ValueError(f"a record of {len(record)} bytes is too short")
     _, described, count, first = _HEAD.unpack_from(record)

@@ -10,7 +10,7 @@ import numpy as np
 
 from kevy_ring.objects.arrays import ARRAY, array_of, array_parts
 from kevy_ring.objects.dtypes import plain_text
-from kevy_ring.objects.parts import Parts, split
+from kevy_ring.objects.parts import Parts, split_parts
 
 PROTOCOL = 5
 PICKLE = 0x80  # the first byte of every pickle since protocol 2: such a record is the pickle and nothing else
@@ -52,7 +52,7 @@ class PickleCodec:
             return self._loads(record)
         if kind not in (ARRAY, PICKLE_WITH_BUFFERS):
             raise ValueError(f"the record is no pickle, its first byte is {kind}: both ends need the same codec")
-        description, buffers = split(memoryview(record))
+        description, buffers = split_parts(memoryview(record))
         found = [bytearray(buffer) for buffer in buffers] if copies else buffers
         if kind == PICKLE_WITH_BUFFERS:
             return self._loads(description, buffers=found)

@@ -306,7 +306,7 @@ _IN_ORDER = (
          _events),
     Case("objects", "arrays, dictionaries and structs",
          "numpy arrays of 256 KiB, of which the receiver reads one number a page; dictionaries and msgspec structs of "
-         "8 fields, of which it reads nothing. Both sides wait, unless a note says that one tries in a loop",
+         "8 fields, of which it reads nothing. Both sides wait",
          (OBJECTS, Metric("payload_bytes_per_s", "bytes/s")),
          (Goal(_ARRAYS, _ARRAY_VIEWS, 0.9, (_GLUE,), text=">= 0.9 x nine lines of glue"),
           Goal(_DICTIONARIES, _OBJECT_EACH, 5.0, (_QUEUE,), text="one by one: >= 5 x multiprocessing.Queue"),

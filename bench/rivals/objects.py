@@ -191,7 +191,7 @@ class Glue(_Objects):
 
     name = "nine lines over the ring"
     modules = ("kevy_ring", "numpy")
-    note = "pickle 5, one buffer, no checks; try_reserve in a loop / drain, each array a view into the ring"
+    note = "pickle 5, one buffer, no checks; try_reserve / drain, each array a view into the ring"
 
     def create(self) -> None:
         from kevy_ring import Ring
@@ -214,6 +214,7 @@ class Glue(_Objects):
 
     def send_objects(self, records: Records, repeats: int) -> None:
         try_reserve, publish, objects = self._producer.try_reserve, self._producer.publish, self.objects(records)
+        wait = self._producer.wait
         dumps, pack = pickle.dumps, struct.Struct("<I").pack
         for _ in range(repeats):
             for obj in objects:
@@ -221,7 +222,7 @@ class Glue(_Objects):
                 pickled = dumps(obj, 5, buffer_callback=buffers.append)
                 body, start = buffers[0].raw(), 4 + len(pickled)
                 while (grant := try_reserve(start + body.nbytes)) is None:
-                    pass
+                    wait(start + body.nbytes)
                 grant.view[:start] = pack(len(pickled)) + pickled
                 grant.view[start:] = body
                 grant.commit(start + body.nbytes)
@@ -229,8 +230,9 @@ class Glue(_Objects):
 
     def take_objects(self, count: int, sink: Sink) -> bytes:
         drain, loads, (see, record_of) = self._consumer.drain, pickle.loads, self.look(sink)
-        unpack, last = struct.Struct("<I").unpack_from, b""
+        unpack, last, wait = struct.Struct("<I").unpack_from, b"", self._consumer.wait
         while count:
+            wait()
             with drain(4) as batch:
                 for i in range(len(batch)):
                     view = batch[i]

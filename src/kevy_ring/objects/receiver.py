@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from kevy_ring.errors import ObjectError, RecvError
@@ -127,22 +128,30 @@ class ObjectReceiver(Consumer):
         batch._end_at(batch.count)
         return found
 
-    def _objects_of(self, records: list[bytes] | list[memoryview]) -> list[Any]:
+    def _objects_of(self, records: Sequence[bytes | memoryview]) -> list[Any]:
         """Objects that own their memory."""
         self._is_large = len(records[-1]) >= LARGE_BYTES
-        decode = self._decode
         found: list[Any] = []
         failed: list[ObjectError] = []
-        for record in records:
+        objects = self._decoded(records)
+        while len(found) + len(failed) < len(records):
             try:
-                found.append(decode(record, True))
+                found.extend(objects)  # what came before an error stays in the list
             except Exception as why:
-                failed.append(self._no_object(record, why))
+                failed.append(self._no_object(records[len(found) + len(failed)], why))
         if failed:
             first = failed[0]
             copies = [copy for error in failed for copy in error.records]
             raise ObjectError(self.name, detail=first.detail, records=copies, received=found) from first.__cause__
         return found
+
+    def _decoded(self, records: Sequence[bytes | memoryview]) -> Iterator[Any]:
+        """The objects of records, made one by one. After an error it continues with the next record."""
+        if type(self._codec) is PickleCodec:
+            loads = self._codec.only_pickles(records)
+            if loads is not None:
+                return map(loads, records)
+        return map(self._decode, records, repeat(True))
 
     def _no_object(self, record: bytes | memoryview, why: Exception, index: int | None = None) -> ObjectError:
         # The frames of the traceback hold views of the record, and the batch could not be released.

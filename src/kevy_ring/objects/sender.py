@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kevy_ring.errors import GrantOpen, ObjectTooLarge, SendError
@@ -84,10 +84,9 @@ class ObjectSender(Producer):
         """
         deadline = deadline_after(timeout)
         objects = list(objects)
-        records = [self._encode(obj) for obj in objects]
-        for record in records:
-            if len(record) > self._most_bytes:
-                raise self._too_large(record)
+        records = self._encode_all(objects)
+        if records and max(map(len, records)) > self._most_bytes:
+            raise self._too_large(max(records, key=len))
         done = 0
         try:
             while done < len(records):
@@ -121,6 +120,11 @@ class ObjectSender(Producer):
     def _too_large(self, record: BytesLike | Parts) -> ObjectTooLarge:
         return ObjectTooLarge(self.name, needed=len(record), limit=self._most_bytes)
 
+    def _encode_all(self, objects: list[Any]) -> Sequence[BytesLike | Parts]:
+        if type(self._codec) is PickleCodec:
+            return self._codec.encode_all(objects)
+        return [self._encode(obj) for obj in objects]
+
     def _write(self, record: BytesLike | Parts) -> bool:
         """Write and publish one record. False: the ring is full now."""
         if type(record) is Parts:
@@ -141,14 +145,14 @@ class ObjectSender(Producer):
             self.publish()
         return True
 
-    def _write_some(self, records: list[BytesLike | Parts], first: int) -> int:
+    def _write_some(self, records: Sequence[BytesLike | Parts], first: int) -> int:
         """Write records from ``first`` on: one in place, or many with one call. Returns how many fitted."""
         if type(records[first]) is Parts:
             return int(self._write(records[first]))
-        last = first
-        while last < len(records) and last - first < _RUN_RECORDS and type(records[last]) is not Parts:
-            last += 1
-        run: Any = records[first:last]
+        run: Any = records[first : first + _RUN_RECORDS]
+        kinds = list(map(type, run))
+        if Parts in kinds:
+            run = run[: kinds.index(Parts)]
         try:
             return self.write_many(run)
         except GrantOpen:

@@ -33,14 +33,25 @@ class Pair:
     capacity_bytes: int = MIB  # the same for every rival: ring and records stay in the second-level cache
 
     def contender(
-        self, quick: bool, variant: str, size: int, *, pool: int = POOL_RECORDS, unit: int = 1, is_whole: bool = False
+        self,
+        quick: bool,
+        variant: str,
+        size: int,
+        *,
+        pool: int = POOL_RECORDS,
+        unit: int = 1,
+        is_whole: bool = False,
+        is_sized: bool = False,
     ) -> Contender:
-        """A contender that sends records of one size. ``unit``: what the work counts for each of them."""
+        """A contender that sends records of one size. ``unit``: what the work counts for each of them.
+
+        ``is_sized``: the bytes per second are a figure too.
+        """
         count = self.pace * (QUICK_ROUND_S if quick else ROUND_S)
         pool = max(1, min(pool, int(count)))
         checked = (3_000 if quick else 20_000) // (10 if size > 4096 else 1)
         same = {"rival": self.rival, "way": self.way, "record_bytes": size, "capacity_bytes": self.capacity_bytes}
-        same |= {"unit": unit, "whole_bytes": size if is_whole else 0}
+        same |= {"unit": unit, "whole_bytes": size if is_whole else 0, "is_sized": is_sized}
         timed = {**same, "records": pool, "repeats": max(1, round(count / pool)), "is_checked": False}
         checked_job = {**same, "records": checked, "repeats": 1, "is_checked": True}
         return _rival(self, variant, "pair", timed=timed, checked=checked_job, deadline_s=PAIR_DEADLINE_S)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
-_SHORT = {"records/s": "/s", "bytes/s": "B/s", "frames/s": "/s"}
+_SHORT = {"records/s": "/s", "bytes/s": "B/s", "frames/s": "/s", "objects/s": "/s"}
 
 
 class WrongAnswer(AssertionError):

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bench.contenders import MIB, RUST, Latency, Pair, native, python, rust
 from bench.measure import Case, Found, Goal, Metric
 
 RECORDS = Metric("rate", "records/s")
 FRAMES = Metric("rate", "frames/s")
+OBJECTS = Metric("rate", "objects/s")
 BYTES = Metric("rate", "bytes/s")
 _RING, _C, _PYTHON = "kevy-ring", "kevy-ring (C drives)", "kevy-ring (Python drives)"
 
@@ -142,6 +145,46 @@ def _events(quick: bool) -> Found:
     yield rust("events", _FRAME, quick)
 
 
+_ARRAYS, _DICTIONARIES, _STRUCTS = "arrays of 256 KiB", "dictionaries of 8 fields", "msgspec structs of 8 fields"
+_ARRAY_BYTES, _NUMBER_BYTES = 256 << 10, 16
+_ARRAY_VIEWS, _OBJECT_EACH = "kevy-ring send, drain", "kevy-ring send, recv"
+_OBJECT_LISTS, _LISTS_NOTE = "kevy-ring send_many, recv_many", "send_many / recv_many"
+_GLUE = "nine lines over the ring"
+_OF_ARRAYS = (
+    Pair("objects_ours", "views", 3e4, _ARRAY_VIEWS, "send / drain, each array a view into the ring"),
+    Pair("objects_ours", "objects", 2e4, _OBJECT_EACH, "send / recv, arrays that own their memory"),
+    Pair("objects_glue", "objects", 3e4),
+    Pair("objects_queue", "objects", 1500),
+    Pair("objects_pipe", "objects", 3000),
+    Pair("objects_zmq", "objects", 4000, "pyzmq send_pyobj"),
+    Pair("objects_zmq", "arrays", 6000, "pyzmq send, copy=False", "as its documentation sends arrays, without pickle"),
+    Pair("objects_fifo", "objects", 3000),
+)
+_OF_DICTIONARIES = (
+    Pair("objects_ours", "objects", 4e5, _OBJECT_EACH),
+    Pair("objects_ours", "lists", 5e5, _OBJECT_LISTS, _LISTS_NOTE),
+    Pair("objects_queue", "objects", 9e4),
+    Pair("objects_pipe", "objects", 1.5e5),
+    Pair("objects_zmq", "objects", 2e5, "pyzmq send_pyobj"),
+    Pair("objects_fifo", "objects", 1e5),
+    Pair("objects_fifo", "lists", 2.5e5, "faster-fifo put_many", "put_many / get_many"),
+)
+_OF_STRUCTS = (
+    Pair("objects_ours_structs", "objects", 8e5, _OBJECT_EACH, "MsgpackCodec, send / recv"),
+    Pair("objects_ours_structs", "lists", 1e6, _OBJECT_LISTS, "MsgpackCodec, send_many / recv_many"),
+    Pair("objects_pipe_structs", "objects", 2e5),
+    Pair("objects_zmq_structs", "objects", 3e5),
+)
+
+
+def _objects(quick: bool) -> Found:
+    for variant, rows in ((_ARRAYS, _OF_ARRAYS), (_DICTIONARIES, _OF_DICTIONARIES), (_STRUCTS, _OF_STRUCTS)):
+        sizes = {"size": _ARRAY_BYTES, "pool": 16, "is_sized": True} if rows is _OF_ARRAYS else {"size": _NUMBER_BYTES}
+        for row in rows:
+            # The ring that object_pair() makes by default, and as much for each rival that is asked.
+            yield replace(row, capacity_bytes=8 * MIB).contender(quick, variant, **sizes)
+
+
 def _ingest(quick: bool) -> Found:
     frames, few = (200_000, 20_000) if quick else (8_000_000, 200_000)
     sizes, checked = (8 * MIB, 256 << 10), {"frames": few // 4, "is_checked": True}
@@ -261,6 +304,14 @@ _IN_ORDER = (
           Goal(_FRAME, _SENT, 5.0, (_QUEUE,), text="one by one: >= 5 x multiprocessing.Queue"),
           Goal(_FRAME, _ONE_BY_ONE, 5.0, (_QUEUE,), text="one by one on both sides: >= 5 x multiprocessing.Queue")),
          _events),
+    Case("objects", "arrays, dictionaries and structs",
+         "numpy arrays of 256 KiB, of which the receiver reads one number a page; dictionaries and msgspec structs of "
+         "8 fields, of which it reads nothing. Both sides wait",
+         (OBJECTS, Metric("payload_bytes_per_s", "bytes/s")),
+         (Goal(_ARRAYS, _ARRAY_VIEWS, 0.9, (_GLUE,), text=">= 0.9 x nine lines of glue"),
+          Goal(_DICTIONARIES, _OBJECT_EACH, 5.0, (_QUEUE,), text="one by one: >= 5 x multiprocessing.Queue"),
+          Goal(_DICTIONARIES, _OBJECT_LISTS, 5.0, (_QUEUE,), text="lists: >= 5 x multiprocessing.Queue")),
+         _objects),
     Case("ingest", "from the wire to a shard",
          "kevy frames as bytes in memory (SET, 16-byte key, 64-byte value), taken in pieces of 256 KiB, to columns and "
          "a digest of every byte on the other side",

@@ -31,8 +31,12 @@ def run(
     is_checked: bool,
     unit: int,
     whole_bytes: int,
+    is_sized: bool = False,
 ) -> Report:
-    """Both sides; seconds from the first send to the last take. The work is counted in ``unit`` for each record."""
+    """Both sides; seconds from the first send to the last take. The work is counted in ``unit`` for each record.
+
+    ``is_sized``: the bytes of the records per second are a figure too.
+    """
     kind = transport_class(rival)
     for module in kind.modules:
         importlib.import_module(module)
@@ -64,4 +68,5 @@ def run(
         seconds, _, _ = time_two(take, send, transport.settle)
     finally:
         transport.remove()
-    return answer(seconds, records * repeats * unit)
+    sized = {"payload_bytes_per_s": records * repeats * record_bytes / seconds} if is_sized else {}
+    return answer(seconds, records * repeats * unit, sized)

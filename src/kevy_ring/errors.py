@@ -50,6 +50,61 @@ class BatchOpen(KevyRingError):
         self.name = name
 
 
+class GrantOpen(KevyRingError):
+    """A grant of this producer is open. Commit or abort it before the next record. Fields: ``name``."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"ring {name!r}: a grant is open; commit or abort it before the next record")
+        self.name = name
+
+
+class ObjectTooLarge(KevyRingError, ValueError):
+    """An object does not fit into the ring. Nothing of it was written.
+
+    Fields: ``name``; ``needed`` (bytes of its record); ``limit`` (bytes of the largest record of this ring).
+    """
+
+    def __init__(self, name: str, *, needed: int, limit: int) -> None:
+        fits = 1 << (needed + 32).bit_length()  # a power of two with room for the record's header
+        super().__init__(
+            f"ring {name!r}: this object needs a record of {needed} bytes, and the largest record of this ring has "
+            f"{limit}: send it in parts, or make the ring with a capacity of {fits}"
+        )
+        self.name = name
+        self.needed = needed
+        self.limit = limit
+
+
+class ObjectError(KevyRingError):
+    """A record cannot be made into an object. ``__cause__`` is the error of the codec.
+
+    ``recv``, ``try_recv`` and ``recv_many`` have taken the record out of the ring. A batch has not: ``release(index +
+    1)`` skips it.
+
+    Fields: ``name``; ``detail``; ``records`` (copies of the records that failed); ``received`` (the objects that were
+    made of the other records of the same ``recv_many``, in order); ``index`` (of the record in its batch, else None).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        detail: str,
+        records: Sequence[bytes] = (),
+        received: Sequence[object] = (),
+        index: int | None = None,
+    ) -> None:
+        more = f" (and {len(records) - 1} more)" if len(records) > 1 else ""
+        super().__init__(
+            f"ring {name!r}: a record{more} is no object of this codec: {detail}; .records has a copy of its bytes"
+        )
+        self.name = name
+        self.detail = detail
+        self.records = list(records)
+        self.received = list(received)
+        self.index = index
+
+
 class SendError(KevyRingError):
     """The receiver is gone: it cannot apply events any more.
 

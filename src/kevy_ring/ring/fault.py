@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from kevy_ring._core import ffi, lib
-from kevy_ring.errors import BatchOpen, ClosedError, CorruptRing, KevyRingError, RoleTaken, SegmentError
+from kevy_ring.errors import BatchOpen, ClosedError, CorruptRing, GrantOpen, RoleTaken, SegmentError
 
 if TYPE_CHECKING:
     from kevy_ring._core import CData
@@ -94,7 +94,7 @@ def handle_fault(name: str, code: int) -> Exception:
         err = ffi.errno
         return SegmentError(name, reason="resources", detail=os.strerror(err), errno=err)
     if code == lib.KR_E_BUSY:
-        return KevyRingError(f"ring {name!r}: a grant is open; commit or abort it before the next record")
+        return GrantOpen(name)
     return ValueError(f"ring {name!r}: the core refused the arguments ({code})")
 
 

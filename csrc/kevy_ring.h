@@ -238,6 +238,7 @@ void kr_consumer_free(kr_consumer *consumer);
 int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns);
 int kr_consumer_wait_fd(kr_consumer *consumer);
 int kr_consumer_peer(kr_consumer *consumer, kr_role_info *out);
+int kr_consumer_pass_end(kr_consumer *consumer, uint64_t epoch); /* of the kr_role_info: a successor may take the role */
 int kr_consumer_set_word(kr_consumer *consumer, uint32_t which, uint64_t value);
 int kr_consumer_fault(kr_consumer *consumer, uint64_t *position);
 

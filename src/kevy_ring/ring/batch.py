@@ -62,6 +62,11 @@ class RecordBatch(BatchCalls):
         """The payload bytes of each record; uint32, shape (len(batch),)."""
         return self._array("lengths")
 
+    @property
+    def ring_name(self) -> str:
+        """The name of the ring that the records are in; empty for a batch of no records."""
+        return self._consumer.name if self._consumer is not None else ""
+
     def __repr__(self) -> str:
         if self._consumer is None:
             return f"<{type(self).__name__} of no records>"

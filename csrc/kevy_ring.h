@@ -191,6 +191,7 @@ void kr_producer_free(kr_producer *producer);
 int64_t kr_producer_write_many(kr_producer *producer, const char *joined, uint64_t total, const uint32_t *lengths, uint64_t count);
 int kr_producer_wait(kr_producer *producer, uint64_t length, int64_t timeout_ns);
 int kr_producer_peer(kr_producer *producer, kr_role_info *out);
+int kr_producer_accept_successor(kr_producer *producer); /* of a consumer that ended; 1: the handle is usable */
 int kr_producer_set_word(kr_producer *producer, uint32_t which, uint64_t value);
 int kr_producer_wait_fd(kr_producer *producer, uint64_t length);
 

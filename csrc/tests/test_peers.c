@@ -244,6 +244,28 @@ static void an_end_that_is_passed_over_is_quiet_and_a_successor_is_not(void)
     }
 }
 
+static void a_producer_accepts_a_successor_of_its_consumer(void)
+{
+    struct scratch_ring ring, other;
+    scratch_create(&ring, 4096);
+    scratch_take_producer(&ring);
+    CHECK_EQ(kr_producer_accept_successor(ring.producer), 1);
+    for (int round = 0; round < 3; round++) {
+        scratch_attach(&other, ring.name);
+        scratch_take_consumer(&other);
+        CHECK_EQ(kr_producer_accept_successor(ring.producer), 1);
+        CHECK_EQ(kr_producer_write(ring.producer, "12345678", 8), 1);
+        CHECK_EQ(scratch_take(&other), 1);
+        scratch_close(&other);
+        CHECK_EQ(kr_producer_accept_successor(ring.producer), 0);
+        CHECK_EQ(kr_producer_write(ring.producer, "12345678", 8), KR_E_PEER_CLOSED);
+        CHECK_EQ(kr_producer_accept_successor(ring.producer), 0);
+    }
+    kr_producer_close(ring.producer);
+    CHECK_EQ(kr_producer_accept_successor(ring.producer), KR_E_CLOSED);
+    scratch_close(&ring);
+}
+
 static const struct check_case cases[] = {
     CASE(a_consumers_descriptor_tells_of_an_exec),
     CASE(a_producers_descriptor_tells_of_an_exec),
@@ -253,5 +275,6 @@ static const struct check_case cases[] = {
     CASE(the_end_of_a_process_that_is_not_the_holder_does_not_spin),
     CASE(a_timer_that_has_run_out_is_quiet_after_a_look),
     CASE(an_end_that_is_passed_over_is_quiet_and_a_successor_is_not),
+    CASE(a_producer_accepts_a_successor_of_its_consumer),
 };
 CHECK_MAIN(cases)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from kevy_ring.errors import (
     BatchOpen,
     ClosedError,
+    ConsumerGone,
     CorruptRing,
     EventTruncated,
+    GroupEnded,
     KevyRingError,
     OffsetGap,
     OutOfMemory,
@@ -18,12 +20,14 @@ from kevy_ring.errors import (
     SegmentError,
     SendError,
     SnapshotError,
+    TasksLost,
     UpstreamRefused,
     ViewsEscaped,
 )
 from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 
 if TYPE_CHECKING:
+    from kevy_ring.group import Distributor, InboxGroup, KeyedDistributor, RingGroup, RingQueue
     from kevy_ring.inbox import (
         Batch,
         ReplicaInboxReceiver,
@@ -40,10 +44,15 @@ __all__ = [
     "BatchOpen",
     "ClosedError",
     "Consumer",
+    "ConsumerGone",
     "CorruptRing",
+    "Distributor",
     "EventTruncated",
     "Frame",
+    "GroupEnded",
+    "InboxGroup",
     "KevyRingError",
+    "KeyedDistributor",
     "Kind",
     "OffsetGap",
     "OutOfMemory",
@@ -54,6 +63,8 @@ __all__ = [
     "ReplicaInboxReceiver",
     "ReplicaInboxSender",
     "Ring",
+    "RingGroup",
+    "RingQueue",
     "RoleTaken",
     "SegmentError",
     "SendError",
@@ -61,6 +72,7 @@ __all__ = [
     "SnapshotChunk",
     "SnapshotEnd",
     "SnapshotError",
+    "TasksLost",
     "UpstreamRefused",
     "ViewsEscaped",
     "replica_inbox_pair",
@@ -78,6 +90,11 @@ _LAZY = {
     "Consumer": "kevy_ring.ring",
     "Producer": "kevy_ring.ring",
     "Ring": "kevy_ring.ring",
+    "Distributor": "kevy_ring.group",
+    "InboxGroup": "kevy_ring.group",
+    "KeyedDistributor": "kevy_ring.group",
+    "RingGroup": "kevy_ring.group",
+    "RingQueue": "kevy_ring.group",
 }
 
 

@@ -191,6 +191,7 @@ void kr_producer_free(kr_producer *producer);
 int64_t kr_producer_write_many(kr_producer *producer, const char *joined, uint64_t total, const uint32_t *lengths, uint64_t count);
 int kr_producer_wait(kr_producer *producer, uint64_t length, int64_t timeout_ns);
 int kr_producer_peer(kr_producer *producer, kr_role_info *out);
+int kr_producer_accept_successor(kr_producer *producer); /* of a consumer that ended; 1: the handle is usable */
 int kr_producer_set_word(kr_producer *producer, uint32_t which, uint64_t value);
 int kr_producer_wait_fd(kr_producer *producer, uint64_t length);
 
@@ -239,6 +240,7 @@ void kr_consumer_free(kr_consumer *consumer);
 int kr_consumer_wait(kr_consumer *consumer, int64_t timeout_ns, int64_t spin_ns);
 int kr_consumer_wait_fd(kr_consumer *consumer);
 int kr_consumer_peer(kr_consumer *consumer, kr_role_info *out);
+int kr_consumer_pass_end(kr_consumer *consumer, uint64_t epoch); /* of the kr_role_info: a successor may take the role */
 int kr_consumer_set_word(kr_consumer *consumer, uint32_t which, uint64_t value);
 int kr_consumer_fault(kr_consumer *consumer, uint64_t *position);
 

@@ -104,7 +104,7 @@ int kr_consumer_peer(kr_consumer *consumer, kr_role_info *out)
     kr_role_read(consumer->peer.claim, out);
     if (kr_consumer_is_foreign(consumer))
         return KR_E_FORKED;
-    int gone = kr_peer_gone(&consumer->peer);
+    int gone = kr_consumer_gone(consumer);
     if (!gone)
         return 0;
     pthread_mutex_lock(&consumer->lock);

@@ -43,7 +43,7 @@ void kr_consumer_tend(struct kr_consumer *consumer, uint64_t end, uint64_t tail)
     }
     kr_peer_look(&consumer->peer);
     kr_peer_tick(&consumer->peer);
-    int gone = kr_peer_gone(&consumer->peer) != 0;
+    int gone = kr_consumer_gone(consumer) != 0;
     if (!(gone && consumer->rung_by_self))
         kr_consumer_arm(consumer);
     if (gone || load_seq_cst(&header->tail) != end)
@@ -52,7 +52,7 @@ void kr_consumer_tend(struct kr_consumer *consumer, uint64_t end, uint64_t tail)
 
 static int look(struct kr_consumer *consumer)
 {
-    int gone = kr_peer_gone(&consumer->peer);
+    int gone = kr_consumer_gone(consumer);
     /* After the claim: all that a peer published before its end is visible now. */
     if (load_seq_cst(&consumer->header->tail) != consumer->drained)
         return KR_WAIT_READY;
@@ -162,4 +162,20 @@ int kr_consumer_wait_fd(kr_consumer *consumer)
     if (fd >= 0)
         kr_consumer_tend(consumer, consumer->drained, load_acquire(&consumer->header->tail));
     return kr_consumer_leave(consumer, fd < 0 ? KR_E_SYSTEM : fd);
+}
+
+/* Passes over the end of the producer whose claim has this epoch: the ring then waits for a successor, and its descriptor
+ * is readable for the news of a successor only. Does nothing for another epoch. */
+int kr_consumer_pass_end(kr_consumer *consumer, uint64_t epoch)
+{
+    int refused = kr_consumer_enter(consumer);
+    if (refused)
+        return refused;
+    if (kr_peer_gone(&consumer->peer) && load_acquire(&consumer->peer.claim->epoch) == epoch) {
+        store_relaxed(&consumer->passed_epoch, epoch);
+        kr_peer_pass(&consumer->peer, epoch);
+        if (consumer->peer.wait_fd >= 0)
+            kr_consumer_tend(consumer, consumer->drained, load_acquire(&consumer->header->tail));
+    }
+    return kr_consumer_leave(consumer, 0);
 }

@@ -53,6 +53,14 @@ static void drop_pidfd(struct kr_peer *peer)
     let_go(&peer->pidfd);
 }
 
+/* The holder of this epoch has ended, and this is known: stop watching its process. */
+void kr_peer_pass(struct kr_peer *peer, uint64_t epoch)
+{
+    kr_peer_look(peer);
+    if (peer->epoch == epoch) /* else the pidfd is a successor's */
+        drop_pidfd(peer);
+}
+
 /* Sets the time of an event loop's next look at the word. The timer is not readable until then. */
 static void set_timer(struct kr_peer *peer)
 {

@@ -96,6 +96,19 @@ int kr_producer_peer(kr_producer *producer, kr_role_info *out)
     return kr_producer_leave(producer, kr_producer_usable(producer));
 }
 
+/* A handle that saw its consumer end stays unusable. This makes it usable again if a successor has the role. Returns whether
+ * the handle is usable, or KR_E_CLOSED or KR_E_FORKED. */
+int kr_producer_accept_successor(kr_producer *producer)
+{
+    if (kr_producer_is_foreign(producer))
+        return KR_E_FORKED;
+    kr_producer_lock(producer);
+    int ended = producer->gone == KR_E_PEER_CLOSED || producer->gone == KR_E_PEER_DEAD;
+    if (ended && kr_peer_gone(&producer->peer) == 0)
+        producer->gone = 0;
+    return kr_producer_leave(producer, producer->closed ? KR_E_CLOSED : kr_producer_usable(producer) == 0);
+}
+
 int kr_producer_set_word(kr_producer *producer, uint32_t which, uint64_t value)
 {
     if (kr_producer_is_foreign(producer))

@@ -110,6 +110,7 @@ struct kr_consumer {
     int rung_by_self; /* the FIFO holds a byte that this side wrote */
     uint32_t generation;
     int closed, has_role, takes_none;
+    kr_word passed_epoch; /* of a producer whose end is passed over; 0: none */
     kr_word idle_at; /* read without the lock: there is nothing to do while tail is this */
     kr_word32 sleepers; /* threads that wait for the bell, or are about to */
     kr_word spin_halvings, spins; /* outside the lock: how often the spin window was halved; spins begun, for tests */
@@ -169,6 +170,7 @@ struct kr_watch kr_peer_watch(struct kr_peer *peer);
 void kr_peer_tick(struct kr_peer *peer); /* sets the timer of an event loop again if it has run out */
 int kr_peer_descriptor(struct kr_peer *peer, int bell);
 void kr_peer_forget(struct kr_peer *peer);
+void kr_peer_pass(struct kr_peer *peer, uint64_t epoch);
 
 /* The peer's state in one load: 0, KR_E_PEER_CLOSED or KR_E_PEER_DEAD. Pairs with the release store of the word by the
  * holder, or by the kernel in its place: everything that the holder published before is visible. */
@@ -219,6 +221,18 @@ int kr_producer_sleep(struct kr_producer *producer, struct kr_watch watch, int64
 
 /* As kr_producer_is_foreign(). */
 static inline int kr_consumer_is_foreign(const struct kr_consumer *consumer) { return consumer->generation != kr_generation; }
+
+/* As kr_peer_gone(), but 0 while the end of this producer is passed over. If the epoch is another one, a successor has, or
+ * had, the role: then its own state counts, which is in the word by now, because the taker writes the word first. */
+static inline int kr_consumer_gone(const struct kr_consumer *consumer)
+{
+    int gone = kr_peer_gone(&consumer->peer);
+    uint64_t passed = gone ? load_relaxed(&consumer->passed_epoch) : 0;
+    if (!passed)
+        return gone;
+    /* Pairs with the release store of epoch in kr_role_take(). */
+    return load_acquire(&consumer->peer.claim->epoch) == passed ? 0 : kr_peer_gone(&consumer->peer);
+}
 
 /* consumer.c */
 int kr_consumer_enter(struct kr_consumer *consumer);

@@ -136,7 +136,7 @@ mutant space_request_read_before_head_is_stored must ring/consumer.c \
 mutant the_pump_clears_behind_its_look must inbox/overflow.c \
     's/^            moved = !producer->reserved \&\& kr_producer_arm(.*$/& kr_bell_clear(producer->space_bell);/' plain:steps
 mutant claim_after_the_tail must ring/consumer_wait.c \
-    's/^    int gone = kr_peer_gone(&consumer->peer);$/    uint64_t seen = load_seq_cst(\&consumer->header->tail); &/;s/load_seq_cst(&consumer->header->tail) != consumer->drained/seen != consumer->drained/' \
+    's/^    int gone = kr_consumer_gone(consumer);$/    uint64_t seen = load_seq_cst(\&consumer->header->tail); &/;s/load_seq_cst(&consumer->header->tail) != consumer->drained/seen != consumer->drained/' \
     plain:steps
 mutant closed_before_the_last_publish must ring/producer_role.c \
     '/^    if (!producer->gone)$/{N;h;d};/kr_role_release(&producer->role, KR_ROLE_CLOSED);$/{/^    /G}' plain:steps

@@ -144,7 +144,7 @@ mutant space_request_read_before_head_is_stored ring/consumer.c \
 mutant wanted_behind_the_request ring/producer_wait.c \
     '/store_relaxed(&header->space_wanted/{h;d};/store_seq_cst(&header->space_request/G'
 mutant claim_after_the_tail ring/consumer_wait.c \
-    's/^    int gone = kr_peer_gone(&consumer->peer);$/    uint64_t seen = load_seq_cst(\&consumer->header->tail); &/;s/load_seq_cst(&consumer->header->tail) != consumer->drained/seen != consumer->drained/'
+    's/^    int gone = kr_consumer_gone(consumer);$/    uint64_t seen = load_seq_cst(\&consumer->header->tail); &/;s/load_seq_cst(&consumer->header->tail) != consumer->drained/seen != consumer->drained/'
 mutant closed_before_the_last_publish ring/producer_role.c \
     '/^    if (!producer->gone)$/{N;h;d};/kr_role_release(&producer->role, KR_ROLE_CLOSED);$/{/^    /G}'
 mutant epoch_before_the_pid ring/role.c '/^    store_release32(&claim->pid, pid);$/{h;d};/^    store_release(&claim->epoch/G'

@@ -195,6 +195,77 @@ static void a_timer_that_has_run_out_is_quiet_after_a_look(void)
     scratch_close(&ring);
 }
 
+static void be_producer_and_write(void *argument)
+{
+    struct scratch_ring ring;
+    scratch_attach(&ring, ((struct scratch_ring *)argument)->name);
+    scratch_take_producer(&ring);
+    child_say('t');
+    child_hear();
+    kr_producer_write(ring.producer, "12345678", 8);
+    child_say('w');
+    child_hear();
+}
+
+/* With a descriptor and without one. */
+static void an_end_that_is_passed_over_is_quiet_and_a_successor_is_not(void)
+{
+    for (int descriptor = 0; descriptor < 2; descriptor++) {
+        struct scratch_ring ring;
+        struct child child;
+        kr_role_info info;
+        scratch_create(&ring, 4096);
+        scratch_take_consumer(&ring);
+        int fd = descriptor ? kr_consumer_wait_fd(ring.consumer) : -1;
+        for (uint64_t round = 1; round < 4; round++) {
+            child_start(&child, be_producer_and_write, &ring);
+            CHECK_EQ(child_listen(&child), 't');
+            CHECK_EQ(kr_consumer_wait(ring.consumer, 0, 0), KR_WAIT_TIMEOUT);
+            CHECK_EQ(kr_consumer_peer(ring.consumer, &info), 0);
+            child_tell(&child, 'g');
+            CHECK_EQ(child_listen(&child), 'w');
+            if (descriptor)
+                watched(&ring, fd);
+            CHECK_EQ(scratch_take(&ring), 1);
+            child_kill(&child);
+            while (kr_consumer_peer(ring.consumer, &info) == 0)
+                check_sleep_ms(1);
+            child_reap(&child);
+            CHECK_EQ(info.epoch, round);
+            CHECK_EQ(kr_consumer_wait(ring.consumer, 0, 0), KR_WAIT_GONE);
+            CHECK_EQ(kr_consumer_pass_end(ring.consumer, round - 1), 0); /* that of another one changes nothing */
+            CHECK_EQ(kr_consumer_wait(ring.consumer, 0, 0), KR_WAIT_GONE);
+            CHECK_EQ(kr_consumer_pass_end(ring.consumer, round), 0);
+            CHECK_EQ(kr_consumer_wait(ring.consumer, 0, 0), KR_WAIT_TIMEOUT);
+            CHECK_EQ(kr_consumer_peer(ring.consumer, &info), 0);
+            CHECK(!descriptor || !scratch_readable(fd));
+        }
+        scratch_close(&ring);
+    }
+}
+
+static void a_producer_accepts_a_successor_of_its_consumer(void)
+{
+    struct scratch_ring ring, other;
+    scratch_create(&ring, 4096);
+    scratch_take_producer(&ring);
+    CHECK_EQ(kr_producer_accept_successor(ring.producer), 1);
+    for (int round = 0; round < 3; round++) {
+        scratch_attach(&other, ring.name);
+        scratch_take_consumer(&other);
+        CHECK_EQ(kr_producer_accept_successor(ring.producer), 1);
+        CHECK_EQ(kr_producer_write(ring.producer, "12345678", 8), 1);
+        CHECK_EQ(scratch_take(&other), 1);
+        scratch_close(&other);
+        CHECK_EQ(kr_producer_accept_successor(ring.producer), 0);
+        CHECK_EQ(kr_producer_write(ring.producer, "12345678", 8), KR_E_PEER_CLOSED);
+        CHECK_EQ(kr_producer_accept_successor(ring.producer), 0);
+    }
+    kr_producer_close(ring.producer);
+    CHECK_EQ(kr_producer_accept_successor(ring.producer), KR_E_CLOSED);
+    scratch_close(&ring);
+}
+
 static const struct check_case cases[] = {
     CASE(a_consumers_descriptor_tells_of_an_exec),
     CASE(a_producers_descriptor_tells_of_an_exec),
@@ -203,5 +274,7 @@ static const struct check_case cases[] = {
     CASE(this_process_and_a_holder_that_can_be_watched_cost_one_look_a_second),
     CASE(the_end_of_a_process_that_is_not_the_holder_does_not_spin),
     CASE(a_timer_that_has_run_out_is_quiet_after_a_look),
+    CASE(an_end_that_is_passed_over_is_quiet_and_a_successor_is_not),
+    CASE(a_producer_accepts_a_successor_of_its_consumer),
 };
 CHECK_MAIN(cases)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from kevy_ring.errors import (
     BatchOpen,
     ClosedError,
+    ConsumerGone,
     CorruptRing,
     EventTruncated,
     GrantOpen,
+    GroupEnded,
     KevyRingError,
     ObjectError,
     ObjectTooLarge,
@@ -21,12 +23,14 @@ from kevy_ring.errors import (
     SegmentError,
     SendError,
     SnapshotError,
+    TasksLost,
     UpstreamRefused,
     ViewsEscaped,
 )
 from kevy_ring.events import Frame, Kind, ReplicaApply, SnapshotBegin, SnapshotChunk, SnapshotEnd
 
 if TYPE_CHECKING:
+    from kevy_ring.group import Distributor, InboxGroup, KeyedDistributor, RingGroup, RingQueue
     from kevy_ring.inbox import (
         Batch,
         ReplicaInboxReceiver,
@@ -43,11 +47,16 @@ __all__ = [
     "BatchOpen",
     "ClosedError",
     "Consumer",
+    "ConsumerGone",
     "CorruptRing",
+    "Distributor",
     "EventTruncated",
     "Frame",
     "GrantOpen",
+    "GroupEnded",
+    "InboxGroup",
     "KevyRingError",
+    "KeyedDistributor",
     "Kind",
     "ObjectError",
     "ObjectTooLarge",
@@ -60,6 +69,8 @@ __all__ = [
     "ReplicaInboxReceiver",
     "ReplicaInboxSender",
     "Ring",
+    "RingGroup",
+    "RingQueue",
     "RoleTaken",
     "SegmentError",
     "SendError",
@@ -67,6 +78,7 @@ __all__ = [
     "SnapshotChunk",
     "SnapshotEnd",
     "SnapshotError",
+    "TasksLost",
     "UpstreamRefused",
     "ViewsEscaped",
     "replica_inbox_pair",
@@ -84,6 +96,11 @@ _LAZY = {
     "Consumer": "kevy_ring.ring",
     "Producer": "kevy_ring.ring",
     "Ring": "kevy_ring.ring",
+    "Distributor": "kevy_ring.group",
+    "InboxGroup": "kevy_ring.group",
+    "KeyedDistributor": "kevy_ring.group",
+    "RingGroup": "kevy_ring.group",
+    "RingQueue": "kevy_ring.group",
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from kevy_ring.events import ReplicaApply
@@ -168,6 +168,52 @@ class RecvError(KevyRingError):
         self.name = name
         self.cause = cause
         self.pid = pid
+
+
+class GroupEnded(RecvError):
+    """No ring is left in a group: every producer closed its end or died, and all that they published was delivered.
+
+    Fields: those of :class:`RecvError`, with the ``name`` ``"group"`` and the ``cause`` and ``pid`` of the last end.
+    """
+
+    def __init__(self, last: RecvError | None) -> None:
+        super().__init__("group", cause=last.cause if last else "closed", pid=last.pid if last else 0)
+        self.args = ("no ring is left in this group: all producers are gone, and all that they published was received",)
+
+
+class ConsumerGone(SendError):
+    """A distributor cannot write to a ring, because its consumer closed its end or died.
+
+    Fields: those of :class:`SendError`; ``name``, ``cause`` and ``pid`` say which consumer. ``unsent``: the records of
+    the call that are in no ring, in order. ``indexes``: their indexes in the sequence of the call. ``unread``: how many
+    records are in that ring that no consumer released; a successor of the consumer reads them, or
+    ``take_back(error.name)`` returns them.
+    """
+
+    unsent: Sequence[Any]
+
+    def __init__(
+        self, name: str, *, cause: str, pid: int, unsent: Sequence[Any], indexes: Sequence[int], unread: int
+    ) -> None:
+        super().__init__(name, cause=cause, pid=pid)
+        self.unsent, self.indexes, self.unread = unsent, indexes, unread
+        what = "closed its end" if cause == "closed" else "died"
+        self.args = (
+            f"ring {name!r}: the consumer (pid {pid}) {what}; it left {unread} records in the ring, which a successor "
+            f"reads, or take_back() returns; {len(unsent)} records of this call were not written",
+        )
+
+
+class TasksLost(KevyRingError):
+    """A process got objects from a queue and ended before it called ``task_done`` for them. The others are done.
+
+    Fields: ``name`` of the ring; ``lost`` (how many objects).
+    """
+
+    def __init__(self, name: str, *, lost: int) -> None:
+        super().__init__(f"ring {name!r}: {lost} objects were got by a process that ended before task_done()")
+        self.name = name
+        self.lost = lost
 
 
 class RoleTaken(KevyRingError):

@@ -18,6 +18,7 @@ PICTURE = {
     "ring": {"_core", "_calls", "errors", "events"},
     "inbox": {"_core", "_calls", "errors", "events", "ring"},
     "objects": {"errors", "events", "ring"},
+    "group": {"_core", "errors", "events", "ring", "inbox"},
     "replica": {"errors", "events", "ring", "inbox"},
     "shard": {"_core", "errors", "events", "ring", "inbox", "replica"},
     "metrics": {"errors", "events", "ring", "inbox", "replica", "shard"},
@@ -160,7 +161,7 @@ def test_only_the_link_and_the_embedded_upstream_open_sockets(layer: str) -> Non
             assert "socket" not in imports(path), path.name
 
 
-@pytest.mark.parametrize("layer", ["ring", "inbox", "objects", "replica", "shard", "metrics", "testing"])
+@pytest.mark.parametrize("layer", ["ring", "inbox", "objects", "group", "replica", "shard", "metrics", "testing"])
 def test_only_the_command_prints_and_exits(layer: str) -> None:
     for path in (SOURCE / layer).rglob("*.py"):
         if str(path.relative_to(SOURCE)) in PROCESS_MAINS:

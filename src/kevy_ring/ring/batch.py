@@ -105,6 +105,11 @@ class RecordBatch(BatchCalls):
         """
         return as_type(binary_array(self, lib.kr_batch_join, self.count), type)
 
+    @property
+    def ring_name(self) -> str:
+        """The name of the ring that the records are in; empty for a batch of no records."""
+        return self._consumer.name if self._consumer is not None else ""
+
     def __repr__(self) -> str:
         if self._consumer is None:
             return f"<{type(self).__name__} of no records>"

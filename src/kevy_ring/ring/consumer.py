@@ -158,6 +158,21 @@ class Consumer(ConsumerCalls, Handle):
             raise self._fault(code)
         return code
 
+    def _sender_end(self) -> tuple[RecvError, int] | None:
+        """How the producer ended, and the epoch of its claim. None: it lives, or has not come, or records are left."""
+        info = ffi.new("kr_role_info *")
+        code = self._peer_state(info)
+        if code >= 0:
+            return None
+        cause = "closed" if code == lib.KR_E_PEER_CLOSED else "dead"
+        return RecvError(self.name, cause=cause, pid=info.pid), info.epoch
+
+    def _pass_end(self, epoch: int) -> None:
+        """From now on wait for a successor of the producer that ended. Nothing else reports that end again."""
+        code = lib.kr_consumer_pass_end(self._handle or self._claim(), epoch)
+        if code < 0:
+            raise self._fault(code)
+
     def _freeze(self) -> None:
         """Give views that outlive their batch a private copy of its bytes, and this handle a new mapping."""
         self._cut_off_strays(self._segment.new_lender())

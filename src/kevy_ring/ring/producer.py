@@ -137,6 +137,16 @@ class Producer(ProducerCalls, Handle):
         code = lib.kr_producer_peer(self._handle or self._claim(), ffi.new("kr_role_info *"))
         return code in (lib.KR_E_PEER_CLOSED, lib.KR_E_PEER_DEAD)
 
+    def accept_successor(self) -> bool:
+        """Write again after :class:`SendError`, if a new consumer has the role. False: the consumer is still gone.
+
+        The new consumer reads the records that the old one did not release. Raises :class:`ClosedError`.
+        """
+        code: int = lib.kr_producer_accept_successor(self._handle or self._claim())
+        if code < 0:
+            raise self._fault(code)
+        return bool(code)
+
     def close(self) -> None:
         """Publish the committed records and give the role up. The consumer sees the end after the last record.
 

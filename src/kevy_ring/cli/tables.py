@@ -7,9 +7,13 @@ from typing import TextIO
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+#: Wider than any table.
+_MEASURING = Console(width=10_000, color_system=None)
 
 
 def tables_console(pipe_width: int, out: TextIO | None = None) -> Console:
@@ -26,6 +30,11 @@ def new_table(gap: int = 1, *, show_footer: bool = False) -> Table:
         box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, gap), collapse_padding=True, header_style="bold",
         show_footer=show_footer,
     )  # fmt: skip
+
+
+def width_of(table: Table) -> int:
+    """The cells that the table needs to show everything."""
+    return Measurement.get(_MEASURING, _MEASURING.options, table).maximum
 
 
 def print_table(console: Console, table: Table) -> None:

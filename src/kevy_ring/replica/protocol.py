@@ -81,6 +81,10 @@ class ReplicationProtocol(Protocol):
         """
 
     @property
+    def is_preparing(self) -> bool:
+        """True while the upstream says that it prepares a snapshot, from which the link will start."""
+
+    @property
     def in_snapshot(self) -> bool:
         """True after SnapshotBegin was returned and until SnapshotEnd was."""
 

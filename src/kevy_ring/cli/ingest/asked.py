@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from kevy_ring.cli.log.run_log import LogOptions
 from kevy_ring.replica.options import FollowOptions
 from kevy_ring.replica.refusal import checked_command
 from kevy_ring.replica.upstream_url import REDIS_SCHEMES, UpstreamUrl, parse_upstream
@@ -44,6 +45,7 @@ class Asked:
     give_up_after_s: float | None
     keys: int
     ops: int
+    log: LogOptions
 
 
 def asked_of(
@@ -54,6 +56,7 @@ def asked_of(
     Raises ``click.UsageError`` for a wrong value and for options that exclude each other.
     """
     follow, sink_options = _taken(FollowOptions, options), _taken(SinkOptions, options)
+    options["log"] = LogOptions(**_taken(LogOptions, options))
     if options["duration"] is not None and options["until_caught_up"]:
         raise click.UsageError("--duration and --until-caught-up exclude each other: give one of them")
     targeted = any(sink_options[each] for each in ("replace_target", "allow_unchecked_target", "target_import_mode"))

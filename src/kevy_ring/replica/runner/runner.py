@@ -37,6 +37,9 @@ _WAIT_TICK_S = 0.1
 # A runner that waits for minutes repeats its reason this often.
 REPEAT_S = 60.0
 
+#: The text of the state HANDSHAKE while the upstream is alive and will begin a full sync later.
+PREPARING = "the upstream prepares the snapshot (Redis waits repl-diskless-sync-delay first, 5 s by default)"
+
 _WHY_FULL = {
     FullSyncReason.FIRST: "nothing was received before",
     FullSyncReason.STORE: "the sink keeps no position, and the process that applied the earlier data has ended",
@@ -175,6 +178,7 @@ class Runner:
                 options=self.options,
                 synced=self._synced,
                 paused=self._paused,
+                preparing=lambda: self._enter(LinkState.HANDSHAKE, PREPARING),
             )
             end = feed.run()
         return self._after(protocol, end)

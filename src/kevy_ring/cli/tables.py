@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from typing import TextIO
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
@@ -22,6 +24,18 @@ def tables_console(pipe_width: int, out: TextIO | None = None) -> Console:
     if out.isatty():
         return Console(file=out, highlight=False)
     return Console(file=out, width=pipe_width, color_system=None, force_terminal=False, highlight=False)
+
+
+def terminal_size(console: Console) -> tuple[int, int]:
+    """The present width and height of the console's terminal. The console takes it too.
+
+    By itself it would prefer COLUMNS and LINES from the environment, which do not follow the terminal.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        width, height = os.get_terminal_size(console.file.fileno())
+        if width > 0 and height > 0:
+            console.size = ConsoleDimensions(width, height)
+    return console.size
 
 
 def new_table(gap: int = 1, *, show_footer: bool = False) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,7 +38,14 @@ def note_of(record: logging.LogRecord) -> Note:
 
 
 class TextFormat(logging.Formatter):
-    """``TIME LEVEL PROCESS[PID] TEXT``. A text of several lines has its other lines indented."""
+    """``TIME LEVEL PROCESS[PID] TEXT``. A text of several lines has its other lines indented.
+
+    ``is_short``: for a terminal, the local time of the day, and no pid.
+    """
+
+    def __init__(self, *, is_short: bool = False) -> None:
+        super().__init__()
+        self._is_short = is_short
 
     def format(self, record: logging.LogRecord) -> str:
         note = note_of(record)
@@ -46,6 +54,9 @@ class TextFormat(logging.Formatter):
         # A control character from outside could forge a line, or move the cursor of a terminal.
         lines = [figures.name(line) for line in without_secrets(about + note.text).splitlines()] or [""]
         start = f"{_time(record)} {record.levelname:<{_LEVEL_CELLS}} {who}[{note.pid or os.getpid()}]"
+        if self._is_short:
+            at = time.strftime("%H:%M:%S", time.localtime(record.created))
+            start = f"{at} {record.levelname:<{_LEVEL_CELLS}} {who}:"
         return f"{start} " + "\n    ".join(lines)
 
 

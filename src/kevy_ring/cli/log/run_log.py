@@ -38,7 +38,7 @@ class LogOptions:
 class RunLog:
     """Writes what the modules log, what other processes log, and the notes of the run. Use it as a context.
 
-    ``is_on``: False if there is no log. ``show``: prints a line in place of standard error (a live table sets it).
+    ``is_on``: False if there is no log. ``show``: shows a record in place of standard error (a live table sets it).
     ``report``: receives the texts that ``--json`` writes as notes.
     """
 
@@ -46,7 +46,7 @@ class RunLog:
         self.options = options
         self.is_on = options.log_format is not None or not as_json
         self.is_json = options.log_format == JSON
-        self.show: Callable[[str, int], None] | None = None
+        self.show: Callable[[logging.LogRecord], None] | None = None
         self.report: Callable[[str, bool], None] | None = None
         self._format = JsonFormat() if self.is_json else TextFormat()
         # Notes of a run with --json are independent of the log's level.
@@ -86,11 +86,10 @@ class RunLog:
         if record.name in _NARRATED:
             return
         if self.is_on and record.levelno >= self.options.log_level:
-            line = self._format.format(record)
             if self.show is not None:
-                self.show(line, record.levelno)
+                self.show(record)
             elif self._out is not None:
-                print(line, file=self._out, flush=True)
+                print(self._format.format(record), file=self._out, flush=True)
         if self.report is not None:
             note = note_of(record)
             # A note says itself whether it is part of the report. Of other records, warnings are.

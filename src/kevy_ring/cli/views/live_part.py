@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable
@@ -11,6 +10,8 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+
+from kevy_ring.cli.tables import terminal_size
 
 #: Makes the part for a terminal of this width and height.
 Drawing = Callable[[int, int], tuple[RenderableType, ...]]
@@ -36,13 +37,13 @@ class LivePart:
 
     def draw(self, drawing: Drawing) -> None:
         """Draw what ``drawing`` returns for the present size."""
-        size = self._fit()
+        was_resized, self.was_resized = self.was_resized, False  # first: it may be resized from here on
+        size = terminal_size(self._console)
         part = Group(*drawing(*size))
         if self._live is None:
             self._watch()
             self._start(size)
-        elif self.was_resized or size != self._size:
-            self.was_resized = False
+        elif was_resized or size != self._size:
             self._stop()
             self._clear(size[1])
             rows = len(self._console.render_lines(part))
@@ -55,7 +56,7 @@ class LivePart:
         """Remove the part from the screen."""
         if self._live is None:
             return
-        size = self._fit()
+        size = terminal_size(self._console)
         is_torn = self.was_resized or size != self._size
         self._stop()
         if is_torn:
@@ -65,16 +66,6 @@ class LivePart:
         if self._before is not None:
             signal.signal(signal.SIGWINCH, self._before)
             self._before = None
-
-    def _fit(self) -> tuple[int, int]:
-        """Take the terminal's present size. rich would prefer COLUMNS and LINES, which do not follow it."""
-        try:
-            found = os.get_terminal_size(self._console.file.fileno())
-        except (OSError, ValueError):
-            return self._console.size
-        if found.columns > 0 and found.lines > 0:
-            self._console.size = (found.columns, found.lines)
-        return self._console.size
 
     def _start(self, size: tuple[int, int]) -> None:
         self._size = size

@@ -87,6 +87,13 @@ def progress_table(shards: Sequence[ShardProgress], width: int, height: int) -> 
     return table
 
 
+def row_in_words(shard: ShardProgress) -> str:
+    """A shard in one short line, for a terminal without room for a table."""
+    label = link_label(LinkState.SNAPSHOT if shard.awaits_snapshot else shard.link_state)
+    out = figures.short(shard.rates.out_events)
+    return f"  {shard.index} {label}  out {out}/s  applied {figures.count(shard.applied_offset)}"
+
+
 def _filled(
     gap: int,
     shards: Sequence[ShardProgress],

@@ -13,16 +13,20 @@ from rich.text import Text
 from kevy_ring.cli import figures
 from kevy_ring.cli.ingest.outcome import Outcome
 from kevy_ring.cli.ingest.progress import ShardProgress, trouble_text
+from kevy_ring.cli.log.formats import TextFormat
 from kevy_ring.cli.log.note import Note
 from kevy_ring.cli.log.run_log import RunLog
 from kevy_ring.cli.tables import print_line
 from kevy_ring.cli.views.live_part import LivePart
 from kevy_ring.cli.views.outcome_text import print_outcome
-from kevy_ring.cli.views.progress_table import progress_table
+from kevy_ring.cli.views.progress_table import progress_table, row_in_words
 
 REFRESH_S = 0.25
+_SHORT = TextFormat(is_short=True)
 #: Rows of the terminal that are not rows of a flat table: the stage, the heading with its lines, and what follows.
 OTHER_ROWS = 7
+#: A terminal with fewer rows has no room for the heading of a table.
+LOW_ROWS = 10
 #: A higher terminal would show no older lines after a change of its size. They are in its history.
 _LINES_KEPT = 200
 
@@ -72,8 +76,8 @@ class TerminalView:
             print_line(self._console, Text("failed, exit code 1", style="bold red"))
         self._console.file.flush()
 
-    def _show(self, line: str, level: int) -> None:
-        self._print(Text(line, style="yellow" if level >= logging.WARNING else "dim"))
+    def _show(self, record: logging.LogRecord) -> None:
+        self._print(Text(_SHORT.format(record), style="yellow" if record.levelno >= logging.WARNING else "dim"))
 
     def _print(self, text: Text, indent: int = 0) -> None:
         self._lines.append((text, indent))
@@ -98,6 +102,9 @@ def _progress(
     if text := trouble_text(shards):
         status.append(f"  {text}", "red")
     status.no_wrap, status.overflow = True, "ellipsis"
+    if height < LOW_ROWS:
+        shown = shards[: max(1, height - 1)]
+        return status, *(Text(row_in_words(shard), no_wrap=True, overflow="ellipsis") for shard in shown)
     room = max(1, height - OTHER_ROWS)
     if len(shards) <= room:
         return status, progress_table(shards, width, height)

@@ -51,7 +51,7 @@ def test_a_gap_is_followed_by_a_full_sync_that_says_so() -> None:
     with ScriptedPeer(*scripts) as peer, running(kevy(peer), sender, protocol="kevy1", synced=heard):
         sender.wait_for_frames(5)
         sender.wait_until(lambda: len(heard.syncs) == 2)
-    assert heard.syncs[0] == ("full", "a full sync: nothing was received before")
+    assert heard.syncs[0] == ("full", "a full sync: nothing was received into this ring before")
     how, text = heard.syncs[1]
     assert how == "full"
     assert "the data received before may be wrong" in text

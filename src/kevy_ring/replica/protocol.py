@@ -15,7 +15,7 @@ Synced = Literal["full", "partial"]
 class FullSyncReason(Enum):
     """Why a link began with a full sync."""
 
-    FIRST = "first"  # nothing was received before
+    FIRST = "first"  # nothing was received into this ring before
     STORE = "store"  # the sink keeps no position, and its process has ended
     RING = "ring"  # a new ring replaced the old one, and the position was lost with it
     INTERRUPTED = "interrupted"  # the last snapshot was not completely received or loaded
@@ -82,7 +82,7 @@ class ReplicationProtocol(Protocol):
 
     @property
     def is_preparing(self) -> bool:
-        """True while the upstream says that it prepares a snapshot, from which the link will start."""
+        """True if the upstream said within the handshake that it prepares a snapshot. Only Redis says it."""
 
     @property
     def in_snapshot(self) -> bool:

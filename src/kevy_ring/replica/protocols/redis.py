@@ -122,7 +122,7 @@ class RedisProtocol(Conversation[table.RedisState, table.RedisToken]):
             newlines = self._intake.skip_newlines()
             self._before_stream -= newlines
             # A primary that will begin a full sync later sends one a second instead of a reply to PSYNC.
-            self.is_preparing = self.state is _S.PSYNC and (newlines > 0 or self.is_preparing)
+            self.is_preparing = self.is_preparing or (newlines > 0 and self.state is _S.PSYNC)
         mark = self._intake.peek()
         if mark is None:
             return False

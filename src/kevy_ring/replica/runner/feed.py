@@ -162,9 +162,9 @@ class Feed:
                 if now >= self._acknowledge_at:
                     self._acknowledge(now)
                 self._words.publish(protocol)
-                if protocol.is_preparing and self._tell_preparing is not None:
-                    tell, self._tell_preparing = self._tell_preparing, None
-                    tell()
+                if protocol.is_preparing and not protocol.established and self._tell_preparing is not None:
+                    self._tell_preparing()
+                    self._tell_preparing = None
         return EndCause.STOPPED, ""
 
     def _must_pause(self, limit: int) -> bool:

@@ -147,7 +147,7 @@ def test_snapshots_and_catching_up_are_milestones_that_are_told_once() -> None:
 
 def test_with_the_format_json_standard_error_holds_objects_only_and_standard_output_nothing() -> None:
     done = run_command(
-        "ingest", *SMALL, "--sink", "python:cli_sinks:counting", "--log-format", "json", "--log-level", "debug",
+        "ingest", *SMALL, "--sink", "python:cli_sinks:talking", "--log-format", "json", "--log-level", "debug",
         path=[SUPPORT],
     )  # fmt: skip
     assert (done.code, done.out) == (0, "")
@@ -165,6 +165,10 @@ def test_with_the_format_json_standard_error_holds_objects_only_and_standard_out
     (warning,) = [each for each in found if each["logger"] == "kevy_ring.shard.sinks.python"]
     assert (warning["level"], warning["process"], warning["shard"]) == ("warning", "shard", 0)
     assert warning["pid"] == next(each["role_pid"] for each in found if each.get("role") == "shard")
+    # Records of a sink's own code, and Python's warnings.
+    of_sink = next(each for each in found if each["logger"] == "printer")
+    assert (of_sink["message"], of_sink["shard"]) == ("low on ink at redis://***@printer", 0)
+    assert "the paper is thin" in next(each["message"] for each in found if each["logger"] == "py.warnings")
 
 
 def test_a_failure_is_an_object_too_in_the_format_json(capsys: pytest.CaptureFixture[str]) -> None:

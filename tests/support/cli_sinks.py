@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
+import warnings
 from collections.abc import Sequence
 
 
@@ -13,6 +15,12 @@ def raising(offset: int, argv: Sequence[memoryview]) -> None:
 
 def counting(offset: int, argv: Sequence[memoryview]) -> None:
     pass
+
+
+def talking(offset: int, argv: Sequence[memoryview]) -> None:
+    """Logs and warns as the code of a user does."""
+    logging.getLogger("printer").warning("low on ink at %s", "redis://someone:open-sesame@printer")
+    warnings.warn("the paper is thin", stacklevel=1)
 
 
 def unloadable(offset: int, argv: Sequence[memoryview]) -> None:

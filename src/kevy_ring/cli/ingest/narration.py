@@ -25,6 +25,8 @@ from kevy_ring.shard.shard_process import FAILED, REFUSED, STACK
 
 #: The same trouble with a link is reported again after this long.
 _REPEAT_S = 30.0
+#: The same as PREPARING, so short that it fits 80 cells with the time behind it.
+_PREPARING_STAGE = "the upstream prepares the snapshot (repl-diskless-sync-delay: ~5 s)"
 _TROUBLE = (LinkState.WAITING, LinkState.REFUSED)
 
 
@@ -102,7 +104,7 @@ class Narrator:
 
     def stage(self, stage: str) -> str:
         """What the run is doing: ``stage``, or what an upstream says about it."""
-        return PREPARING if stage == WAITING_STAGE and self._preparing else stage
+        return _PREPARING_STAGE if stage == WAITING_STAGE and self._preparing else stage
 
     def _note_process(self, event: FleetEvent) -> None:
         if event.kind is FleetEventKind.STARTED:

@@ -54,7 +54,7 @@ class RunLog:
         # Now: a live table replaces sys.stderr. It is None if the process has no standard error.
         self._out: TextIO | None = sys.stderr
         self._taken = _Taken(self._take)
-        self._level_before = logging.NOTSET
+        self._before = (logging.NOTSET, True)
 
     def tell(self, note: Note) -> None:
         """Log a note."""
@@ -86,10 +86,12 @@ class RunLog:
         if record.name in _NARRATED:
             return
         if self.is_on and record.levelno >= self.options.log_level:
-            if self.show is not None:
-                self.show(record)
-            elif self._out is not None:
-                print(self._format.format(record), file=self._out, flush=True)
+            # A log that cannot be written (a full disk, a reader that has gone) must not end the run.
+            with contextlib.suppress(OSError, ValueError):
+                if self.show is not None:
+                    self.show(record)
+                elif self._out is not None:
+                    print(self._format.format(record), file=self._out, flush=True)
         if self.report is not None:
             note = note_of(record)
             # A note says itself whether it is part of the report. Of other records, warnings are.
@@ -99,24 +101,30 @@ class RunLog:
 
     def __enter__(self) -> RunLog:
         logger = logging.getLogger("kevy_ring")
-        self._level_before = logger.level
+        self._before = (logger.level, logger.propagate)
         logger.setLevel(self._level)
+        logger.propagate = False
         logger.addHandler(self._taken)
+        # Records of other packages, of a sink's own code, and Python's warnings: a bare line would break the log.
+        logging.getLogger().addHandler(self._taken)
+        logging.captureWarnings(True)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        logging.captureWarnings(False)
+        logging.getLogger().removeHandler(self._taken)
         logger = logging.getLogger("kevy_ring")
         logger.removeHandler(self._taken)
-        logger.setLevel(self._level_before)
+        logger.level, logger.propagate = self._before
+        logger.setLevel(logger.level)  # forgets which levels are enabled
 
 
 class _Taken(logging.Handler):
-    """Gives each record to a function. What that raises is a fault of standard error: it must not end the run."""
+    """Gives each record to a function."""
 
     def __init__(self, take: Callable[[logging.LogRecord], None]) -> None:
         super().__init__()
         self._take = take
 
     def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._take(record)
+        self._take(record)

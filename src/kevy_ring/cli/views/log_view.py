@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from kevy_ring.cli import figures
+from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.ingest.outcome import Outcome
 from kevy_ring.cli.ingest.progress import ShardProgress, trouble_text
 from kevy_ring.cli.log.note import Note
@@ -50,29 +52,44 @@ class LogView:
 
     def outcome(self, outcome: Outcome) -> None:
         if self._report is not None:
-            # The log's last line has the first problem. Do not print it a second time into the same file.
-            is_said = self._log.is_with(self._report)
-            if not is_said:
-                print(self._title, file=self._report)
-            problems = outcome.problems[1:] if is_said else outcome.problems
-            print_outcome(tables_console(_WIDTH, self._report), outcome, problems)
-            print(file=self._report, flush=True)
+            self._print(outcome, self._report)
         elif self._log.is_json:
             self._log.tell(Note(_outcome_text(outcome), event="outcome", facts=outcome_object(outcome)))
+
+    def _print(self, outcome: Outcome, report: TextIO) -> None:
+        with _written():
+            # The log's last line has the first problem. Do not print it a second time into the same file.
+            is_said = self._log.is_with(report)
+            if not is_said:
+                print(self._title, file=report)
+            problems = outcome.problems[1:] if is_said else outcome.problems
+            print_outcome(tables_console(_WIDTH, report), outcome, problems)
+            print(file=report, flush=True)
 
     def close(self, outcomes: Sequence[Outcome], remarks: Sequence[str], problem: str | None) -> None:
         if problem is not None:
             text, level, code = f"failed, exit code 1: {problem}", logging.ERROR, 1
         else:
             text, level, code = remarks[0] if remarks else "done", logging.INFO, 0
-            for line in remarks if self._report is not None else ():
-                print(line, file=self._report, flush=True)
+            with _written():
+                for line in remarks if self._report is not None else ():
+                    print(line, file=self._report, flush=True)
         if problem is not None or not self._is_said():
             self._log.tell(Note(text, level, event="end", facts={"exit_code": code, "problem": problem}))
 
     def _is_said(self) -> bool:
         """Whether the remarks are in the file of the log already."""
         return self._report is not None and self._log.is_with(self._report)
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # the reader has enough
+    except OSError as error:
+        raise Failure(f"the report cannot be written: {error.strerror or error}") from error
 
 
 def _outcome_text(outcome: Outcome) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from kevy_ring.cli.ingest.outcome import Outcome
 from kevy_ring.cli.ingest.progress import ShardProgress
@@ -71,7 +71,9 @@ def choose_view(log: RunLog, *, as_json: bool, to_stderr: bool = False) -> View:
     """
     from kevy_ring.cli.views.log_view import LogView
 
-    out = sys.stderr if to_stderr else sys.stdout
+    out: TextIO | None = sys.stderr if to_stderr else sys.stdout
+    if out is None:  # it was closed before the start
+        return LogView(log)
     if as_json:
         from kevy_ring.cli.views.json_view import JsonView
 

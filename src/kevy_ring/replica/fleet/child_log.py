@@ -47,11 +47,16 @@ class LineLog(logging.Handler):
 
 
 def send_records(handler: LineLog, level: int) -> None:
-    """In a child: send the package's records to the parent, and nowhere else."""
+    """In a child: send the package's records to the parent, and nowhere else.
+
+    Records of other loggers (of a sink's own code) and Python's warnings go there too, if that code sets up no logging.
+    """
     logger = logging.getLogger("kevy_ring")
     logger.addHandler(handler)
     logger.setLevel(level)
     logger.propagate = False
+    logging.getLogger().addHandler(handler)
+    logging.captureWarnings(True)
 
 
 def log_of_child(shard: int, role: str, pid: int, sent: SentRecord) -> None:
@@ -60,7 +65,8 @@ def log_of_child(shard: int, role: str, pid: int, sent: SentRecord) -> None:
     The record has the attributes ``shard``, ``role`` and ``said``, the message without the number of the shard.
     """
     logger = logging.getLogger(sent.logger)
-    if logger.isEnabledFor(sent.level):
+    # The child has decided about the records of other loggers.
+    if logger.isEnabledFor(sent.level) or sent.logger.partition(".")[0] != "kevy_ring":
         record = logging.LogRecord(sent.logger, sent.level, "", 0, "shard %d: %s", (shard, sent.text), None)
         record.created, record.process = sent.created, pid
         record.__dict__.update(shard=shard, role=role, said=sent.text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -28,6 +29,7 @@ from redis_server import RedisServer, find_redis
 
 SECRET = "open-sesame"
 SMALL = ("--keys", "40", "--ops", "400", "--shards", "1")
+FULL = Path("/dev/full")
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
@@ -219,6 +221,16 @@ def test_json_and_the_log_exclude_each_other_if_the_stream_uses_standard_output(
 ) -> None:
     assert run(["ingest", "kevy://127.0.0.1:1", "--json", "--log-format", "text"]) == 2
     assert "--json and --log-format exclude each other" in capsys.readouterr().err
+
+
+def test_a_log_that_cannot_be_written_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = FULL.open("w")
+    for out in (full, None):
+        monkeypatch.setattr(sys, "stderr", out)
+        with RunLog(LogOptions()) as log:
+            log.tell(Note("it happened"))
+    with contextlib.suppress(OSError):  # it still holds the line
+        full.close()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from kevy_ring.cli.command import run
 from kevy_ring.cli.ingest.cluster_look import cluster_text
 from kevy_ring.cli.ingest.goal import ForDuration, UntilStopped
-from kevy_ring.cli.ingest.narration import RepeatedFailures
+from kevy_ring.cli.ingest.repeated_failures import RepeatedFailures
 from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.upstream_url import parse_upstream
 from kevy_ring.shard.sinks.redis.target_mark import is_mark
@@ -82,8 +82,8 @@ def test_a_sink_that_fails_three_times_in_a_row_with_the_same_words_ends_a_run_w
     done = run_command("ingest", redis_server.url, "--sink", "python:cli_sinks:unloadable", path=[SUPPORT])
     assert done.code == 1
     words = "shard 0: its process failed 3 times in a row for the same reason: RuntimeError: no snapshot for me"
-    assert done.err == f"kevy-ring: {words}\n"
-    assert done.out.count("exited with code 1") == 3
+    assert done.err.splitlines()[-1].endswith(f"failed, exit code 1: {words}")
+    assert done.err.count("exited with code 1") == 3
 
 
 def test_only_the_same_words_without_a_long_life_between_them_are_a_row() -> None:

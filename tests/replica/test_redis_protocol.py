@@ -307,6 +307,13 @@ def test_newlines_around_the_rdb_do_not_count_as_bytes_of_the_stream(newlines: b
         assert converse(RedisProtocol(), pieces_of(wire, size)).events[-1][:2] == ("frame", 1000 + len(SET))
 
 
+def test_a_newline_instead_of_the_reply_to_psync_means_that_a_snapshot_is_prepared() -> None:
+    protocol = opened(b"\n" + UP_TO_PSYNC)
+    assert (protocol.state, protocol.is_preparing) == (RedisState.PSYNC, False)
+    protocol.receive_data(b"\n")
+    assert (protocol.is_preparing, protocol.established) == (True, False)
+
+
 def test_a_newline_within_the_stream_is_garbage() -> None:
     with pytest.raises(RemoteProtocolError):
         streaming().receive_data(b"\n" + SET)

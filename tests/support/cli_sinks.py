@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import time
+import warnings
 from collections.abc import Sequence
 
 
@@ -13,6 +17,12 @@ def counting(offset: int, argv: Sequence[memoryview]) -> None:
     pass
 
 
+def talking(offset: int, argv: Sequence[memoryview]) -> None:
+    """Logs and warns as the code of a user does."""
+    logging.getLogger("printer").warning("low on ink at %s", "redis://someone:open-sesame@printer")
+    warnings.warn("the paper is thin", stacklevel=1)
+
+
 def unloadable(offset: int, argv: Sequence[memoryview]) -> None:
     pass
 
@@ -22,3 +32,10 @@ def _load(snapshot: object) -> None:
 
 
 unloadable.load = _load  # type: ignore[attr-defined]
+
+
+def gated(offset: int, argv: Sequence[memoryview]) -> None:
+    """Waits until the file in KEVY_RING_TEST_GATE exists, so that a test decides when the run may end."""
+    deadline = time.monotonic() + 120
+    while not os.path.exists(os.environ["KEVY_RING_TEST_GATE"]) and time.monotonic() < deadline:
+        time.sleep(0.05)

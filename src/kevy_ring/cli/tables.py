@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TextIO
 
 from rich import box
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+#: Wider than any table.
+_MEASURING = Console(width=10_000, color_system=None)
 #: The width of tables in a pipe or a file, unless the user sets COLUMNS, as ``watch`` does.
 PIPE_WIDTH = 80
 
@@ -40,12 +44,29 @@ def cut(text: str, cells: int) -> str:
     return f"{left}…{right}"
 
 
+def terminal_size(console: Console) -> tuple[int, int]:
+    """The present width and height of the console's terminal. The console takes it too.
+
+    By itself it would prefer COLUMNS and LINES from the environment, which do not follow the terminal.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        width, height = os.get_terminal_size(console.file.fileno())
+        if width > 0 and height > 0:
+            console.size = ConsoleDimensions(width, height)
+    return console.size
+
+
 def new_table(gap: int = 1, *, show_footer: bool = False) -> Table:
     """An empty table in the style of this command, with ``gap`` blanks between columns."""
     return Table(
         box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, gap), collapse_padding=True, header_style="bold",
         show_footer=show_footer,
     )  # fmt: skip
+
+
+def width_of(table: Table) -> int:
+    """The cells that the table needs to show everything."""
+    return Measurement.get(_MEASURING, _MEASURING.options, table).maximum
 
 
 def print_table(console: Console, table: Table) -> None:

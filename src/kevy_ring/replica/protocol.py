@@ -15,7 +15,7 @@ Synced = Literal["full", "partial"]
 class FullSyncReason(Enum):
     """Why a link began with a full sync."""
 
-    FIRST = "first"  # nothing was received before
+    FIRST = "first"  # nothing was received into this ring before
     STORE = "store"  # the sink keeps no position, and its process has ended
     RING = "ring"  # a new ring replaced the old one, and the position was lost with it
     INTERRUPTED = "interrupted"  # the last snapshot was not completely received or loaded
@@ -79,6 +79,10 @@ class ReplicationProtocol(Protocol):
         A kevy upstream may start from offset 0 with frames and no snapshot: ``"full"`` with a Frame as the
         first event. A store that holds anything must then be emptied before that frame is applied.
         """
+
+    @property
+    def is_preparing(self) -> bool:
+        """True if the upstream said within the handshake that it prepares a snapshot. Only Redis says it."""
 
     @property
     def in_snapshot(self) -> bool:

@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,9 +25,9 @@ from kevy_ring.shard.snapshot import SkippedKey
 _ATTACH_TIMEOUT_S = 10.0
 _log = logging.getLogger(__name__)
 
-#: Topics of what a shard process says. LOG: a line of the log. FAILED: why it ends. STACK: the stack of an unexpected
-#: error. REFUSED: why it ends, if another process would end in the same way.
-LOG, FAILED, STACK, REFUSED = "log", "failed", "stack", "refused"
+#: Topics of what a shard process says. FAILED: why it ends. STACK: the stack of an unexpected error. REFUSED: why it
+#: ends, if another process would end in the same way.
+FAILED, STACK, REFUSED = "failed", "stack", "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class ShardProcess:
     def __call__(self, ring_name: str, index: int, stop: StopSignal) -> ShardFacts:
         line = stop if isinstance(stop, ParentLine) else None
         if line is not None:
-            _log_to(line)
+            line.send_log()
         try:
             return self._run(ring_name, index, stop)
         except EventTruncated as error:
@@ -175,18 +175,6 @@ class _Life:
         return [keyspace[key] for key in keys if key in keyspace]
 
 
-class _LineLog(logging.Handler):
-    """Sends log records to the parent. A child that wrote to the terminal would spoil the parent's view."""
-
-    def __init__(self, line: ParentLine) -> None:
-        super().__init__(logging.WARNING)
-        self._line = line
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with suppress(Exception):
-            self._line.say(LOG, record.getMessage())
-
-
 def _say_failure(line: ParentLine, error: Exception) -> None:
     if isinstance(error, TargetRefused):
         line.say(REFUSED, str(error))
@@ -195,9 +183,3 @@ def _say_failure(line: ParentLine, error: Exception) -> None:
     else:
         line.say(FAILED, f"{type(error).__name__}: {error}")
         line.say(STACK, "".join(traceback.format_exception(error)))
-
-
-def _log_to(line: ParentLine) -> None:
-    log = logging.getLogger("kevy_ring")
-    log.addHandler(_LineLog(line))
-    log.propagate = False

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from kevy_ring.cli.ingest.options_password import with_passwords
+from kevy_ring.cli.log.run_log import LogOptions
 from kevy_ring.replica.options import FollowOptions
 from kevy_ring.replica.refusal import checked_command
 from kevy_ring.replica.upstream_url import REDIS_SCHEMES, UpstreamUrl, parse_upstream
@@ -45,6 +46,7 @@ class Asked:
     give_up_after_s: float | None
     keys: int
     ops: int
+    log: LogOptions
 
 
 def asked_of(
@@ -62,6 +64,7 @@ def asked_of(
     """
     urls, sink, data_urls = with_passwords(urls, sink, data_urls, options)
     follow, sink_options = _taken(FollowOptions, options), _taken(SinkOptions, options)
+    options["log"] = LogOptions(**_taken(LogOptions, options))
     _check_together(follow, sink_options, options, sink, no_keep=no_keep)
     if not urls:
         _check_embedded(follow, data_urls)

@@ -20,9 +20,11 @@ from kevy_ring.cli.ingest.followed import run_followed
 from kevy_ring.cli.ingest.health import Health
 from kevy_ring.cli.ingest.metrics_server import serve_health
 from kevy_ring.cli.ingest.options_health import health_options
+from kevy_ring.cli.ingest.options_log import log_options
 from kevy_ring.cli.ingest.options_password import password_options
 from kevy_ring.cli.ingest.outcome import Outcome
 from kevy_ring.cli.ingest.replication import GIVE_UP_AFTER_S
+from kevy_ring.cli.log.run_log import RunLog
 from kevy_ring.cli.redaction import without_secrets
 from kevy_ring.cli.views.view import View, choose_view
 from kevy_ring.replica.stall_watch import STALL_AFTER_S
@@ -159,13 +161,17 @@ def _none_if_zero(context: click.Context, parameter: click.Parameter, number: fl
     "--ops", metavar="N", type=click.IntRange(0), default=500_000, show_default=True,
     help="Without a URL: number of live frames, 3/5 of them in the first phase and the rest in the second.",
 )  # fmt: skip
+@log_options
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object per line. The last one is a summary.")
 def ingest(*, as_json: bool, metrics_port: int | None, metrics_address: str, ready_lag_s: float, **options: Any) -> int:
     asked = asked_of(**options)
+    log, to_stderr = RunLog(asked.log, as_json=as_json), asked.sink == STDOUT
+    if as_json and log.is_on and to_stderr:
+        raise click.UsageError("--json and --log-format exclude each other if the stream uses standard output")
     run = run_followed if asked.upstreams else run_embedded
-    make_view = partial(choose_view, as_json=as_json, to_stderr=asked.sink == STDOUT)
+    make_view = partial(choose_view, log, as_json=as_json, to_stderr=to_stderr)
     serve = partial(serve_health, metrics_port, metrics_address, Health(ready_lag_s))
-    with _ended_in_order(), ExitStack() as stack:
+    with log, log.failure_in_json(), _ended_in_order(), ExitStack() as stack:
         return _end(*run(asked, make_view, serve, stack))
 
 

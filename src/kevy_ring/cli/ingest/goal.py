@@ -14,6 +14,8 @@ from kevy_ring.inbox.header_words import LinkState, ProducerWord
 from kevy_ring.testing import EmbeddedPrimary
 
 _TROUBLE = (LinkState.NONE, LinkState.CONNECTING, LinkState.WAITING, LinkState.REFUSED)
+#: An upstream has not answered the handshake.
+WAITING_STAGE = "waiting for the upstream"
 #: Seconds between two questions to the embedded upstream.
 _ASK_S = 0.3
 
@@ -140,7 +142,7 @@ def _stage(shards: Sequence[ShardProgress]) -> str:
         if any(shard.is_loading and not shard.is_drained for shard in shards):
             return "snapshot"
         return "following the upstream"
-    return "waiting for the upstream" if LinkState.HANDSHAKE in states else "connecting"
+    return WAITING_STAGE if LinkState.HANDSHAKE in states else "connecting"
 
 
 def link_trouble(shards: Sequence[ShardProgress]) -> str | None:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from kevy_ring.cli.ingest.cluster_look import ClusterLook
+from kevy_ring.cli.ingest.goal import WAITING_STAGE
+from kevy_ring.cli.ingest.milestones import Milestones
 from kevy_ring.cli.ingest.progress import ShardProgress
+from kevy_ring.cli.ingest.repeated_failures import RepeatedFailures
+from kevy_ring.cli.log.note import COMMAND, Note
 from kevy_ring.cli.redaction import without_secrets
 from kevy_ring.cli.views.view import View
 from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.fleet import FleetEvent, FleetEventKind, Role
 from kevy_ring.replica.protocol import FullSyncReason
+from kevy_ring.replica.runner.runner import PREPARING
 from kevy_ring.replica.upstream_url import UpstreamUrl
 from kevy_ring.shard.shard_process import FAILED, REFUSED, STACK
 
 #: The same trouble with a link is reported again after this long.
 _REPEAT_S = 30.0
-#: A run ends when a shard's process failed so often in a row in the same way, also a run without an end: then a
-#: supervisor sees the failure.
-SAME_MAX = 3
-#: A process that lived this long had got past the failure of the process before it.
-STABLE_S = 10.0
+#: The same as PREPARING, so short that it fits 80 cells with the time behind it.
+_PREPARING_STAGE = "the upstream prepares the snapshot (repl-diskless-sync-delay: ~5 s)"
 _TROUBLE = (LinkState.WAITING, LinkState.REFUSED)
 
 
@@ -45,14 +50,18 @@ class Narrator:
         self._told: dict[int, tuple[str, float]] = {}
         self._synced: set[int] = set()  # shards that had a link in this run
         self._looks: list[ClusterLook] = []
+        self._pids: dict[tuple[int, Role], int] = {}
+        self._preparing: set[int] = set()
+        self._milestones = Milestones()
 
     def said(self, shard: int, topic: str, words: str) -> None:
         """Take a report from the process of a shard."""
         text = without_secrets(words)
+        note = Note(text, logging.ERROR, topic, shard, process="shard", pid=self._pids.get((shard, Role.SHARD)))
         if topic == FAILED:
             self.failures[shard] = text
             self.repeated.failed(shard, text)
-            self._view.note(f"shard {shard} failed: {text}", is_bad=True)
+            self._view.tell(replace(note, text=f"failed: {text}", report=f"shard {shard} failed: {text}"))
         elif topic == REFUSED:
             self.failures[shard] = text
             self.refusal = self.refusal or f"shard {shard}: {text}"
@@ -60,85 +69,112 @@ class Narrator:
             # A process that fails again often fails in the same way. Show each stack once.
             if text not in self._stacks:
                 self._stacks.add(text)
-                self._view.note(text.rstrip(), is_bad=True)
+                self._view.tell(replace(note, text=text.rstrip(), report=text.rstrip()))
         else:
-            self._view.note(f"shard {shard}: {text}")
+            self._view.tell(replace(note, level=logging.WARNING, report=f"shard {shard}: {text}"))
 
     def happened(self, event: FleetEvent) -> None:
         """Take an event of the fleet."""
         self._note_process(event)
-        is_death = event.kind is FleetEventKind.EXITED and (event.exit_code or not event.expected)
-        if is_death or event.kind in (FleetEventKind.RING, FleetEventKind.STALLED, FleetEventKind.DRAINED):
-            self._view.note(without_secrets(str(event)), is_bad=event.kind is not FleetEventKind.DRAINED)
-        elif event.kind is FleetEventKind.SYNCED:
+        if event.kind is FleetEventKind.SYNCED:
             self._note_sync(event)
-        elif event.kind is FleetEventKind.LINK and event.link_state in _TROUBLE:
-            self._note_trouble(event)
+        elif event.kind is FleetEventKind.LINK:
+            self._note_link(event)
+        else:
+            is_death = event.kind is FleetEventKind.EXITED and bool(event.exit_code or not event.expected)
+            is_told = is_death or event.kind in (FleetEventKind.RING, FleetEventKind.STALLED, FleetEventKind.DRAINED)
+            is_bad = is_told and event.kind is not FleetEventKind.DRAINED
+            level = logging.WARNING if is_bad else logging.INFO if is_told else logging.DEBUG
+            text = without_secrets(str(event))
+            self._view.tell(replace(_note(event, level, text), report=text if is_told else ""))
 
-    def looked(self, shards: Sequence[ShardProgress]) -> None:
-        """Report links that have recovered, and the answers of upstreams that are nodes of a cluster."""
+    def looked(self, shards: Sequence[ShardProgress], now: float) -> None:
+        """Report links that have recovered, snapshots, and the answers of upstreams that are nodes of a cluster."""
         for shard in shards:
             if shard.index in self._told and shard.link_state in (LinkState.STREAMING, LinkState.SNAPSHOT):
                 del self._told[shard.index]
-                self._view.note(f"shard {shard.index}: linked")
+                self._view.tell(
+                    Note("linked", event="linked", shard=shard.index, report=f"shard {shard.index}: linked")
+                )
+            for note in self._milestones.passed(shard, now):
+                self._view.tell(note)
         for look in [look for look in self._looks if look.text is not None]:
             self._looks.remove(look)
             self._view.note(without_secrets(look.text or ""), is_bad=look.is_bad)
 
+    def stage(self, stage: str) -> str:
+        """What the run is doing: ``stage``, or what an upstream says about it."""
+        return _PREPARING_STAGE if stage == WAITING_STAGE and self._preparing else stage
+
     def _note_process(self, event: FleetEvent) -> None:
+        if event.kind is FleetEventKind.STARTED:
+            self._pids[event.shard, event.role] = event.pid
+        if event.kind is FleetEventKind.EXITED and event.role is Role.RUNNER:
+            self._preparing.discard(event.shard)
         if event.role is Role.SHARD and event.kind is FleetEventKind.STARTED:
             self.repeated.started(event.shard, time.monotonic())
         elif event.role is Role.SHARD and event.kind is FleetEventKind.EXITED:
             self.repeated.ended(event.shard, time.monotonic())
 
     def _note_sync(self, event: FleetEvent) -> None:
-        """Report each sync except a normal first one: full or partial, and why."""
+        """Report each sync: full or partial, and why. A normal first one is no news for ``--json``."""
         is_first = event.shard not in self._synced
         self._synced.add(event.shard)
         self.refused.pop(event.shard, None)
         self._told.pop(event.shard, None)
-        if not is_first or event.full_reason is not FullSyncReason.FIRST:
-            self._view.note(f"shard {event.shard}: linked, {without_secrets(event.text)}")
+        self._preparing.discard(event.shard)
+        self._milestones.synced(event.shard, is_full=event.synced == "full")
+        text = f"linked, {without_secrets(event.text)}"
+        is_news = not is_first or event.full_reason is not FullSyncReason.FIRST
+        reason = event.full_reason.value if event.full_reason is not None else None
+        note = replace(_note(event, logging.INFO, text), facts={"how": event.synced, "full_reason": reason})
+        self._view.tell(replace(note, report=f"shard {event.shard}: {text}" if is_news else ""))
         upstream = self._upstreams[event.shard]
         if is_first and upstream.kind == "redis":
             self._looks.append(ClusterLook(upstream, self._upstreams))
 
+    def _note_link(self, event: FleetEvent) -> None:
+        shard, state, upstream = event.shard, event.link_state, self._upstreams[event.shard]
+        if state in _TROUBLE:
+            self._note_trouble(event)
+        elif state is LinkState.HANDSHAKE and event.text == PREPARING:
+            self._preparing.add(shard)
+            self._view.tell(_note(event, logging.INFO, f"{upstream}: {PREPARING}", "preparing"))
+        elif state is LinkState.HANDSHAKE:
+            # While the same trouble repeats, each attempt connects and is refused.
+            level = logging.DEBUG if shard in self._told else logging.INFO
+            self._view.tell(_note(event, level, f"connected to {upstream}, protocol {event.text}", "connected"))
+        elif state in (LinkState.STREAMING, LinkState.SNAPSHOT):  # reading paused or continues: the text says which
+            self._view.tell(_note(event, logging.WARNING, without_secrets(event.text), "paused"))
+        elif state is not None:
+            words = state.name.lower().replace("_", " ")
+            self._view.tell(_note(event, logging.DEBUG, f"{words} ({upstream})"))
+
     def _note_trouble(self, event: FleetEvent) -> None:
         self.trouble[event.shard] = event.text
-        if event.refusal is not None and event.refusal.is_confirmed:
+        self._preparing.discard(event.shard)
+        refusal = event.refusal
+        if refusal is not None and refusal.is_confirmed:
             upstream = self._upstreams[event.shard]
             self.refused[event.shard] = f"shard {event.shard}: {upstream} cannot be followed: {event.text}"
         said, at = self._told.get(event.shard, ("", 0.0))
         now = time.monotonic()
         if said != event.text or now - at >= _REPEAT_S:
             self._told[event.shard] = (event.text, now)
-            self._view.note(f"shard {event.shard}: no link: {without_secrets(event.text)}", is_bad=True)
+            text = f"no link: {without_secrets(event.text)}"
+            facts = {"refusal": refusal.kind.value, "permanent": refusal.is_permanent} if refusal is not None else {}
+            note = replace(_note(event, logging.WARNING, text, "no_link"), facts=facts)
+            self._view.tell(replace(note, report=f"shard {event.shard}: {text}"))
 
 
-class RepeatedFailures:
-    """Counts, for each shard, how often in a row its process ended for the same reason."""
-
-    def __init__(self) -> None:
-        self._started_at: dict[int, float] = {}
-        self._said: dict[int, str] = {}
-        self._rows: dict[int, tuple[str, int]] = {}
-
-    def started(self, shard: int, now: float) -> None:
-        """A new process of the shard runs; ``now``: seconds of a monotonic clock."""
-        self._started_at[shard] = now
-        self._said.pop(shard, None)
-
-    def failed(self, shard: int, why: str) -> None:
-        """The process reported why it ends."""
-        self._said[shard] = why
-
-    def ended(self, shard: int, now: float) -> None:
-        """The process has ended. A process that was killed gave no reason, so its end starts a new count."""
-        why = self._said.pop(shard, "")
-        before, count = self._rows.get(shard, ("", 0))
-        lived_s = now - self._started_at.get(shard, now)
-        self._rows[shard] = (why, count + 1 if why == before and lived_s < STABLE_S else 1)
-
-    def found(self) -> tuple[int, str] | None:
-        """The first shard that failed SAME_MAX times in a row for the same reason, and the reason; None: no shard."""
-        return next(((shard, why) for shard, (why, count) in self._rows.items() if why and count >= SAME_MAX), None)
+def _note(event: FleetEvent, level: int, text: str, name: str = "") -> Note:
+    """The note about an event. An event with a link's state comes from the runner, any other from this process."""
+    text = text.removeprefix(f"shard {event.shard}: ")
+    facts: dict[str, Any] = {}
+    if event.kind in (FleetEventKind.STARTED, FleetEventKind.EXITED):
+        facts = {"role": event.role.value, "role_pid": event.pid}
+    if event.kind is FleetEventKind.EXITED:
+        facts |= {"exit_code": event.exit_code, "signal": event.signal_number, "restart_in_s": event.restart_in_s}
+    from_runner = event.kind in (FleetEventKind.LINK, FleetEventKind.SYNCED)
+    process, pid = (event.role.value, event.pid) if from_runner else (COMMAND, None)
+    return Note(text, level, name or event.kind.value, event.shard, process=process, pid=pid, facts=facts)

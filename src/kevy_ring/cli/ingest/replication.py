@@ -15,9 +15,10 @@ from kevy_ring.cli.compare.verify import Verification
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.ingest.goal import UntilStopped, link_trouble, no_link_text
 from kevy_ring.cli.ingest.health import Health
-from kevy_ring.cli.ingest.narration import SAME_MAX, Narrator
+from kevy_ring.cli.ingest.narration import Narrator
 from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
 from kevy_ring.cli.ingest.progress import ProgressMeter, ShardProgress
+from kevy_ring.cli.ingest.repeated_failures import SAME_MAX
 from kevy_ring.cli.redaction import shown_url, without_secrets
 from kevy_ring.cli.rings.ring_text import ring_label
 from kevy_ring.cli.views.view import View
@@ -156,9 +157,9 @@ class Replication:
         if all(shard.ring is not None for shard in shards):
             self._shards = shards
         self._health.looked(shards)
-        self._narrator.looked(shards)
+        self._narrator.looked(shards, now)
         if self._stage not in ("comparing", "ending"):
-            self._stage = self._goal.stage(shards)
+            self._stage = self._narrator.stage(self._goal.stage(shards))
         self._view.progress(self._stage, now - self._began, shards)
         return self._shards
 

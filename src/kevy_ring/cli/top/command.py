@@ -17,7 +17,7 @@ from rich.console import Console
 from kevy_ring.cli.completion import ring_names_with
 from kevy_ring.cli.rings.facts import ring_faults
 from kevy_ring.cli.rings.ring_text import ring_object
-from kevy_ring.cli.tables import tables_console
+from kevy_ring.cli.tables import tables_console, terminal_size
 from kevy_ring.cli.top.keys import TopKeys
 from kevy_ring.cli.top.meter import TopMeter, TopRing
 from kevy_ring.cli.top.one_ring import ring_lines
@@ -28,6 +28,8 @@ from kevy_ring.inbox.header_words import LinkState, how_far_behind, link_state, 
 from kevy_ring.ring.outside.watch import RingWatch
 
 _CLEAR = "\x1b[2J"
+#: How long a changed size of the terminal may wait for its screen.
+_SIZE_LOOK_S = 0.25
 
 
 @click.command()
@@ -120,6 +122,7 @@ class _Screen:
         self._paint = Paint(console)
         self._keys = TopKeys(sys.stdin.fileno())
         self._size = (0, 0)
+        self._was_resized = False
         self._shown: list[Line] = []
 
     def run(self) -> None:
@@ -139,7 +142,9 @@ class _Screen:
             self._draw(rings)
             due = max(due + self._interval, time.monotonic())
             while (left := due - time.monotonic()) > 0 and not self._keys.ended:
-                key = self._keys.next(left)
+                key = self._keys.next(min(left, _SIZE_LOOK_S))
+                if self._was_resized:
+                    self._draw(rings)
                 if key is not None:
                     if not self._state.press(key, [ring.name for ring in rings]):
                         return
@@ -147,7 +152,10 @@ class _Screen:
                     self._draw(rings)
 
     def _draw(self, rings: list[TopRing]) -> None:
-        width, height = size = self._console.size
+        if self._was_resized:
+            # The terminal has moved or cut what was drawn, even if it has its old size again.
+            self._was_resized, self._size = False, (0, 0)
+        width, height = size = terminal_size(self._console)
         now = time.monotonic()
         opened = next((ring for ring in rings if ring.name == self._state.opened), None)
         if opened is None:
@@ -191,7 +199,10 @@ class _Screen:
             os.kill(os.getpid(), signal.SIGSTOP)
             self._enter()
 
-        answers = {signal.SIGTERM: end, signal.SIGHUP: end, signal.SIGTSTP: pause}
+        def resized(number: int, frame: FrameType | None) -> None:
+            self._was_resized = True
+
+        answers = {signal.SIGTERM: end, signal.SIGHUP: end, signal.SIGTSTP: pause, signal.SIGWINCH: resized}
         before = {number: signal.signal(number, answer) for number, answer in answers.items()}
         try:
             yield

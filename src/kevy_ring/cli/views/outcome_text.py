@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -10,17 +12,22 @@ from kevy_ring.cli import figures
 from kevy_ring.cli.compare.digest import DigestComparison
 from kevy_ring.cli.compare.verify import Verification
 from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
-from kevy_ring.cli.tables import new_table, print_line, print_table
+from kevy_ring.cli.tables import new_table, print_line, print_table, width_of
 from kevy_ring.inbox.header_words import ProducerWord
 
 #: A rate over fewer things or fewer seconds than these would be noise.
 _RATE_LEAST, _RATE_LEAST_S = 1000, 0.01
 
 
-def print_outcome(console: Console, outcome: Outcome) -> None:
-    """Print the summary table, the rates, the comparison with the first differences, and the problems."""
+def print_outcome(console: Console, outcome: Outcome, problems: Sequence[str]) -> None:
+    """Print the summary table, the rates, the comparison with the first differences, and ``problems``."""
     if outcome.shards:
-        print_table(console, summary_table(outcome))
+        table = summary_table(outcome)
+        if width_of(table) <= console.width:
+            print_table(console, table)
+        else:
+            for shard in outcome.shards:
+                print_line(console, Text(_in_words(shard)), indent=2)
     for line in _rate_lines(outcome):
         print_line(console, Text(line), indent=2)
     comparison = outcome.comparison
@@ -31,7 +38,7 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
             print_line(console, Text(line, style="dim" if comparison.is_equal else ""), indent=4)
     for text in outcome.accepted:
         print_line(console, Text.assemble(("! ", "bold yellow"), f"accepted: {text}"), indent=2)
-    for problem in outcome.problems:
+    for problem in problems:
         print_line(console, Text.assemble(("✗ ", "bold red"), " ".join(problem.split())), indent=2)
 
 
@@ -83,6 +90,17 @@ def summary_table(outcome: Outcome) -> Table:
             figures.count(shard.restarts),
         )
     return table
+
+
+def _in_words(shard: ShardOutcome) -> str:
+    """A row of the table, for a terminal that is narrower than the table."""
+    last = shard.last
+    return (
+        f"shard {last.index}: syncs {_syncs(shard)}; {figures.plural(last.entries, 'snapshot key')}; "
+        f"{figures.plural(last.frames, 'frame')} applied, {figures.size(last.frame_bytes)}, "
+        f"up to {figures.count(last.applied_offset)}; overflow peak {figures.size(shard.overflow_peak_bytes)}; "
+        f"{figures.plural(shard.restarts, 'restart')}"
+    )
 
 
 def _syncs(shard: ShardOutcome) -> str:

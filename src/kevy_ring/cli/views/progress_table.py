@@ -10,7 +10,7 @@ from rich.text import Text
 from kevy_ring.cli import figures, ring_columns
 from kevy_ring.cli.ingest.progress import ShardProgress
 from kevy_ring.cli.ring_columns import Column
-from kevy_ring.cli.tables import new_table
+from kevy_ring.cli.tables import new_table, width_of
 from kevy_ring.inbox.header_words import LinkState
 
 #: From this width on, one line has everything about a shard, its upstream too.
@@ -46,6 +46,8 @@ _FLAT: tuple[Shown, ...] = (
     ("ring", 5, (ring_columns.FILL,)),
     ("overflow", 8, (ring_columns.OVERFLOW,)),
 )
+#: A narrow terminal drops the first of these first.
+_KEPT_LONGEST = ("received", "overflow", "ring", "in/s", "applied", "out/s")
 
 _LOOKS = {
     LinkState.NONE: ("starting", "dim"),
@@ -69,30 +71,44 @@ def progress_table(shards: Sequence[ShardProgress], width: int, height: int) -> 
     """A table for a terminal of ``width`` by ``height`` cells.
 
     On a wide terminal, a shard has one line with everything. On others it has two, for received and applied. If the
-    terminal is not high enough for two, it has one, without bytes per second.
+    terminal is not high enough or wide enough for that, it has one, without bytes per second. A narrow terminal has
+    fewer columns.
     """
-    table = new_table(1 if width >= _ROOMY else 0)
+    gap = 1 if width >= _ROOMY else 0
     if width >= WIDE:
-        _fill(table, shards, _WIDE, with_upstream=True)
-    elif 2 * len(shards) + _OTHER_LINES <= height:
-        _fill(table, shards, _TALL, sides="received\napplied" if width >= _ROOMY else "in\nout")
-    else:
-        _fill(table, shards, _FLAT)
+        return _filled(gap, shards, _WIDE, with_upstream=True)
+    if 2 * len(shards) + _OTHER_LINES <= height:
+        table = _filled(gap, shards, _TALL, sides="received\napplied" if width >= _ROOMY else "in\nout")
+        if width_of(table) <= width:
+            return table
+    shown = list(_FLAT)
+    while width_of(table := _filled(gap, shards, shown, with_snapshot=len(shown) > 2)) > width and shown:
+        shown.remove(min(shown, key=lambda each: _KEPT_LONGEST.index(each[0])))
     return table
 
 
-def _fill(
-    table: Table,
+def row_in_words(shard: ShardProgress) -> str:
+    """A shard in one short line, for a terminal without room for a table."""
+    label = link_label(LinkState.SNAPSHOT if shard.awaits_snapshot else shard.link_state)
+    out = figures.short(shard.rates.out_events)
+    return f"  {shard.index} {label}  out {out}/s  applied {figures.count(shard.applied_offset)}"
+
+
+def _filled(
+    gap: int,
     shards: Sequence[ShardProgress],
     shown: Sequence[Shown],
     *,
     with_upstream: bool = False,
+    with_snapshot: bool = True,
     sides: str = "",
-) -> None:
+) -> Table:
     """``sides``: the names of the two lines of a shard in a tall table."""
+    table = new_table(gap)
     table.add_column("shard" if with_upstream else "#", justify="right", no_wrap=True)
     table.add_column("link", no_wrap=True, min_width=10)
-    table.add_column("snapshot", justify="right", no_wrap=True, min_width=10)
+    if with_snapshot:
+        table.add_column("snapshot", justify="right", no_wrap=True, min_width=10)
     if with_upstream:
         table.add_column("upstream", no_wrap=True, overflow="ellipsis", max_width=36)
     if sides:
@@ -100,12 +116,13 @@ def _fill(
     for title, cells, _ in shown:  # a least width, so that columns do not move when the figures change
         table.add_column(title, justify="right", no_wrap=True, min_width=cells)
     for shard in shards:
-        row = _first_cells(shard)
+        row = _first_cells(shard) if with_snapshot else _first_cells(shard)[:2]
         if with_upstream:
             row.append(shard.upstream)
         if sides:
             row.append(Text(sides, style="dim"))
         table.add_row(*row, *(_cell(shard, columns, is_tall=bool(sides)) for _, _, columns in shown))
+    return table
 
 
 def _cell(shard: ShardProgress, columns: tuple[Column, ...], *, is_tall: bool) -> Text:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from kevy_ring.errors import KevyRingError, RoleTaken, SegmentError
 from kevy_ring.inbox.header_words import LinkState
+from kevy_ring.replica.fleet.child_log import DEFAULT_LEVEL, LineLog, send_records
 from kevy_ring.replica.options import FollowOptions
 from kevy_ring.replica.protocol import FullSyncReason, ResumePoint
 from kevy_ring.replica.runner.runner import Runner, RunnerExit
@@ -24,6 +25,11 @@ from kevy_ring.replica.stop import StopSignal
 
 if TYPE_CHECKING:
     from kevy_ring.inbox import Published
+
+log = logging.getLogger(__name__)
+
+# The parent logs what the runner reports of its link, so the runner's own records of the same would be a second time.
+_RUNNER_LOG = "kevy_ring.replica.runner.runner"
 
 ShardMain = Callable[[str, int, StopSignal], Any]
 
@@ -66,9 +72,10 @@ class ParentLine(StopSignal):
     fleet's ``ask``.
     """
 
-    def __init__(self, control: Connection) -> None:
+    def __init__(self, control: Connection, log_level: int = DEFAULT_LEVEL) -> None:
         super().__init__()
         self._control = control
+        self._log_level = log_level
         self._sending = threading.Lock()  # a log record may come from any thread
         self._questions: deque[tuple[int, str, tuple[Any, ...]]] = deque()
         self._parent_pid = os.getppid()
@@ -92,6 +99,10 @@ class ParentLine(StopSignal):
     def say(self, topic: str, text: str) -> None:
         """Send a ``text`` about ``topic``, for people, to the parent if it reads. A long text is cut."""
         self.tell("text", topic, text[:TEXT_MAX])
+
+    def send_log(self, *told_otherwise: str) -> None:
+        """Send the package's log records to the parent from now on, but not those of the named loggers."""
+        send_records(LineLog(self.tell, TEXT_MAX, told_otherwise), self._log_level)
 
     def hand_over(self, *fact: Any) -> None:
         """Send a fact of any size that the parent waits for. Waits until the parent takes it."""
@@ -124,24 +135,25 @@ class ParentLine(StopSignal):
         orphaned.start()
 
 
-def run_runner(control: Connection, orders: RunnerOrders) -> None:
+def run_runner(control: Connection, log_level: int, orders: RunnerOrders) -> None:
     """The main function of a runner process. It sends the reason for a failure to the parent in one line."""
-    line = ParentLine(control)
+    line = ParentLine(control, log_level)
+    line.send_log(_RUNNER_LOG)
     try:
         _run_runner(line, orders)
     except KevyRingError as error:
-        _fail(line, error)
+        _fail(line, str(error))
+    except Exception as error:
+        log.exception("the runner failed")
+        _fail(line, f"{type(error).__name__}: {error}")
 
 
-def _fail(line: ParentLine, error: Exception) -> NoReturn:
-    line.hand_over("failed", str(error))
+def _fail(line: ParentLine, why: str) -> NoReturn:
+    line.hand_over("failed", why)
     sys.exit(1)
 
 
 def _run_runner(line: ParentLine, orders: RunnerOrders) -> None:
-    # The parent logs the child's reports. A child that also wrote to the terminal would spoil the parent's view.
-    logging.getLogger("kevy_ring").addHandler(logging.NullHandler())
-    logging.getLogger("kevy_ring").propagate = False
     from kevy_ring.inbox import ReplicaInboxSender
     from kevy_ring.ring import inspect_ring
 
@@ -193,11 +205,11 @@ def _await_receiver(ring_name: str, stop: StopSignal) -> None:
         pass
 
 
-def run_shard(control: Connection, shard_main: ShardMain, ring_name: str, index: int) -> None:
+def run_shard(control: Connection, log_level: int, shard_main: ShardMain, ring_name: str, index: int) -> None:
     """The main function of a shard process. It sends ``shard_main``'s result, or why it got no ring, to the parent."""
-    line = ParentLine(control)
+    line = ParentLine(control, log_level)
     try:
         result = shard_main(ring_name, index, line)
     except (RoleTaken, SegmentError) as error:
-        _fail(line, error)
+        _fail(line, str(error))
     line.hand_over("result", result)

@@ -11,14 +11,15 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from kevy_ring.replica.fleet.child import ENDING_SIGNALS
+from kevy_ring.replica.fleet.child_log import wanted_level
 from kevy_ring.replica.fleet.event import Role
 
 
 class ChildProcess:
     """A running child and the only line to it: a pipe. The child takes the pipe's end for the parent's death.
 
-    It is started by 'spawn' and inherits only the pipe. Its arguments come through a pipe too, so a command line never
-    contains a secret.
+    It is started by 'spawn' and inherits only the pipe. ``target`` gets the pipe's end, the least level of log records
+    that this process wants, and ``arguments``. They come through a pipe too, so a command line never contains a secret.
     """
 
     def __init__(self, role: Role, name: str, target: Callable[..., None], *arguments: Any) -> None:
@@ -28,7 +29,9 @@ class ChildProcess:
         self.stopping = False
         self.failure = ""  # the reason that the child itself gave
         self._control, theirs = context.Pipe()
-        self._process = context.Process(target=target, args=(theirs, *arguments), name=name, daemon=True)
+        self._process = context.Process(
+            target=target, args=(theirs, wanted_level(), *arguments), name=name, daemon=True
+        )
         try:
             with _ending_signals_blocked():
                 self._process.start()

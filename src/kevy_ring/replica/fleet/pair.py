@@ -13,6 +13,7 @@ from kevy_ring.errors import Refusal
 from kevy_ring.inbox.header_words import LinkState, link_state
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.fleet.child import EXIT_TRUNCATED, RunnerOrders, ShardMain, run_runner, run_shard
+from kevy_ring.replica.fleet.child_log import log_of_child
 from kevy_ring.replica.fleet.child_process import ChildProcess
 from kevy_ring.replica.fleet.event import FleetEvent, FleetEventKind, Role, ShardStatus, ShardUnheard
 from kevy_ring.replica.fleet.pair_ring import PairRing
@@ -224,6 +225,8 @@ class ReplicaPair:
             child.failure = facts[0]
         elif topic == "text":
             self._say(self.index, *facts)
+        elif topic == "record":
+            log_of_child(self.index, child.role.value, child.pid, *facts)
         elif topic == "answer":
             self._answer = facts  # only one question is open at a time
         elif topic == "synced":

@@ -31,6 +31,7 @@ class Conversation(Generic[StateT, TokenT]):
         self.error: RemoteProtocolError | UpstreamRefused | None = None
         self.established = False
         self.synced: Synced | None = None
+        self.is_preparing = False
         self.in_snapshot = False
         self.snapshot_pending = False
         self.snapshot_bytes = 0

@@ -119,7 +119,10 @@ class RedisProtocol(Conversation[table.RedisState, table.RedisToken]):
         if self._intake.command_open:
             return self._take_commands(events, one)
         if self.state in table.NEWLINES_ALLOWED:
-            self._before_stream -= self._intake.skip_newlines()
+            newlines = self._intake.skip_newlines()
+            self._before_stream -= newlines
+            # A primary that will begin a full sync later sends one a second instead of a reply to PSYNC.
+            self.is_preparing = self.is_preparing or (newlines > 0 and self.state is _S.PSYNC)
         mark = self._intake.peek()
         if mark is None:
             return False

@@ -70,7 +70,8 @@ class Feed:
     """Follows one link to its end. The owner opens the link and closes it; the protocol object must be new.
 
     ``synced`` is called once, with how the link started. ``paused`` is called with the bytes in the overflow when they
-    exceed the options' ``overflow_limit`` and reading stops, and with 0 when reading continues.
+    exceed the options' ``overflow_limit`` and reading stops, and with 0 when reading continues. ``preparing`` is called
+    once if the upstream says that it prepares a snapshot.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Feed:
         options: FollowOptions = DEFAULT_OPTIONS,
         synced: Callable[[Synced], None] = lambda how: None,
         paused: Callable[[int], None] = lambda waiting_bytes: None,
+        preparing: Callable[[], None] = lambda: None,
     ) -> None:
         self._link = link
         self._protocol = protocol
@@ -93,6 +95,7 @@ class Feed:
         self._options = options
         self._tell_synced = synced
         self._tell_paused = paused
+        self._tell_preparing: Callable[[], None] | None = preparing
         self._is_paused = False
         self._chunk: ChunkInRing | None = None
         self._begun = False  # an event of this link was sent
@@ -159,6 +162,9 @@ class Feed:
                 if now >= self._acknowledge_at:
                     self._acknowledge(now)
                 self._words.publish(protocol)
+                if protocol.is_preparing and not protocol.established and self._tell_preparing is not None:
+                    self._tell_preparing()
+                    self._tell_preparing = None
         return EndCause.STOPPED, ""
 
     def _must_pause(self, limit: int) -> bool:

@@ -37,8 +37,11 @@ _WAIT_TICK_S = 0.1
 # A runner that waits for minutes repeats its reason this often.
 REPEAT_S = 60.0
 
+#: The text of the state HANDSHAKE while the upstream is alive and will begin a full sync later.
+PREPARING = "the upstream prepares the snapshot (Redis waits repl-diskless-sync-delay first, 5 s by default)"
+
 _WHY_FULL = {
-    FullSyncReason.FIRST: "nothing was received before",
+    FullSyncReason.FIRST: "nothing was received into this ring before",
     FullSyncReason.STORE: "the sink keeps no position, and the process that applied the earlier data has ended",
     FullSyncReason.RING: "a new ring replaced the old one, and the position was lost with it",
     FullSyncReason.INTERRUPTED: "the last snapshot was not completely received or loaded",
@@ -106,7 +109,7 @@ class Runner:
         self._full_reason, self._full_detail = full_reason, ""
         self._has_worked = False
         self._other_scheme = OtherScheme(self.upstream, self.stop, lambda: sender.receiver_gone)
-        self._resume = resume
+        self._resume, self._ended_there = resume, "an earlier process"
         self._replica_id = replica_id or f"kevy-ring-{secrets.token_hex(6)}"
         self._notify = notify
         self._tell_synced = synced
@@ -180,6 +183,7 @@ class Runner:
                 options=self.options,
                 synced=self._synced,
                 paused=self._paused,
+                preparing=lambda: self._enter(LinkState.HANDSHAKE, PREPARING),
             )
             end = feed.run()
         return self._after(protocol, end)
@@ -188,17 +192,18 @@ class Runner:
         self.sync_reason = self._words.full_reason if how == "full" else None
         text = f"a full sync: {self._why_full()}"
         if how == "partial" and self._resume:
-            text = f"a partial sync: it continues after offset {self._resume.offset}"
+            text = f"a partial sync: it continues after offset {self._resume.offset}, where {self._ended_there} ended"
         log.info("%s: %s", self.upstream, text)
         if self._tell_synced is not None:
             self._tell_synced(how, text)
 
     def _why_full(self) -> str:
         if self._resume is not None:
+            psync = self.options.psync_command
             return (
                 f"the upstream does not continue after offset {self._resume.offset} of history "
                 f"{self._resume.upstream_id}: it does not know this history, or its backlog begins later (make the "
-                "upstream's backlog larger)"
+                f"upstream's backlog larger){'' if psync == 'PSYNC' else f', or it answers {psync} as SYNC'}"
             )
         if self._full_reason is FullSyncReason.VIOLATION:
             return f"the data received before may be wrong ({self._full_detail})"
@@ -243,7 +248,7 @@ class Runner:
     def _learn_place(self, protocol: ReplicationProtocol, end: FeedEnd, *, doubted: bool) -> None:
         """Note where the next link continues, or why it must be a full sync."""
         had_none = self._resume is None
-        self._resume = None if doubted else protocol.resume_point
+        self._resume, self._ended_there = None if doubted else protocol.resume_point, "the last link"
         if doubted:
             self._full_reason, self._full_detail = FullSyncReason.VIOLATION, end.detail
         elif self._resume is None and (protocol.snapshot_pending or not had_none):

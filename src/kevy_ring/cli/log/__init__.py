@@ -1,0 +1,1 @@
+"""The log of a run: its lines as text or JSON, on standard error."""

@@ -323,6 +323,26 @@ class TargetRefused(SinkError):
         self.keys: Mapping[int, int] = dict(keys or {})
 
 
+class FilterRefused(KevyRingError):
+    """A command of the stream needs keys on both sides of a filter and cannot be cut down. Nothing of it is applied.
+
+    Fields: ``command`` (its name); ``offset``; ``filter`` (its text); ``detail``; ``key`` (one that decides it, or
+    None).
+    """
+
+    def __init__(self, command: bytes, offset: int, filter: str, detail: str, *, key: bytes | None = None) -> None:
+        name = command[:40].decode("utf-8", "backslashreplace")
+        super().__init__(
+            f"the filter {filter} cannot apply {name} at offset {offset}: {detail}. Nothing of it was applied. Give a "
+            "filter with all of these keys or with none of them, and a new place for the sink"
+        )
+        self.command = command
+        self.offset = offset
+        self.filter = filter
+        self.detail = detail
+        self.key = key
+
+
 class PrimaryGone(KevyRingError):
     """The process of an embedded upstream died or does not answer.
 

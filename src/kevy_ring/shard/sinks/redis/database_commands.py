@@ -55,15 +55,15 @@ def selected_database(argv: Sequence[BytesLike]) -> int | None:
 
 
 class OtherDatabase(Exception):
-    """A command uses a database other than 0, but only database 0 is replicated. ``database``: its argument."""
+    """A command uses another database than the one that is replicated. ``database``: its argument."""
 
     def __init__(self, database: bytes) -> None:
         super().__init__(database)
         self.database = database
 
 
-def in_one_database(name: bytes, argv: list[bytes], only_db: int) -> list[bytes] | None:
-    """``argv`` for a replica of database 0 in database ``only_db``; None: the replica needs no command.
+def in_one_database(name: bytes, argv: list[bytes], only_db: int, source_db: int = 0) -> list[bytes] | None:
+    """``argv`` for a replica of database ``source_db`` in database ``only_db``; None: the replica needs no command.
 
     The result touches no other database of the target. Raises OtherDatabase.
     """
@@ -71,23 +71,23 @@ def in_one_database(name: bytes, argv: list[bytes], only_db: int) -> list[bytes]
     if name == b"FLUSHALL":
         return [b"FLUSHDB", *argv[1:]]
     if name == b"SELECT" and len(argv) == 2:
-        _refuse_others(argv[1])
+        _refuse_others(source_db, argv[1])
         return [b"SELECT", here]
     if name == b"SWAPDB" and len(argv) == 3:
-        _refuse_others(*argv[1:])
+        _refuse_others(source_db, *argv[1:])
         return None
     if name == b"MOVE" and len(argv) == 3:
-        _refuse_others(argv[2])
+        _refuse_others(source_db, argv[2])
         return None
     if name == b"COPY":
         for at in range(3, len(argv) - 1):
             if argv[at].upper() == b"DB":
-                _refuse_others(argv[at + 1])
+                _refuse_others(source_db, argv[at + 1])
                 return [*argv[: at + 1], here, *argv[at + 2 :]]
     return argv
 
 
-def _refuse_others(*databases: bytes) -> None:
+def _refuse_others(source_db: int, *databases: bytes) -> None:
     for database in databases:
-        if database != b"0":
+        if database != b"%d" % source_db:
             raise OtherDatabase(database)

@@ -8,6 +8,7 @@ from kevy_ring.cli.ingest.asked import EMBEDDED_NAME, Asked, asked_of
 from kevy_ring.cli.ingest.command import ingest
 from kevy_ring.replica.options import FollowOptions
 from kevy_ring.replica.upstream_url import parse_upstream
+from kevy_ring.shard.filters.key_filter import KeyFilter
 from kevy_ring.shard.sinks.options import SinkOptions
 
 OF_THE_COMMAND = {"as_json", "metrics_port", "metrics_address"}
@@ -40,6 +41,6 @@ def test_without_a_url_the_embedded_upstream_is_meant() -> None:
 
 
 def test_every_option_of_the_command_is_a_field_of_one_object() -> None:
-    taken = {field.name for kind in (FollowOptions, SinkOptions, Asked) for field in fields(kind)}
+    taken = {field.name for kind in (FollowOptions, SinkOptions, KeyFilter, Asked) for field in fields(kind)}
     names = {option.name for option in ingest.params} - OF_THE_COMMAND
     assert names <= taken | {"urls", "data_urls", "help"}

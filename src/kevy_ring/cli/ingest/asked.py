@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
+from kevy_ring.cli.ingest.options_filter import embedded_keys, filter_asked, without_database
 from kevy_ring.replica.options import FollowOptions
 from kevy_ring.replica.refusal import checked_command
 from kevy_ring.replica.upstream_url import REDIS_SCHEMES, UpstreamUrl, parse_upstream
+from kevy_ring.shard.filters.key_filter import KeyFilter
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.sink_url import is_resumable
 from kevy_ring.shard.sinks.stdout import STDOUT
@@ -28,7 +30,8 @@ class Asked:
     ``upstreams``: as given; empty: the embedded upstream. ``sources``: other servers that hold the keys of the
     upstreams, for a comparison. ``follow``: has one upstream for each stream; for the embedded upstream, only the
     ring's capacity counts. ``sink``: None only with the embedded upstream, which then uses memory for the first part of
-    the frames and null for the rest. ``shards``: of each kevy:// upstream.
+    the frames and null for the rest. ``shards``: of each kevy:// upstream. ``keys`` and ``ops``: of the embedded
+    upstream.
     """
 
     upstreams: tuple[UpstreamUrl, ...]
@@ -49,11 +52,12 @@ class Asked:
 def asked_of(
     *, urls: tuple[str, ...], data_urls: tuple[str, ...], shards: int | None, sink: str | None, **options: Any
 ) -> Asked:
-    """``options``: the command's options, named like the fields of FollowOptions, SinkOptions and Asked.
+    """``options``: the command's options, named like the fields of FollowOptions, SinkOptions, KeyFilter and Asked.
 
     Raises ``click.UsageError`` for a wrong value and for options that exclude each other.
     """
     follow, sink_options = _taken(FollowOptions, options), _taken(SinkOptions, options)
+    filtering = _taken(KeyFilter, options)
     if options["duration"] is not None and options["until_caught_up"]:
         raise click.UsageError("--duration and --until-caught-up exclude each other: give one of them")
     targeted = any(sink_options[each] for each in ("replace_target", "allow_unchecked_target", "target_import_mode"))
@@ -64,10 +68,15 @@ def asked_of(
     if not urls:
         _check_embedded(follow, data_urls)
         shards = shards or _EMBEDDED_SHARDS
+        keys = embedded_keys(filtering.pop("keys"), any(filtering.values()))
         embedded = SinkOptions(**sink_options, upstreams=(EMBEDDED_NAME,) * shards)
-        return Asked((), (), FollowOptions(capacity=follow["capacity"]), sink, embedded, shards, **options)
+        return Asked((), (), FollowOptions(capacity=follow["capacity"]), sink, embedded, shards, keys=keys, **options)
     sink = sink or STDOUT
     upstreams, sources = _parsed(urls), _parsed(data_urls)
+    chosen_keys = filter_asked(upstreams, **filtering)
+    if chosen_keys.commands and options["verify"]:
+        raise click.UsageError("--verify compares keys, and with --commands the sink lacks changes: leave one out")
+    upstreams, sources = (tuple(without_database(url, chosen_keys) for url in each) for each in (upstreams, sources))
     _check_upstreams(upstreams, sources, shards)
     _check_follow(follow)
     try:
@@ -80,8 +89,8 @@ def asked_of(
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    followed = SinkOptions(**sink_options, upstreams=chosen.upstreams)
-    return Asked(upstreams, sources, chosen, sink, followed, shards or 1, **options)
+    followed = SinkOptions(**sink_options, upstreams=chosen.upstreams, filter=chosen_keys)
+    return Asked(upstreams, sources, chosen, sink, followed, shards or 1, keys=0, **options)
 
 
 def _taken(kind: type[Any], options: dict[str, Any]) -> dict[str, Any]:

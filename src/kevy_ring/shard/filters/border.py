@@ -26,7 +26,7 @@ class Border:
     """The border between the keys that pass and all others.
 
     ``only_done``: the stream has only commands that have changed something, as that of Redis and of Valkey. So a
-    RENAMENX in it has renamed. Without this, a command that depends on keys on both sides is refused.
+    RENAMENX in it has renamed. Without this, a command whose effect depends on keys on both sides is refused.
     """
 
     def __init__(self, chosen: KeyFilter, *, only_done: bool = True) -> None:
@@ -161,13 +161,14 @@ class Border:
         self._need(argv, 3)
         end = argv[3].upper() if argv[0].upper().endswith(b"LMOVE") and len(argv) > 3 else b"RIGHT"
         pop = {b"LEFT": b"LPOP", b"RIGHT": b"RPOP"}.get(end)
-        return self._moved(db, argv, (db, argv[2]), None if pop is None else [pop, argv[1]])
+        is_sure = self._only_done and pop is not None
+        return self._moved(db, argv, (db, argv[2]), [pop or b"", argv[1]] if is_sure else None)
 
     def _move_member(self, db: int, argv: list[bytes]) -> list[bytes] | None:
         self._need(argv, 4)
         if self._only_done and self._passes(db, argv[2]) and not self._passes(db, argv[1]):
             return [b"SADD", argv[2], argv[3]]  # the one move whose value the command names
-        return self._moved(db, argv, (db, argv[2]), [b"SREM", argv[1], argv[3]])
+        return self._moved(db, argv, (db, argv[2]), [b"SREM", argv[1], argv[3]] if self._only_done else None)
 
     def _moved(
         self, db: int, argv: list[bytes], to: tuple[int, bytes], removal: list[bytes] | None

@@ -35,7 +35,8 @@ class StreamState(NamedTuple):
         held = self.held
         if held and len(held[-1].argv) == 2:
             held = held[:-1]  # no command came between the two
-        if db != self.sink_db or any(len(each.argv) == 2 for each in held):
+        before = next((int(each.argv[1]) for each in reversed(held) if len(each.argv) == 2), self.sink_db)
+        if db != before:
             held = (*held, HeldFrame(offset, (b"SELECT", b"%d" % db)))
         return self._replace(db=db, held=held)
 
@@ -58,12 +59,14 @@ class StreamState(NamedTuple):
         is_held = self.transaction is Transaction.HELD
         return StreamState(self.db, self.db, Transaction.OPEN if is_held else self.transaction)
 
-    def given_up_to(self, offset: int, sink_db: int) -> StreamState:
-        """The state if the sink got only the held frames up to this offset, and then ``sink_db`` is selected."""
-        held = tuple(each for each in self.held if each.offset > offset)
-        has_multi = any(len(each.argv) == 1 for each in self.held if each.offset <= offset)
-        transaction = Transaction.OPEN if has_multi else self.transaction
-        return StreamState(self.db, sink_db, transaction, held)
+    def given_up_to(self, offset: int, sink_db: int, *, in_transaction: bool) -> StreamState:
+        """The state if the sink got only the held frames up to this offset.
+
+        ``sink_db`` and ``in_transaction``: of the sink after them. A MULTI that it did not get stays held: its
+        transaction may have been dropped before the SELECT at ``offset``.
+        """
+        held = tuple(each for each in self.held if each.offset > offset or (len(each.argv) == 1 and not in_transaction))
+        return StreamState(self.db, sink_db, Transaction.OPEN if in_transaction else self.transaction, held)
 
     def text(self) -> str:
         """As JSON; empty for the state at the beginning."""

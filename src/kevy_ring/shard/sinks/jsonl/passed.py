@@ -165,7 +165,8 @@ def _stored(generation: Path, line: JsonlPosition) -> tuple[int | None, str]:
     if passed.line == line.offset:
         return passed.offset, passed.state
     # The process was killed while it wrote the frames that the filter had held.
-    return passed.offset, state_of(passed.state).given_up_to(at, line.db).text()
+    state = state_of(passed.state).given_up_to(at, line.db, in_transaction=line.in_transaction)
+    return passed.offset, state.text()
 
 
 def _passed(path: Path) -> _Passed | None:

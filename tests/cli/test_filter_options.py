@@ -170,7 +170,7 @@ def test_a_filtered_sink_has_the_keys_of_the_upstream_that_pass(name: str, start
     assert found["comparison"]["different"] == 0, found["comparison"]
     assert found["comparison"]["keys"] > 5
     (shard,) = found["shards"]
-    assert shard["frames_filtered"] > 100
+    assert shard["frames_filtered"] > 20
     assert shard["frames"] > 100
     assert done.code == 0, done.err
 

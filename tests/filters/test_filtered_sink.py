@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 import sqlite3
 from collections import deque
@@ -245,6 +247,35 @@ def test_a_jsonl_sink_that_is_killed_inside_a_write_continues_without_loss(seed:
                 record.unlink() if before is None else record.write_bytes(before)
         else:
             sent += first + second
+    assert jsonl_lines(place) == passed_singly(chosen, stream)
+
+
+def test_a_disk_that_is_full_when_the_position_is_written_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, place = RESUMED["one database"], tmp_path / "place"
+    stream = text_stream("full", 200)
+
+    def full(fd: int, record: bytes, at: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with closing(JsonlSink(place, filter=chosen)) as sink:
+        apply_stream(sink, chosen, stream[:70])
+    sink = JsonlSink(place, filter=chosen)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(SinkError) as error:
+            apply_stream(sink, chosen, stream[70:140], batch=9)
+        assert error.value.reason == "space"
+        with pytest.raises(SinkError):
+            sink.move_on(10**6, "")
+            sink.commit()  # a disk that failed once is not trusted again
+        with pytest.raises(SinkError):
+            sink.close()
+    with closing(JsonlSink(place, filter=chosen)) as sink:
+        stored = sink.stored_offset or 0
+        assert stored >= stream[69][0]
+        apply_stream(sink, chosen, [(offset, argv) for offset, argv in stream if offset > stored])
     assert jsonl_lines(place) == passed_singly(chosen, stream)
 
 

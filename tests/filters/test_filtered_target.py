@@ -11,11 +11,14 @@ import pytest
 from filtered_stream import Command, at_offsets
 from kevy_ring import Frame, replica_inbox_pair
 from kevy_ring.errors import TargetRefused
+from kevy_ring.replica.upstream_url import parse_upstream
 from kevy_ring.shard import KeyFilter, Shard, sink_from_url
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.redis.target_mark import is_mark
 from redis_server import RedisServer, find_redis
 
+#: An upstream that the sink cannot ask. It is a Redis, so its stream has only commands that changed something.
+NOT_THERE = parse_upstream("redis://127.0.0.1:1")
 IN_5 = KeyFilter(databases=[5], keys=[b"user:*"])
 
 
@@ -29,7 +32,7 @@ def target(tmp_path: Path) -> Iterator[RedisServer]:
 def apply(url: str, chosen: KeyFilter, stream: list[Command], *, replace: bool = False) -> None:
     sender, receiver = replica_inbox_pair(capacity=1 << 16)
     with closing(sender), closing(receiver):
-        options = SinkOptions(filter=chosen, upstreams=("one",), replace_target=replace)
+        options = SinkOptions(filter=chosen, upstreams=(NOT_THERE,), replace_target=replace)
         with closing(sink_from_url(url, options=options)) as sink, closing(Shard(receiver, sink)) as shard:
             sender.send_many([Frame(offset, argv) for offset, argv in stream])
             while shard.tick():

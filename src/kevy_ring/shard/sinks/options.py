@@ -41,9 +41,12 @@ class SinkOptions:
         return self.upstreams[shard] if shard < len(self.upstreams) else ""
 
     def has_only_done(self, shard: int) -> bool:
-        """Whether the stream of a shard has only commands that changed something. Redis and Valkey send no others."""
+        """Whether the stream of a shard has only commands that changed something: Redis and Valkey send no others.
+
+        False for an upstream that is not known.
+        """
         upstream = self.upstream_of(shard)
-        return isinstance(upstream, str) or upstream.kind != "kevy"
+        return not isinstance(upstream, str) and upstream.kind == "redis"
 
 
 DEFAULT_OPTIONS = SinkOptions()

@@ -133,14 +133,12 @@ SINKS = {
     "memory": "memory",
     "jsonl": "jsonl:{folder}/lines",
     "sqlite": "sqlite:{folder}/keys.db",
-    "redis": "redis://127.0.0.1:{port}",
     "one database of redis": "redis://127.0.0.1:{port}/7",
 }
 REPLICAS = {
     "memory": KeyFilter(keys=[b"k[0-4]"]),
     "jsonl": KeyFilter(databases=[1, 2], exclude=[b"k[13]"]),
     "sqlite": KeyFilter(function="cli_filters:is_even"),
-    "redis": KeyFilter(keys=[b"k*"], exclude=[b"k7"]),
     "one database of redis": KeyFilter(databases=[2], keys=[b"k[0-6]"]),
 }
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kevy_ring.shard.filters.glob import glob_regex, literal_prefix
@@ -63,7 +63,8 @@ def test_random_globs_match_the_keys_that_a_server_finds(tmp_path: Path) -> None
     assert sum(map(len, found.values())) > 1000
 
 
-@given(st.lists(st.sampled_from([b"a", b"ab", b""]), min_size=20, max_size=60), st.integers(50, 400))
+@settings(max_examples=20)
+@given(st.lists(st.sampled_from([b"a", b"ab", b""]), min_size=20, max_size=40), st.integers(50, 200))
 def test_a_glob_with_many_stars_is_answered_on_a_text_that_it_almost_matches(parts: list[bytes], size: int) -> None:
     assert not matches(b"*".join(parts) + b"*!", b"ab" * size)
 

@@ -89,11 +89,13 @@ class PassingKeys:
         return [db for db in self._source.databases() if self._filter.takes_database(db)]
 
     def pages(self, db: int) -> Iterator[dict[bytes, Entry]]:
+        passes = self._filter.key_passes
         for page in self._source.pages(db):
-            yield {key: entry for key, entry in page.items() if self._filter.passes(db, key)}
+            yield {key: entry for key, entry in page.items() if passes(db, key)}
 
     def read(self, db: int, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        return self._source.read(db, [key for key in keys if self._filter.passes(db, key)])
+        passes = self._filter.key_passes
+        return self._source.read(db, [key for key in keys if passes(db, key)])
 
 
 class UnitedKeys:

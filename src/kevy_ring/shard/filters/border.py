@@ -32,7 +32,7 @@ class Border:
     def __init__(self, chosen: KeyFilter, *, only_done: bool = True) -> None:
         self._filter = chosen
         self._only_done = only_done
-        self._passes = chosen.passes
+        self._passes = chosen.key_passes
 
     def inside(self, db: int, argv: list[bytes]) -> list[bytes] | None:
         """The command for a store that holds only the keys that pass; None: it concerns none of them.

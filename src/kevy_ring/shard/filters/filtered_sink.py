@@ -165,7 +165,8 @@ class FilteredSink:
         self._dropped = Dropped(self._dropped.frames + frames, self._dropped.frame_bytes + frame_bytes)
 
     def load(self, snapshot: Snapshot) -> None:
-        snapshot.held = deque(each for each in snapshot.held if self._filter.passes(each.db, each.key))
+        passes = self._filter.key_passes
+        snapshot.held = deque(each for each in snapshot.held if passes(each.db, each.key))
         self.leave_out(snapshot, snapshot.count - len(snapshot.held))
         self.sink.load(snapshot)
         self.begin_again()
@@ -182,7 +183,7 @@ class FilteredSink:
 
     def leave_out(self, snapshot: Snapshot, dropped: int) -> None:
         """Make a snapshot's counts and names those of the keys that pass. ``dropped``: how many keys do not."""
-        passes = self._filter.passes
+        passes = self._filter.key_passes
         before = snapshot.left_out
         keys = tuple(each for each in before.keys if passes(each.db, each.key))
         expiries = tuple(each for each in before.field_expiries if passes(each.db, each.key))
@@ -203,7 +204,7 @@ class FilteredStage:
     def __init__(self, sink: FilteredSink, stage: Stage, chosen: KeyFilter) -> None:
         self._sink = sink
         self._stage = stage
-        self._passes = chosen.passes
+        self._passes = chosen.key_passes
         self._dropped = 0
 
     def add(self, entries: list[Entry]) -> None:

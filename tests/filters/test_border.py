@@ -55,6 +55,8 @@ IN_5 = KeyFilter(databases=[5], keys=[b"i*"])
         (b"GEORADIUS o1 1 2 3 m STORE i1", REFUSED),
         (b"GEORADIUS i1 1 2 3 m STOREDIST i2", b"GEORADIUS i1 1 2 3 m STOREDIST i2"),
         (b"GEORADIUSBYMEMBER i1 STORE 3 m", b"GEORADIUSBYMEMBER i1 STORE 3 m"),
+        (b"GEORADIUS i1 1 2 3 m STOREDIST store ASC", b""),
+        (b"GEORADIUS o1 1 2 3 m COUNT 3 ANY STORE i1 ASC", REFUSED),
         (b"SORT o1 STORE i1", REFUSED),
         (b"SORT i1 BY nosort STORE i2", b"SORT i1 BY nosort STORE i2"),
         (b"SORT i1 BY w_* STORE i2", REFUSED),

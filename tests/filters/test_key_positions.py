@@ -50,6 +50,7 @@ def test_every_command_of_a_server_is_in_the_table_with_its_positions(version: s
         (b"BZMPOP 0 2 a b MIN", b"a b"),
         (b"ZUNION 2 a b", b"a b"),
         (b"XREADGROUP GROUP g c STREAMS a b > >", b"a b"),
+        (b"XREADGROUP GROUP streams streams COUNT 1 STREAMS a b > >", b"a b"),
         (b"MSETEX 2 a 1 b 2 EX 5", b"a b"),
         (b"JSON.SET a $ 1", b"a"),
         (b"TS.MADD a 1 2 b 3 4", b"a b"),

@@ -129,11 +129,15 @@ class Border:
 
     def _search_around(self, first_option: int, db: int, argv: list[bytes]) -> list[bytes] | None:
         self._need(argv, 2)
-        words = [word.upper() for word in argv]
-        for option in (b"STORE", b"STOREDIST"):
-            if option in words[first_option:-1]:
-                return self._store(db, argv, argv[words.index(option, first_option) + 1], argv[1:2])
-        return argv if self._passes(db, argv[1]) else None
+        at, to = first_option, None
+        while at < len(argv):
+            option = argv[at].upper()
+            if option in (b"STORE", b"STOREDIST") and at + 1 < len(argv):
+                to = argv[at + 1]
+            at += 2 if option in (b"STORE", b"STOREDIST", b"COUNT") else 1
+        if to is None:
+            return argv if self._passes(db, argv[1]) else None
+        return self._store(db, argv, to, argv[1:2])
 
     def _copy(self, db: int, argv: list[bytes]) -> list[bytes] | None:
         self._need(argv, 3)

@@ -105,10 +105,10 @@ def keys_of(name: bytes, argv: Sequence[bytes]) -> list[bytes] | None:
 
 def _streams(argv: Sequence[bytes]) -> list[bytes] | None:
     """The keys of XREAD and XREADGROUP: the first half of what follows STREAMS."""
-    words = [word.upper() for word in argv]
-    if b"STREAMS" not in words[1:]:
-        return None
-    rest = argv[words.index(b"STREAMS", 1) + 1 :]
+    at = 1
+    while at < len(argv) and argv[at].upper() != b"STREAMS":
+        at += {b"GROUP": 3, b"COUNT": 2, b"BLOCK": 2, b"CLAIM": 2}.get(argv[at].upper(), 1)
+    rest = argv[at + 1 :]
     return list(rest[: len(rest) // 2]) or None
 
 

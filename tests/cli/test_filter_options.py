@@ -169,6 +169,7 @@ def test_a_filtered_sink_has_the_keys_of_the_upstream_that_pass(name: str, start
     assert found["comparison"]["keys"] > 5
     (shard,) = found["shards"]
     assert shard["frames_filtered"] > 20
+    assert shard["restarts"] == 0, [each for each in done.objects if each["type"] == "note"]
     assert shard["frames"] > 100
     assert done.code == 0, done.err
 

@@ -47,7 +47,9 @@ STREAM = at_offsets(
     [
         [b"SET", b"user:0", b"v"], [b"SELECT", b"5"], [b"MSET", b"user:1", b"v", b"order:1", b"v"],
         [b"MULTI"], [b"SET", b"user:2", b"v"], [b"EXEC"], [b"MOVE", b"user:2", b"0"], [b"SWAPDB", b"0", b"1"],
-        [b"COPY", b"user:1", b"user:3", b"DB", b"5"],
+        [b"COPY", b"user:1", b"user:3", b"DB", b"5"], [b"SELECT", b"0"], [b"MULTI"], [b"SET", b"user:8", b"v"],
+        [b"SELECT", b"5"], [b"DEL", b"user:9"], [b"SELECT", b"0"], [b"SET", b"user:8", b"v"], [b"EXEC"],
+        [b"SET", b"user:7", b"v"], [b"FLUSHDB"],
     ]
 )  # fmt: skip
 

@@ -36,15 +36,7 @@ def comparison_of(
 
     Raises ``click.UsageError`` if the keys of an upstream or of the sink cannot be read.
     """
-    check_readable(sink)
-    if data_urls and len(data_urls) != len(upstreams):
-        raise click.UsageError(
-            f"--data-url was given {len(data_urls)} times for {len(upstreams)} upstreams: give one for each"
-        )
-    if not data_urls and any(upstream.kind == "kevy" for upstream in upstreams):
-        raise click.UsageError(
-            "--verify of a kevy:// upstream reads its keys over Redis commands: give --data-url redis://HOST:PORT"
-        )
+    _check_sources(upstreams, data_urls, sink)
     sources = data_urls or upstreams
 
     def compare_each(access: Access) -> Verification:
@@ -68,6 +60,18 @@ def comparison_of(
         return result
 
     return compare_each
+
+
+def _check_sources(upstreams: Sequence[UpstreamUrl], data_urls: Sequence[UpstreamUrl], sink: str) -> None:
+    check_readable(sink)
+    if data_urls and len(data_urls) != len(upstreams):
+        raise click.UsageError(
+            f"--data-url was given {len(data_urls)} times for {len(upstreams)} upstreams: give one for each"
+        )
+    if not data_urls and any(upstream.kind == "kevy" for upstream in upstreams):
+        raise click.UsageError(
+            "--verify of a kevy:// upstream reads its keys over Redis commands: give --data-url redis://HOST:PORT"
+        )
 
 
 def embedded_comparison(primary: EmbeddedPrimary, sink: str, shards: int) -> Comparison:

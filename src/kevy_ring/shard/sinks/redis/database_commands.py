@@ -62,27 +62,31 @@ class OtherDatabase(Exception):
         self.database = database
 
 
-def in_one_database(name: bytes, argv: list[bytes], only_db: int, source_db: int = 0) -> list[bytes] | None:
-    """``argv`` for a replica of database ``source_db`` in database ``only_db``; None: the replica needs no command.
+def in_one_database(name: bytes, argv: list[bytes], only_db: int, source_db: int | None = None) -> list[bytes] | None:
+    """``argv`` for a replica of one database in database ``only_db``; None: the replica needs no command.
 
-    The result touches no other database of the target. Raises OtherDatabase.
+    ``source_db``: the only database of which a filter lets commands pass. None: there is no such filter, and database 0
+    is replicated. The result touches no other database of the target. Raises OtherDatabase.
     """
+    source = source_db or 0
     here = b"%d" % only_db
     if name == b"FLUSHALL":
         return [b"FLUSHDB", *argv[1:]]
     if name == b"SELECT" and len(argv) == 2:
-        _refuse_others(source_db, argv[1])
+        if source_db is not None and argv[1] != b"%d" % source:
+            return None  # nothing passes before the next SELECT
+        _refuse_others(source, argv[1])
         return [b"SELECT", here]
     if name == b"SWAPDB" and len(argv) == 3:
-        _refuse_others(source_db, *argv[1:])
+        _refuse_others(source, *argv[1:])
         return None
     if name == b"MOVE" and len(argv) == 3:
-        _refuse_others(source_db, argv[2])
+        _refuse_others(source, argv[2])
         return None
     if name == b"COPY":
         for at in range(3, len(argv) - 1):
             if argv[at].upper() == b"DB":
-                _refuse_others(source_db, argv[at + 1])
+                _refuse_others(source, argv[at + 1])
                 return [*argv[: at + 1], here, *argv[at + 2 :]]
     return argv
 

@@ -296,8 +296,8 @@ class SinkError(KevyRingError):
     Fields: ``sink`` (its kind, and the place it writes to); ``reason``, one of ``"missing-extra"`` (a package is not
     installed), ``"untested-version"`` (of a package whose private names the sink uses), ``"space"`` (a full disk or a
     quota), ``"io"``, ``"refused"`` (the target answers with an error or cannot hold it), ``"locked"`` (another sink
-    writes there), ``"timeout"``, ``"closed"`` (its reader has gone), ``"load"`` (the user's own code cannot be found);
-    ``detail``; ``errno`` (0 when no system call failed).
+    writes there), ``"timeout"``, ``"closed"`` (its reader has gone), ``"load"`` (the user's own code cannot be found,
+    or fails in a filter); ``detail``; ``errno`` (0 when no system call failed).
     """
 
     def __init__(self, sink: str, *, reason: str, detail: str = "", errno: int = 0) -> None:

@@ -57,3 +57,15 @@ def test_a_function_that_cannot_be_found_is_an_error_before_anything_is_applied(
     with pytest.raises(SinkError, match=words) as error:
         filtered(NullSink(), KeyFilter(function=path))
     assert error.value.reason == "load"
+
+
+def test_a_function_that_raises_is_named_with_the_key() -> None:
+    sink = filtered(NullSink(), KeyFilter(function="test_key_filter:divide"))
+    with pytest.raises(
+        SinkError, match=r"--filter test_key_filter:divide: .* ZeroDivisionError: .* 'abc' in database 0"
+    ):
+        sink.apply(1, [b"SET", b"abc", b"v"])
+
+
+def divide(db: int, key: bytes) -> bool:
+    return 1 // (len(key) - 3) > 0

@@ -12,6 +12,7 @@ from importlib import import_module
 from kevy_ring.errors import SinkError
 from kevy_ring.shard.filters.glob import glob_regex, literal_prefix
 from kevy_ring.shard.filters.key_positions import is_known
+from kevy_ring.shard.snapshot import shown_name
 
 #: Whether a key passes: called with its database and its name.
 KeyTest = Callable[[int, bytes], bool]
@@ -95,7 +96,7 @@ class KeyFilter:
         return not self.databases or db in self.databases
 
     def passes(self, db: int, key: bytes) -> bool:
-        """Whether a key passes. Raises what ``function`` raises."""
+        """Whether a key passes. Raises SinkError (``"load"``) if ``function`` raises."""
         return self.key_passes(db, key)
 
     @property
@@ -109,7 +110,7 @@ class KeyFilter:
                 (not databases or db in databases)
                 and (wanted is None or wanted(key) is not None)
                 and (unwanted is None or unwanted(key) is None)
-                and (key_test is None or bool(key_test(db, key)))
+                and (key_test is None or key_test(db, key))
             )
 
         return passes
@@ -170,5 +171,13 @@ def _loaded(path: str) -> KeyTest:
         raise SinkError(f"--filter {path}", reason="load", detail=str(error)) from error
     if not callable(found):
         raise SinkError(f"--filter {path}", reason="load", detail=f"it is a {type(found).__name__} and not callable")
-    test: KeyTest = found
+    call: KeyTest = found
+
+    def test(db: int, key: bytes) -> bool:
+        try:
+            return bool(call(db, key))
+        except Exception as error:
+            detail = f"it raised {type(error).__name__}: {error} for key {shown_name(key)} in database {db}"
+            raise SinkError(f"--filter {path}", reason="load", detail=detail) from error
+
     return test

@@ -132,13 +132,11 @@ def streaming(found: dict[str, Any]) -> bool:
 SINKS = {
     "memory": "memory",
     "jsonl": "jsonl:{folder}/lines",
-    "sqlite": "sqlite:{folder}/keys.db",
     "one database of redis": "redis://127.0.0.1:{port}/7",
 }
 REPLICAS = {
-    "memory": KeyFilter(keys=[b"k[0-4]"]),
+    "memory": KeyFilter(function="cli_filters:is_even"),
     "jsonl": KeyFilter(databases=[1, 2], exclude=[b"k[13]"]),
-    "sqlite": KeyFilter(function="cli_filters:is_even"),
     "one database of redis": KeyFilter(databases=[2], keys=[b"k[0-6]"]),
 }
 

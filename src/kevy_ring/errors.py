@@ -397,8 +397,8 @@ class SinkError(KevyRingError):
     Fields: ``sink`` (its kind, and the place it writes to); ``reason``, one of ``"missing-extra"`` (a package is not
     installed), ``"untested-version"`` (of a package whose private names the sink uses), ``"space"`` (a full disk or a
     quota), ``"io"``, ``"refused"`` (the target answers with an error or cannot hold it), ``"locked"`` (another sink
-    writes there), ``"timeout"``, ``"closed"`` (its reader has gone), ``"load"`` (the user's own code cannot be found);
-    ``detail``; ``errno`` (0 when no system call failed).
+    writes there), ``"timeout"``, ``"closed"`` (its reader has gone), ``"load"`` (the user's own code cannot be found,
+    or fails in a filter); ``detail``; ``errno`` (0 when no system call failed).
     """
 
     def __init__(self, sink: str, *, reason: str, detail: str = "", errno: int = 0) -> None:
@@ -422,6 +422,26 @@ class TargetRefused(SinkError):
         super().__init__(sink, reason="refused", detail=detail)
         self.cause = cause
         self.keys: Mapping[int, int] = dict(keys or {})
+
+
+class FilterRefused(KevyRingError):
+    """A command of the stream needs keys on both sides of a filter and cannot be cut down. Nothing of it is applied.
+
+    Fields: ``command`` (its name); ``offset``; ``filter`` (its text); ``detail``; ``key`` (one that decides it, or
+    None).
+    """
+
+    def __init__(self, command: bytes, offset: int, filter: str, detail: str, *, key: bytes | None = None) -> None:
+        name = command[:40].decode("utf-8", "backslashreplace")
+        super().__init__(
+            f"the filter {filter} cannot apply {name} at offset {offset}: {detail}. Nothing of it was applied. Give a "
+            "filter with all of these keys or with none of them, and a new place for the sink"
+        )
+        self.command = command
+        self.offset = offset
+        self.filter = filter
+        self.detail = detail
+        self.key = key
 
 
 class PrimaryGone(KevyRingError):

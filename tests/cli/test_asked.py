@@ -10,6 +10,7 @@ from kevy_ring.cli.ingest.command import ingest
 from kevy_ring.cli.log.run_log import LogOptions
 from kevy_ring.replica.options import FollowOptions
 from kevy_ring.replica.upstream_url import parse_upstream
+from kevy_ring.shard.filters.key_filter import KeyFilter
 from kevy_ring.shard.sinks.options import SinkOptions
 
 OF_THE_COMMAND = {"as_json", "metrics_port", "metrics_address", "ready_lag_s"}
@@ -48,7 +49,9 @@ def test_without_a_url_the_embedded_upstream_is_meant() -> None:
 
 
 def test_every_option_of_the_command_is_a_field_of_one_object() -> None:
-    taken = {field.name for kind in (FollowOptions, SinkOptions, LogOptions, Asked) for field in fields(kind)}
+    taken = {
+        field.name for kind in (FollowOptions, SinkOptions, KeyFilter, LogOptions, Asked) for field in fields(kind)
+    }
     names = {option.name or "" for option in ingest.params if option.expose_value} - OF_THE_COMMAND
     passwords = {f"{role}password{suffix}" for role in ("", "sink_", "data_") for suffix in ("", "_file")}
     assert names <= taken | passwords | {"urls", "data_urls", "no_keep", "help"}

@@ -150,11 +150,6 @@ def test_the_name_of_the_protocol_is_never_the_reason_of_a_missing_link() -> Non
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["redis://h/5"], "names database 5"),
-        (["redis://h/0"], "names database 0"),
-        (["valkey://h:1/5"], "names database 5"),
-        (["redis://h?db=5"], "names database 5"),
-        (["unix:///run/redis.sock?db=5"], "names database 5"),
         (["kevy://h:1", "--verify", "--data-url", "redis://h/5"], "names database 5"),
         (["redis://h", "--psync-command", "two words"], "--psync-command: "),
     ],

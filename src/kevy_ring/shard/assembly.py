@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
@@ -12,7 +11,7 @@ from kevy_ring.replica.snapshots import kevysnap
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard import rdb_file
 from kevy_ring.shard.kevysnap_body import KevysnapBody
-from kevy_ring.shard.sinks.sink import Sink, Stage
+from kevy_ring.shard.sinks.sink import HoldingStage, Sink, Stage
 from kevy_ring.shard.snapshot import LeftOut, Snapshot, SnapshotFormat
 
 
@@ -94,7 +93,7 @@ class SnapshotAssembly:
         """Start a snapshot; forget one that is in progress."""
         self.abort()
         stage = getattr(self._sink, "stage", None)
-        self._stage = stage() if stage is not None else _HoldingStage(self._sink)
+        self._stage = stage() if stage is not None else HoldingStage(self._sink)
         self._take_chunk = getattr(self._stage, "chunk", None)
 
     def feed(self, piece: BytesLike) -> None:
@@ -155,24 +154,6 @@ class SnapshotAssembly:
             self.count += len(entries)
             assert self._stage is not None
             self._stage.add(entries)
-
-
-class _HoldingStage:
-    """Holds the entries until the end, for a sink without stages."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._entries: deque[Entry] = deque()
-
-    def add(self, entries: list[Entry]) -> None:
-        self._entries.extend(entries)
-
-    def commit(self, snapshot: Snapshot) -> None:
-        snapshot.held = self._entries
-        self._sink.load(snapshot)
-
-    def abort(self) -> None:
-        self._entries.clear()
 
 
 def _body_for(head: bytes) -> SnapshotBody | None:

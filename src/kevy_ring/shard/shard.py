@@ -28,9 +28,9 @@ class Shard(RunLoop):
 
     ``frames``, ``frame_bytes`` (payload), ``entries`` (of snapshots loaded) and ``snapshots`` count what was applied.
     ``applied_offset`` is the offset of the last frame that the sink has (None: nothing applied). It begins with the
-    stored offset of a :class:`ResumableSink`. ``frames_skipped`` counts the frames that such a sink had already. The
-    shard closes neither the receiver nor the sink. ``max_events`` and ``max_bytes`` limit a batch. A durable sink is
-    flushed every ``flush_interval_s`` seconds.
+    stored offset of a :class:`ResumableSink`. ``frames_skipped`` counts the frames that such a sink had already, and
+    ``frames_filtered`` those that did not pass the sink's filter. The shard closes neither the receiver nor the sink.
+    ``max_events`` and ``max_bytes`` limit a batch. A durable sink is flushed every ``flush_interval_s`` seconds.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Shard(RunLoop):
         self._max_bytes = max_bytes
         self._apply_batch: Callable[[Batch], None] | None = getattr(sink, "apply_batch", None)
         self._follow: Callable[[str], None] | None = getattr(sink, "follow_history", None)
+        self._take_dropped: Callable[[], tuple[int, int]] | None = getattr(sink, "take_dropped", None)
         self._replicating_thread = 0
         before = receiver.stats().consumer_words
         # Of earlier shards on this ring. The sink still has their snapshot.
@@ -58,7 +59,7 @@ class Shard(RunLoop):
         self._kept = (0, 0)  # frames and frame bytes, as of the last commit
         self._lost: int | None = None
         self._looked_for_losses = False
-        self.frame_bytes = self.entries = self.frames_skipped = 0
+        self.frame_bytes = self.entries = self.frames_skipped = self.frames_filtered = 0
         #: Keys of the last snapshot that its decoder left out, also if an earlier shard of this ring loaded it. None:
         #: the decoder does not know.
         self.skipped: int | None = before[ConsumerWord.SKIPPED_KEYS]
@@ -148,8 +149,7 @@ class Shard(RunLoop):
         except BaseException:
             self._fall_back()
             raise
-        self.frames += len(batch)
-        self.frame_bytes += int(batch.lengths.sum())
+        self._count(len(batch), int(batch.lengths.sum()))
         self.applied_offset = int(batch.offsets[-1])
         self._had_offset = None
         self._unmarked = True
@@ -185,8 +185,14 @@ class Shard(RunLoop):
         self._sink.apply(event.offset, event.argv)
         self.applied_offset = event.offset
         self._unmarked = True
-        self.frames += 1
-        self.frame_bytes += int(batch.lengths[at])
+        self._count(1, int(batch.lengths[at]))
+
+    def _count(self, frames: int, frame_bytes: int) -> None:
+        """Count frames as applied, without those that the sink's filter dropped."""
+        dropped, dropped_bytes = self._take_dropped() if self._take_dropped is not None else (0, 0)
+        self.frames += frames - dropped
+        self.frame_bytes += frame_bytes - dropped_bytes
+        self.frames_filtered += dropped
 
     def _apply_snapshot_event(self, event: ReplicaApply, batch: Batch, at: int) -> None:
         if isinstance(event, SnapshotBegin):

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from kevy_ring.errors import EventTruncated, KevyRingError, TargetRefused
+from kevy_ring.errors import EventTruncated, FilterRefused, KevyRingError, TargetRefused
 from kevy_ring.replica.fleet.child import EXIT_TRUNCATED, ParentLine
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.replica.stop import StopSignal
@@ -38,6 +38,7 @@ class ShardFacts:
     what it left out, in words; empty if an earlier process read the snapshot. ``refusals``: commands that the sink's
     store refused in this process, ``refusals_on_skipped`` those of them that needed a skipped key, ``first_refusal``
     the first in words. ``first_offset`` and ``digest`` come from the null sink, and are None for other sinks.
+    ``filtered``: frames that did not pass the sink's filter in this process.
     """
 
     knows_skipped: bool = True
@@ -51,6 +52,7 @@ class ShardFacts:
     first_refusal: str = ""
     first_offset: int | None = None
     digest: bytes | None = None
+    filtered: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,7 @@ class _Life:
             first_refusal=f"{first.command!r} at offset {first.offset}: {first.reply}" if first is not None else "",
             first_offset=getattr(sink, "first_offset", None),
             digest=getattr(sink, "digest", None),
+            filtered=shard.frames_filtered,
         )
 
     def _note(self) -> None:
@@ -176,7 +179,7 @@ class _Life:
 
 
 def _say_failure(line: ParentLine, error: Exception) -> None:
-    if isinstance(error, TargetRefused):
+    if isinstance(error, TargetRefused | FilterRefused):
         line.say(REFUSED, str(error))
     elif isinstance(error, KevyRingError):
         line.say(FAILED, str(error))

@@ -9,11 +9,12 @@ from urllib.parse import parse_qs, urlsplit
 import click
 
 from kevy_ring.cli.compare.digest import DigestComparison, compare_digests
-from kevy_ring.cli.compare.key_source import EmbeddedKeys, KeySource, ShardKeys, UnitedKeys
+from kevy_ring.cli.compare.key_source import EmbeddedKeys, KeySource, PassingKeys, ShardKeys, UnitedKeys
 from kevy_ring.cli.compare.redis_keys import RedisKeys
 from kevy_ring.cli.compare.verify import ROUNDS_S, Verification, compare
 from kevy_ring.cli.ingest.replication import Access, Comparison
 from kevy_ring.replica.upstream_url import UpstreamUrl
+from kevy_ring.shard.filters.key_filter import NO_FILTER, KeyFilter
 from kevy_ring.shard.sinks.sink_url import place_of_shard
 from kevy_ring.shard.sinks.stdout import STDOUT
 from kevy_ring.shard.snapshot import SkippedKey
@@ -21,21 +22,21 @@ from kevy_ring.testing import EmbeddedPrimary
 
 
 def comparison_of(
-    upstreams: Sequence[UpstreamUrl], data_urls: Sequence[UpstreamUrl], sink: str, shards: int, streams: int
+    upstreams: Sequence[UpstreamUrl],
+    data_urls: Sequence[UpstreamUrl],
+    sink: str,
+    shards: int,
+    streams: int,
+    *,
+    chosen: KeyFilter = NO_FILTER,
 ) -> Comparison:
     """The comparison at the end of a run that follows ``upstreams``, each with its own shards.
 
+    ``chosen``: the filter of the sink. Only the upstream's keys that pass are compared.
+
     Raises ``click.UsageError`` if the keys of an upstream or of the sink cannot be read.
     """
-    check_readable(sink)
-    if data_urls and len(data_urls) != len(upstreams):
-        raise click.UsageError(
-            f"--data-url was given {len(data_urls)} times for {len(upstreams)} upstreams: give one for each"
-        )
-    if not data_urls and any(upstream.kind == "kevy" for upstream in upstreams):
-        raise click.UsageError(
-            "--verify of a kevy:// upstream reads its keys over Redis commands: give --data-url redis://HOST:PORT"
-        )
+    _check_sources(upstreams, data_urls, sink)
     sources = data_urls or upstreams
 
     def compare_each(access: Access) -> Verification:
@@ -45,12 +46,13 @@ def comparison_of(
         first = 0
         for upstream, source in zip(upstreams, sources, strict=True):
             count = shards if upstream.kind == "kevy" else 1
-            replicas = [replica_keys(sink, shard, streams, access) for shard in range(first, first + count)]
+            replicas = [replica_keys(sink, shard, streams, access, chosen) for shard in range(first, first + count)]
             united: KeySource = UnitedKeys(replicas) if count > 1 else replicas[0]
             theirs = RedisKeys(source)
+            passing = PassingKeys(theirs, chosen)
             skipped = partial(_skipped, sink, replicas, range(first, first + count), access)
             result += compare(
-                theirs, united, is_final=False, settle=access.settle, pulse=access.pulse, rounds_s=ROUNDS_S,
+                passing, united, is_final=False, settle=access.settle, pulse=access.pulse, rounds_s=ROUNDS_S,
                 skipped=skipped,
             )  # fmt: skip
             theirs.close()
@@ -58,6 +60,18 @@ def comparison_of(
         return result
 
     return compare_each
+
+
+def _check_sources(upstreams: Sequence[UpstreamUrl], data_urls: Sequence[UpstreamUrl], sink: str) -> None:
+    check_readable(sink)
+    if data_urls and len(data_urls) != len(upstreams):
+        raise click.UsageError(
+            f"--data-url was given {len(data_urls)} times for {len(upstreams)} upstreams: give one for each"
+        )
+    if not data_urls and any(upstream.kind == "kevy" for upstream in upstreams):
+        raise click.UsageError(
+            "--verify of a kevy:// upstream reads its keys over Redis commands: give --data-url redis://HOST:PORT"
+        )
 
 
 def embedded_comparison(primary: EmbeddedPrimary, sink: str, shards: int) -> Comparison:
@@ -100,7 +114,7 @@ def check_readable(sink: str) -> None:
         raise click.UsageError(f"--verify cannot read the keys of {sink}: use --sink memory, sqlite:FILE or jsonl:DIR")
 
 
-def replica_keys(sink: str, shard: int, shards: int, access: Access) -> KeySource:
+def replica_keys(sink: str, shard: int, shards: int, access: Access, chosen: KeyFilter = NO_FILTER) -> KeySource:
     """The source of the keys of one shard's replica."""
     own = sink.replace("{shard}", str(shard))
     if sink == "memory":
@@ -113,7 +127,7 @@ def replica_keys(sink: str, shard: int, shards: int, access: Access) -> KeySourc
         from kevy_ring.cli.compare.sqlite_keys import SqliteKeys
 
         return SqliteKeys(place_of_shard(sink, shard=shard, shards=shards))
-    return RedisKeys(own, only_db=database_named(own))
+    return RedisKeys(own, only_db=database_named(own), of_db=chosen.only_database or 0)
 
 
 def database_named(url: str) -> int | None:

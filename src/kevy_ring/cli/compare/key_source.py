@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from kevy_ring.cli.failure import Failure
 from kevy_ring.replica.snapshots.entry import Entry
+from kevy_ring.shard.filters.key_filter import KeyFilter
 from kevy_ring.testing import EmbeddedPrimary
 
 Pulse = Callable[[], None]
@@ -71,6 +72,30 @@ class ShardKeys:
     def _entries(self, db: int, keys: list[bytes] | None) -> dict[bytes, Entry]:
         entries: list[Entry] = self._ask(self._shard, "entries", db, keys)
         return {entry.key: entry for entry in entries}
+
+
+class PassingKeys:
+    """The keys of a source that pass a filter."""
+
+    def __init__(self, source: KeySource, chosen: KeyFilter) -> None:
+        self._source = source
+        self._filter = chosen
+
+    @property
+    def expiry_slack_ms(self) -> int:
+        return self._source.expiry_slack_ms
+
+    def databases(self) -> list[int]:
+        return [db for db in self._source.databases() if self._filter.takes_database(db)]
+
+    def pages(self, db: int) -> Iterator[dict[bytes, Entry]]:
+        passes = self._filter.key_passes
+        for page in self._source.pages(db):
+            yield {key: entry for key, entry in page.items() if passes(db, key)}
+
+    def read(self, db: int, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        passes = self._filter.key_passes
+        return self._source.read(db, [key for key in keys if passes(db, key)])
 
 
 class UnitedKeys:

@@ -31,13 +31,14 @@ _READS: dict[str, Callable[[bytes], list[bytes]]] = {
 class RedisKeys:
     """A key source. A value that cannot be read (a module's type) is None; its type is the server's name for it.
 
-    ``only_db``: read only this database, as database 0. Raises :class:`Failure` if the server cannot be reached or
-    refuses to let the user read.
+    ``only_db``: read only this database, as database ``of_db`` of its upstream. Raises :class:`Failure` if the
+    server cannot be reached or refuses to let the user read.
     """
 
-    def __init__(self, url: str | UpstreamUrl, *, only_db: int | None = None) -> None:
+    def __init__(self, url: str | UpstreamUrl, *, only_db: int | None = None, of_db: int = 0) -> None:
         self._url = parse_upstream(url)
         self._only_db = only_db
+        self._of_db = of_db
         self._clients: dict[int, Any] = {}
         self._has_pexpiretime = True
 
@@ -47,7 +48,7 @@ class RedisKeys:
 
     def databases(self) -> list[int]:
         if self._only_db is not None:
-            return [0]
+            return [self._of_db]
         keyspace = bytes(self._ask(0, [[b"INFO", b"keyspace"]])[0])
         names = [line.partition(b":")[0] for line in keyspace.splitlines()]
         return [int(name[2:]) for name in names if name.startswith(b"db") and name[2:].isdigit()]

@@ -8,11 +8,13 @@ from typing import Any
 
 import click
 
+from kevy_ring.cli.ingest.options_filter import embedded_keys, filter_asked, without_database
 from kevy_ring.cli.ingest.options_password import with_passwords
 from kevy_ring.cli.log.run_log import LogOptions
 from kevy_ring.replica.options import FollowOptions
 from kevy_ring.replica.refusal import checked_command
 from kevy_ring.replica.upstream_url import REDIS_SCHEMES, UpstreamUrl, parse_upstream
+from kevy_ring.shard.filters.key_filter import KeyFilter
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.sink_url import is_resumable
 from kevy_ring.shard.sinks.stdout import STDOUT
@@ -30,7 +32,8 @@ class Asked:
     ``upstreams``: as given; empty: the embedded upstream. ``sources``: other servers that hold the keys of the
     upstreams, for a comparison. ``follow``: has one upstream for each stream; for the embedded upstream, only the
     ring's capacity counts. ``sink``: None only with the embedded upstream, which then uses memory for the first part of
-    the frames and null for the rest. ``shards``: of each kevy:// upstream.
+    the frames and null for the rest. ``shards``: of each kevy:// upstream. ``keys`` and ``ops``: of the embedded
+    upstream.
     """
 
     upstreams: tuple[UpstreamUrl, ...]
@@ -58,7 +61,7 @@ def asked_of(
     no_keep: bool,
     **options: Any,
 ) -> Asked:
-    """``options``: the command's options, named like the fields of FollowOptions, SinkOptions and Asked; passwords.
+    """``options``: named like the fields of FollowOptions, SinkOptions, KeyFilter, LogOptions and Asked; and passwords.
 
     Raises ``click.UsageError`` for a wrong value and for options that exclude each other.
     """
@@ -66,13 +69,19 @@ def asked_of(
     follow, sink_options = _taken(FollowOptions, options), _taken(SinkOptions, options)
     options["log"] = LogOptions(**_taken(LogOptions, options))
     _check_together(follow, sink_options, options, sink, no_keep=no_keep)
+    filtering = _taken(KeyFilter, options)
     if not urls:
         _check_embedded(follow, data_urls)
         shards = shards or _EMBEDDED_SHARDS
+        keys = embedded_keys(filtering.pop("keys"), any(filtering.values()))
         embedded = SinkOptions(**sink_options, upstreams=(EMBEDDED_NAME,) * shards)
-        return Asked((), (), FollowOptions(capacity=follow["capacity"]), sink, embedded, shards, **options)
+        return Asked((), (), FollowOptions(capacity=follow["capacity"]), sink, embedded, shards, keys=keys, **options)
     sink = sink or STDOUT
     upstreams, sources = _parsed(urls), _parsed(data_urls)
+    chosen_keys = filter_asked(upstreams, **filtering)
+    if chosen_keys.commands and options["verify"]:
+        raise click.UsageError("--verify compares keys, and with --commands the sink lacks changes: leave one out")
+    upstreams, sources = (tuple(without_database(url, chosen_keys) for url in each) for each in (upstreams, sources))
     _check_upstreams(upstreams, sources, shards)
     _check_follow(follow)
     try:
@@ -85,8 +94,8 @@ def asked_of(
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    followed = SinkOptions(**sink_options, upstreams=chosen.upstreams)
-    return Asked(upstreams, sources, chosen, sink, followed, shards or 1, **options)
+    followed = SinkOptions(**sink_options, upstreams=chosen.upstreams, filter=chosen_keys)
+    return Asked(upstreams, sources, chosen, sink, followed, shards or 1, keys=0, **options)
 
 
 def _check_together(

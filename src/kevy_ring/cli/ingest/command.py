@@ -19,6 +19,7 @@ from kevy_ring.cli.ingest.embedded import run_embedded
 from kevy_ring.cli.ingest.followed import run_followed
 from kevy_ring.cli.ingest.health import Health
 from kevy_ring.cli.ingest.metrics_server import serve_health
+from kevy_ring.cli.ingest.options_filter import filter_options
 from kevy_ring.cli.ingest.options_health import health_options
 from kevy_ring.cli.ingest.options_log import log_options
 from kevy_ring.cli.ingest.options_password import password_options
@@ -36,6 +37,7 @@ _HELP = """Follow upstreams into shard processes.
 URL:  kevy://HOST:PORT                     one stream per shard; shard i is at PORT + i
       redis://[USER:PASSWORD@]HOST:PORT    Redis or Valkey (valkey://); rediss:// with TLS
       unix://[USER:PASSWORD@]PATH          Redis or Valkey on a Unix socket
+      redis://HOST:PORT/N                  only database N of it, as with --db N
 
 Each stream gets a ring in shared memory, a runner process that receives it and a shard process that applies it. Without
 a URL, the command starts an embedded upstream, follows it, and compares the result: first key by key, then by digest.
@@ -69,7 +71,7 @@ def _none_if_zero(context: click.Context, parameter: click.Parameter, number: fl
     return number or None
 
 
-# An option that has the name of a field of FollowOptions or SinkOptions reaches that field without another edit.
+# An option named like a field of FollowOptions, SinkOptions or KeyFilter reaches that field without another edit.
 @click.command(help=_HELP, cls=ConfiguredCommand)
 @click.argument("urls", metavar="[URL]...", nargs=-1)
 @click.option(
@@ -99,6 +101,7 @@ def _none_if_zero(context: click.Context, parameter: click.Parameter, number: fl
     help="Switch on import-mode of a redis:// sink (Valkey 8.1 or newer), so that it expires no key by its own clock. "
     "Switch it back at the end.",
 )  # fmt: skip
+@filter_options
 @click.option(
     "--name", "name_prefix", metavar="PREFIX",
     help="Name the rings PREFIX-0, PREFIX-1, ... and keep them at exit. The next run with this name continues where "
@@ -153,10 +156,6 @@ def _none_if_zero(context: click.Context, parameter: click.Parameter, number: fl
 )  # fmt: skip
 @password_options
 @click.option("--protocol", type=click.Choice(["auto", "kevy1", "kevy2"]), default="auto", hidden=True)
-@click.option(
-    "--keys", metavar="N", type=click.IntRange(0), default=50_000, show_default=True,
-    help="Without a URL: number of keys in the snapshot.",
-)  # fmt: skip
 @click.option(
     "--ops", metavar="N", type=click.IntRange(0), default=500_000, show_default=True,
     help="Without a URL: number of live frames, 3/5 of them in the first phase and the rest in the second.",

@@ -28,7 +28,10 @@ def run_followed(
     ``serve``: serves the metrics and the health. ``stack``: the command closes it at its end.
     """
     sink, streams = asked.sink or "", len(asked.follow.upstreams)
-    compare = comparison_of(asked.upstreams, asked.sources, sink, asked.shards, streams) if asked.verify else None
+    chosen = asked.sink_options.filter
+    compare = None
+    if asked.verify:
+        compare = comparison_of(asked.upstreams, asked.sources, sink, asked.shards, streams, chosen=chosen)
     check_sinks(sink, streams, asked.sink_options, stack)
     view, goal = make_view(), _goal(asked)
     replication = Replication(
@@ -60,6 +63,8 @@ def _title(asked: Asked, goal: UntilStopped, view: View) -> None:
     shown, sink, streams = [str(each) for each in asked.upstreams], shown_url(asked.sink or ""), asked.follow.upstreams
     parts = [f"{len(streams)} shard{'s' if len(streams) > 1 else ''}", goal.text]
     parts += ["then compared key by key"] if asked.verify else []
+    chosen = str(asked.sink_options.filter)
+    parts += [chosen] if chosen else []
     view.title(
         f"{', '.join(shown)} → {sink}",
         " · ".join(parts),
@@ -68,4 +73,5 @@ def _title(asked: Asked, goal: UntilStopped, view: View) -> None:
         shards=len(streams),
         capacity=asked.follow.capacity,
         verify=asked.verify,
+        filter=chosen,
     )

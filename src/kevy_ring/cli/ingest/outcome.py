@@ -61,6 +61,11 @@ class Outcome:
         return sum(shard.last.entries for shard in self.shards)
 
     @property
+    def filtered(self) -> int:
+        """Frames that did not pass the filter, in the last process of each shard."""
+        return sum(shard.facts.filtered for shard in self.shards if shard.facts is not None)
+
+    @property
     def frame_seconds(self) -> float | None:
         """From the first live frame that any shard applied to the last."""
         return _span(self.shards, "first_frame_at", "last_frame_at")

@@ -75,6 +75,7 @@ def _shard_outcome(shard: ShardOutcome) -> dict[str, Any]:
         "left_out": list(facts.left_out) if facts else [],
         "frames": shard.last.frames,
         "frame_bytes": shard.last.frame_bytes,
+        "frames_filtered": facts.filtered if facts else None,
         "refusals": facts.refusals if facts else None,
         "first_refusal": facts.first_refusal or None if facts else None,
         "applied_offset": shard.last.applied_offset,

@@ -30,6 +30,8 @@ def print_outcome(console: Console, outcome: Outcome, problems: Sequence[str]) -
                 print_line(console, Text(_in_words(shard)), indent=2)
     for line in _rate_lines(outcome):
         print_line(console, Text(line), indent=2)
+    if outcome.filtered:
+        print_line(console, Text(f"filter: {figures.plural(outcome.filtered, 'frame')} did not pass"), indent=2)
     comparison = outcome.comparison
     if comparison is not None:
         if comparison.is_equal:

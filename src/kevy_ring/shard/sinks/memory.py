@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kevy_ring.events import BytesLike
@@ -73,9 +73,12 @@ class MemorySink:
             self.refusals.add(offset, owned[0], refused)
 
     def apply_batch(self, batch: Batch) -> None:
+        self.apply_frames(owned_frames(batch))
+
+    def apply_frames(self, frames: Iterable[tuple[int, list[bytes]]]) -> None:
         self._store.set_clock()
         run = self._store.run
-        for offset, argv in owned_frames(batch):
+        for offset, argv in frames:
             refused = run(argv)
             if refused is not None:
                 self.refusals.add(offset, argv[0], refused)

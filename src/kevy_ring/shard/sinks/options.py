@@ -6,6 +6,8 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kevy_ring.shard.filters.key_filter import NO_FILTER, KeyFilter
+
 if TYPE_CHECKING:
     from kevy_ring.replica.upstream_url import UpstreamUrl
 
@@ -21,7 +23,8 @@ class SinkOptions:
     shared standard output; empty: none. ``upstreams``: the upstream of each shard, in the order of the shards. A text
     is only a name, for an upstream that the sink cannot ask. ``allow_unchecked_target``: continue even if a server does
     not let the sink ask for its identity. ``target_import_mode``: switch the target's ``import-mode`` on, and back at
-    the end. ``run``: the same for all sinks of one run (by default: of one process), and different for other runs.
+    the end. ``filter``: the keys and commands that the sink takes. ``run``: the same for all sinks of one run (by
+    default: of one process), and different for other runs.
     """
 
     replace_target: bool = False
@@ -30,11 +33,20 @@ class SinkOptions:
     upstreams: tuple[UpstreamUrl | str, ...] = field(default=(), repr=False)
     allow_unchecked_target: bool = False
     target_import_mode: bool = False
+    filter: KeyFilter = NO_FILTER
     run: str = field(default=_THIS_RUN, repr=False, compare=False)
 
     def upstream_of(self, shard: int) -> UpstreamUrl | str:
         """The upstream of a shard; an empty text if none was given."""
         return self.upstreams[shard] if shard < len(self.upstreams) else ""
+
+    def has_only_done(self, shard: int) -> bool:
+        """Whether the stream of a shard has only commands that changed something: Redis and Valkey send no others.
+
+        False for an upstream that is not known.
+        """
+        upstream = self.upstream_of(shard)
+        return not isinstance(upstream, str) and upstream.kind == "redis"
 
 
 DEFAULT_OPTIONS = SinkOptions()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -22,8 +23,10 @@ class Sink(Protocol):
     released again: at least once. A :class:`ResumableSink` makes that exactly once.
 
     A sink may also have ``apply_batch`` (:class:`BatchSink`), ``stage`` (:class:`StagingSink`), and the members of a
-    :class:`ResumableSink`. The attribute ``in_transaction`` (False if missing) is True between MULTI and EXEC. No
-    offset is marked there, because a shard that continues from it would lose the first half.
+    :class:`ResumableSink`. ``apply_frames(frames)`` takes some frames in one call, each as its offset and its arguments
+    as ``bytes``: a filter calls it for the part of a batch that passes. The attribute ``in_transaction`` (False if
+    missing) is True between MULTI and EXEC. No offset is marked there, because a shard that continues from it would
+    lose the first half.
     ``follow_history(history)`` is called before the first event of another history of the upstream is applied. The
     command calls ``claim()`` before it starts any process. ``Shard.tick`` raises what a sink raises.
     """
@@ -80,6 +83,22 @@ class ResumableSink(Sink, Protocol):
         """Forget all that was applied since the last commit."""
 
 
+@runtime_checkable
+class FilterStoringSink(ResumableSink, Protocol):
+    """A resumable sink that may be behind a filter.
+
+    ``move_on(offset, state)``: the stream is at this offset, of which the sink got nothing; the next ``commit`` stores
+    both, with what was applied. ``stream_state``: the last stored state; empty at first and after a snapshot.
+    """
+
+    @property
+    def stream_state(self) -> str:
+        """See above. It belongs to ``stored_offset``."""
+
+    def move_on(self, offset: int, state: str) -> None:
+        """See above. ``state`` has no meaning for the sink."""
+
+
 class Stage(Protocol):
     """A snapshot while it arrives, kept apart from what the sink holds. No reader sees it before ``commit``.
 
@@ -102,6 +121,24 @@ class StagingSink(Sink, Protocol):
 
     def stage(self) -> Stage:
         """Start a snapshot. At most one is open at a time."""
+
+
+class HoldingStage:
+    """Holds the entries until the end, for a sink without stages."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._entries: deque[Entry] = deque()
+
+    def add(self, entries: list[Entry]) -> None:
+        self._entries.extend(entries)
+
+    def commit(self, snapshot: Snapshot) -> None:
+        snapshot.held = self._entries
+        self._sink.load(snapshot)
+
+    def abort(self) -> None:
+        self._entries.clear()
 
 
 def load_by_stage(sink: StagingSink, snapshot: Snapshot) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from kevy_ring.replica.upstream_url import REDIS_SCHEMES
+from kevy_ring.shard.filters.filtered import filtered
 from kevy_ring.shard.sinks.jsonl.sink import JsonlSink
 from kevy_ring.shard.sinks.null import NullSink
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
@@ -24,8 +25,21 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
     ``jsonl:DIR`` writes to ``DIR/shard-N`` and ``sqlite:a.db`` to ``a-shard-N.db``. A Redis target then needs
     ``{shard}`` in its URL (a database or a port of its own), because a snapshot replaces all keys of its target.
 
+    With ``options.filter`` the sink is behind this filter: see :func:`filtered`.
+
     Raises ``ValueError`` for a URL that names no sink, and SinkError if the sink cannot be made.
     """
+    made = _made(url, shard, shards, options)
+    if not options.filter:
+        return made
+    try:
+        return filtered(made, options.filter, only_done=options.has_only_done(shard))
+    except BaseException:
+        made.close()
+        raise
+
+
+def _made(url: str, shard: int, shards: int, options: SinkOptions) -> Sink:
     own = url.replace("{shard}", str(shard))
     kind, _, rest = own.partition(":")
     if own == "null":
@@ -33,7 +47,9 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
     if own == STDOUT:
         return StdoutSink(shard=shard if shards > 1 else None, lock_path=options.line_lock)
     if kind == "jsonl" and rest:
-        return JsonlSink(place_of_shard(url, shard=shard, shards=shards), file_mode=options.file_mode)
+        return JsonlSink(
+            place_of_shard(url, shard=shard, shards=shards), file_mode=options.file_mode, filter=options.filter
+        )
     if kind == "python" and rest:
         return PythonSink(rest)
     if kind in REDIS_SCHEMES and rest.startswith("//"):
@@ -53,7 +69,9 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
     if kind == "sqlite" and rest:
         from kevy_ring.shard.sinks.sqlite.sink import SqliteSink
 
-        return SqliteSink(place_of_shard(url, shard=shard, shards=shards), file_mode=options.file_mode)
+        return SqliteSink(
+            place_of_shard(url, shard=shard, shards=shards), file_mode=options.file_mode, filter=options.filter
+        )
     raise ValueError(f"{_without_login(url)!r} names no sink. The sinks are: {_KINDS}")
 
 

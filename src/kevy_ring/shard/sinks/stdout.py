@@ -16,7 +16,7 @@ import errno
 import fcntl
 import os
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,10 @@ class StdoutSink:
         self.write(self._line(offset, argv))
 
     def apply_batch(self, batch: Batch) -> None:
-        self.write(b"".join([self._line(offset, argv) for offset, argv in owned_frames(batch)]))
+        self.apply_frames(owned_frames(batch))
+
+    def apply_frames(self, frames: Iterable[tuple[int, list[bytes]]]) -> None:
+        self.write(b"".join([self._line(offset, argv) for offset, argv in frames]))
 
     def load(self, snapshot: Snapshot) -> None:
         load_by_stage(self, snapshot)

@@ -3,7 +3,8 @@
 Bytes that are UTF-8 are a JSON string, all other bytes an object ``{"base64": "..."}``.
 
 * a change: ``{"offset": 7, "db": 0, "argv": ["SET", "k", {"base64": "AP8="}]}``; one whose expiry counts from now
-  (``EXPIRE k 5``) has ``"applied_at_ms"`` too, in Unix milliseconds
+  (``EXPIRE k 5``) has ``"applied_at_ms"`` too, in Unix milliseconds; with a filter, one inside a transaction has
+  ``"in_transaction": true``
 * a key of a snapshot: ``{"db": 0, "key": "k", "type": "hash", "expires_at_ms": null, "value": [["field", "value"]]}``;
   ``value`` is a string's bytes, a list of elements (``list``, ``set``), a list of ``[field, value]`` (``hash``; a field
   with an expiry is ``[field, value, expires_at_ms]``) or of ``[member, score]`` (``zset``; ``"inf"`` and ``"-inf"`` are
@@ -32,9 +33,13 @@ _TYPES = frozenset(("string", "hash", "list", "set", "zset", "stream"))
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
-def change_line(offset: int, db: int, argv: Sequence[BytesLike], *, shard: int | None = None) -> bytes:
+def change_line(
+    offset: int, db: int, argv: Sequence[BytesLike], *, shard: int | None = None, in_transaction: bool = False
+) -> bytes:
     """The line of one replicated command. ``shard``: its number for the line; None: leave it out."""
     line: dict[str, Any] = {"offset": offset, "db": db, "argv": [text_or_base64(item) for item in argv]}
+    if in_transaction:
+        line["in_transaction"] = True
     if is_relative(argv):
         line["applied_at_ms"] = time.time_ns() // 1_000_000
     return _line(line, shard)
@@ -45,6 +50,14 @@ def selected_by(argv: Sequence[BytesLike], db: int) -> int:
     if len(argv) == 2 and len(argv[0]) == 6 and bytes(argv[0]).upper() == b"SELECT" and bytes(argv[1]).isdigit():
         return int(bytes(argv[1]))
     return db
+
+
+def is_open_after(argv: Sequence[BytesLike], is_open: bool) -> bool:
+    """Whether a transaction is open after a command. ``is_open``: before it."""
+    if len(argv) == 1 and len(argv[0]) in (4, 5, 7):
+        name = bytes(argv[0]).upper()
+        return name == b"MULTI" or (is_open and name not in (b"EXEC", b"DISCARD"))
+    return is_open
 
 
 def argv_json(argv: Sequence[BytesLike]) -> str:

@@ -16,10 +16,14 @@ _SNAPSHOT = re.compile(r"snapshot-(\d{6,})\.jsonl")
 
 
 class JsonlPosition(NamedTuple):
-    """A place in a stream: the last offset (None: nothing yet) and the selected database."""
+    """A place in a stream: the last offset (None: nothing yet) and the selected database.
+
+    ``in_transaction``: whether a transaction is open there. Known only for a sink with a filter.
+    """
 
     offset: int | None = None
     db: int = 0
+    in_transaction: bool = False
 
 
 def position_in(generation: Path) -> JsonlPosition:
@@ -35,7 +39,8 @@ def position_in(generation: Path) -> JsonlPosition:
         line = last_line(path)
         if line is not None:
             content = _content(path, line)
-            return JsonlPosition(_integer(path, content, "offset"), _integer(path, content, "db"))
+            is_open = content.get("in_transaction") is True
+            return JsonlPosition(_integer(path, content, "offset"), _integer(path, content, "db"), is_open)
     snapshot = _numbered(generation, _SNAPSHOT)
     if not snapshot:
         return JsonlPosition()

@@ -2,6 +2,7 @@
 
     DIR/generation-000002/snapshot-000001.jsonl   the keys of the snapshot; its last line says that it is whole
     DIR/generation-000002/changes-000001.jsonl    the changes since, in order
+    DIR/generation-000002/position.json           only with a filter: see passed.py
     DIR/generation-000003.partial/                a snapshot that still arrives: not a generation yet
 
 A snapshot replaces everything. The generation with the greatest number is the state of the store: its snapshot and then
@@ -15,17 +16,26 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.disk_error import disk_error
+from kevy_ring.shard.filters.key_filter import NO_FILTER, KeyFilter
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.file_modes import make_directories
-from kevy_ring.shard.sinks.jsonl.line import change_line, end_line, entry_line, selected_by, skipped_lines
+from kevy_ring.shard.sinks.jsonl.line import (
+    change_line,
+    end_line,
+    entry_line,
+    is_open_after,
+    selected_by,
+    skipped_lines,
+)
 from kevy_ring.shard.sinks.jsonl.line_file import LineFile, sync_directory
+from kevy_ring.shard.sinks.jsonl.passed import StreamPlace, check_filter
 from kevy_ring.shard.sinks.jsonl.position import CHANGES, JsonlPosition, position_in
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
 from kevy_ring.shard.sinks.place_lock import WAIT_S, PlaceLock
@@ -52,7 +62,8 @@ class JsonlSink:
     The sink locks the directory for its life. A second sink there raises SinkError (``"locked"``). Every commit and
     flush checks that the directory and the file are still there. ``file_mode``: of the files that it makes.
     ``rotate_bytes``: a file of changes that is larger is followed by a new one. ``lock_wait_s``: how long it waits for
-    a predecessor to end.
+    a predecessor to end. ``filter``: what the sink gets. A directory that was filled
+    with another one raises SinkError (``"refused"``).
     """
 
     durable = True
@@ -64,6 +75,7 @@ class JsonlSink:
         rotate_bytes: int = ROTATE_BYTES,
         file_mode: int = DEFAULT_OPTIONS.file_mode,
         lock_wait_s: float = WAIT_S,
+        filter: KeyFilter = NO_FILTER,
     ) -> None:
         self.directory = Path(directory)
         self.file_mode = file_mode
@@ -77,15 +89,9 @@ class JsonlSink:
             raise disk_error(self._name, error) from error
         # Lock before touching anything: a second writer would delete the first one's snapshot as a leftover.
         self._lock = PlaceLock(self.directory / _LOCK, self._name, file_mode=file_mode, wait_s=lock_wait_s)
+        self._is_filtered = bool(filter)
         try:
-            numbers = [
-                int(found[1]) for path in self.directory.iterdir() if (found := _GENERATION.fullmatch(path.name))
-            ]
-            for leftover in self.directory.glob(f"generation-*{_PARTIAL}"):
-                shutil.rmtree(leftover)
-            #: The number of the current generation; 0 before there is one.
-            self.generation = max(numbers, default=0)
-            self._stored = position_in(self.path_of(self.generation)) if self.generation else JsonlPosition()
+            self._open(str(filter))
         except OSError as error:
             self._lock.close()
             raise disk_error(self._name, error) from error
@@ -94,42 +100,72 @@ class JsonlSink:
             raise
         self._applied = self._stored
 
+    def _open(self, filter_text: str) -> None:
+        numbers = [int(found[1]) for path in self.directory.iterdir() if (found := _GENERATION.fullmatch(path.name))]
+        for leftover in self.directory.glob(f"generation-*{_PARTIAL}"):
+            shutil.rmtree(leftover)
+        #: The number of the current generation; 0 before there is one.
+        self.generation = max(numbers, default=0)
+        check_filter(self.directory, filter_text, is_empty=not self.generation, file_mode=self.file_mode)
+        generation = self.path_of(self.generation) if self.generation else None
+        self._stored = position_in(generation) if generation else JsonlPosition()
+        self._place = StreamPlace(generation if filter_text else None, self._stored, file_mode=self.file_mode)
+
     @property
     def _name(self) -> str:
         return f"jsonl:{self.directory}"
 
     @property
     def stored_offset(self) -> int | None:
-        """The offset of the last line written, or of the snapshot; None before the first."""
-        return self._stored.offset
+        """The offset of the last line written, or of the snapshot; None before the first.
+
+        With a filter: of the last event, even if nothing of it was written.
+        """
+        return self._place.offset
+
+    @property
+    def stream_state(self) -> str:
+        """The state of the filter at ``stored_offset``."""
+        return self._place.state
+
+    def move_on(self, offset: int, state: str) -> None:
+        self._place.move_on(offset, state)
 
     def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:
         self._lines.append(self._line(offset, argv))
 
     def apply_batch(self, batch: Batch) -> None:
+        self.apply_frames(owned_frames(batch))
+
+    def apply_frames(self, frames: Iterable[tuple[int, list[bytes]]]) -> None:
         before = self._applied
         try:
-            self._lines += [self._line(offset, argv) for offset, argv in owned_frames(batch)]
+            self._lines += [self._line(offset, argv) for offset, argv in frames]
         except BaseException:
             self._applied = before
             raise
 
     def commit(self) -> None:
         """Write what was applied. If it raises, the lines since the last commit are forgotten."""
-        if not self._lines:
+        if not self._lines and not self._place.is_ahead:
             return
+        has_lines = bool(self._lines)
         try:
             self._lock.check()
-            self._file().append(b"".join(self._lines))
+            changes = self._file()
+            if has_lines:
+                changes.append(b"".join(self._lines))
         except BaseException:
             self.rollback()
             raise
         self._lines.clear()
         self._stored = self._applied
+        self._place.settle(self.path_of(self.generation), self._stored, has_written=has_lines)
 
     def rollback(self) -> None:
         """Forget all that was applied since the last commit."""
         self._lines.clear()
+        self._place.forget()
         self._applied = self._stored
 
     def load(self, snapshot: Snapshot) -> None:
@@ -143,6 +179,7 @@ class JsonlSink:
         self.commit()
         if self._changes is not None:
             self._changes.flush()
+        self._place.flush()
         self._lock.check()
 
     def close(self) -> None:
@@ -155,6 +192,7 @@ class JsonlSink:
             if self._changes is not None:
                 changes, self._changes = self._changes, None
                 changes.close()
+            self._place.close()
             self._lock.close()
 
     def path_of(self, generation: int) -> Path:
@@ -176,11 +214,13 @@ class JsonlSink:
             self._changes = None
         self.generation = generation
         self._stored = self._applied = JsonlPosition(snapshot.applied_offset)
+        self._place.begin(self._stored)
 
     def _line(self, offset: int, argv: Sequence[BytesLike]) -> bytes:
         db = selected_by(argv, self._applied.db)
-        self._applied = JsonlPosition(offset, db)
-        return change_line(offset, db, argv)
+        is_open = self._is_filtered and is_open_after(argv, self._applied.in_transaction)
+        self._applied = JsonlPosition(offset, db, is_open)
+        return change_line(offset, db, argv, in_transaction=is_open)
 
     def _file(self) -> _Rotation:
         if self._changes is None:

@@ -55,39 +55,43 @@ def selected_database(argv: Sequence[BytesLike]) -> int | None:
 
 
 class OtherDatabase(Exception):
-    """A command uses a database other than 0, but only database 0 is replicated. ``database``: its argument."""
+    """A command uses another database than the one that is replicated. ``database``: its argument."""
 
     def __init__(self, database: bytes) -> None:
         super().__init__(database)
         self.database = database
 
 
-def in_one_database(name: bytes, argv: list[bytes], only_db: int) -> list[bytes] | None:
-    """``argv`` for a replica of database 0 in database ``only_db``; None: the replica needs no command.
+def in_one_database(name: bytes, argv: list[bytes], only_db: int, source_db: int | None = None) -> list[bytes] | None:
+    """``argv`` for a replica of one database in database ``only_db``; None: the replica needs no command.
 
-    The result touches no other database of the target. Raises OtherDatabase.
+    ``source_db``: the only database of which a filter lets commands pass. None: there is no such filter, and database 0
+    is replicated. The result touches no other database of the target. Raises OtherDatabase.
     """
+    source = source_db or 0
     here = b"%d" % only_db
     if name == b"FLUSHALL":
         return [b"FLUSHDB", *argv[1:]]
     if name == b"SELECT" and len(argv) == 2:
-        _refuse_others(argv[1])
+        if source_db is not None and argv[1] != b"%d" % source:
+            return None  # nothing passes before the next SELECT
+        _refuse_others(source, argv[1])
         return [b"SELECT", here]
     if name == b"SWAPDB" and len(argv) == 3:
-        _refuse_others(*argv[1:])
+        _refuse_others(source, *argv[1:])
         return None
     if name == b"MOVE" and len(argv) == 3:
-        _refuse_others(argv[2])
+        _refuse_others(source, argv[2])
         return None
     if name == b"COPY":
         for at in range(3, len(argv) - 1):
             if argv[at].upper() == b"DB":
-                _refuse_others(argv[at + 1])
+                _refuse_others(source, argv[at + 1])
                 return [*argv[: at + 1], here, *argv[at + 2 :]]
     return argv
 
 
-def _refuse_others(*databases: bytes) -> None:
+def _refuse_others(source_db: int, *databases: bytes) -> None:
     for database in databases:
-        if database != b"0":
+        if database != b"%d" % source_db:
             raise OtherDatabase(database)

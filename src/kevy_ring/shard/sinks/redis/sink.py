@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from kevy_ring.errors import SinkError
@@ -43,7 +43,8 @@ class RedisSink:
     """Forwards frames to the server at ``url`` and replaces its keys when a snapshot is whole.
 
     With a URL without a database the whole server is the replica: databases keep their numbers, and a snapshot replaces
-    all of them. With a database (``redis://host:port/3``) only that one is the replica, of the upstream's database 0.
+    all of them. With a database (``redis://host:port/3``) only that one is the replica, of the upstream's database 0,
+    or of the one that ``options.filter`` takes.
 
     ``timeout_s``: of each call. ``upstream``: the upstream of the shard; a text is only a name. ``options``: see
     :class:`SinkOptions`. If the target is the upstream itself, or holds keys
@@ -130,12 +131,14 @@ class RedisSink:
         self._send()
 
     def apply_batch(self, batch: Batch) -> None:
+        self.apply_frames(() if self._append_batch(batch) else owned_frames(batch))
+
+    def apply_frames(self, frames: Iterable[tuple[int, list[bytes]]]) -> None:
         try:
-            if not self._append_batch(batch):
-                for offset, argv in owned_frames(batch):
-                    self._append(offset, argv)
-                    if len(self._pipeline.wire) >= PIPELINE_BYTES:
-                        self._send()
+            for offset, argv in frames:
+                self._append(offset, argv)
+                if len(self._pipeline.wire) >= PIPELINE_BYTES:
+                    self._send()
             self._send()
         finally:
             self._pipeline = CommandPipeline()
@@ -212,13 +215,13 @@ class RedisSink:
         changed = MARK_MOVING if self.only_db is None else DATABASE_NAMING
         if any(name in changed for _, name in watched):
             return False
-        self._pipeline.append_batch(batch)
         selects = []
         for number, name in watched:
             self._note_transaction(name)
             if name == b"SELECT":
                 selects.append(number)
-        selected = (selected_database(batch.argv(number)) for number in reversed(selects))
+        selected = [selected_database(batch.argv(number)) for number in reversed(selects)]
+        self._pipeline.append_batch(batch)
         self._db = next((db for db in selected if db is not None), self._db)
         return True
 
@@ -232,7 +235,7 @@ class RedisSink:
         """Append a command that concerns the connection or a whole database, and keep track of its effect."""
         if self.only_db is not None:
             try:
-                here = in_one_database(name, argv, self.only_db)
+                here = in_one_database(name, argv, self.only_db, self._access.source_db)
             except OtherDatabase as error:
                 detail = f"the upstream uses database {error.database!r}; a URL without a database takes them all"
                 raise SinkError(self.url.redacted, reason="refused", detail=detail) from None

@@ -122,8 +122,8 @@ class RedisStage:
     def _home_of(self, db: int) -> int:
         if self._access.only_db is None:
             return db
-        if db:
-            detail = f"the snapshot has keys in database {db}; a URL without a database takes them all"
+        if db != (self._access.source_db or 0):
+            detail = f"the snapshot has keys in database {db}; a URL without a database takes them all, --db takes one"
             raise SinkError(self._access.url.redacted, reason="refused", detail=detail)
         return self._access.only_db
 

@@ -18,7 +18,8 @@ from kevy_ring.shard.sinks.refusals import Refusals
 class TargetAccess:
     """Opens connections to the server at ``url``, and checks that the sink may write there.
 
-    ``only_db``: the one database that is the replica; None: all databases of the server are.
+    ``only_db``: the one database that is the replica; None: all databases of the server are. ``source_db``: the only
+    database of the upstream that passes the filter; None: there is no such filter.
     """
 
     def __init__(self, url: str, upstream: UpstreamUrl | str, *, timeout_s: float, options: SinkOptions) -> None:
@@ -26,6 +27,7 @@ class TargetAccess:
         parts = urlsplit(url)
         named = "db" in parse_qs(parts.query) or (parts.scheme != "unix" and parts.path not in ("", "/"))
         self.only_db: int | None = self.url.db if named else None
+        self.source_db = options.filter.only_database
         self.refusals = Refusals(self.url.redacted)
         self.guard = TargetGuard(self.url, upstream, only_db=self.only_db, options=options)
         self.users = TargetUsers(self.url.redacted, run=options.run, only_db=self.only_db)

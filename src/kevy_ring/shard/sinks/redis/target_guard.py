@@ -117,7 +117,8 @@ class TargetGuard:
         target.ask(b"SELECT", b"%d" % self.home)
         mark = parse_mark(_string(target, MARK))
         found = self._count(target, mark)
-        is_ours = mark is not None and (mark.upstream, mark.database) == (self.upstream_name, self._only_db)
+        ours = (self.upstream_name, self._only_db, str(self._options.filter))
+        is_ours = mark is not None and (mark.upstream, mark.database, mark.filter) == ours
         added = mark.added(found) if mark is not None and is_ours else 0
         if mark is not None and is_ours and not added:
             # The count is exact again from here, so the allowance of a killed run ends.
@@ -126,10 +127,10 @@ class TargetGuard:
             self.is_written = True
             return
         if found and not self._options.replace_target:
-            detail = _foreign_words(found, self.upstream_name, mark, added)
+            detail = _foreign_words(found, self.upstream_name, mark, added, str(self._options.filter))
             raise TargetRefused(self._name, cause="foreign-keys", detail=detail, keys=found)
         self._former = mark.id_key if mark is not None else None
-        self.mark = Mark(self.upstream_name, self._only_db, keys=found)
+        self.mark = Mark(self.upstream_name, self._only_db, keys=found, filter=str(self._options.filter))
         self.is_written = False
 
     def update_command(self) -> list[bytes]:
@@ -263,7 +264,7 @@ def _string(target: Target, key: bytes) -> bytes | None:
     return value
 
 
-def _foreign_words(found: Mapping[int, int], upstream: str, mark: Mark | None, added: int) -> str:
+def _foreign_words(found: Mapping[int, int], upstream: str, mark: Mark | None, added: int, chosen: str) -> str:
     places = ", ".join(f"{count} in database {db}" for db, count in sorted(found.items()))
     total = sum(found.values())
     keys = f"it holds {total} key{'' if total == 1 else 's'} ({places})"
@@ -272,7 +273,10 @@ def _foreign_words(found: Mapping[int, int], upstream: str, mark: Mark | None, a
     elif mark is not None:
         scope = "" if mark.database is None else f", of its database {mark.database} only,"
         why = f"and its mark says that it is a replica of {mark.upstream}{scope} and not of {upstream}"
-        if mark.upstream == upstream:
+        if mark.filter != chosen:
+            was, now = (f"the filter {each}" if each else "no filter" for each in (mark.filter, chosen))
+            why = f"and its mark says that it was filled with {was}, and this run has {now}"
+        elif mark.upstream == upstream:
             why = f"and its mark says that it is a replica of {upstream} in other databases than those named now"
     else:
         why = f"none of them from {upstream}"

@@ -31,7 +31,8 @@ class Mark:
     """``upstream``: its URL without user and password. ``database``: the one that is the replica; None: all of them.
 
     ``keys``: how many keys the sink left in each database. ``more``: how many keys it may have added after that count
-    (a killed sink cannot count again). ``restores_import_mode``: the sink has switched ``import-mode`` on.
+    (a killed sink cannot count again). ``restores_import_mode``: the sink has switched ``import-mode`` on. ``filter``:
+    the text of the filter of the replica; empty: none.
     """
 
     upstream: str
@@ -40,6 +41,7 @@ class Mark:
     keys: dict[int, int] = field(default_factory=dict)
     more: int = 0
     restores_import_mode: bool = False
+    filter: str = ""
 
     @property
     def home(self) -> int:
@@ -74,6 +76,8 @@ class Mark:
             "more": self.more,
             "restores_import_mode": self.restores_import_mode,
         }
+        if self.filter:
+            told["filter"] = self.filter
         return json.dumps(told).encode()
 
 
@@ -89,6 +93,7 @@ def parse_mark(value: bytes | None) -> Mark | None:
             keys={int(db): int(count) for db, count in told["keys"].items()},
             more=int(told["more"]),
             restores_import_mode=bool(told["restores_import_mode"]),
+            filter=str(told.get("filter", "")),
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

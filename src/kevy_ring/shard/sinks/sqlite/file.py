@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 from kevy_ring.errors import SinkError
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.disk_error import disk_error
+from kevy_ring.shard.filters.stored import check_same_filter
 from kevy_ring.shard.sinks.file_modes import create
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
 from kevy_ring.shard.sinks.place_lock import gone
@@ -56,6 +57,12 @@ _TABLES = """
 _SKIPPED = """
     CREATE TABLE IF NOT EXISTS skipped (
         db INTEGER NOT NULL, key BLOB NOT NULL, type TEXT NOT NULL, PRIMARY KEY (db, key)
+    )
+"""
+#: The filter that the file was filled with, and its state at the position.
+_FILTER = """
+    CREATE TABLE IF NOT EXISTS filter (
+        one INTEGER PRIMARY KEY CHECK (one = 1), text TEXT NOT NULL, state TEXT NOT NULL
     )
 """
 _LIVE_KEYS = """
@@ -120,6 +127,28 @@ class SqliteFile:
         if not (is_number[1] and (is_number[0] or row[0] is None) and (is_number[2] or row[2] is None)):
             raise self._refusal(f"its table position holds what this sink has not written{REMEDY}")
         return position
+
+    def adopt_filter(self, text: str) -> None:
+        """Store the filter in a new file. Raises SinkError if the file was filled with another filter."""
+        with self._failures():
+            execute = self._connection.execute
+            row = execute("SELECT text FROM filter").fetchone()
+            stored = "" if row is None else str(row[0])
+            is_new = self.position().offset is None and not execute("SELECT EXISTS (SELECT 1 FROM keys)").fetchone()[0]
+            if is_new and stored != text:
+                execute("INSERT OR REPLACE INTO filter VALUES (1, ?, '')", (text,))
+            elif not is_new:
+                check_same_filter(f"sqlite:{self.path}", stored, text, "name another file")
+
+    def filter_state(self) -> str:
+        """The filter's state at the position; empty if there is none."""
+        with self._failures():
+            row = self._connection.execute("SELECT state FROM filter").fetchone()
+        return "" if row is None else str(row[0])
+
+    def put_state(self, state: str) -> None:
+        """Write the filter's state."""
+        self._do(lambda: self._connection.execute("UPDATE filter SET state = ?", (state,)))
 
     def entries(self) -> Iterator[Entry]:
         """All keys."""
@@ -259,6 +288,7 @@ class SqliteFile:
         self._text = TextView(connection)
         self._text.prepare()
         connection.execute(_SKIPPED)
+        connection.execute(_FILTER)
         connection.execute(_LIVE_KEYS)
 
     def _make(self, file_mode: int) -> None:

@@ -12,6 +12,7 @@ from kevy_ring.errors import SinkError
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.extras import check_fakeredis, missing_extra
+from kevy_ring.shard.filters.key_filter import NO_FILTER, KeyFilter
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
 from kevy_ring.shard.sinks.place_lock import WAIT_S, PlaceLock
@@ -36,7 +37,8 @@ class SqliteSink:
 
     It holds a lock beside the file for its life: another sink is refused (SinkError ``"locked"``). Every commit and
     flush looks whether the file is still there. ``path``: of the file. ``file_mode``: of the files that it makes.
-    ``busy_s``: how long it waits for a reader's lock, ``lock_wait_s`` for a predecessor to end.
+    ``busy_s``: how long it waits for a reader's lock, ``lock_wait_s`` for a predecessor to end. ``filter``: what
+    the sink gets. A file that was filled with another one raises SinkError (``"refused"``).
 
     The whole keyspace is held in memory too; it is read from the file when the first command comes. Raises SinkError
     where fakeredis is missing or of a version that was not tested, and where the file cannot be had.
@@ -51,6 +53,7 @@ class SqliteSink:
         busy_s: float = BUSY_S,
         file_mode: int = DEFAULT_OPTIONS.file_mode,
         lock_wait_s: float = WAIT_S,
+        filter: KeyFilter = NO_FILTER,
     ) -> None:
         check_fakeredis("sqlite")
         try:
@@ -58,8 +61,7 @@ class SqliteSink:
             from kevy_ring.shard.sinks.store.tracked_store import TrackedStore
         except ImportError as error:
             raise missing_extra("sqlite", "fakeredis", f"cannot be imported ({error})") from error
-        # Probed here and not while a batch is applied: what the probe catches keeps the frames that called it, and
-        # views of the batch with them.
+        # Probed here and not while a batch is applied: what the probe catches keeps frames, and so views of the batch.
         shortcuts = usable_shortcuts()
         self._new_store: Callable[[], TrackedStore] = lambda: TrackedStore(shortcuts)
         self._store: TrackedStore | None = None
@@ -79,7 +81,9 @@ class SqliteSink:
         self.refusals = Refusals("sqlite")
         self._changes: list[ChangeRow] = []
         self._closed = False
+        self._moved: str | None = None  # the filter's state, until a commit stores it
         try:
+            self._file.adopt_filter(str(filter))
             self._stored = self._applied = self._file.position()
         except BaseException:
             self._file.close()
@@ -91,6 +95,15 @@ class SqliteSink:
         """The offset of the last change in the file, or of the snapshot; None before the first."""
         return self._stored.offset
 
+    @property
+    def stream_state(self) -> str:
+        """The state of the filter at ``stored_offset``."""
+        return self._file.filter_state()
+
+    def move_on(self, offset: int, state: str) -> None:
+        self._applied = self._applied._replace(offset=offset)
+        self._moved = state
+
     def apply(self, offset: int, argv: Sequence[BytesLike]) -> None:
         store = self._live()
         store.set_clock()
@@ -98,10 +111,13 @@ class SqliteSink:
         self._run(store, offset, owned)
 
     def apply_batch(self, batch: Batch) -> None:
+        self.apply_frames(owned_frames(batch))
+
+    def apply_frames(self, frames: Iterable[tuple[int, list[bytes]]]) -> None:
         store = self._live()
         store.set_clock()
         try:
-            for offset, argv in owned_frames(batch):
+            for offset, argv in frames:
                 self._run(store, offset, argv)
         except BaseException:
             self.rollback()
@@ -109,27 +125,34 @@ class SqliteSink:
 
     def commit(self) -> None:
         """Write what was applied. If it raises, the file is unchanged, and all since the last commit is forgotten."""
-        if not self._changes:
+        if not self._changes and self._moved is None:
             return
         try:
             self.check()
             with self._file.transaction():
-                self._file.add_changes(self._changes)
-                store = self._live()
-                self._write_touched(store)
-                if store.skipped.has_changed and not store.in_transaction:
-                    # The next process that opens the file runs the commands of an open transaction again.
-                    self._file.put_skipped(*store.skipped.take_changed())
+                if self._changes:
+                    self._write_changes(self._live())
+                if self._moved is not None:
+                    self._file.put_state(self._moved)
                 self._file.move(self._stored, self._applied)
         except BaseException:
             self.rollback()
             raise
         self._changes.clear()
         self._stored = self._applied
+        self._moved = None
+
+    def _write_changes(self, store: TrackedStore) -> None:
+        self._file.add_changes(self._changes)
+        self._write_touched(store)
+        if store.skipped.has_changed and not store.in_transaction:
+            # The next process that opens the file runs the commands of an open transaction again.
+            self._file.put_skipped(*store.skipped.take_changed())
 
     def rollback(self) -> None:
         """Forget what was applied since the last commit."""
         self._changes.clear()
+        self._moved = None
         self._forget_store()
         with suppress(SinkError):
             # A commit that failed while it was written may still be in the file.
@@ -147,6 +170,7 @@ class SqliteSink:
         """Note that the file holds only a snapshot of this position."""
         self._forget_store()
         self._stored = self._applied = position
+        self._moved = None
 
     def flush(self) -> None:
         self.commit()
@@ -170,7 +194,7 @@ class SqliteSink:
 
     @property
     def position(self) -> SqlitePosition:
-        """The position in the file, as of the last commit."""
+        """The stored position."""
         return self._stored
 
     def row_of(self, entry: Entry) -> KeyRow:
@@ -261,6 +285,7 @@ class SqliteStage:
         self._sink.check()
         self._file.put_skipped(snapshot.left_out.keys)
         after = SqlitePosition(snapshot.applied_offset)
+        self._file.put_state("")
         self._file.move(self._sink.position, after)
         self._file.end()
         self._sink.adopt(after)
@@ -272,8 +297,5 @@ class SqliteStage:
     def _look(self) -> None:
         """Raise SinkError after a failure. It has ended the transaction, so later rows would be written outside it."""
         if not self._file.in_transaction:
-            raise SinkError(
-                f"sqlite:{self._sink.path}",
-                reason="io",
-                detail="the snapshot failed earlier, and nothing of it was stored",
-            )
+            detail = "the snapshot failed earlier, and nothing of it was stored"
+            raise SinkError(f"sqlite:{self._sink.path}", reason="io", detail=detail)

@@ -1,0 +1,1 @@
+"""Filters: which keys and commands a sink takes."""

@@ -12,6 +12,7 @@ from kevy_ring.replica.snapshots import kevysnap
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard import rdb_file
 from kevy_ring.shard.kevysnap_body import KevysnapBody
+from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.sink import Sink, Stage
 from kevy_ring.shard.snapshot import LeftOut, Snapshot, SnapshotFormat
 
@@ -134,6 +135,9 @@ class SnapshotAssembly:
             self._add(group)
         skipped, left_out = body.skipped(), body.left_out()
         snapshot = Snapshot(body.format, ack_offset, self.size_bytes, self.count, skipped, left_out=left_out)
+        if (refusals := refusals_in(self._sink)) is not None:
+            refusals.unreadable(left_out, snapshot.applied_offset)
+            refusals.write_out()
         stage.commit(snapshot)
         self._stage = None
         return snapshot
@@ -173,6 +177,12 @@ class _HoldingStage:
 
     def abort(self) -> None:
         self._entries.clear()
+
+
+def refusals_in(sink: Sink) -> Refusals | None:
+    """What counts the refusals of a sink; None if it has nothing of ours for that."""
+    found = getattr(sink, "refusals", None)
+    return found if isinstance(found, Refusals) else None
 
 
 def _body_for(head: bytes) -> SnapshotBody | None:

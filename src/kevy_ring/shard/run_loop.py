@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from kevy_ring.ring.event_loop import running_module
-from kevy_ring.shard.assembly import SnapshotAssembly, StopAsked
+from kevy_ring.shard.assembly import SnapshotAssembly, StopAsked, refusals_in
 
 if TYPE_CHECKING:
     from kevy_ring.inbox import ReplicaInboxReceiver
@@ -52,6 +52,7 @@ class RunLoop(ABC):
         self._flush_interval_s = flush_interval_s
         self._flushed_at = time.monotonic()
         self._unmarked = False
+        self._refusals = refusals_in(sink)
         self._assembly = SnapshotAssembly(sink)
         self._stop: Callable[[], bool] = _never
         self.applied_offset: int | None = None
@@ -161,10 +162,15 @@ class RunLoop(ABC):
             if not now and at - self._flushed_at < self._flush_interval_s:
                 return
             self._sink.flush()
+            self._write_letters()  # a flush may bring the replies to commands that were refused
             self._flushed_at = at
             self._publish_counts()  # a flush may bring the replies to commands that were refused
         self._receiver.mark_applied(self.applied_offset)  # None: a kevy snapshot of offset 0, before the first frame
         self._unmarked = False
+
+    def _write_letters(self) -> None:
+        if self._refusals is not None:
+            self._refusals.write_out()
 
     def _settle_what_can_be(self) -> None:
         """Mark the events before the one that failed. An error here must not hide that failure."""

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from kevy_ring.errors import EventTruncated, KevyRingError, TargetRefused
+from kevy_ring.errors import EventRefused, EventTruncated, KevyRingError, TargetRefused
 from kevy_ring.replica.fleet.child import EXIT_TRUNCATED, ParentLine
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.replica.stop import StopSignal
@@ -188,7 +188,7 @@ class _LineLog(logging.Handler):
 
 
 def _say_failure(line: ParentLine, error: Exception) -> None:
-    if isinstance(error, TargetRefused):
+    if isinstance(error, TargetRefused | EventRefused):
         line.say(REFUSED, str(error))
     elif isinstance(error, KevyRingError):
         line.say(FAILED, str(error))

@@ -6,6 +6,8 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kevy_ring.shard.refused.policy import ErrorPolicy
+
 if TYPE_CHECKING:
     from kevy_ring.replica.upstream_url import UpstreamUrl
 
@@ -21,7 +23,9 @@ class SinkOptions:
     shared standard output; empty: none. ``upstreams``: the upstream of each shard, in the order of the shards. A text
     is only a name, for an upstream that the sink cannot ask. ``allow_unchecked_target``: continue even if a server does
     not let the sink ask for its identity. ``target_import_mode``: switch the target's ``import-mode`` on, and back at
-    the end. ``run``: the same for all sinks of one run (by default: of one process), and different for other runs.
+    the end. ``on_error``: what happens to an event that the sink cannot take; None: a refused command is counted, and
+    the error of a callable ends the shard. ``run``: the same for all sinks of one run (by default: of one process), and
+    different for other runs.
     """
 
     replace_target: bool = False
@@ -30,6 +34,7 @@ class SinkOptions:
     upstreams: tuple[UpstreamUrl | str, ...] = field(default=(), repr=False)
     allow_unchecked_target: bool = False
     target_import_mode: bool = False
+    on_error: ErrorPolicy | None = None
     run: str = field(default=_THIS_RUN, repr=False, compare=False)
 
     def upstream_of(self, shard: int) -> UpstreamUrl | str:

@@ -29,6 +29,7 @@ from kevy_ring.shard.sinks.jsonl.line_file import LineFile, sync_directory
 from kevy_ring.shard.sinks.jsonl.position import CHANGES, JsonlPosition, position_in
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
 from kevy_ring.shard.sinks.place_lock import WAIT_S, PlaceLock
+from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.sink import load_by_stage
 from kevy_ring.shard.snapshot import Snapshot
 
@@ -62,6 +63,7 @@ class JsonlSink:
         rotate_bytes: int = ROTATE_BYTES,
         file_mode: int = DEFAULT_OPTIONS.file_mode,
         lock_wait_s: float = WAIT_S,
+        refusals: Refusals | None = None,
     ) -> None:
         self.directory = Path(directory)
         self.file_mode = file_mode
@@ -91,6 +93,7 @@ class JsonlSink:
             self._lock.close()
             raise
         self._applied = self._stored
+        self.refusals = refusals or Refusals(self._name)
 
     @property
     def _name(self) -> str:
@@ -154,6 +157,7 @@ class JsonlSink:
                 changes, self._changes = self._changes, None
                 changes.close()
             self._lock.close()
+            self.refusals.close()
 
     def path_of(self, generation: int) -> Path:
         """The directory of a generation."""

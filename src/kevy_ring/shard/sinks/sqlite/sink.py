@@ -50,6 +50,7 @@ class SqliteSink:
         busy_s: float = BUSY_S,
         file_mode: int = DEFAULT_OPTIONS.file_mode,
         lock_wait_s: float = WAIT_S,
+        refusals: Refusals | None = None,
     ) -> None:
         check_fakeredis("sqlite")
         try:
@@ -75,7 +76,7 @@ class SqliteSink:
         except BaseException:
             self._lock.close()
             raise
-        self.refusals = Refusals("sqlite")
+        self.refusals = refusals or Refusals("sqlite")
         self._changes: list[ChangeRow] = []
         self._closed = False
         try:
@@ -161,6 +162,7 @@ class SqliteSink:
         finally:
             self._file.close()
             self._lock.close()
+            self.refusals.close()
 
     def check(self) -> None:
         """Raises SinkError if the file, its log or the lock was deleted, moved or replaced."""
@@ -182,7 +184,7 @@ class SqliteSink:
     def _run(self, store: TrackedStore, offset: int, argv: list[bytes]) -> None:
         refused = store.run(argv)
         if refused is not None:
-            self.refusals.add(offset, argv[0], refused)
+            self.refusals.refuse(offset, store.selected, argv, refused)
         _, db, multi = self._applied
         if not store.in_transaction:
             db, multi = store.selected, None

@@ -23,6 +23,8 @@ POLL_S = 0.1
 NEXT_SENDER_S = 0.02
 #: How often a durable sink is flushed while events flow; the runner acknowledges about as often.
 FLUSH_INTERVAL_S = 0.1
+#: How often an idle shard lets its sink tidy up.
+TIDY_INTERVAL_S = 1.0
 
 
 class RunEnd(Enum):
@@ -54,6 +56,8 @@ class RunLoop(ABC):
         self._unmarked = False
         self._refusals = refusals_in(sink)
         self._assembly = SnapshotAssembly(sink)
+        self._tidy_sink: Callable[[], None] | None = getattr(sink, "tidy", None)
+        self._tidied_at = float("-inf")
         self._stop: Callable[[], bool] = _never
         self.applied_offset: int | None = None
         self.frames = self.snapshots = 0
@@ -125,6 +129,7 @@ class RunLoop(ABC):
                         return RunEnd.SENDER_GONE
                     if gone:
                         time.sleep(NEXT_SENDER_S)
+                    self._tidy()
                     self._receiver.wait(self._wait_s())
             except StopAsked:
                 break
@@ -141,6 +146,8 @@ class RunLoop(ABC):
                 if not outlives_sender:
                     return RunEnd.SENDER_GONE
                 await running_module().sleep(NEXT_SENDER_S)
+            if not found:
+                self._tidy()
             await self._receiver.wait_async(0 if found else self._wait_s())
         return RunEnd.STOPPED
 
@@ -167,6 +174,14 @@ class RunLoop(ABC):
             self._publish_counts()  # a flush may bring the replies to commands that were refused
         self._receiver.mark_applied(self.applied_offset)  # None: a kevy snapshot of offset 0, before the first frame
         self._unmarked = False
+
+    def _tidy(self) -> None:
+        """Let the sink remove what it need not keep, while nothing comes."""
+        now = time.monotonic()
+        if self._tidy_sink is None or self.in_snapshot or now - self._tidied_at < TIDY_INTERVAL_S:
+            return
+        self._tidied_at = now
+        self._tidy_sink()
 
     def _write_letters(self) -> None:
         if self._refusals is not None:

@@ -225,15 +225,10 @@ class Shard(RunLoop):
         """
         try:
             self._write_letters()
+            if self._resumable is not None:
+                self._resumable.commit()
         except BaseException:
             self._fall_back()
-            raise
-        if self._resumable is None:
-            return
-        try:
-            self._resumable.commit()
-        except BaseException:
-            self._take_up(self._resumable)
             raise
         self._kept = (self.frames, self.frame_bytes)
 

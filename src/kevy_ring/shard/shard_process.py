@@ -13,6 +13,7 @@ from typing import Any
 
 from kevy_ring.errors import EventRefused, EventTruncated, KevyRingError, TargetRefused
 from kevy_ring.replica.fleet.child import EXIT_TRUNCATED, ParentLine
+from kevy_ring.replica.fleet.restart_plan import FAILED, REFUSED
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.shard.heap import relaxed_collector, settle_after_snapshot
@@ -25,9 +26,9 @@ from kevy_ring.shard.snapshot import SkippedKey
 _ATTACH_TIMEOUT_S = 10.0
 _log = logging.getLogger(__name__)
 
-#: Topics of what a shard process says. LOG: a line of the log. FAILED: why it ends. STACK: the stack of an unexpected
-#: error. REFUSED: why it ends, if another process would end in the same way.
-LOG, FAILED, STACK, REFUSED = "log", "failed", "stack", "refused"
+#: Topics of what a shard process says beside FAILED and REFUSED. LOG: a line of the log. STACK: the stack of an
+#: unexpected error.
+LOG, STACK = "log", "stack"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from kevy_ring.cli.ingest.asked import asked_of
 from kevy_ring.cli.ingest.embedded import run_embedded
 from kevy_ring.cli.ingest.followed import run_followed
 from kevy_ring.cli.ingest.metrics_server import serve_metrics
+from kevy_ring.cli.ingest.options_keep import keep_options
 from kevy_ring.cli.ingest.outcome import Outcome
 from kevy_ring.cli.ingest.replication import GIVE_UP_AFTER_S
 from kevy_ring.cli.redaction import without_secrets
@@ -147,6 +148,7 @@ def _none_if_zero(context: click.Context, parameter: click.Parameter, number: fl
     "--psync-command", metavar="NAME", default="PSYNC", show_default=True,
     help="Name of the PSYNC command, if a Redis upstream has renamed it.",
 )  # fmt: skip
+@keep_options
 @click.option("--protocol", type=click.Choice(["auto", "kevy1", "kevy2"]), default="auto", hidden=True)
 @click.option(
     "--keys", metavar="N", type=click.IntRange(0), default=50_000, show_default=True,

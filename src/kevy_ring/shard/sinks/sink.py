@@ -25,7 +25,8 @@ class Sink(Protocol):
     :class:`ResumableSink`. The attribute ``in_transaction`` (False if missing) is True between MULTI and EXEC. No
     offset is marked there, because a shard that continues from it would lose the first half.
     ``follow_history(history)`` is called before the first event of another history of the upstream is applied. The
-    command calls ``claim()`` before it starts any process.
+    command calls ``claim()`` before it starts any process. ``tidy()`` is called about once a second while no event
+    comes.
     """
 
     durable: bool

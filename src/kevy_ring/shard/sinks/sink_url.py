@@ -63,7 +63,7 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
         from kevy_ring.shard.sinks.sqlite.sink import SqliteSink
 
         place = place_of_shard(url, shard=shard, shards=shards)
-        return SqliteSink(place, file_mode=options.file_mode, refusals=refusals())
+        return SqliteSink(place, file_mode=options.file_mode, refusals=refusals(), changes=options.changes)
     raise ValueError(f"{_without_login(url)!r} names no sink. The sinks are: {_KINDS}")
 
 

@@ -16,6 +16,7 @@ from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
 from kevy_ring.shard.sinks.place_lock import WAIT_S, PlaceLock
 from kevy_ring.shard.sinks.refusals import Refusals
+from kevy_ring.shard.sinks.retention import FOREVER, RemovalLog, Retention
 from kevy_ring.shard.sinks.sink import load_by_stage
 from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
 from kevy_ring.shard.sinks.sqlite.file import BUSY_S, SqliteFile, SqlitePosition
@@ -35,7 +36,8 @@ class SqliteSink:
     transaction where it stood. ``refusals`` counts the commands that were answered with an error.
 
     It holds a lock beside the file for its life: another sink is refused (SinkError ``"locked"``). Every commit and
-    flush looks whether the file is still there. ``file_mode``: of the files that it makes.
+    flush looks whether the file is still there. ``file_mode``: of the files that it makes. ``changes``: how much of the
+    table of changes it keeps.
 
     The whole keyspace is held in memory too; it is read from the file when the first command comes. Raises SinkError
     where fakeredis is missing or of a version that was not tested, and where the file cannot be had.
@@ -51,6 +53,7 @@ class SqliteSink:
         file_mode: int = DEFAULT_OPTIONS.file_mode,
         lock_wait_s: float = WAIT_S,
         refusals: Refusals | None = None,
+        changes: Retention = FOREVER,
     ) -> None:
         check_fakeredis("sqlite")
         try:
@@ -77,6 +80,9 @@ class SqliteSink:
             self._lock.close()
             raise
         self.refusals = refusals or Refusals("sqlite")
+        self._file.changes.retention = changes
+        #: The changes that this object removed, see ``changes``.
+        self.removed = RemovalLog(f"sqlite:{self.path}", changes)
         self._changes: list[ChangeRow] = []
         self._closed = False
         try:
@@ -113,8 +119,10 @@ class SqliteSink:
             return
         try:
             self.check()
+            log, keep_from = self._file.changes, self._applied.transaction_offset
             with self._file.transaction():
-                self._file.add_changes(self._changes)
+                self._file.do(lambda: log.add(self._changes, keep_from))
+                removed = self._file.do(lambda: log.trim(len(self._changes), keep_from))
                 store = self._live()
                 self._write_touched(store)
                 if store.skipped.has_changed and not store.in_transaction:
@@ -126,6 +134,18 @@ class SqliteSink:
             raise
         self._changes.clear()
         self._stored = self._applied
+        if removed is not None:
+            self.removed.note(*removed)
+
+    def tidy(self) -> None:
+        """Remove changes that have become too old while none came."""
+        log, keep_from = self._file.changes, self._stored.transaction_offset
+        if self._changes or not self._file.do(lambda: log.has_due(keep_from)):
+            return
+        with self._file.transaction():
+            removed = self._file.do(lambda: log.trim(0, keep_from))
+        if removed is not None:
+            self.removed.note(*removed)
 
     def rollback(self) -> None:
         """Forget what was applied since the last commit."""

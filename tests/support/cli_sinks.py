@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 
@@ -22,3 +23,13 @@ def _load(snapshot: object) -> None:
 
 
 unloadable.load = _load  # type: ignore[attr-defined]
+
+
+def poisoned(offset: int, argv: Sequence[memoryview]) -> None:
+    """Notes each event in a file, and fails at one whose value is poison."""
+    if bytes(argv[-1]) == b"poison":
+        raise RuntimeError("cannot digest it")
+    if bytes(argv[-1]) == b"away":
+        raise ConnectionRefusedError("the database is away")
+    with open(os.environ["KEVY_RING_TEST_NOTES"], "ab") as file:
+        file.write(b" ".join(bytes(item) for item in argv) + b"\n")

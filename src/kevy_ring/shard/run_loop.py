@@ -169,9 +169,9 @@ class RunLoop(ABC):
             if not now and at - self._flushed_at < self._flush_interval_s:
                 return
             self._sink.flush()
-            self._write_letters()  # a flush may bring the replies to commands that were refused
             self._flushed_at = at
             self._publish_counts()  # a flush may bring the replies to commands that were refused
+        self._write_letters()
         self._receiver.mark_applied(self.applied_offset)  # None: a kevy snapshot of offset 0, before the first frame
         self._unmarked = False
 

@@ -51,7 +51,7 @@ class Target:
         self._connection = cast(Any, url.redis_connection(timeout_s))
         self._sent = CommandPipeline()
         self.history = SentHistory(is_one_database=is_one_database)
-        self._broken: SinkError | None = None
+        self._broken: SinkError | EventRefused | None = None
         try:
             self._connection.connect()
         except (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.ResponseError) as error:
@@ -141,8 +141,8 @@ class Target:
             db = self.history.refused(number)
             for text in errors:
                 self._refusals.refuse(offset, db, argv, text)
-        except EventRefused:
-            self._broken = self._refused(f"the stream stopped at a refused command: {errors[0]}")
+        except EventRefused as stop:
+            self._broken = stop
             raise
 
     def close(self) -> None:
@@ -158,10 +158,11 @@ class Target:
         late = isinstance(error, TimeoutError | exceptions.TimeoutError)
         number = error.errno if isinstance(error, OSError) else 0
         # Keep the error: without their replies it is unknown whether the server took the last commands.
-        self._broken = SinkError(
+        lost = SinkError(
             self._name, reason="timeout" if late else "io", detail=self._url.scrub(str(error)), errno=number or 0
         )
-        return self._broken
+        self._broken = lost
+        return lost
 
 
 def _is_misplaced(name: bytes, text: str) -> bool:

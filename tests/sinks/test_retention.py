@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from kevy_ring.cli.compare.jsonl_keys import JsonlKeys
 from kevy_ring.cli.compare.sqlite_keys import SqliteKeys
 from kevy_ring.errors import SinkError
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.shard import Snapshot
+from kevy_ring.shard import Snapshot, sink_from_url
 from kevy_ring.shard.sinks.retention import Retention
 from kevy_ring.shard.sinks.sqlite import SqliteSink, change_log
+from places import SUPPORT
 
 DAY_MS = 86_400_000
 
@@ -76,7 +83,7 @@ def test_changes_older_than_the_age_are_removed_and_the_keys_stay(
         assert sink.removed.count == 2
         clock.now_ms += 3 * DAY_MS
         sink.tidy()
-        assert offsets(path) == [5, 6, 7, 8, 9]
+        assert offsets(path) == [6, 7, 8, 9]
         assert sink.stored_offset == 9
     assert len(values(path)) == 10
     [line] = caplog.messages
@@ -204,3 +211,35 @@ def test_a_position_of_another_process_is_still_noticed(tmp_path: Path) -> None:
             other.commit()
         with pytest.raises(SinkError, match="another process has written to it"):
             apply_all(sink, 1, b"SET a 2")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "sqlite"])
+def test_under_load_and_kill_9_nothing_is_lost_and_the_log_stays_short(kind: str, tmp_path: Path) -> None:
+    """The program applies INCR once for each offset, so the value of the key is the offset plus one."""
+    place = tmp_path / "place"
+    choose = random.Random(kind)
+    last = -1
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    for _ in range(2 if kind == "jsonl" else 4):
+        command = [sys.executable, str(SUPPORT / "endless_sink.py"), f"{kind}:{place}", "20KB"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as writer:
+            assert writer.stdout is not None
+            # Kill it while it removes: some commits after the first removal.
+            after = choose.randrange(1, 40)
+            removals = 0
+            for line in writer.stdout:
+                last, removed = map(int, line.split())
+                removals += removed > 0
+                if removals > after:
+                    break
+            writer.send_signal(signal.SIGKILL)
+        sink = sink_from_url(f"{kind}:{place}")
+        with closing(sink):  # type: ignore[type-var]
+            stored = sink.stored_offset  # type: ignore[attr-defined]
+        keys = JsonlKeys(place) if kind == "jsonl" else SqliteKeys(place)
+        keys.databases()
+        [found] = [entry.value for page in keys.pages(0) for entry in page.values()]
+        assert int(found) == stored + 1 > last
+    if kind == "sqlite":
+        assert 300 < len(offsets(place)) <= 20 * 1024 // 36
+        assert offsets(place)[-1] == stored

@@ -42,7 +42,13 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
         return StdoutSink(shard=shown, lock_path=options.line_lock, refusals=refusals())
     if kind == "jsonl" and rest:
         place = place_of_shard(url, shard=shard, shards=shards)
-        return JsonlSink(place, file_mode=options.file_mode, refusals=refusals())
+        return JsonlSink(
+            place,
+            file_mode=options.file_mode,
+            refusals=refusals(),
+            changes=options.changes,
+            keep_generations=options.keep_generations,
+        )
     if kind == "python" and rest:
         return PythonSink(rest, refusals=refusals())
     if kind in REDIS_SCHEMES and rest.startswith("//"):

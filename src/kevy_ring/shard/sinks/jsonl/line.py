@@ -11,7 +11,8 @@ Bytes that are UTF-8 are a JSON string, all other bytes an object ``{"base64": "
 * a thing that the decoder cannot read: ``{"snapshot": "skipped", "db": 0, "key": "k", "type": "stream"}``,
   ``{"snapshot": "skipped field expiries", "db": 0, "key": "k"}``, ``{"snapshot": "skipped function", "name": "lib"}``
 * the last line of a whole snapshot:
-  ``{"snapshot": "end", "format": "kevysnap", "ack_offset": 9, "entries": 2, "skipped": 0}``
+  ``{"snapshot": "end", "format": "kevysnap", "ack_offset": 9, "entries": 2, "skipped": 0}``; that of a fold has also
+  ``"db"``, which was selected then, and ``"folded_from"``, the number of the generation that it replaces
 """
 
 from __future__ import annotations
@@ -100,6 +101,11 @@ def entry_from(db: Any, key: Any, kind: Any, value: Any, expires_at_ms: Any) -> 
         raise ValueError(f"the value of {key!r} is no {kind}: {error}") from error
 
 
+def is_kept_type(entry: Entry) -> bool:
+    """Whether a value has a form in a line."""
+    return entry.type in _TYPES
+
+
 def value_json(entry: Entry) -> str:
     """The JSON of a key's value, as in its line. Raises ``ValueError`` for a type without such a form."""
     if entry.type not in _TYPES:
@@ -128,18 +134,16 @@ def mark_line(what: str, *, shard: int | None = None) -> bytes:
     return _line({"snapshot": what}, shard)
 
 
-def end_line(snapshot: Snapshot, *, shard: int | None = None) -> bytes:
-    """The last line of a snapshot. A snapshot without it is incomplete."""
-    return _line(
-        {
-            "snapshot": "end",
-            "format": snapshot.format,
-            "ack_offset": snapshot.ack_offset,
-            "entries": snapshot.count,
-            "skipped": snapshot.skipped,
-        },
-        shard,
-    )
+def end_line(snapshot: Snapshot, *, shard: int | None = None, **more: int) -> bytes:
+    """The last line of a snapshot. A snapshot without it is incomplete. ``more``: of the snapshot of a fold."""
+    end: dict[str, Any] = {
+        "snapshot": "end",
+        "format": snapshot.format,
+        "ack_offset": snapshot.ack_offset,
+        "entries": snapshot.count,
+        "skipped": snapshot.skipped,
+    }
+    return _line(end | more, shard)
 
 
 def skipped_lines(left_out: LeftOut, *, shard: int | None = None) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from kevy_ring.cli.compare.sqlite_keys import SqliteKeys
 from kevy_ring.ring import inspect_ring
 from kevy_ring.shard.refused.letter import DeadLetter, Origin
 from kevy_ring.shard.refused.letter_file import LetterFile
-from kevy_ring.shard.refused.marks import Mark, ReplayMarks, letters_in
+from kevy_ring.shard.refused.marks import ReplayMark, ReplayMarks, letters_in
 from kevy_ring.shard.sinks.sqlite import SqliteSink
 from kevy_ring_command import RunningCommand, run_command, wait_until
 from places import SUPPORT
@@ -165,6 +165,30 @@ def test_a_stream_key_in_a_snapshot_follows_the_policy(start: Start, sink: str, 
     assert (found["kind"], found["key"], found["type"]) == ("unreadable", "orders", "stream")
 
 
+@pytest.mark.parametrize("version", ["7.0", "8.2"])
+def test_a_key_that_could_not_be_read_is_restored_from_its_letter(version: str, file: Path, tmp_path: Path) -> None:
+    up, target = (RedisServer(find_redis(version), tmp_path / name) for name in ("up", "target"))
+    try:
+        client = up.client()
+        client.xadd("orders", {"a": "1", "large": "x" * 1000})
+        client.xgroup_create("orders", "readers", "0")
+        client.pexpireat("orders", 4_000_000_000_123)
+        client.xadd("events", {"b": "\xff"})
+        client.set("k", "v")
+        run = ("--until-caught-up", "--on-error", f"dead-letter:{file}", "--allow-skipped")
+        done = run_command("ingest", up.url, "--sink", target.url, *run)
+        assert (done.code, done.err) == (0, "")
+        replayed = run_command("replay", str(file), "--sink", target.url)
+        assert (replayed.code, replayed.out) == (0, "2 letters applied\n")
+        for key in ("orders", "events", "k"):
+            assert target.client().dump(key) == client.dump(key)
+        assert target.client().pexpiretime("orders") == 4_000_000_000_123
+        assert target.client().xinfo_groups("orders")[0]["name"] == b"readers"
+    finally:
+        up.stop()
+        target.stop()
+
+
 def test_a_full_target_stops_under_every_policy(start: Start, file: Path) -> None:
     up, target = start(), start()
     with RunningCommand(
@@ -266,7 +290,7 @@ def test_a_letter_whose_replay_was_killed_is_applied_only_on_request(file: Path,
     fill(place, "SET a 1")
     write(file, letter(1, "INCR", "n"))
     with closing(ReplayMarks(file)) as marks, letters_in(file) as ([one], _):
-        marks.put(one, Mark.BEGUN)
+        marks.put(one, ReplayMark.BEGUN)
     with (tmp_path / "letters.jsonl.replayed").open("ab") as torn:
         torn.write(b'{"id": "torn')
     done = run_command("replay", str(file), "--sink", f"sqlite:{place}")

@@ -13,7 +13,7 @@ from kevy_ring.cli import figures
 from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.redaction import without_secrets
 from kevy_ring.shard.refused.letter import DeadLetter
-from kevy_ring.shard.refused.marks import Mark, ReplayMarks, letters_in
+from kevy_ring.shard.refused.marks import ReplayMark, ReplayMarks, letters_in
 from kevy_ring.shard.refused.replay import Replayed, ReplayTarget
 from kevy_ring.shard.refused.replay import replay as replay_letters
 from kevy_ring.shard.sinks.replay_target import check_replay_sink, replay_target
@@ -69,7 +69,7 @@ def replay(
     with letters_in(file) as (letters, torn), closing(ReplayMarks(file)) as marks, ExitStack() as opened:
         if dry_run:
             for letter in letters:
-                if marks.of(letter) is not Mark.DONE:
+                if marks.of(letter) is not ReplayMark.DONE:
                     print(without_secrets(f"{letter.words}: {letter.error}"))
             return 0
         _check_letters(letters, sink, shards, other_sink=other_sink)

@@ -16,6 +16,10 @@ from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.sink import Sink, Stage
 from kevy_ring.shard.snapshot import LeftOut, Snapshot, SnapshotFormat
 
+#: The dead letters of one snapshot have at most so many bytes of values, because they are in memory until they are
+#: written. The keys beyond that are only named.
+RESTORE_BYTES = 64 << 20
+
 
 class StopAsked(Exception):
     """``stop()`` was true inside a batch. The current event is not applied."""
@@ -49,6 +53,10 @@ class RdbBody:
 
     def __init__(self) -> None:
         self._spool = rdb_file.RdbSpool()
+
+    def keep_values(self) -> None:
+        """Keep the values that cannot be read, for dead letters."""
+        self._spool.restore_bytes = RESTORE_BYTES
 
     def feed(self, piece: BytesLike) -> list[Entry]:
         self._spool.feed(piece)
@@ -111,6 +119,9 @@ class SnapshotAssembly:
                 self._head = head
                 return
             self._head, piece = b"", head
+            refusals = refusals_in(self._sink)
+            if isinstance(self._body, RdbBody) and refusals is not None and refusals.keeps_letters:
+                self._body.keep_values()
         self._add(self._body.feed(piece))
 
     def finish(self, ack_offset: int, abandoned: Callable[[], bool] = lambda: False) -> Snapshot:

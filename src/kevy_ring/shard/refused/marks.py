@@ -17,7 +17,7 @@ from kevy_ring.shard.refused.letter import DeadLetter, letter_of
 from kevy_ring.shard.sinks.file_modes import create
 
 
-class Mark(Enum):
+class ReplayMark(Enum):
     """The last that is known of a letter. BEGUN without a later mark: the replay ended while the sink took it."""
 
     BEGUN = "begun"
@@ -33,7 +33,7 @@ class ReplayMarks:
 
     def __init__(self, path: Path) -> None:
         self.path = path.with_name(f"{path.name}.replayed")
-        self._marks: dict[str, Mark] = {}
+        self._marks: dict[str, ReplayMark] = {}
         try:
             self._fd = create(self.path, os.O_RDWR | os.O_APPEND, 0o600)
             with os.fdopen(os.dup(self._fd), "rb") as file:
@@ -45,15 +45,15 @@ class ReplayMarks:
         for line in content.splitlines():
             try:
                 found = json.loads(line)
-                self._marks[found["id"]] = Mark(found["mark"])
+                self._marks[found["id"]] = ReplayMark(found["mark"])
             except (ValueError, LookupError, TypeError):
                 continue  # torn: nothing was begun after it was written
 
-    def of(self, letter: DeadLetter) -> Mark | None:
+    def of(self, letter: DeadLetter) -> ReplayMark | None:
         """The mark of a letter; None: it was not tried yet."""
         return self._marks.get(letter.id)
 
-    def put(self, letter: DeadLetter, mark: Mark, detail: str = "") -> None:
+    def put(self, letter: DeadLetter, mark: ReplayMark, detail: str = "") -> None:
         """Set the mark of a letter, and return when it is on the disk."""
         content = {"id": letter.id, "mark": mark.value, "at_ms": time.time_ns() // 1_000_000, "detail": detail}
         try:

@@ -9,7 +9,7 @@ from typing import Protocol
 from kevy_ring.errors import SinkError
 from kevy_ring.shard.refused.keys import keys_of
 from kevy_ring.shard.refused.letter import DeadLetter
-from kevy_ring.shard.refused.marks import Mark, ReplayMarks
+from kevy_ring.shard.refused.marks import ReplayMark, ReplayMarks
 from kevy_ring.shard.snapshot import shown_name
 
 #: Parts of a transaction or of the connection. Alone they have no meaning.
@@ -66,11 +66,11 @@ def replay(
     done = Replayed()
     for letter in letters:
         mark = marks.of(letter)
-        if mark is Mark.DONE:
+        if mark is ReplayMark.DONE:
             done.already += 1
         elif not letter.argv:
             done.unreadable.append(f"{letter.words}: its value is not in the letter. A full sync brings it, if it can")
-        elif mark is Mark.BEGUN and not again:
+        elif mark is ReplayMark.BEGUN and not again:
             words = "an earlier replay ended while the sink took it (--again applies it, perhaps twice)"
             done.uncertain.append(f"{letter.words}: {words}")
         elif why := _held_back(letter, target_of(letter), over_existing=over_existing):
@@ -81,15 +81,15 @@ def replay(
 
 
 def _apply(letter: DeadLetter, marks: ReplayMarks, target: ReplayTarget, done: Replayed) -> None:
-    marks.put(letter, Mark.BEGUN)
+    marks.put(letter, ReplayMark.BEGUN)
     try:
         refused = target.apply(letter)
     except SinkError as error:
         if error.reason == "refused":
             # The sink answered, so it is known that it has not taken the command.
-            marks.put(letter, Mark.FAILED, str(error))
+            marks.put(letter, ReplayMark.FAILED, str(error))
         raise
-    marks.put(letter, Mark.DONE if refused is None else Mark.FAILED, refused or "")
+    marks.put(letter, ReplayMark.DONE if refused is None else ReplayMark.FAILED, refused or "")
     if refused is None:
         done.applied += 1
     else:

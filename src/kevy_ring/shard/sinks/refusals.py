@@ -103,6 +103,11 @@ class Refusals:
             )
             self._letters.append(letter.line())
 
+    @property
+    def keeps_letters(self) -> bool:
+        """Whether there is a file of dead letters."""
+        return self._file is not None
+
     def write_out(self) -> None:
         """Return when all dead letters so far are on the disk. Raises SinkError if they cannot be."""
         if self._letters and self._file is not None:

@@ -53,10 +53,7 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
         return PythonSink(rest, refusals=refusals())
     if kind in REDIS_SCHEMES and rest.startswith("//"):
         if shards > 1 and own == url:
-            raise ValueError(
-                f"{shards} shards cannot share the target {_without_login(url)!r}, because a snapshot replaces all "
-                "keys of its target. Put {shard} in the URL, as in redis://host:port/{shard}"
-            )
+            raise _shared_target(url, shards)
         from kevy_ring.shard.sinks.redis.sink import RedisSink  # here, because it brings numpy
 
         return RedisSink(own, upstream=options.upstream_of(shard), options=options, refusals=refusals())
@@ -71,6 +68,13 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
         place = place_of_shard(url, shard=shard, shards=shards)
         return SqliteSink(place, file_mode=options.file_mode, refusals=refusals(), changes=options.changes)
     raise ValueError(f"{_without_login(url)!r} names no sink. The sinks are: {_KINDS}")
+
+
+def _shared_target(url: str, shards: int) -> ValueError:
+    return ValueError(
+        f"{shards} shards cannot share the target {_without_login(url)!r}, because a snapshot replaces all "
+        "keys of its target. Put {shard} in the URL, as in redis://host:port/{shard}"
+    )
 
 
 def refusals_of(url: str, *, shard: int, shards: int, options: SinkOptions) -> Refusals:

@@ -40,6 +40,7 @@ from kevy_ring.shard.snapshot import LeftOut, SkippedKey, Snapshot
 _GROUP_LINES = 1000
 #: The fold runs beside the shard, which must not wait for a processor.
 _NICE = 10
+_STDOUT = 1
 
 
 class Fold:
@@ -140,7 +141,7 @@ class Fold:
 
 
 def main(arguments: list[str]) -> int:
-    """Fold with the arguments of :class:`Folding`. Prints why it could not, in one line."""
+    """Fold with the arguments of :class:`Folding`. Writes to standard output why it could not."""
     os.nice(_NICE)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     orders = json.loads(arguments[0])
@@ -154,7 +155,7 @@ def main(arguments: list[str]) -> int:
             file_mode=orders["file_mode"],
         )
     except (KevyRingError, OSError, ValueError, LookupError, MemoryError) as error:
-        print(str(error) or type(error).__name__, flush=True)
+        os.write(_STDOUT, (str(error) or type(error).__name__).encode("utf-8", "replace"))
         return 1
     return 0
 
@@ -166,4 +167,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))

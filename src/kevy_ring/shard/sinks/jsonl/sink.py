@@ -96,14 +96,7 @@ class JsonlSink:
         # Lock before touching anything: a second writer would delete the first one's snapshot as a leftover.
         self._lock = PlaceLock(self.directory / _LOCK, self._name, file_mode=file_mode, wait_s=lock_wait_s)
         try:
-            finish_removals(self.directory)
-            for leftover in self.directory.glob(f"generation-*{PARTIAL}"):
-                shutil.rmtree(leftover)
-            #: The number of the current generation; 0 before there is one.
-            self.generation = max(generations_in(self.directory), default=0)
-            self._stored = position_in(path_of(self.directory, self.generation)) if self.generation else JsonlPosition()
-            self._remove_folded()
-            self._folding.remove_old_generations(self.generation)
+            self._stored = self._opened()
         except OSError as error:
             self._lock.close()
             raise disk_error(self._name, error) from error
@@ -112,6 +105,18 @@ class JsonlSink:
             raise
         self._applied = self._stored
         self.refusals = refusals or Refusals(self._name)
+
+    def _opened(self) -> JsonlPosition:
+        """Remove what a killed process left, and what need not be kept. Returns the position in the files."""
+        finish_removals(self.directory)
+        for leftover in self.directory.glob(f"generation-*{PARTIAL}"):
+            shutil.rmtree(leftover)
+        #: The number of the current generation; 0 before there is one.
+        self.generation = max(generations_in(self.directory), default=0)
+        position = position_in(path_of(self.directory, self.generation)) if self.generation else JsonlPosition()
+        self._remove_folded()
+        self._folding.remove_old_generations(self.generation)
+        return position
 
     @property
     def _name(self) -> str:

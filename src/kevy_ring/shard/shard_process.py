@@ -38,7 +38,8 @@ class ShardFacts:
     ``knows_skipped``: False if the decoder cannot tell how many keys of the last snapshot it left out. ``left_out``:
     what it left out, in words; empty if an earlier process read the snapshot. ``refusals``: commands that the sink's
     store refused in this process, ``refusals_on_skipped`` those of them that needed a skipped key, ``first_refusal``
-    the first in words. ``first_offset`` and ``digest`` come from the null sink, and are None for other sinks.
+    the first in words. ``changes_removed``: from the sink's log of changes. ``first_offset`` and ``digest`` come from
+    the null sink, and are None for other sinks.
     """
 
     knows_skipped: bool = True
@@ -50,6 +51,7 @@ class ShardFacts:
     refusals: int = 0
     refusals_on_skipped: int = 0
     first_refusal: str = ""
+    changes_removed: int = 0
     first_offset: int | None = None
     digest: bytes | None = None
 
@@ -145,6 +147,7 @@ class _Life:
             refusals=refusals.count if refusals is not None else 0,
             refusals_on_skipped=refusals.on_skipped if refusals is not None else 0,
             first_refusal=f"{first.command!r} at offset {first.offset}: {first.reply}" if first is not None else "",
+            changes_removed=removed.count if (removed := getattr(sink, "removed", None)) is not None else 0,
             first_offset=getattr(sink, "first_offset", None),
             digest=getattr(sink, "digest", None),
         )

@@ -123,6 +123,7 @@ def _shard_outcome(shard: ShardOutcome) -> dict[str, Any]:
         "frame_bytes": shard.last.frame_bytes,
         "refusals": facts.refusals if facts else None,
         "first_refusal": facts.first_refusal or None if facts else None,
+        "changes_removed": facts.changes_removed if facts else None,
         "applied_offset": shard.last.applied_offset,
         "overflow_peak_bytes": shard.overflow_peak_bytes,
     }

@@ -15,7 +15,7 @@ AT_ONCE = 20
 
 def main(url: str, changes: str) -> None:
     """Print each offset that a commit has stored."""
-    folding.LOOK_EVERY_S, folding._PAUSE_FACTOR = 0.01, 0
+    folding.LOOK_EVERY_S = 0.01
     sink = sink_from_url(url, options=SinkOptions(changes=Retention.parse(changes)))
     assert isinstance(sink, ResumableSink)
     at = 0 if sink.stored_offset is None else sink.stored_offset + 1

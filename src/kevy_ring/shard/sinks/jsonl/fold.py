@@ -51,6 +51,7 @@ class Fold:
         self._store = TrackedStore(usable_shortcuts())
         self._offset: int | None = None
         self._db = 0
+        self._count = 0
         #: The lines of a transaction that is open at the end. They stay lines.
         self._open: list[bytes] = []
         #: Remarks of the snapshot that are no keys.
@@ -87,6 +88,11 @@ class Fold:
             lines.close()
         sync_directory(to)
 
+    @property
+    def facts(self) -> dict[str, int | None]:
+        """How many changes the snapshot has now, and the offset of the last one."""
+        return {"changes": self._count - len(self._open), "upto": self._offset}
+
     def _read_snapshot(self, generation: Path) -> None:
         skipped: list[SkippedKey] = []
         for path in numbered(generation, SNAPSHOT).values():
@@ -105,6 +111,7 @@ class Fold:
         self._store.skipped = SkippedKeys(skipped, self._db)
 
     def _run(self, line: bytes, content: dict[str, Any]) -> None:
+        self._count += 1
         offset, _, _ = change_of(content)
         _, db, argv = replayed_change_of(content)
         if not self._store.in_transaction and db != self._store.selected:
@@ -141,7 +148,7 @@ class Fold:
 
 
 def main(arguments: list[str]) -> int:
-    """Fold with the arguments of :class:`Folding`. Writes to standard output why it could not."""
+    """Fold with the arguments of :class:`Folding`. Writes its facts to standard output, or why it could not."""
     os.nice(_NICE)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     orders = json.loads(arguments[0])
@@ -157,6 +164,7 @@ def main(arguments: list[str]) -> int:
     except (KevyRingError, OSError, ValueError, LookupError, MemoryError) as error:
         os.write(_STDOUT, (str(error) or type(error).__name__).encode("utf-8", "replace"))
         return 1
+    os.write(_STDOUT, json.dumps(fold.facts).encode())
     return 0
 
 

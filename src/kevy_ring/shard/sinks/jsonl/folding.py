@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.sinks.jsonl.generations import (
@@ -20,15 +21,13 @@ from kevy_ring.shard.sinks.jsonl.generations import (
     size_of,
 )
 from kevy_ring.shard.sinks.jsonl.line_file import sync_directory
-from kevy_ring.shard.sinks.jsonl.rotation import CHANGES, numbered
+from kevy_ring.shard.sinks.jsonl.rotation import CHANGES, SNAPSHOT, numbered
 from kevy_ring.shard.sinks.retention import RemovalLog, Retention
 
 _log = logging.getLogger(__name__)
 
 #: How often the sink looks whether there is something to remove.
 LOOK_EVERY_S = 1.0
-#: After a fold the next one waits so many times as long as that took, so that folds take 5 % of a processor at most.
-_PAUSE_FACTOR = 20
 #: After a fold that failed, the next one waits this long.
 _FAILED_PAUSE_S = 600.0
 #: A log with a limit is cut into so many files, because whole files are folded.
@@ -59,6 +58,7 @@ class Folding:
         self._process: subprocess.Popen[bytes] | None = None
         self._to = directory
         self._upto = 0
+        self._facts: dict[str, Any] = {}
         self._begun_at = 0.0
         self._next_at = float("-inf")
         self._looked_at = float("-inf")
@@ -129,14 +129,16 @@ class Folding:
         if process is None or process.poll() is None:
             return None
         output = self._end(process)
-        took_s = time.monotonic() - self._begun_at
-        self._next_at = time.monotonic() + _PAUSE_FACTOR * took_s
+        if self._retention.max_age_s is not None:
+            # About as often as a file becomes too old. A fold takes all that is due, so it keeps up with any rate.
+            self._next_at = self._begun_at + self._retention.max_age_s / FILES_PER_LIMIT
         if process.returncode:
             self._next_at = time.monotonic() + _FAILED_PAUSE_S
             words = output.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
             _log.warning("jsonl:%s: no change was removed: %s", self._directory, words[0])
             shutil.rmtree(self._to, ignore_errors=True)
             return None
+        self._facts = json.loads(output.splitlines()[-1])
         try:
             for number, path in numbered(path_of(self._directory, current), CHANGES).items():
                 if number > self._upto:
@@ -147,14 +149,12 @@ class Folding:
             raise disk_error(f"jsonl:{self._to}", error) from error
         return self._to
 
-    def folded(self, before: int, upto_offset: int | None) -> None:
+    def folded(self, before: int) -> None:
         """The result has become the current generation: remove the one that it was folded from. Raises SinkError."""
         old = path_of(self._directory, before)
-        gone = [path for number, path in numbered(old, CHANGES).items() if number <= self._upto]
-        size = sum(path.stat().st_size for path in gone)
-        lines = sum(_lines_in(path) for path in gone)
+        size = sum(path.stat().st_size for number, path in numbered(old, CHANGES).items() if number <= self._upto)
         remove_generation(self._directory, before)
-        self.removed.note(lines, size, upto_offset)
+        self.removed.note(self._facts["changes"], size, self._facts["upto"])
 
     def cancel(self) -> None:
         """End a fold that runs, and forget what it wrote."""
@@ -178,15 +178,17 @@ class Folding:
         limit = self._retention.max_bytes
         if limit and left <= limit:
             return None
-        upto = None
+        upto, due = None, 0
         for number, facts in files:
             if number >= writing:
                 break
             # Of a log with a limit, half is folded, so that the next fold has something to do.
             if not (self._is_too_old(facts.st_mtime) or (limit is not None and left > limit // 2)):
                 break
-            upto, left = number, left - facts.st_size
-        return upto
+            upto, left, due = number, left - facts.st_size, due + facts.st_size
+        # A fold reads and writes the snapshot too. With this it costs a constant for each byte of changes.
+        is_worth_it = not self._retention.is_off or 2 * due >= _snapshot_bytes(generation)
+        return upto if is_worth_it else None
 
     def _is_too_old(self, written_s: float) -> bool:
         age_s = self._retention.max_age_s
@@ -196,6 +198,5 @@ class Folding:
         return self._retention.max_bytes is not None and total > self._retention.max_bytes
 
 
-def _lines_in(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
+def _snapshot_bytes(generation: Path) -> int:
+    return sum(path.stat().st_size for path in numbered(generation, SNAPSHOT).values())

@@ -230,7 +230,7 @@ class JsonlSink:
         self._rename(folded, before + 1)
         self.generation = before + 1
         self._changes.moved(path_of(self.directory, self.generation))
-        self._folding.folded(before, None)
+        self._folding.folded(before)
 
     def _remove_folded(self) -> None:
         """Remove a generation that was folded by a process that was killed before it could remove it."""

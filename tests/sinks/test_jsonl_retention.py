@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from full_disk import files_of_at_most
 from kevy_ring.cli.compare.jsonl_keys import JsonlKeys
 from kevy_ring.errors import SinkError
 from kevy_ring.replica.snapshots.entry import Entry
@@ -273,6 +274,23 @@ def test_a_change_that_cannot_be_run_is_never_removed(tmp_path: Path, caplog: py
         assert sink.generation == 1
     assert len(change_lines(tmp_path)) == at
     assert "the store cannot run the change at offset 0 (b'UNKNOWN.TO.THE.STORE')" in caplog.text
+
+
+def test_a_full_disk_ends_the_fold_and_removes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(JsonlSink(tmp_path)) as sink:
+        sink.load(snapshot(0, *(b"k%d" % at for at in range(50))))
+        at = 1
+        for _ in range(50):
+            at = apply_all(sink, at, b"INCR n")
+    with closing(JsonlSink(tmp_path, changes=Retention.parse("500B"))) as sink:
+        at = apply_all(sink, at, b"INCR n")
+        with files_of_at_most(2000):
+            tidy_until(sink, lambda: "no change was removed" in caplog.text)
+        assert (sink.generation, len(change_lines(tmp_path))) == (1, at - 1)
+        assert not list(tmp_path.glob("*.partial"))
+        sink._folding._next_at = 0.0  # the pause after a failure is over
+        tidy_until(sink, lambda: sink.generation > 1)
+    assert values(tmp_path)[b"n"] == b"51"
 
 
 @pytest.mark.usefixtures("real_fold")

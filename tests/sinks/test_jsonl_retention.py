@@ -231,6 +231,21 @@ def test_changes_are_folded_by_their_age(tmp_path: Path, monkeypatch: pytest.Mon
     assert values(tmp_path) == {b"a": b"1", b"b": b"1"}
 
 
+def test_a_sink_that_gets_nothing_removes_what_an_earlier_run_kept(tmp_path: Path) -> None:
+    with closing(JsonlSink(tmp_path)) as sink:
+        apply_all(sink, 0, b"SELECT 2", b"SET a 1")
+    for path in tmp_path.glob("generation-*/changes-*"):
+        os.utime(path, (1, 1))
+    with closing(JsonlSink(tmp_path, changes=Retention.parse("1h"))) as sink:
+        tidy_until(sink, lambda: sink.generation > 1)
+        assert sink.stored_offset == 1
+    assert change_lines(tmp_path) == []
+    with closing(JsonlSink(tmp_path)) as sink:
+        assert (sink.stored_offset, sink._stored.db) == (1, 2)
+        apply_all(sink, 2, b"SET b 1")
+    assert values(tmp_path, 2) == {b"a": b"1", b"b": b"1"}
+
+
 def test_off_folds_every_full_file(tmp_path: Path) -> None:
     with closing(JsonlSink(tmp_path, changes=Retention.parse("off"), rotate_bytes=1000)) as sink:
         at = 0

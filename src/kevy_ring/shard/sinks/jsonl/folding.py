@@ -97,8 +97,11 @@ class Folding:
                 "jsonl:%s: removed generation %d (%d bytes of changes)", self._directory, number, size.size_bytes
             )
 
-    def look(self, current: int, writing: int) -> None:
-        """Start a fold if changes are due. ``writing``: the number of the file of changes that is written now."""
+    def look(self, current: int, writing: int | None) -> None:
+        """Start a fold if changes are due.
+
+        ``writing``: the number of the file of changes that is written now; None: no file is.
+        """
         if self._retention.is_forever or self._process is not None or time.monotonic() < self._next_at:
             return
         generation = path_of(self._directory, current)
@@ -169,7 +172,7 @@ class Folding:
         output, _ = process.communicate()
         return output
 
-    def _due_upto(self, generation: Path, writing: int) -> int | None:
+    def _due_upto(self, generation: Path, writing: int | None) -> int | None:
         try:
             files = [(number, path.stat()) for number, path in numbered(generation, CHANGES).items()]
         except FileNotFoundError:
@@ -180,7 +183,7 @@ class Folding:
             return None
         upto, due = None, 0
         for number, facts in files:
-            if number >= writing:
+            if writing is not None and number >= writing:
                 break
             # Of a log with a limit, half is folded, so that the next fold has something to do.
             if not (self._is_too_old(facts.st_mtime) or (limit is not None and left > limit // 2)):

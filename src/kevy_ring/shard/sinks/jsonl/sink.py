@@ -219,17 +219,17 @@ class JsonlSink:
     def _maintain(self) -> None:
         """Take the result of a fold, or look whether one is due."""
         self._folding.remove_old_generations(self.generation)
-        if self._changes is None:
-            return
-        self._changes.rotate()
+        if self._changes is not None:
+            self._changes.rotate()
         folded = self._folding.result(self.generation)
         if folded is None:
-            self._folding.look(self.generation, self._changes.number)
+            self._folding.look(self.generation, self._changes.number if self._changes is not None else None)
             return
         before = self.generation
         self._rename(folded, before + 1)
         self.generation = before + 1
-        self._changes.moved(path_of(self.directory, self.generation))
+        if self._changes is not None:
+            self._changes.moved(path_of(self.directory, self.generation))
         self._folding.folded(before)
 
     def _remove_folded(self) -> None:

@@ -444,6 +444,25 @@ class FilterRefused(KevyRingError):
         self.key = key
 
 
+class EventRefused(KevyRingError):
+    """A sink could not take an event, and the policy for that is to stop. Another attempt ends in the same way.
+
+    Fields: ``sink``; ``offset`` of the event (None: it is not known); ``db``; ``command``: its name (empty: it is a
+    snapshot); ``detail``.
+    """
+
+    def __init__(self, sink: str, *, offset: int | None, detail: str, db: int = 0, command: bytes = b"") -> None:
+        super().__init__(
+            f"sink {sink}: refused at offset {offset}: {detail}. The position stays before it (--on-error stop). Mend "
+            "the cause, or start with --on-error skip or dead-letter:FILE"
+        )
+        self.sink = sink
+        self.offset = offset
+        self.db = db
+        self.command = command
+        self.detail = detail
+
+
 class PrimaryGone(KevyRingError):
     """The process of an embedded upstream died or does not answer.
 

@@ -304,12 +304,11 @@ def test_a_shard_that_fails_is_replaced_and_its_reason_is_told() -> None:
 def test_a_shard_that_fails_again_and_again_is_given_up(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("kevy_ring.cli.ingest.replication.RESTARTS_MAX", 1)
     monkeypatch.syspath_prepend(SUPPORT)
-    assert run(["ingest", "--keys", "4", "--ops", "40", "--shards", "1", "--sink", "python:cli_sinks:unloadable"]) == 1
-    words = (
-        "failed, exit code 1: shard 0: its shard process ended 1 time; the last time: RuntimeError: no snapshot for me"
-    )
+    sink = ("--sink", "python:cli_sinks:unloadable", "--max-restarts", "1")
+    assert run(["ingest", "--keys", "4", "--ops", "40", "--shards", "1", *sink]) == 1
+    times = "its shard process ended 2 times within 10 minutes (--max-restarts 1)"
+    words = f"failed, exit code 1: shard 0: {times}; the last time: RuntimeError: no snapshot for me"
     assert capsys.readouterr().err.splitlines()[-1].endswith(words)
 
 

@@ -14,7 +14,6 @@ import pytest
 from kevy_ring.cli.command import run
 from kevy_ring.cli.ingest.cluster_look import cluster_text
 from kevy_ring.cli.ingest.goal import ForDuration, UntilStopped
-from kevy_ring.cli.ingest.repeated_failures import RepeatedFailures
 from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.upstream_url import parse_upstream
 from kevy_ring.shard.sinks.redis.target_mark import is_mark
@@ -84,27 +83,6 @@ def test_a_sink_that_fails_three_times_in_a_row_with_the_same_words_ends_a_run_w
     words = "shard 0: its process failed 3 times in a row for the same reason: RuntimeError: no snapshot for me"
     assert done.err.splitlines()[-1].endswith(f"failed, exit code 1: {words}")
     assert done.err.count("exited with code 1") == 3
-
-
-def test_only_the_same_words_without_a_long_life_between_them_are_a_row() -> None:
-    failures = RepeatedFailures()
-
-    def fail(at: float, why: str, lived_s: float = 1.0, shard: int = 0) -> tuple[int, str] | None:
-        failures.started(shard, at)
-        if why:
-            failures.failed(shard, why)
-        failures.ended(shard, at + lived_s)
-        return failures.found()
-
-    assert [fail(at, "no space") for at in (0, 10)] == [None, None]
-    assert fail(20, "another error") is None
-    assert [fail(at, "no space") for at in (30, 40)] == [None, None]
-    assert fail(50, "no space", lived_s=60) is None
-    assert fail(120, "no space") is None
-    assert [fail(at, "") for at in (130, 140, 150, 160)] == [None] * 4  # it was killed and printed nothing
-    assert [fail(at, "no space") for at in (170, 180)] == [None, None]
-    assert fail(190, "no space", shard=1) is None
-    assert fail(200, "no space") == (0, "no space")
 
 
 @pytest.mark.parametrize(

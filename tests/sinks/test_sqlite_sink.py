@@ -40,7 +40,7 @@ def rows(path: Path, query: str) -> list[Any]:
 
 
 def changes(path: Path) -> list[tuple[int, int, list[Any]]]:
-    found = rows(path, "SELECT * FROM changes ORDER BY offset")
+    found = rows(path, "SELECT offset, db, argv FROM changes ORDER BY offset")
     return [(offset, db, json.loads(argv)) for offset, db, argv in found]
 
 

@@ -117,4 +117,4 @@ def test_a_pipeline_tells_its_commands_again() -> None:
     pipeline.extend(other)
     assert list(pipeline) == [*told, (None, [b"EXEC"])]
     assert (len(pipeline), pipeline.argument_count) == (len(told) + 1, 2 * len(told))
-    assert [pipeline.command(number) for number in (0, len(told))] == [(0, b"SET"), (None, b"EXEC")]
+    assert [pipeline.command(number) for number in (0, len(told))] == [told[0], (None, [b"EXEC"])]

@@ -39,3 +39,13 @@ def gated(offset: int, argv: Sequence[memoryview]) -> None:
     deadline = time.monotonic() + 120
     while not os.path.exists(os.environ["KEVY_RING_TEST_GATE"]) and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def poisoned(offset: int, argv: Sequence[memoryview]) -> None:
+    """Notes each event in a file, and fails at one whose value is poison."""
+    if bytes(argv[-1]) == b"poison":
+        raise RuntimeError("cannot digest it")
+    if bytes(argv[-1]) == b"away":
+        raise ConnectionRefusedError("the database is away")
+    with open(os.environ["KEVY_RING_TEST_NOTES"], "ab") as file:
+        file.write(b" ".join(bytes(item) for item in argv) + b"\n")

@@ -26,6 +26,7 @@ Commands:
   inspect     Show one ring and the records in it.
   ls          List all rings of this machine.
   primary     Serve an embedded upstream to follow.
+  replay      Apply the dead letters of a run to its sink.
   top         Watch all rings of this machine, live.
 
 The commands need pip install 'kevy-ring[cli]'."""

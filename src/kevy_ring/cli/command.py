@@ -15,6 +15,7 @@ from kevy_ring.cli.failure import Failure
 from kevy_ring.cli.ingest.command import ingest
 from kevy_ring.cli.primary import primary
 from kevy_ring.cli.redaction import without_secrets, without_typed_secrets
+from kevy_ring.cli.replay import replay
 from kevy_ring.cli.rings.collect import gc
 from kevy_ring.cli.rings.inspect_ring import inspect
 from kevy_ring.cli.rings.ls import ls
@@ -48,7 +49,7 @@ def bench(arguments: tuple[str, ...]) -> int:
         raise Failure(f"the benchmarks need {error.name}, which is not installed: make bench installs it") from error
 
 
-for _each in (ingest, primary, bench, ls, inspect, top, gc, completion):
+for _each in (ingest, replay, primary, bench, ls, inspect, top, gc, completion):
     command.add_command(_each)
 
 

@@ -12,6 +12,8 @@ from kevy_ring.replica.upstream_url import UpstreamUrl, parse_upstream
 #: The capacity of each ring.
 DEFAULT_CAPACITY = 8 << 20
 CONNECT_TIMEOUT_S = 10.0
+#: With the growing delays between restarts, a process that ends at once is given up after about two minutes.
+MAX_RESTARTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,10 @@ class FollowOptions:
     ``resumable``: the shards' stores outlive their processes and know their position. ``stall_after_s``: the fleet
     reports a full ring that was not drained for this long; None: never.
 
-    Raises ValueError for a limit below one byte, and for kept rings without a ``name_prefix``.
+    ``max_restarts``: if a runner or a shard process has ended by itself after so many restarts within ten minutes, or
+    three times in a row for the same reason, the fleet gives up (``Fleet.failure``); None: it restarts without limit.
+
+    Raises ValueError for a limit below one byte or below no restart, and for kept rings without a ``name_prefix``.
     """
 
     upstreams: tuple[UpstreamUrl, ...] = ()
@@ -47,10 +52,13 @@ class FollowOptions:
     keep_rings: bool = False
     resumable: bool = False
     stall_after_s: float | None = STALL_AFTER_S
+    max_restarts: int | None = MAX_RESTARTS
 
     def __post_init__(self) -> None:
         if self.overflow_limit is not None and self.overflow_limit < 1:
             raise ValueError(f"overflow_limit must be at least one byte, not {self.overflow_limit}")
+        if self.max_restarts is not None and self.max_restarts < 0:
+            raise ValueError(f"max_restarts must not be below 0, not {self.max_restarts}")
         if self.keep_rings and not self.name_prefix:
             raise ValueError("keep_rings needs a name_prefix: the next fleet finds the rings by it")
 

@@ -11,8 +11,13 @@ from kevy_ring.replica.snapshots import kevysnap
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard import rdb_file
 from kevy_ring.shard.kevysnap_body import KevysnapBody
+from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.sink import HoldingStage, Sink, Stage
 from kevy_ring.shard.snapshot import LeftOut, Snapshot, SnapshotFormat
+
+#: The dead letters of one snapshot have at most so many bytes of values, because they are in memory until they are
+#: written. The keys beyond that are only named.
+RESTORE_BYTES = 64 << 20
 
 
 class StopAsked(Exception):
@@ -47,6 +52,10 @@ class RdbBody:
 
     def __init__(self) -> None:
         self._spool = rdb_file.RdbSpool()
+
+    def keep_values(self) -> None:
+        """Keep the values that cannot be read, for dead letters."""
+        self._spool.restore_bytes = RESTORE_BYTES
 
     def feed(self, piece: BytesLike) -> list[Entry]:
         self._spool.feed(piece)
@@ -109,6 +118,9 @@ class SnapshotAssembly:
                 self._head = head
                 return
             self._head, piece = b"", head
+            refusals = refusals_in(self._sink)
+            if isinstance(self._body, RdbBody) and refusals is not None and refusals.keeps_letters:
+                self._body.keep_values()
         self._add(self._body.feed(piece))
 
     def finish(self, ack_offset: int, abandoned: Callable[[], bool] = lambda: False) -> Snapshot:
@@ -133,6 +145,9 @@ class SnapshotAssembly:
             self._add(group)
         skipped, left_out = body.skipped(), body.left_out()
         snapshot = Snapshot(body.format, ack_offset, self.size_bytes, self.count, skipped, left_out=left_out)
+        if (refusals := refusals_in(self._sink)) is not None:
+            refusals.unreadable(left_out, snapshot.applied_offset)
+            refusals.write_out()
         stage.commit(snapshot)
         self._stage = None
         return snapshot
@@ -154,6 +169,12 @@ class SnapshotAssembly:
             self.count += len(entries)
             assert self._stage is not None
             self._stage.add(entries)
+
+
+def refusals_in(sink: Sink) -> Refusals | None:
+    """What counts the refusals of a sink; None if it has nothing of ours for that."""
+    found = getattr(sink, "refusals", None)
+    return found if isinstance(found, Refusals) else None
 
 
 def _body_for(head: bytes) -> SnapshotBody | None:

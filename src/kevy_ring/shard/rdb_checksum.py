@@ -70,6 +70,12 @@ def crc64(data: BytesLike, crc: int = 0) -> int:
     return int(lib.kr_crc64(crc, ffi.from_buffer(data), len(data)))
 
 
+def dump_of(kind: int, value: bytes, version: int) -> bytes:
+    """The DUMP payload of a value as it lies in an RDB of this version."""
+    body = bytes((kind,)) + value + version.to_bytes(2, "little")
+    return body + crc64(body).to_bytes(CHECKSUM_BYTES, "little")
+
+
 def is_intact_dump(payload: bytes) -> bool:
     """Whether a DUMP payload ends with the checksum of its bytes. Every payload has one."""
     return len(payload) > CHECKSUM_BYTES and crc64(payload) == 0

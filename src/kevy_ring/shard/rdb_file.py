@@ -49,6 +49,8 @@ class RdbSpool:
         _decoder_class()
         self.skipped: int | None = None
         self.left_out = LeftOut()
+        #: For so many bytes of values that rdb-py leaves out, ``left_out`` has the RESTORE commands.
+        self.restore_bytes = 0
         self._checksum = RdbChecksum()
         self._file = spool_file(".rdb")
 
@@ -97,7 +99,7 @@ class RdbSpool:
         keys_too = self.skipped != 0 or self._version() >= FIRST_WITH_FIELD_EXPIRIES
         found: list[Omission] = []
         try:
-            for omission in omissions(self._file.fileno(), keys_too=keys_too):
+            for omission in omissions(self._file.fileno(), keys_too=keys_too, restore_bytes=self.restore_bytes):
                 if omission is None:
                     yield []
                 else:
@@ -107,9 +109,10 @@ class RdbSpool:
         else:
             self.skipped = sum(each.kind == "key" for each in found)
         self.left_out = LeftOut(
-            keys=tuple(SkippedKey(*each[1:]) for each in found if each.kind == "key"),
-            field_expiries=tuple(SkippedKey(*each[1:]) for each in found if each.kind == "field expiries"),
+            keys=tuple(SkippedKey(*each[1:4]) for each in found if each.kind == "key"),
+            field_expiries=tuple(SkippedKey(*each[1:4]) for each in found if each.kind == "field expiries"),
             functions=tuple(each.name for each in found if each.kind == "function"),
+            restores={(each.db, each.name): each.restore for each in found if each.restore},
         )
         for words in self.left_out.words():
             _log.warning("the snapshot was read without %s", words)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from kevy_ring.errors import SnapshotError
+from kevy_ring.shard.lzf import decompressed
+from kevy_ring.shard.rdb_checksum import dump_of
 
 _NINE_BYTES = 9  # "REDIS0011"
 _FUNCTION, _MODULE_AUX, _IDLE, _FREQUENCY, _AUX, _SIZES, _MILLISECONDS, _SECONDS, _DATABASE, _END = (
@@ -31,24 +33,27 @@ _BREATH = 4096
 class Omission(NamedTuple):
     """One thing that is left out. ``kind``: ``"key"``, ``"field expiries"`` (of the hash ``name``), ``"function"``.
 
-    ``type``: of a key, as the TYPE command says; ``db``: of a key or a hash.
+    ``type``: of a key, as the TYPE command says; ``db``: of a key or a hash. ``restore``: of a key, the RESTORE command
+    that writes it; empty if it was not asked for.
     """
 
     kind: Literal["key", "field expiries", "function"]
     db: int
     name: bytes
     type: str = ""
+    restore: tuple[bytes, ...] = ()
 
 
-def omissions(fileno: int, *, keys_too: bool) -> Iterator[Omission | None]:
+def omissions(fileno: int, *, keys_too: bool, restore_bytes: int = 0) -> Iterator[Omission | None]:
     """What rdb-py leaves out of the RDB in this file, in its order, and None now and then, to let the caller stop.
 
-    Functions stand before all keys: without ``keys_too`` nothing else is read. Raises SnapshotError if it is no RDB,
-    and for a type that cannot be walked.
+    Functions stand before all keys: without ``keys_too`` nothing else is read. ``restore_bytes``: the first keys that
+    are left out get a ``restore``, as long as their values take no more bytes than this. Raises SnapshotError if it is
+    no RDB, and for a type that cannot be walked.
     """
     with mmap.mmap(fileno, 0, access=mmap.ACCESS_READ) as data:
         try:
-            yield from _Walk(data).omissions(keys_too=keys_too)
+            yield from _Walk(data, restore_bytes=restore_bytes).omissions(keys_too=keys_too)
         except IndexError:
             raise SnapshotError("the RDB ends in the middle of a value", at=len(data)) from None
 
@@ -64,10 +69,12 @@ def type_of_dump(payload: bytes) -> str:
 class _Walk:
     """A place in an RDB, and the steps over what may lie there."""
 
-    def __init__(self, data: mmap.mmap | bytes, at: int = _NINE_BYTES) -> None:
+    def __init__(self, data: mmap.mmap | bytes, at: int = _NINE_BYTES, *, restore_bytes: int = 0) -> None:
         self._data = data
         self._at = at
         self._db = 0
+        self._expires_ms = 0  # of the next key; 0: never
+        self._restore_bytes = restore_bytes
 
     def omissions(self, *, keys_too: bool) -> Iterator[Omission | None]:
         seen = 0
@@ -83,26 +90,42 @@ class _Walk:
                 code = self._string()
                 found = _LIBRARY_NAME.match(code)
                 yield Omission("function", 0, found[1] if found else b"?")
+            elif kind in _EXPIRY:
+                self._skip(_EXPIRY[kind])
+                moment = int.from_bytes(self._data[self._at - _EXPIRY[kind] : self._at], "little")
+                self._expires_ms = moment if kind == _MILLISECONDS else moment * 1000
             elif kind in _STEPS:
                 _STEPS[kind](self)
             else:
                 yield from self._key(kind)
+                self._expires_ms = 0
 
     def _key(self, kind: int) -> Iterator[Omission]:
         key = self._string()
         step = _VALUES.get(kind)
         if step is None:
             raise SnapshotError(f"RDB type {kind} is not known", at=self._at)
+        start = self._at
         if kind == 7:
             name = _module_type(self.length())
             self._module()
-            yield Omission("key", self._db, key, name)
+            yield Omission("key", self._db, key, name, self._restore(kind, key, start))
             return
         step(self)
         if kind in _STREAMS:
-            yield Omission("key", self._db, key, "stream")
+            yield Omission("key", self._db, key, "stream", self._restore(kind, key, start))
         elif kind in _WITH_FIELD_EXPIRIES:
             yield Omission("field expiries", self._db, key, "hash")
+
+    def _restore(self, kind: int, key: bytes, start: int) -> tuple[bytes, ...]:
+        """The command that writes the value which began at ``start`` and ends here."""
+        self._restore_bytes -= self._at - start
+        if self._restore_bytes < 0:
+            return ()
+        version = int(re.sub(rb"\D", b"", self._data[:_NINE_BYTES]))
+        payload = dump_of(kind, self._data[start : self._at], version)
+        expiry = (b"%d" % self._expires_ms, payload, b"ABSTTL") if self._expires_ms else (b"0", payload)
+        return (b"RESTORE", key, *expiry)
 
     def _byte(self) -> int:
         self._at += 1
@@ -151,7 +174,10 @@ class _Walk:
                 count = back.length()
             return bytes(self._data[self._at - count : self._at])
         if first == 195:
-            return _decompressed(_Walk(self._data, start + 1))
+            packed = _Walk(self._data, start + 1)
+            size = packed.length()
+            packed.length()
+            return decompressed(self._data, packed._at, size)
         number = int.from_bytes(self._data[start + 1 : self._at], "little", signed=True)
         return b"%d" % number
 
@@ -234,34 +260,6 @@ def _module_type(identity: int) -> str:
     return "".join(_MODULE_NAME[identity >> shift & 63] for shift in range(58, 4, -6))
 
 
-def _decompressed(walk: _Walk) -> bytes:
-    """LZF: https://github.com/ning/compress/wiki/LZFFormat"""
-    packed = walk.length()
-    walk.length()
-    data, at = walk._data, walk._at
-    end = at + packed
-    out = bytearray()
-    while at < end:
-        control = data[at]
-        at += 1
-        if control < 32:
-            out += data[at : at + control + 1]
-            at += control + 1
-            continue
-        count = control >> 5
-        if count == 7:
-            count += data[at]
-            at += 1
-        back = len(out) - ((control & 31) << 8 | data[at]) - 1
-        at += 1
-        if back < 0:
-            raise SnapshotError("a compressed string of an RDB refers to what is before its start", at=at)
-        for _ in range(count + 2):
-            out.append(out[back])
-            back += 1
-    return bytes(out)
-
-
 _STREAMS = {15: 1, 19: 2, 21: 3}
 _WITH_FIELD_EXPIRIES = frozenset((22, 23, 24, 25))
 _NAMES = {15: "stream", 19: "stream", 21: "stream", 26: "stream", 27: "stream"}
@@ -273,9 +271,9 @@ _STEPS: dict[int, Callable[[_Walk], object]] = {
     _FREQUENCY: _Walk._byte,
     _AUX: _Walk._pair,
     _SIZES: lambda walk: [walk.length() for _ in range(2)],
-    _MILLISECONDS: lambda walk: walk._skip(8),
-    _SECONDS: lambda walk: walk._skip(4),
 }
+#: The expiry of the next key, and its bytes.
+_EXPIRY = {_MILLISECONDS: 8, _SECONDS: 4}
 _VALUES: dict[int, Callable[[_Walk], object]] = {
     **dict.fromkeys((0, 9, 10, 11, 12, 13, 16, 17, 20, 23), _Walk.string),
     **dict.fromkeys((1, 2, 14), _Walk.strings),

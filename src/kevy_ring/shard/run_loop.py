@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from kevy_ring.ring.event_loop import running_module
-from kevy_ring.shard.assembly import SnapshotAssembly, StopAsked
+from kevy_ring.shard.assembly import SnapshotAssembly, StopAsked, refusals_in
 
 if TYPE_CHECKING:
     from kevy_ring.inbox import ReplicaInboxReceiver
@@ -23,6 +23,8 @@ POLL_S = 0.1
 NEXT_SENDER_S = 0.02
 #: How often a durable sink is flushed while events flow; the runner acknowledges about as often.
 FLUSH_INTERVAL_S = 0.1
+#: How often an idle shard lets its sink tidy up.
+TIDY_INTERVAL_S = 1.0
 
 
 class RunEnd(Enum):
@@ -56,7 +58,10 @@ class RunLoop(ABC):
         self._flush_interval_s = flush_interval_s
         self._flushed_at = time.monotonic()
         self._unmarked = False
+        self._refusals = refusals_in(sink)
         self._assembly = SnapshotAssembly(sink)
+        self._tidy_sink: Callable[[], None] | None = getattr(sink, "tidy", None)
+        self._tidied_at = float("-inf")
         self._stop: Callable[[], bool] = _never
         self.applied_offset: int | None = None
         self.frames = self.snapshots = 0
@@ -134,6 +139,7 @@ class RunLoop(ABC):
                         return RunEnd.SENDER_GONE
                     if gone:
                         time.sleep(NEXT_SENDER_S)
+                    self._tidy()
                     self._receiver.wait(self._wait_s())
             except StopAsked:
                 break
@@ -150,6 +156,8 @@ class RunLoop(ABC):
                 if not outlives_sender:
                     return RunEnd.SENDER_GONE
                 await running_module().sleep(NEXT_SENDER_S)
+            if not found:
+                self._tidy()
             await self._receiver.wait_async(0 if found else self._wait_s())
         return RunEnd.STOPPED
 
@@ -173,8 +181,21 @@ class RunLoop(ABC):
             self._sink.flush()
             self._flushed_at = at
             self._publish_counts()  # a flush may bring the replies to commands that were refused
+        self._write_letters()
         self._receiver.mark_applied(self.applied_offset)  # None: a kevy snapshot of offset 0, before the first frame
         self._unmarked = False
+
+    def _tidy(self) -> None:
+        """Let the sink remove what it need not keep, while nothing comes."""
+        now = time.monotonic()
+        if self._tidy_sink is None or self.in_snapshot or now - self._tidied_at < TIDY_INTERVAL_S:
+            return
+        self._tidied_at = now
+        self._tidy_sink()
+
+    def _write_letters(self) -> None:
+        if self._refusals is not None:
+            self._refusals.write_out()
 
     def _settle_what_can_be(self) -> None:
         """Mark the events before the one that failed. An error here must not hide that failure."""

@@ -102,6 +102,8 @@ class Shard(RunLoop):
         with self._drained() as batch:
             count = len(batch)
             if count:
+                if self._refusals is not None:
+                    self._refusals.history = self._receiver.upstream_id
                 if self._follow is not None:
                     # The history of the last published event, which is that of this batch or a later one.
                     self._follow(self._receiver.upstream_id)
@@ -224,19 +226,24 @@ class Shard(RunLoop):
         self._settle(now=True)
 
     def _commit(self) -> None:
-        """Make a resumable sink commit before the events are released: no shard gets them again after that."""
-        if self._resumable is None:
-            return
+        """Make a resumable sink commit before the events are released: no shard gets them again after that.
+
+        Dead letters are on the disk before that, so that no position is beyond an event that is nowhere.
+        """
         try:
-            self._resumable.commit()
+            self._write_letters()
+            if self._resumable is not None:
+                self._resumable.commit()
         except BaseException:
-            self._take_up(self._resumable)
+            self._fall_back()
             raise
         self._kept = (self.frames, self.frame_bytes)
 
     def _fall_back(self) -> None:
         """Make a resumable sink forget a batch that it took only in part."""
         if self._resumable is not None:
+            if self._refusals is not None:
+                self._refusals.forget()
             self._resumable.rollback()
             self._take_up(self._resumable)
 

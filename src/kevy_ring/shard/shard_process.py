@@ -11,8 +11,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from kevy_ring.errors import EventTruncated, FilterRefused, KevyRingError, TargetRefused
+from kevy_ring.errors import EventRefused, EventTruncated, FilterRefused, KevyRingError, TargetRefused
 from kevy_ring.replica.fleet.child import EXIT_TRUNCATED, ParentLine
+from kevy_ring.replica.fleet.restart_plan import FAILED, REFUSED
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.shard.heap import relaxed_collector, settle_after_snapshot
@@ -25,9 +26,8 @@ from kevy_ring.shard.snapshot import SkippedKey
 _ATTACH_TIMEOUT_S = 10.0
 _log = logging.getLogger(__name__)
 
-#: Topics of what a shard process says. FAILED: why it ends. STACK: the stack of an unexpected error. REFUSED: why it
-#: ends, if another process would end in the same way.
-FAILED, STACK, REFUSED = "failed", "stack", "refused"
+#: A topic of what a shard process says beside FAILED and REFUSED: the stack of an unexpected error.
+STACK = "stack"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class ShardFacts:
     ``knows_skipped``: False if the decoder cannot tell how many keys of the last snapshot it left out. ``left_out``:
     what it left out, in words; empty if an earlier process read the snapshot. ``refusals``: commands that the sink's
     store refused in this process, ``refusals_on_skipped`` those of them that needed a skipped key, ``first_refusal``
-    the first in words. ``first_offset`` and ``digest`` come from the null sink, and are None for other sinks.
-    ``filtered``: frames that did not pass the sink's filter in this process.
+    the first in words. ``changes_removed``: from the sink's log of changes. ``first_offset`` and ``digest`` come from
+    the null sink, and are None for other sinks. ``filtered``: frames of this process that did not pass the filter.
     """
 
     knows_skipped: bool = True
@@ -50,6 +50,7 @@ class ShardFacts:
     refusals: int = 0
     refusals_on_skipped: int = 0
     first_refusal: str = ""
+    changes_removed: int = 0
     first_offset: int | None = None
     digest: bytes | None = None
     filtered: int = 0
@@ -146,6 +147,7 @@ class _Life:
             refusals=refusals.count if refusals is not None else 0,
             refusals_on_skipped=refusals.on_skipped if refusals is not None else 0,
             first_refusal=f"{first.command!r} at offset {first.offset}: {first.reply}" if first is not None else "",
+            changes_removed=removed.count if (removed := getattr(sink, "removed", None)) is not None else 0,
             first_offset=getattr(sink, "first_offset", None),
             digest=getattr(sink, "digest", None),
             filtered=shard.frames_filtered,
@@ -179,7 +181,7 @@ class _Life:
 
 
 def _say_failure(line: ParentLine, error: Exception) -> None:
-    if isinstance(error, TargetRefused | FilterRefused):
+    if isinstance(error, TargetRefused | FilterRefused | EventRefused):
         line.say(REFUSED, str(error))
     elif isinstance(error, KevyRingError):
         line.say(FAILED, str(error))

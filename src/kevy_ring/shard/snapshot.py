@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal, NamedTuple
@@ -30,12 +30,13 @@ class LeftOut:
     """What the decoder leaves out of a snapshot, by name.
 
     ``keys``: whole keys. ``field_expiries``: hashes that lose only the expiries of their fields. ``functions``:
-    libraries.
+    libraries. ``restores``: for a key, by database and name, the RESTORE that writes its value, if it was asked for.
     """
 
     keys: tuple[SkippedKey, ...] = ()
     field_expiries: tuple[SkippedKey, ...] = ()
     functions: tuple[bytes, ...] = ()
+    restores: Mapping[tuple[int, bytes], tuple[bytes, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def words(self) -> list[str]:
         """Each kind in words, with up to :data:`NAMED_MAX` names."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,8 @@ from kevy_ring.shard.sinks.memory import MemorySink
 from kevy_ring.shard.snapshot import LeftOut, SkippedKey, Snapshot
 
 Parsed = TypeVar("Parsed")
+#: A sink with --changes may replace the newest generation while it is read.
+_ATTEMPTS = 5
 
 
 class JsonlKeys:
@@ -45,6 +48,13 @@ class JsonlKeys:
 
 def replayed(directory: Path) -> MemorySink:
     """A store with the newest generation in ``directory``. Raises :class:`Failure` for a foreign line."""
+    for _ in range(_ATTEMPTS):
+        with suppress(FileNotFoundError):
+            return _replayed(directory)
+    raise Failure(f"{directory}: its files were removed while they were read")
+
+
+def _replayed(directory: Path) -> MemorySink:
     store = MemorySink()
     generations = sorted(path for path in directory.glob("generation-*") if path.name[11:].isdigit())
     if not generations:

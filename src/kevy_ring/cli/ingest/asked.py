@@ -16,6 +16,7 @@ from kevy_ring.replica.refusal import checked_command
 from kevy_ring.replica.upstream_url import REDIS_SCHEMES, UpstreamUrl, parse_upstream
 from kevy_ring.shard.filters.key_filter import KeyFilter
 from kevy_ring.shard.sinks.options import SinkOptions
+from kevy_ring.shard.sinks.retention import FOREVER, Retention
 from kevy_ring.shard.sinks.sink_url import is_resumable
 from kevy_ring.shard.sinks.stdout import STDOUT
 
@@ -30,10 +31,10 @@ class Asked:
     """What the user asked for.
 
     ``upstreams``: as given; empty: the embedded upstream. ``sources``: other servers that hold the keys of the
-    upstreams, for a comparison. ``follow``: has one upstream for each stream; for the embedded upstream, only the
-    ring's capacity counts. ``sink``: None only with the embedded upstream, which then uses memory for the first part of
-    the frames and null for the rest. ``shards``: of each kevy:// upstream. ``keys`` and ``ops``: of the embedded
-    upstream.
+    upstreams, for a comparison. ``follow``: has one upstream for each stream; for the embedded upstream, only
+    ``capacity`` and ``max_restarts`` count. ``sink``: None only with the embedded upstream, which then uses memory for
+    the first part of the frames and null for the rest. ``shards``: of each kevy:// upstream. ``keys`` and ``ops``: of
+    the embedded upstream.
     """
 
     upstreams: tuple[UpstreamUrl, ...]
@@ -75,7 +76,8 @@ def asked_of(
         shards = shards or _EMBEDDED_SHARDS
         keys = embedded_keys(filtering.pop("keys"), any(filtering.values()))
         embedded = SinkOptions(**sink_options, upstreams=(EMBEDDED_NAME,) * shards)
-        return Asked((), (), FollowOptions(capacity=follow["capacity"]), sink, embedded, shards, keys=keys, **options)
+        alone = FollowOptions(capacity=follow["capacity"], max_restarts=follow["max_restarts"])
+        return Asked((), (), alone, sink, embedded, shards, keys=keys, **options)
     sink = sink or STDOUT
     upstreams, sources = _parsed(urls), _parsed(data_urls)
     chosen_keys = filter_asked(upstreams, **filtering)
@@ -111,6 +113,7 @@ def _check_together(
         raise click.UsageError(
             "--replace-target, --allow-unchecked-target and --target-import-mode are for a redis:// sink"
         )
+    _check_kept(sink or "", **sink_options)
 
 
 def _taken(kind: type[Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -144,6 +147,13 @@ def _check_upstreams(upstreams: tuple[UpstreamUrl, ...], sources: tuple[Upstream
         raise click.UsageError("--data-url must be a redis://, rediss:// or unix:// URL: keys are read by commands")
     if shards and not any(upstream.kind == "kevy" for upstream in upstreams):
         raise click.UsageError("--shards is for a kevy:// upstream: any other upstream is one stream")
+
+
+def _check_kept(sink: str, *, changes: Retention = FOREVER, keep_generations: int | None = None, **other: Any) -> None:
+    if not changes.is_forever and not is_resumable(sink):
+        raise click.UsageError("--changes is for a sink with a log of changes: jsonl:DIR or sqlite:FILE")
+    if keep_generations is not None and not (sink.startswith("jsonl:") and is_resumable(sink)):
+        raise click.UsageError("--keep-generations is for a jsonl:DIR sink")
 
 
 def _check_follow(follow: dict[str, Any]) -> None:

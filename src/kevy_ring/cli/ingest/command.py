@@ -21,6 +21,7 @@ from kevy_ring.cli.ingest.health import Health
 from kevy_ring.cli.ingest.metrics_server import serve_health
 from kevy_ring.cli.ingest.options_filter import filter_options
 from kevy_ring.cli.ingest.options_health import health_options
+from kevy_ring.cli.ingest.options_keep import keep_options
 from kevy_ring.cli.ingest.options_log import log_options
 from kevy_ring.cli.ingest.options_password import password_options
 from kevy_ring.cli.ingest.outcome import Outcome
@@ -155,6 +156,7 @@ def _none_if_zero(context: click.Context, parameter: click.Parameter, number: fl
     help="Name of the PSYNC command, if a Redis upstream has renamed it.",
 )  # fmt: skip
 @password_options
+@keep_options
 @click.option("--protocol", type=click.Choice(["auto", "kevy1", "kevy2"]), default="auto", hidden=True)
 @click.option(
     "--ops", metavar="N", type=click.IntRange(0), default=500_000, show_default=True,

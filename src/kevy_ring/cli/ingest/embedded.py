@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 
@@ -21,7 +21,7 @@ from kevy_ring.cli.ingest.replication import Replication
 from kevy_ring.cli.ingest.sink_check import check_sinks
 from kevy_ring.cli.redaction import shown_url
 from kevy_ring.cli.views.view import View
-from kevy_ring.replica.options import FollowOptions
+from kevy_ring.replica.options import streams_of
 from kevy_ring.shard.sinks.stdout import STDOUT
 from kevy_ring.testing import EmbeddedPrimary
 
@@ -99,7 +99,7 @@ def _run(phase: _Phase, asked: Asked, view: View, health: Health, *, says_why: b
         raise click.ClickException(f"the embedded upstream: {error}") from error
     with primary:
         replication = Replication(
-            FollowOptions.of(primary.url, shards=asked.shards, capacity=asked.follow.capacity),
+            replace(asked.follow, upstreams=streams_of(primary.url, asked.shards)),
             phase.sink,
             EmbeddedDone(primary, seconds=asked.duration),
             view,

@@ -12,16 +12,16 @@ from kevy_ring.cli.ingest.cluster_look import ClusterLook
 from kevy_ring.cli.ingest.goal import WAITING_STAGE
 from kevy_ring.cli.ingest.milestones import Milestones
 from kevy_ring.cli.ingest.progress import ShardProgress
-from kevy_ring.cli.ingest.repeated_failures import RepeatedFailures
 from kevy_ring.cli.log.note import COMMAND, Note
 from kevy_ring.cli.redaction import without_secrets
 from kevy_ring.cli.views.view import View
 from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.fleet import FleetEvent, FleetEventKind, Role
+from kevy_ring.replica.fleet.restart_plan import FAILED, REFUSED
 from kevy_ring.replica.protocol import FullSyncReason
 from kevy_ring.replica.runner.runner import PREPARING
 from kevy_ring.replica.upstream_url import UpstreamUrl
-from kevy_ring.shard.shard_process import FAILED, REFUSED, STACK
+from kevy_ring.shard.shard_process import STACK
 
 #: The same trouble with a link is reported again after this long.
 _REPEAT_S = 30.0
@@ -33,17 +33,14 @@ _TROUBLE = (LinkState.WAITING, LinkState.REFUSED)
 class Narrator:
     """Tells ``view`` what happens, each thing once.
 
-    ``failures``: the last reason that each shard's process gave. ``refusal``: a reason that a new process cannot
-    change. ``refused``: for each upstream that can never be followed as it is, the reason. ``trouble``: the last
-    trouble of each link.
+    ``failures``: the last reason that each shard's process gave. ``refused``: for each upstream that can never be
+    followed as it is, the reason. ``trouble``: the last trouble of each link.
     """
 
     def __init__(self, view: View, upstreams: Sequence[UpstreamUrl]) -> None:
         self.failures: dict[int, str] = {}
-        self.refusal: str | None = None
         self.refused: dict[int, str] = {}
         self.trouble: dict[int, str] = {}
-        self.repeated = RepeatedFailures()
         self._view = view
         self._upstreams = upstreams
         self._stacks: set[str] = set()
@@ -60,11 +57,9 @@ class Narrator:
         note = Note(text, logging.ERROR, topic, shard, process="shard", pid=self._pids.get((shard, Role.SHARD)))
         if topic == FAILED:
             self.failures[shard] = text
-            self.repeated.failed(shard, text)
             self._view.tell(replace(note, text=f"failed: {text}", report=f"shard {shard} failed: {text}"))
         elif topic == REFUSED:
             self.failures[shard] = text
-            self.refusal = self.refusal or f"shard {shard}: {text}"
         elif topic == STACK:
             # A process that fails again often fails in the same way. Show each stack once.
             if text not in self._stacks:
@@ -111,10 +106,6 @@ class Narrator:
             self._pids[event.shard, event.role] = event.pid
         if event.kind is FleetEventKind.EXITED and event.role is Role.RUNNER:
             self._preparing.discard(event.shard)
-        if event.role is Role.SHARD and event.kind is FleetEventKind.STARTED:
-            self.repeated.started(event.shard, time.monotonic())
-        elif event.role is Role.SHARD and event.kind is FleetEventKind.EXITED:
-            self.repeated.ended(event.shard, time.monotonic())
 
     def _note_sync(self, event: FleetEvent) -> None:
         """Report each sync: full or partial, and why. A normal first one is no news for ``--json``."""

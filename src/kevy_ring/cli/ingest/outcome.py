@@ -10,6 +10,7 @@ from kevy_ring.cli import figures
 from kevy_ring.cli.compare.digest import DigestComparison
 from kevy_ring.cli.compare.verify import Verification
 from kevy_ring.cli.ingest.progress import ShardProgress
+from kevy_ring.shard.refused.policy import ErrorPolicy
 from kevy_ring.shard.shard_process import ShardFacts
 
 
@@ -37,7 +38,7 @@ class ShardOutcome:
 @dataclass(slots=True)
 class Outcome:
     """``problems``: what is wrong, the most important first; empty: all is well. ``accepted``: what is missing, as the
-    user allowed. ``comparison``: None: not made."""
+    user allowed. ``comparison``: None: not made. ``policy``: for what the sinks could not take."""
 
     name: str
     sink: str
@@ -47,6 +48,7 @@ class Outcome:
     comparison: Verification | DigestComparison | None = None
     problems: list[str] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
+    policy: ErrorPolicy | None = None
 
     @property
     def is_verified(self) -> bool:
@@ -89,12 +91,8 @@ class Outcome:
                     f"shard {at}: its process ended without reporting what it applied" + (f": {why}" if why else "")
                 )
                 continue
-            # The facts are those of the last process only. The header counts the refusals of all processes.
-            refusals = (shard.last.refusals if shard.restarts else facts.refusals) - facts.refusals_on_skipped
-            if refusals:
-                first = f", the first: {facts.first_refusal}" if facts.first_refusal else ""
-                refused = figures.plural(refusals, "command")
-                faults.append(f"shard {at}: the sink refused {refused}, so the replica may differ{first}")
+            if self.policy is None and (refused := _refused(shard, facts)):
+                faults.append(f"shard {at}: the sink refused {refused[0]}, so the replica may differ{refused[1]}")
         return faults
 
     def left_out(self) -> list[str]:
@@ -113,12 +111,25 @@ class Outcome:
                 found.append(f"shard {shard.last.index}: the snapshot was read without {' and '.join(lacks)}")
             elif shard.skipped is None:
                 found.append(f"shard {shard.last.index}: the snapshot does not tell whether all of its keys were read")
+            if self.policy is not None and (skipped := _refused(shard, facts)):
+                kept = f"kept in {self.policy.path}" if self.policy.path else "skipped"
+                found.append(f"shard {shard.last.index}: the sink refused {skipped[0]}, {kept}{skipped[1]}")
             if facts.refusals_on_skipped:
                 refused = figures.plural(facts.refusals_on_skipped, "later command")
                 found.append(f"shard {shard.last.index}: {refused} on skipped keys not applied")
         if isinstance(self.comparison, Verification) and self.comparison.not_compared:
             found.append(f"not compared: {self.comparison.not_compared}")
         return found
+
+
+def _refused(shard: ShardOutcome, facts: ShardFacts) -> tuple[str, str] | None:
+    """How many commands the sink refused, and the first one, in words; None: none."""
+    # The facts are those of the last process only. The header counts the refusals of all processes.
+    refusals = (shard.last.refusals if shard.restarts else facts.refusals) - facts.refusals_on_skipped
+    if not refusals:
+        return None
+    first = f", the first: {facts.first_refusal}" if facts.first_refusal else ""
+    return figures.plural(refusals, "command"), first
 
 
 def _span(shards: Sequence[ShardOutcome], first: str, last: str) -> float | None:

@@ -18,7 +18,6 @@ from kevy_ring.cli.ingest.health import Health
 from kevy_ring.cli.ingest.narration import Narrator
 from kevy_ring.cli.ingest.outcome import Outcome, ShardOutcome
 from kevy_ring.cli.ingest.progress import ProgressMeter, ShardProgress
-from kevy_ring.cli.ingest.repeated_failures import SAME_MAX
 from kevy_ring.cli.redaction import shown_url, without_secrets
 from kevy_ring.cli.rings.ring_text import ring_label
 from kevy_ring.cli.views.view import View
@@ -32,8 +31,6 @@ from kevy_ring.shard.sinks.sink_url import sink_place
 from kevy_ring.shard.sinks.stdout import STDOUT, reader_is_gone
 
 TICK_S = 0.1
-#: A run with an awaited end gives up when one process was replaced this often.
-RESTARTS_MAX = 5
 #: How long the shards may take to apply what is on its way, before a comparison and at the end.
 DRAIN_S = 60.0
 #: A run with an awaited end gives up when an upstream was not followed for this long.
@@ -84,6 +81,7 @@ class Replication:
         self._sink = sink
         self._goal = goal
         self._allow_skipped = allow_skipped
+        self._policy = sink_options.on_error
         self._view = view
         self._health = Health()
         self._compare = compare
@@ -132,8 +130,8 @@ class Replication:
             return True
         try:
             self._look()
-            if self._narrator.refusal is not None:
-                raise Failure(self._narrator.refusal)
+            if self._fleet.failure is not None:
+                raise Failure(without_secrets(self._fleet.failure))
             self._end_what_cannot_work()
             if self._goal.is_awaited:
                 self._give_up()
@@ -186,10 +184,6 @@ class Replication:
                 raise Failure(f"no comparison: shard {behind.index} has not applied what it received")
 
     def _end_what_cannot_work(self) -> None:
-        repeated = self._narrator.repeated.found()
-        if repeated is not None:
-            shard, why = repeated
-            raise Failure(f"shard {shard}: its process failed {SAME_MAX} times in a row for the same reason: {why}")
         if self._goal.has_end and self._narrator.refused:
             raise Failure(next(iter(self._narrator.refused.values())))
 
@@ -201,12 +195,6 @@ class Replication:
             if shard.link_age_s >= limit_s:
                 words = f"shard {shard.index}: {shard.upstream} was not followed for {figures.seconds(limit_s)}"
                 raise Failure(f"{words} (--give-up-after): {no_link_text(shard)}")
-        for shard in self._shards:
-            for who, restarts in (("shard", shard.shard_restarts), ("runner", shard.runner_restarts)):
-                if restarts >= RESTARTS_MAX:
-                    why = self._narrator.failures.get(shard.index)
-                    words = f"shard {shard.index}: its {who} process ended {figures.plural(restarts, 'time')}"
-                    raise Failure(f"{words}; the last time: {why}" if why else words)
 
     def _passed(self) -> None:
         if self._fleet.stop.is_set() or self._stage == "ending":
@@ -244,6 +232,7 @@ class Replication:
             shards=[ShardOutcome(shard, results[shard.index]) for shard in shards],
             comparison=self._comparison,
             problems=self._problems,
+            policy=self._policy,
         )
         if self._output.has_no_reader:
             outcome.problems = []

@@ -76,6 +76,7 @@ def _shard_outcome(shard: ShardOutcome) -> dict[str, Any]:
         "frames": shard.last.frames,
         "frame_bytes": shard.last.frame_bytes,
         "frames_filtered": facts.filtered if facts else None,
+        "changes_removed": facts.changes_removed if facts else None,
         "refusals": facts.refusals if facts else None,
         "first_refusal": facts.first_refusal or None if facts else None,
         "applied_offset": shard.last.applied_offset,

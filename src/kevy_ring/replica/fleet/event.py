@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from dataclasses import dataclass
 from enum import Enum
@@ -13,6 +14,9 @@ from kevy_ring.replica.protocol import FullSyncReason, Synced
 
 if TYPE_CHECKING:
     from kevy_ring.ring import RingStats
+
+
+_TROUBLE = (LinkState.WAITING, LinkState.REFUSED)
 
 
 class Role(Enum):
@@ -28,6 +32,7 @@ class FleetEnd(Enum):
     STOPPED = "stopped"
     SIGNALLED = "signalled"
     UNTIL = "until"
+    FAILED = "failed"
 
 
 class ShardUnheard(Exception):
@@ -49,6 +54,7 @@ class FleetEventKind(Enum):
     RING = "ring"
     STALLED = "stalled"
     DRAINED = "drained"
+    GAVE_UP = "gave up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,7 @@ class FleetEvent:
     full sync; ``full_reason`` is that reason as a value.
     STALLED: a full ring is not drained. DRAINED: it is drained again. ``text`` is the :class:`Stall`, ``pid`` its
     consumer's.
+    GAVE_UP: the shard's processes are not replaced any more. ``text`` says why, ``pid`` is that of the last one.
     """
 
     kind: FleetEventKind
@@ -80,11 +87,21 @@ class FleetEvent:
     refusal: Refusal | None = None
     full_reason: FullSyncReason | None = None
 
+    @property
+    def level(self) -> int:
+        """The level at which a fleet logs it."""
+        if self.kind is FleetEventKind.GAVE_UP:
+            return logging.ERROR
+        troubled = self.kind is FleetEventKind.EXITED and not self.expected
+        troubled = troubled or self.link_state in _TROUBLE or self.kind is FleetEventKind.RING
+        return logging.WARNING if troubled else logging.INFO
+
     def __str__(self) -> str:
         who = f"shard {self.shard}: the {self.role.value} (pid {self.pid})"
         if self.kind is FleetEventKind.STARTED:
             return f"{who} started"
-        if self.kind in (FleetEventKind.RING, FleetEventKind.STALLED, FleetEventKind.DRAINED):
+        of_shard = (FleetEventKind.RING, FleetEventKind.STALLED, FleetEventKind.DRAINED, FleetEventKind.GAVE_UP)
+        if self.kind in of_shard:
             return f"shard {self.shard}: {self.text}"
         if self.kind is FleetEventKind.SYNCED:
             return f"{who}: {self.text}"

@@ -10,11 +10,11 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from kevy_ring.errors import SegmentError
-from kevy_ring.inbox.header_words import LinkState
 from kevy_ring.replica.backoff import Backoff
 from kevy_ring.replica.fleet.child import ENDING_SIGNALS, ShardMain
 from kevy_ring.replica.fleet.event import FleetEnd, FleetEvent, FleetEventKind, Role, ShardStatus, ShardUnheard
 from kevy_ring.replica.fleet.pair import ReplicaPair
+from kevy_ring.replica.fleet.pair_ring import of_several
 from kevy_ring.replica.options import FollowOptions, Urls
 from kevy_ring.replica.protocols.dialect import Dialect
 from kevy_ring.replica.stall_watch import StallWatch
@@ -37,7 +37,6 @@ _CLOSE_TICK_S = 0.05
 # How often ``step`` checks whether a full ring is drained, and whether the rings have their names in shared memory.
 _STALL_LOOK_S = 1.0
 _NAMES_LOOK_S = 1.0
-_TROUBLE = (LinkState.WAITING, LinkState.REFUSED)
 
 
 def _log_text(shard: int, topic: str, text: str) -> None:
@@ -118,6 +117,11 @@ class Fleet:
         return [pair.result for pair in self._pairs]
 
     @property
+    def failure(self) -> str | None:
+        """Why a shard's processes are not replaced any more (see ``max_restarts``), with the shard; None: they are."""
+        return next((f"shard {each.index}: {each.plan.gave_up}" for each in self._pairs if each.plan.gave_up), None)
+
+    @property
     def upstreams(self) -> list[UpstreamUrl]:
         """The upstream of each shard, in their order."""
         return list(self.options.upstreams)
@@ -139,7 +143,7 @@ class Fleet:
                 for each in self._pairs:
                     each.drop_ring()
                 if isinstance(error, SegmentError) and len(self._pairs) > 1:
-                    raise _of_several(error, number, len(self._pairs)) from error
+                    raise of_several(error, number, len(self._pairs)) from error
                 raise
 
     def start(self) -> Fleet:
@@ -202,6 +206,8 @@ class Fleet:
     def run(self, until: Callable[[], bool] | None = None, *, tick_s: float = 0.25) -> FleetEnd:
         """Supervise until ``until()`` (called every ``tick_s``) is true, ``stop`` is set or a signal comes; then close.
 
+        It also ends, with FleetEnd.FAILED, when there is a ``failure``.
+
         It also calls ``start`` if that was not done yet, so that the signal handlers cover the start too. The signals
         are SIGINT and SIGTERM, only in the main thread; a second one ends the closing at once.
         """
@@ -209,11 +215,16 @@ class Fleet:
             try:
                 if not self._started:
                     self.start()
+                ended = FleetEnd.UNTIL
                 while not self.stop.is_set() and not (until is not None and until()):
+                    if self.failure is not None:
+                        ended = FleetEnd.FAILED
+                        break
                     self.step(tick_s)
             finally:
-                ended = FleetEnd.SIGNALLED if self._signals.count else FleetEnd.UNTIL
-                if not self._signals.count and self.stop.is_set():
+                if self._signals.count:
+                    ended = FleetEnd.SIGNALLED
+                elif self.stop.is_set():
                     ended = FleetEnd.STOPPED
                 self.close()
         return ended
@@ -291,14 +302,6 @@ class Fleet:
             pair.close()
 
     def _note(self, event: FleetEvent) -> None:
-        troubled = event.kind is FleetEventKind.EXITED and not event.expected
-        troubled = troubled or event.link_state in _TROUBLE or event.kind is FleetEventKind.RING
-        log.log(logging.WARNING if troubled else logging.INFO, "%s", event)
+        log.log(event.level, "%s", event)
         if self._on_event is not None:
             self._on_event(event)
-
-
-def _of_several(error: SegmentError, number: int, count: int) -> SegmentError:
-    detail = f"ring {number} of {count} cannot be made: {error.detail}"
-    facts = {"errno": error.errno, "needed": error.needed, "free": error.free}
-    return SegmentError(error.name, reason=error.reason, detail=detail, **facts)

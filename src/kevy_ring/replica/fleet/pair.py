@@ -12,17 +12,24 @@ from typing import Any
 from kevy_ring.errors import Refusal
 from kevy_ring.inbox.header_words import LinkState, link_state
 from kevy_ring.replica.backoff import Backoff
-from kevy_ring.replica.fleet.child import EXIT_TRUNCATED, RunnerOrders, ShardMain, run_runner, run_shard
+from kevy_ring.replica.fleet.child import (
+    EXIT_RECEIVER_GONE,
+    EXIT_TRUNCATED,
+    RunnerOrders,
+    ShardMain,
+    run_runner,
+    run_shard,
+)
 from kevy_ring.replica.fleet.child_log import log_of_child
 from kevy_ring.replica.fleet.child_process import ChildProcess
-from kevy_ring.replica.fleet.event import FleetEvent, FleetEventKind, Role, ShardStatus, ShardUnheard
+from kevy_ring.replica.fleet.event import FleetEvent, FleetEventKind, Role, ShardStatus
 from kevy_ring.replica.fleet.pair_ring import PairRing
+from kevy_ring.replica.fleet.question import Questions
+from kevy_ring.replica.fleet.restart_plan import FAILED, RestartPlan
 from kevy_ring.replica.options import FollowOptions
 
 log = logging.getLogger(__name__)
 
-# After a process that lived this long, the delays before restarts start from the shortest again.
-STABLE_S = 10.0
 # A runner whose shard is gone ends within a second. After this time it is killed.
 PARTNER_GRACE_S = 3.0
 _PARTNER_TICK_S = 0.05
@@ -64,12 +71,10 @@ class ReplicaPair:
         self._options = options
         self._shard_main = shard_main
         self._replica_id = replica_id
-        self._asked = 0
-        # The number of the question, whether it could be answered, the answer.
-        self._answer: tuple[Any, ...] | None = None
+        self._questions = Questions(index)
         self._report = report
         self._say = say
-        self._backoff = backoff
+        self.plan = RestartPlan(backoff, options.max_restarts)
         self._children: dict[Role, ChildProcess] = {}
         self._starts = dict.fromkeys(Role, 0)
         self._ring_is_stale = False
@@ -151,23 +156,7 @@ class ReplicaPair:
 
     def ask(self, question: str, arguments: tuple[Any, ...], *, timeout: float, wait: Callable[[], None]) -> Any:
         """The shard process's answer; ``wait`` polls, and may raise to end the waiting. Raises ShardUnheard."""
-        deadline = time.monotonic() + timeout
-        self._asked += 1
-        asked = None
-        while self._answer is None or self._answer[0] != self._asked:
-            child = self._children.get(Role.SHARD)
-            if asked is None and child is not None:
-                asked = child
-                child.ask(self._asked, question, arguments)
-            elif asked is not child:
-                raise ShardUnheard(self.index, "its process ended before it answered")
-            if time.monotonic() >= deadline:
-                raise ShardUnheard(self.index, f"no answer within {timeout:g} s")
-            wait()
-        (_, was_answered, answer), self._answer = self._answer, None
-        if not was_answered:
-            raise ShardUnheard(self.index, answer)
-        return answer
+        return self._questions.ask(lambda: self.child(Role.SHARD), question, arguments, timeout=timeout, wait=wait)
 
     def poll(self) -> None:
         """Handle the reports and deaths of the processes, and do the restarts that are due."""
@@ -223,12 +212,14 @@ class ReplicaPair:
             self.result = facts[0]
         elif topic == "failed":
             child.failure = facts[0]
+            self.plan.said(child.role, FAILED, facts[0])
         elif topic == "text":
+            self.plan.said(child.role, *facts)
             self._say(self.index, *facts)
         elif topic == "record":
             log_of_child(self.index, child.role.value, child.pid, *facts)
         elif topic == "answer":
-            self._answer = facts  # only one question is open at a time
+            self._questions.heard(*facts)
         elif topic == "synced":
             how, text, reason = facts
             self._refusal = None
@@ -248,7 +239,10 @@ class ReplicaPair:
         if child.role is Role.RUNNER:
             self._runner_has_spoken = False
         code = child.exit_code or 0
-        delay = None if self.stopping else self._plan_restart(child, code)
+        is_partner = child.stopping or (child.role is Role.RUNNER and code == EXIT_RECEIVER_GONE)
+        lived_s = time.monotonic() - child.started_at
+        replaced = self.stopping or is_partner or self.plan.died(child.role, lived_s)
+        delay = None if self.stopping or not replaced else self._plan_restart(child, code, lived_s)
         event = FleetEvent(
             FleetEventKind.EXITED,
             self.index,
@@ -262,8 +256,17 @@ class ReplicaPair:
         )
         child.forget()
         self._report(event)
+        if not replaced:
+            self._give_up(child)
 
-    def _plan_restart(self, child: ChildProcess, code: int) -> float:
+    def _give_up(self, child: ChildProcess) -> None:
+        """End the other process too: without its partner it does nothing."""
+        for role in Role:
+            self.stop(role)
+        text = self.plan.gave_up or ""
+        self._report(FleetEvent(FleetEventKind.GAVE_UP, self.index, child.role, child.pid, text=text))
+
+    def _plan_restart(self, child: ChildProcess, code: int, lived_s: float) -> float:
         """Decide what to restart, and when. Returns the seconds until then."""
         now = time.monotonic()
         if not self._ring_is_stale:
@@ -274,9 +277,7 @@ class ReplicaPair:
                 log.info("shard %d: a new ring is made: %s", self.index, self.made.give_up(is_truncated=is_truncated))
                 self._replace_ring()
         if self._restart_at is None:
-            if now - child.started_at >= STABLE_S:
-                self._backoff.reset()
-            self._restart_at = now + self._backoff.next_delay()
+            self._restart_at = now + self.plan.delay_s(lived_s)
         return max(0.0, self._restart_at - now)
 
     def _replace_ring(self) -> None:

@@ -216,6 +216,13 @@ def _remove_odd(name: str, error: SegmentError, tell: Callable[[str], None]) -> 
     tell(f"segment {name!r} {odd.oddity.value}{version}; a new ring takes its place, and a full sync follows")
 
 
+def of_several(error: SegmentError, number: int, count: int) -> SegmentError:
+    """The error for ring ``number`` of ``count``."""
+    detail = f"ring {number} of {count} cannot be made: {error.detail}"
+    facts = {"errno": error.errno, "needed": error.needed, "free": error.free}
+    return SegmentError(error.name, reason=error.reason, detail=detail, **facts)
+
+
 def _listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 

@@ -28,7 +28,7 @@ class MemorySink:
 
     durable = False
 
-    def __init__(self) -> None:
+    def __init__(self, *, refusals: Refusals | None = None) -> None:
         check_fakeredis("memory")
         try:
             from kevy_ring.shard.sinks.store.shortcut_probe import usable_shortcuts
@@ -37,7 +37,7 @@ class MemorySink:
             raise missing_extra("memory", "fakeredis", f"cannot be imported ({error})") from error
         self._new_store = Store
         self._store = Store(usable_shortcuts())
-        self.refusals = Refusals("memory")
+        self.refusals = refusals or Refusals("memory")
 
     @property
     def in_transaction(self) -> bool:
@@ -70,7 +70,7 @@ class MemorySink:
         argv = owned = [bytes(item) for item in argv]  # keep no view here: a kept error keeps this frame
         refused = self._store.run(owned)
         if refused is not None:
-            self.refusals.add(offset, owned[0], refused)
+            self.refusals.refuse(offset, self._store.selected, owned, refused)
 
     def apply_batch(self, batch: Batch) -> None:
         self.apply_frames(owned_frames(batch))
@@ -81,7 +81,7 @@ class MemorySink:
         for offset, argv in frames:
             refused = run(argv)
             if refused is not None:
-                self.refusals.add(offset, argv[0], refused)
+                self.refusals.refuse(offset, self._store.selected, argv, refused)
 
     def load(self, snapshot: Snapshot) -> None:
         stage = self.stage()
@@ -95,7 +95,7 @@ class MemorySink:
         pass
 
     def close(self) -> None:
-        pass
+        self.refusals.close()
 
 
 class MemoryStage:

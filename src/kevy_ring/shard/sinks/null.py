@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kevy_ring.events import BytesLike, Frame
 from kevy_ring.replica.snapshots.canonical import StreamDigest, encode_record
 from kevy_ring.replica.snapshots.entry import Entry
+from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class NullSink:
 
     durable = False
 
-    def __init__(self) -> None:
+    def __init__(self, *, refusals: Refusals | None = None) -> None:
+        self.refusals = refusals or Refusals("null")
         self.frames = 0
         self.frame_bytes = 0
         self.snapshots = 0
@@ -60,7 +62,7 @@ class NullSink:
         pass
 
     def close(self) -> None:
-        pass
+        self.refusals.close()
 
     def _take(self, records: bytes | memoryview, count: int, offset: int) -> None:
         self._digest.update(records)

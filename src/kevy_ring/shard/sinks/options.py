@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kevy_ring.shard.filters.key_filter import NO_FILTER, KeyFilter
+from kevy_ring.shard.refused.policy import ErrorPolicy
+from kevy_ring.shard.sinks.retention import FOREVER, Retention
 
 if TYPE_CHECKING:
     from kevy_ring.replica.upstream_url import UpstreamUrl
@@ -23,8 +25,11 @@ class SinkOptions:
     shared standard output; empty: none. ``upstreams``: the upstream of each shard, in the order of the shards. A text
     is only a name, for an upstream that the sink cannot ask. ``allow_unchecked_target``: continue even if a server does
     not let the sink ask for its identity. ``target_import_mode``: switch the target's ``import-mode`` on, and back at
-    the end. ``filter``: the keys and commands that the sink takes. ``run``: the same for all sinks of one run (by
-    default: of one process), and different for other runs.
+    the end. ``filter``: the keys and commands that the sink takes. ``on_error``: what happens to an event that the sink
+    cannot take; None: a refused command is counted, and the error of a callable ends the shard. ``changes``: how much
+    of its log of changes the sink keeps. ``keep_generations``: how many generations a jsonl sink keeps, with the
+    current one; None: all. ``run``: the same for all sinks of one run (by default: of one process), and different for
+    other runs.
     """
 
     replace_target: bool = False
@@ -34,6 +39,9 @@ class SinkOptions:
     allow_unchecked_target: bool = False
     target_import_mode: bool = False
     filter: KeyFilter = NO_FILTER
+    on_error: ErrorPolicy | None = None
+    changes: Retention = FOREVER
+    keep_generations: int | None = None
     run: str = field(default=_THIS_RUN, repr=False, compare=False)
 
     def upstream_of(self, shard: int) -> UpstreamUrl | str:

@@ -28,7 +28,8 @@ class Sink(Protocol):
     missing) is True between MULTI and EXEC. No offset is marked there, because a shard that continues from it would
     lose the first half.
     ``follow_history(history)`` is called before the first event of another history of the upstream is applied. The
-    command calls ``claim()`` before it starts any process. ``Shard.tick`` raises what a sink raises.
+    command calls ``claim()`` before it starts any process. ``tidy()`` is called about once a second while no event
+    comes. ``Shard.tick`` raises what a sink raises.
     """
 
     durable: bool

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from kevy_ring.replica.upstream_url import REDIS_SCHEMES
 from kevy_ring.shard.filters.filtered import filtered
+from kevy_ring.shard.refused.letter import Origin
 from kevy_ring.shard.sinks.jsonl.sink import JsonlSink
 from kevy_ring.shard.sinks.null import NullSink
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS, SinkOptions
 from kevy_ring.shard.sinks.python import PythonSink
+from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.sink import Sink
 from kevy_ring.shard.sinks.stdout import STDOUT, StdoutSink
 
@@ -42,37 +45,69 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
 def _made(url: str, shard: int, shards: int, options: SinkOptions) -> Sink:
     own = url.replace("{shard}", str(shard))
     kind, _, rest = own.partition(":")
+
+    def refusals() -> Refusals:
+        return refusals_of(url, shard=shard, shards=shards, options=options)
+
     if own == "null":
-        return NullSink()
+        return NullSink(refusals=refusals())
     if own == STDOUT:
-        return StdoutSink(shard=shard if shards > 1 else None, lock_path=options.line_lock)
+        shown = shard if shards > 1 else None
+        return StdoutSink(shard=shown, lock_path=options.line_lock, refusals=refusals())
     if kind == "jsonl" and rest:
+        place = place_of_shard(url, shard=shard, shards=shards)
         return JsonlSink(
-            place_of_shard(url, shard=shard, shards=shards), file_mode=options.file_mode, filter=options.filter
+            place,
+            file_mode=options.file_mode,
+            refusals=refusals(),
+            changes=options.changes,
+            keep_generations=options.keep_generations,
+            filter=options.filter,
         )
     if kind == "python" and rest:
-        return PythonSink(rest)
+        return PythonSink(rest, refusals=refusals())
     if kind in REDIS_SCHEMES and rest.startswith("//"):
         if shards > 1 and own == url:
-            raise ValueError(
-                f"{shards} shards cannot share the target {_without_login(url)!r}, because a snapshot replaces all "
-                "keys of its target. Put {shard} in the URL, as in redis://host:port/{shard}"
-            )
+            raise _shared_target(url, shards)
         from kevy_ring.shard.sinks.redis.sink import RedisSink  # here, because it brings numpy
 
-        return RedisSink(own, upstream=options.upstream_of(shard), options=options)
+        return RedisSink(own, upstream=options.upstream_of(shard), options=options, refusals=refusals())
     # Below, because both sinks need packages of the extra `ingest`.
     if own == "memory":
         from kevy_ring.shard.sinks.memory import MemorySink
 
-        return MemorySink()
+        return MemorySink(refusals=refusals())
     if kind == "sqlite" and rest:
         from kevy_ring.shard.sinks.sqlite.sink import SqliteSink
 
+        place = place_of_shard(url, shard=shard, shards=shards)
         return SqliteSink(
-            place_of_shard(url, shard=shard, shards=shards), file_mode=options.file_mode, filter=options.filter
+            place,
+            file_mode=options.file_mode,
+            refusals=refusals(),
+            changes=options.changes,
+            filter=options.filter,
         )
     raise ValueError(f"{_without_login(url)!r} names no sink. The sinks are: {_KINDS}")
+
+
+def _shared_target(url: str, shards: int) -> ValueError:
+    return ValueError(
+        f"{shards} shards cannot share the target {_without_login(url)!r}, because a snapshot replaces all "
+        "keys of its target. Put {shard} in the URL, as in redis://host:port/{shard}"
+    )
+
+
+def refusals_of(url: str, *, shard: int, shards: int, options: SinkOptions) -> Refusals:
+    """The counts of what the sink of one shard cannot take, with the policy of ``options``.
+
+    Raises SinkError if the file of dead letters cannot be opened.
+    """
+    upstream = options.upstream_of(shard)
+    named = upstream if isinstance(upstream, str) else replace(upstream, db=0, shown_options="", options={}).redacted
+    place = sink_place(url, shard, shards)
+    origin = Origin(place, named, shard)
+    return Refusals(place, options.on_error, origin=origin, file_mode=options.file_mode)
 
 
 def is_resumable(url: str) -> bool:

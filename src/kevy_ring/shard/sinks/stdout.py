@@ -26,6 +26,7 @@ from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.jsonl.line import change_line, end_line, entry_line, mark_line, selected_by, skipped_lines
+from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.sink import load_by_stage
 from kevy_ring.shard.snapshot import Snapshot
 
@@ -48,7 +49,8 @@ class StdoutSink:
 
     durable = False
 
-    def __init__(self, *, shard: int | None = None, lock_path: str = "") -> None:
+    def __init__(self, *, shard: int | None = None, lock_path: str = "", refusals: Refusals | None = None) -> None:
+        self.refusals = refusals or Refusals(STDOUT)
         self._shard = shard
         self._db = 0
         self._lock_fd = -1
@@ -85,6 +87,7 @@ class StdoutSink:
         fd, self._lock_fd = self._lock_fd, -1
         if fd >= 0:
             os.close(fd)
+        self.refusals.close()
 
     def write(self, lines: bytes) -> None:
         """Write whole lines, and return when the reader or its pipe has them."""

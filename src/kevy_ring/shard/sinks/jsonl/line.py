@@ -12,12 +12,12 @@ Bytes that are UTF-8 are a JSON string, all other bytes an object ``{"base64": "
 * a thing that the decoder cannot read: ``{"snapshot": "skipped", "db": 0, "key": "k", "type": "stream"}``,
   ``{"snapshot": "skipped field expiries", "db": 0, "key": "k"}``, ``{"snapshot": "skipped function", "name": "lib"}``
 * the last line of a whole snapshot:
-  ``{"snapshot": "end", "format": "kevysnap", "ack_offset": 9, "entries": 2, "skipped": 0}``
+  ``{"snapshot": "end", "format": "kevysnap", "ack_offset": 9, "entries": 2, "skipped": 0}``; that of a fold has also
+  ``"db"``, which was selected then, and ``"folded_from"``, the number of the generation that it replaces
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +26,7 @@ from typing import Any
 
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup
+from kevy_ring.shard.json_bytes import argv_of, bytes_of, text_or_base64
 from kevy_ring.shard.sinks.jsonl.relative_expiry import is_relative, made_absolute
 from kevy_ring.shard.snapshot import LeftOut, SkippedKey, Snapshot
 
@@ -65,13 +66,6 @@ def argv_json(argv: Sequence[BytesLike]) -> str:
     return _encode([text_or_base64(item) for item in argv])
 
 
-def argv_of(items: Any) -> list[bytes]:
-    """The arguments of a change, read back. Raises ``ValueError`` if this sink cannot have written them."""
-    if not isinstance(items, list) or not items:
-        raise ValueError("no arguments")
-    return [_bytes(item) for item in items]
-
-
 def change_of(line: dict[str, Any]) -> tuple[int, int, list[bytes]]:
     """(offset, db, argv) of a change's line, read back. Raises ``ValueError`` for a line that is not ours."""
     return _count(line.get("offset")), _count(line.get("db")), argv_of(line.get("argv"))
@@ -103,7 +97,7 @@ def entry_of(line: dict[str, Any]) -> Entry:
     """The key of a snapshot's line, read back. Raises ``ValueError`` for a line that is not ours."""
     if "value" not in line or "expires_at_ms" not in line:
         raise ValueError("a key without its value or its expiry")
-    return entry_from(line.get("db"), _bytes(line.get("key")), line.get("type"), line["value"], line["expires_at_ms"])
+    return entry_from(line.get("db"), bytes_of(line.get("key")), line.get("type"), line["value"], line["expires_at_ms"])
 
 
 def entry_from(db: Any, key: Any, kind: Any, value: Any, expires_at_ms: Any) -> Entry:
@@ -112,10 +106,17 @@ def entry_from(db: Any, key: Any, kind: Any, value: Any, expires_at_ms: Any) -> 
         raise ValueError(f"{key!r} of type {kind!r} is no key")
     expires = None if expires_at_ms is None else _integer(expires_at_ms)
     try:
-        expiries = {_bytes(item[0]): _integer(item[2]) for item in value if len(item) == 3} if kind == "hash" else None
+        expiries = (
+            {bytes_of(item[0]): _integer(item[2]) for item in value if len(item) == 3} if kind == "hash" else None
+        )
         return Entry(key, kind, value_of(kind, value), expires, _count(db), expiries or None)
     except (LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"the value of {key!r} is no {kind}: {error}") from error
+
+
+def is_kept_type(entry: Entry) -> bool:
+    """Whether a value has a form in a line."""
+    return entry.type in _TYPES
 
 
 def value_json(entry: Entry) -> str:
@@ -128,16 +129,16 @@ def value_json(entry: Entry) -> str:
 def value_of(kind: str, value: Any) -> Any:
     """The value of a key of type ``kind``, read back."""
     if kind == "string":
-        return _bytes(value)
+        return bytes_of(value)
     if kind == "hash":
-        return {_bytes(item[0]): _bytes(item[1]) for item in value}
+        return {bytes_of(item[0]): bytes_of(item[1]) for item in value}
     if kind == "zset":
-        return {_bytes(member): float(score) for member, score in value}
+        return {bytes_of(member): float(score) for member, score in value}
     if kind == "stream":
         return _read_stream(value)
     if not isinstance(value, list):
         raise TypeError(f"{type(value).__name__} for a list")
-    elements = [_bytes(element) for element in value]
+    elements = [bytes_of(element) for element in value]
     return set(elements) if kind == "set" else elements
 
 
@@ -146,18 +147,16 @@ def mark_line(what: str, *, shard: int | None = None) -> bytes:
     return _line({"snapshot": what}, shard)
 
 
-def end_line(snapshot: Snapshot, *, shard: int | None = None) -> bytes:
-    """The last line of a snapshot. A snapshot without it is incomplete."""
-    return _line(
-        {
-            "snapshot": "end",
-            "format": snapshot.format,
-            "ack_offset": snapshot.ack_offset,
-            "entries": snapshot.count,
-            "skipped": snapshot.skipped,
-        },
-        shard,
-    )
+def end_line(snapshot: Snapshot, *, shard: int | None = None, **more: int) -> bytes:
+    """The last line of a snapshot. A snapshot without it is incomplete. ``more``: of the snapshot of a fold."""
+    end: dict[str, Any] = {
+        "snapshot": "end",
+        "format": snapshot.format,
+        "ack_offset": snapshot.ack_offset,
+        "entries": snapshot.count,
+        "skipped": snapshot.skipped,
+    }
+    return _line(end | more, shard)
 
 
 def skipped_lines(left_out: LeftOut, *, shard: int | None = None) -> Iterator[bytes]:
@@ -172,18 +171,10 @@ def skipped_lines(left_out: LeftOut, *, shard: int | None = None) -> Iterator[by
 
 def skipped_of(line: dict[str, Any]) -> SkippedKey:
     """The key of a ``"snapshot": "skipped"`` line, read back. Raises ``ValueError`` for a line that is not ours."""
-    key, kind = _bytes(line.get("key")), line.get("type")
+    key, kind = bytes_of(line.get("key")), line.get("type")
     if not isinstance(key, bytes) or not isinstance(kind, str):
         raise ValueError("a skipped key without its name or its type")
     return SkippedKey(_count(line.get("db")), key, kind)
-
-
-def text_or_base64(item: BytesLike) -> str | dict[str, str]:
-    """The JSON of some bytes; see the top of this file."""
-    try:
-        return str(item, "utf-8")
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(item).decode()}
 
 
 def _line(content: dict[str, Any], shard: int | None = None) -> bytes:
@@ -239,14 +230,6 @@ def _id(ms: int, seq: int) -> str:
     return f"{ms}-{seq}"
 
 
-def _bytes(item: Any) -> bytes:
-    if isinstance(item, str):
-        return item.encode()
-    if isinstance(item, dict) and isinstance(item.get("base64"), str):
-        return base64.b64decode(item["base64"], validate=True)
-    raise ValueError(f"{item!r} is neither text nor base64")
-
-
 def _integer(item: Any) -> int:
     if not isinstance(item, int) or isinstance(item, bool):
         raise ValueError(f"{item!r} is no integer")
@@ -260,7 +243,7 @@ def _count(item: Any) -> int:
 
 
 def _read_pairs(pairs: list[list[Any]]) -> list[tuple[bytes, bytes]]:
-    return [(_bytes(name), _bytes(value)) for name, value in pairs]
+    return [(bytes_of(name), bytes_of(value)) for name, value in pairs]
 
 
 def _read_id(name: str) -> tuple[int, int]:
@@ -276,10 +259,10 @@ def _read_stream(value: dict[str, Any]) -> Stream:
         [(*_read_id(name), _read_pairs(fields)) for name, fields in value["entries"]],
         [
             StreamGroup(
-                _bytes(group["name"]),
+                bytes_of(group["name"]),
                 _read_id(group["last_id"]),
-                [(_bytes(name), seen_ms) for name, seen_ms in group["consumers"]],
-                [(*_read_id(name), _bytes(consumer), at, times) for name, consumer, at, times in group["pending"]],
+                [(bytes_of(name), seen_ms) for name, seen_ms in group["consumers"]],
+                [(*_read_id(name), bytes_of(consumer), at, times) for name, consumer, at, times in group["pending"]],
             )
             for group in value["groups"]
         ],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +51,12 @@ def check_filter(directory: Path, filter_text: str, *, is_empty: bool, file_mode
             finally:
                 os.close(fd)
         sync_directory(directory)
+
+
+def carry_position(before: Path, folded: Path) -> None:
+    """Give the generation that a fold of ``before`` made the same file of the position; it may be open for writing."""
+    with suppress(FileNotFoundError):
+        os.link(before / POSITION, folded / POSITION)
 
 
 class StreamPlace:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kevy_ring.errors import SinkError
 from kevy_ring.shard.sinks.jsonl.line_file import drop_torn_line, last_line
+from kevy_ring.shard.sinks.jsonl.rotation import CHANGES, SNAPSHOT, numbered
 from kevy_ring.shard.snapshot import Snapshot
-
-CHANGES = re.compile(r"changes-(\d{6,})\.jsonl")
-_SNAPSHOT = re.compile(r"snapshot-(\d{6,})\.jsonl")
 
 
 class JsonlPosition(NamedTuple):
@@ -31,7 +28,7 @@ def position_in(generation: Path) -> JsonlPosition:
 
     Raises OSError, and SinkError for a last line that this sink has not written.
     """
-    changes = _numbered(generation, CHANGES)
+    changes = list(numbered(generation, CHANGES).values())
     if changes:
         # Earlier files are whole: after a crash they were cut before the next file was begun.
         drop_torn_line(changes[-1])
@@ -41,7 +38,7 @@ def position_in(generation: Path) -> JsonlPosition:
             content = _content(path, line)
             is_open = content.get("in_transaction") is True
             return JsonlPosition(_integer(path, content, "offset"), _integer(path, content, "db"), is_open)
-    snapshot = _numbered(generation, _SNAPSHOT)
+    snapshot = list(numbered(generation, SNAPSHOT).values())
     if not snapshot:
         return JsonlPosition()
     end = _content(snapshot[-1], last_line(snapshot[-1]) or b"")
@@ -49,12 +46,18 @@ def position_in(generation: Path) -> JsonlPosition:
     form = end.get("format")
     if form not in ("rdb", "kevysnap"):
         raise _foreign(snapshot[-1])
-    return JsonlPosition(Snapshot(form, ack_offset, 0, 0).applied_offset)
+    # The snapshot of a fold ends in any database, one of an upstream in database 0.
+    db = _integer(snapshot[-1], end, "db") if "db" in end else 0
+    return JsonlPosition(Snapshot(form, ack_offset, 0, 0).applied_offset, db)
 
 
-def _numbered(directory: Path, name: re.Pattern[str]) -> list[Path]:
-    found = {int(match[1]): path for path in directory.iterdir() if (match := name.fullmatch(path.name))}
-    return [found[number] for number in sorted(found)]
+def folded_from(generation: Path) -> int | None:
+    """The number of the generation that this one was folded from; None: its snapshot came from the upstream."""
+    snapshot = list(numbered(generation, SNAPSHOT).values())
+    if not snapshot:
+        return None
+    end = _content(snapshot[-1], last_line(snapshot[-1]) or b"")
+    return _integer(snapshot[-1], end, "folded_from") if "folded_from" in end else None
 
 
 def _content(path: Path, line: bytes) -> dict[str, Any]:

@@ -7,14 +7,13 @@
 
 A snapshot replaces everything. The generation with the greatest number is the state of the store: its snapshot and then
 its changes. A snapshot's directory gets its final name by one rename, after the snapshot is whole and on the disk. The
-sink keeps the files of earlier generations; readers may delete them.
+sink keeps the files of earlier generations, unless it has a limit (see ``folding.py``); readers may delete them.
 
 Every line of a change has its offset, so the last whole line gives the position in the stream.
 """
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,9 +22,18 @@ from typing import TYPE_CHECKING
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.disk_error import disk_error
+from kevy_ring.shard.extras import check_fakeredis
 from kevy_ring.shard.filters.key_filter import NO_FILTER, KeyFilter
 from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.file_modes import make_directories
+from kevy_ring.shard.sinks.jsonl.folding import Folding, rotate_limits
+from kevy_ring.shard.sinks.jsonl.generations import (
+    PARTIAL,
+    finish_removals,
+    generations_in,
+    path_of,
+    remove_generation,
+)
 from kevy_ring.shard.sinks.jsonl.line import (
     change_line,
     end_line,
@@ -34,11 +42,14 @@ from kevy_ring.shard.sinks.jsonl.line import (
     selected_by,
     skipped_lines,
 )
-from kevy_ring.shard.sinks.jsonl.line_file import LineFile, sync_directory
-from kevy_ring.shard.sinks.jsonl.passed import StreamPlace, check_filter
-from kevy_ring.shard.sinks.jsonl.position import CHANGES, JsonlPosition, position_in
+from kevy_ring.shard.sinks.jsonl.line_file import sync_directory
+from kevy_ring.shard.sinks.jsonl.passed import StreamPlace, carry_position, check_filter
+from kevy_ring.shard.sinks.jsonl.position import JsonlPosition, folded_from, position_in
+from kevy_ring.shard.sinks.jsonl.rotation import Rotation
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
 from kevy_ring.shard.sinks.place_lock import WAIT_S, PlaceLock
+from kevy_ring.shard.sinks.refusals import Refusals
+from kevy_ring.shard.sinks.retention import FOREVER, RemovalLog, Retention
 from kevy_ring.shard.sinks.sink import load_by_stage
 from kevy_ring.shard.snapshot import Snapshot
 
@@ -48,8 +59,6 @@ if TYPE_CHECKING:
 #: A new file is begun when the last one has this many bytes.
 ROTATE_BYTES = 64 << 20
 
-_GENERATION = re.compile(r"generation-(\d{6,})")
-_PARTIAL = ".partial"
 _LOCK = ".kevy-ring.lock"
 
 
@@ -64,6 +73,8 @@ class JsonlSink:
     ``rotate_bytes``: a file of changes that is larger is followed by a new one. ``lock_wait_s``: how long it waits for
     a predecessor to end. ``filter``: what the sink gets. A directory that was filled
     with another one raises SinkError (``"refused"``).
+    ``changes``: how much of the changes it keeps as lines; older ones are folded into the snapshot.
+    ``keep_generations``: how many generations it keeps, with the current one; None: all.
     """
 
     durable = True
@@ -76,12 +87,21 @@ class JsonlSink:
         file_mode: int = DEFAULT_OPTIONS.file_mode,
         lock_wait_s: float = WAIT_S,
         filter: KeyFilter = NO_FILTER,
+        refusals: Refusals | None = None,
+        changes: Retention = FOREVER,
+        keep_generations: int | None = None,
     ) -> None:
+        if not changes.is_forever:
+            check_fakeredis("jsonl")
         self.directory = Path(directory)
         self.file_mode = file_mode
         self._rotate_bytes = rotate_bytes
+        self._rotate_changes = rotate_limits(changes, rotate_bytes)
+        self._folding = Folding(
+            self.directory, changes, keep_generations, rotate_bytes=rotate_bytes, file_mode=file_mode
+        )
         self._lines: list[bytes] = []
-        self._changes: _Rotation | None = None
+        self._changes: Rotation | None = None
         self._is_closed = False
         try:
             make_directories(self.directory, file_mode)
@@ -91,7 +111,7 @@ class JsonlSink:
         self._lock = PlaceLock(self.directory / _LOCK, self._name, file_mode=file_mode, wait_s=lock_wait_s)
         self._is_filtered = bool(filter)
         try:
-            self._open(str(filter))
+            self._stored = self._opened(str(filter))
         except OSError as error:
             self._lock.close()
             raise disk_error(self._name, error) from error
@@ -99,17 +119,22 @@ class JsonlSink:
             self._lock.close()
             raise
         self._applied = self._stored
+        self.refusals = refusals or Refusals(self._name)
 
-    def _open(self, filter_text: str) -> None:
-        numbers = [int(found[1]) for path in self.directory.iterdir() if (found := _GENERATION.fullmatch(path.name))]
-        for leftover in self.directory.glob(f"generation-*{_PARTIAL}"):
+    def _opened(self, filter_text: str) -> JsonlPosition:
+        """Remove what a killed process left, and what need not be kept. Returns the position in the files."""
+        finish_removals(self.directory)
+        for leftover in self.directory.glob(f"generation-*{PARTIAL}"):
             shutil.rmtree(leftover)
         #: The number of the current generation; 0 before there is one.
-        self.generation = max(numbers, default=0)
+        self.generation = max(generations_in(self.directory), default=0)
         check_filter(self.directory, filter_text, is_empty=not self.generation, file_mode=self.file_mode)
-        generation = self.path_of(self.generation) if self.generation else None
-        self._stored = position_in(generation) if generation else JsonlPosition()
-        self._place = StreamPlace(generation if filter_text else None, self._stored, file_mode=self.file_mode)
+        generation = path_of(self.directory, self.generation) if self.generation else None
+        position = position_in(generation) if generation else JsonlPosition()
+        self._place = StreamPlace(generation if filter_text else None, position, file_mode=self.file_mode)
+        self._remove_folded()
+        self._folding.remove_old_generations(self.generation)
+        return position
 
     @property
     def _name(self) -> str:
@@ -160,7 +185,19 @@ class JsonlSink:
             raise
         self._lines.clear()
         self._stored = self._applied
-        self._place.settle(self.path_of(self.generation), self._stored, has_written=has_lines)
+        self._place.settle(path_of(self.directory, self.generation), self._stored, has_written=has_lines)
+        if self._folding.is_due():
+            self._maintain()
+
+    @property
+    def removed(self) -> RemovalLog:
+        """The changes of the current generation that this object removed, see ``changes``."""
+        return self._folding.removed
+
+    def tidy(self) -> None:
+        """Remove what has become too old while no change came."""
+        if not self._lines:
+            self._maintain()
 
     def rollback(self) -> None:
         """Forget all that was applied since the last commit."""
@@ -173,6 +210,7 @@ class JsonlSink:
 
     def stage(self) -> JsonlStage:
         self.commit()
+        self._folding.cancel()
         return JsonlStage(self, self._rotate_bytes)
 
     def flush(self) -> None:
@@ -189,32 +227,58 @@ class JsonlSink:
         try:
             self.flush()
         finally:
+            self._folding.cancel()
             if self._changes is not None:
                 changes, self._changes = self._changes, None
                 changes.close()
             self._place.close()
             self._lock.close()
-
-    def path_of(self, generation: int) -> Path:
-        """The directory of a generation."""
-        return self.directory / f"generation-{generation:06}"
+            self.refusals.close()
 
     def adopt(self, partial: Path, generation: int, snapshot: Snapshot) -> None:
         """Make ``partial``, the directory of a ``snapshot``, the current ``generation``, in one step."""
         if self._changes is not None:
             self._changes.flush()
-        self._lock.check()
-        try:
-            partial.rename(self.path_of(generation))
-            sync_directory(self.directory)
-        except OSError as error:
-            raise disk_error(f"jsonl:{partial}", error) from error
+        self._rename(partial, generation)
         if self._changes is not None:
             self._changes.close()
             self._changes = None
         self.generation = generation
         self._stored = self._applied = JsonlPosition(snapshot.applied_offset)
         self._place.begin(self._stored)
+        self._folding.remove_old_generations(generation)
+
+    def _rename(self, partial: Path, generation: int) -> None:
+        self._lock.check()
+        try:
+            partial.rename(path_of(self.directory, generation))
+            sync_directory(self.directory)
+        except OSError as error:
+            raise disk_error(f"jsonl:{partial}", error) from error
+
+    def _maintain(self) -> None:
+        """Take the result of a fold, or look whether one is due."""
+        self._folding.remove_old_generations(self.generation)
+        if self._changes is not None:
+            self._changes.rotate()
+        folded = self._folding.result(self.generation)
+        if folded is None:
+            self._folding.look(self.generation, self._changes.number if self._changes is not None else None)
+            return
+        before = self.generation
+        carry_position(path_of(self.directory, before), folded)
+        self._rename(folded, before + 1)
+        self.generation = before + 1
+        if self._changes is not None:
+            self._changes.moved(path_of(self.directory, self.generation))
+        self._folding.folded(before)
+
+    def _remove_folded(self) -> None:
+        """Remove a generation that was folded by a process that was killed before it could remove it."""
+        if self.generation:
+            before = folded_from(path_of(self.directory, self.generation))
+            if before is not None and before < self.generation and path_of(self.directory, before).is_dir():
+                remove_generation(self.directory, before)
 
     def _line(self, offset: int, argv: Sequence[BytesLike]) -> bytes:
         db = selected_by(argv, self._applied.db)
@@ -222,12 +286,14 @@ class JsonlSink:
         self._applied = JsonlPosition(offset, db, is_open)
         return change_line(offset, db, argv, in_transaction=is_open)
 
-    def _file(self) -> _Rotation:
+    def _file(self) -> Rotation:
         if self._changes is None:
             if self.generation == 0:
                 # A stream from its very first change needs no snapshot.
                 self.generation = 1
-            self._changes = _Rotation(self.path_of(self.generation), "changes", self._rotate_bytes, self.file_mode)
+            size, age_s = self._rotate_changes
+            where = path_of(self.directory, self.generation)
+            self._changes = Rotation(where, "changes", size, self.file_mode, rotate_age_s=age_s)
         return self._changes
 
 
@@ -237,8 +303,8 @@ class JsonlStage:
     def __init__(self, sink: JsonlSink, rotate_bytes: int) -> None:
         self._sink = sink
         self._generation = sink.generation + 1
-        self._path = sink.path_of(self._generation).with_name(f"generation-{self._generation:06}{_PARTIAL}")
-        self._files: _Rotation | None = _Rotation(self._path, "snapshot", rotate_bytes, sink.file_mode)
+        self._path = path_of(sink.directory, self._generation).with_name(f"generation-{self._generation:06}{PARTIAL}")
+        self._files: Rotation | None = Rotation(self._path, "snapshot", rotate_bytes, sink.file_mode)
 
     def add(self, entries: list[Entry]) -> None:
         assert self._files is not None
@@ -257,39 +323,3 @@ class JsonlStage:
             self._files.close()
             self._files = None
         shutil.rmtree(self._path, ignore_errors=True)
-
-
-class _Rotation:
-    """Numbered files in one directory. When one is full, the next one is begun."""
-
-    def __init__(self, directory: Path, stem: str, rotate_bytes: int, file_mode: int) -> None:
-        self._directory = directory
-        self._stem = stem
-        self._rotate_bytes = rotate_bytes
-        self._file_mode = file_mode
-        try:
-            make_directories(directory, file_mode)
-            sync_directory(directory.parent)
-            self._number = max(
-                (int(match[1]) for path in directory.iterdir() if (match := CHANGES.fullmatch(path.name))), default=0
-            )
-        except OSError as error:
-            raise disk_error(f"jsonl:{directory}", error) from error
-        self._file = self._next()
-
-    def append(self, lines: bytes) -> None:
-        if self._file.size_bytes >= self._rotate_bytes:
-            self._file.flush()
-            full, self._file = self._file, self._next()
-            full.close()
-        self._file.append(lines)
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
-
-    def _next(self) -> LineFile:
-        self._number += 1
-        return LineFile(self._directory / f"{self._stem}-{self._number:06}.jsonl", file_mode=self._file_mode)

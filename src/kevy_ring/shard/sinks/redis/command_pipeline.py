@@ -27,7 +27,7 @@ class CommandPipeline:
         self.wire = bytearray()
         self.argument_count = 0
         self._offsets: list[int | None] = []
-        self._commands: list[tuple[int | None, bytes]] = []
+        self._commands: list[tuple[int | None, list[bytes]]] = []
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -51,13 +51,13 @@ class CommandPipeline:
         self.argument_count += other.argument_count
         self._offsets += other._offsets
 
-    def command(self, number: int) -> tuple[int | None, bytes]:
-        """The offset and the name of command ``number``.
+    def command(self, number: int) -> tuple[int | None, list[bytes]]:
+        """The offset and the arguments of command ``number``.
 
         The first call parses all bytes. It is needed only for error replies. Add no command after that.
         """
         if not self._commands:
-            self._commands = [(offset, argv[0]) for offset, argv in self]
+            self._commands = list(self)
         return self._commands[number]
 
     def __iter__(self) -> Iterator[tuple[int | None, list[bytes]]]:

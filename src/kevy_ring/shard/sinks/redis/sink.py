@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from kevy_ring.inbox import Batch
     from kevy_ring.replica.upstream_url import UpstreamUrl
     from kevy_ring.shard.sinks.redis.target import Target
+    from kevy_ring.shard.sinks.refusals import Refusals
 
 #: A server that does not answer for this long counts as gone.
 TIMEOUT_S = 30.0
@@ -64,11 +65,12 @@ class RedisSink:
         timeout_s: float = TIMEOUT_S,
         upstream: UpstreamUrl | str = "",
         options: SinkOptions = DEFAULT_OPTIONS,
+        refusals: Refusals | None = None,
     ) -> None:
         try:
             from kevy_ring.shard.sinks.redis.target_access import TargetAccess
 
-            self._access = TargetAccess(url, upstream, timeout_s=timeout_s, options=options)
+            self._access = TargetAccess(url, upstream, timeout_s=timeout_s, options=options, refusals=refusals)
         except ImportError as error:
             raise missing_extra("redis", "redis or hiredis") from error
         self.url = self._access.url
@@ -172,6 +174,7 @@ class RedisSink:
             finally:
                 target.close()
                 self._access.import_mode.switch_back(self._access.connect_unchecked, self.guard.home)
+                self.refusals.close()
 
     @property
     def skipped_keys(self) -> list[SkippedKey]:
@@ -199,7 +202,7 @@ class RedisSink:
         if self.skipped:
             commands, refusal = self.skipped.admit(argv)
             if refusal is not None:
-                self.refusals.add(offset, argv[0], refusal)
+                self.refusals.refuse(offset, self._db if self.only_db is None else 0, argv, refusal)
         for command in commands:
             name = command[0].upper()
             if name in WATCHED:
@@ -291,7 +294,7 @@ class RedisSink:
             theirs, pipeline = pipeline, CommandPipeline()
             self._append_own(pipeline, [self.guard.update_command()])
             pipeline.extend(theirs)
-        self._live().send(pipeline)
+        self._live().send(pipeline, db=self._sent_db, is_open=self.in_transaction)
         self._sent_db = self._db
 
     def _live(self) -> Target:

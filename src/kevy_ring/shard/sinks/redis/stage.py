@@ -55,6 +55,7 @@ class RedisStage:
         self._held: dict[int, CommandPipeline] = {}
         self._pipeline = CommandPipeline()
         self._selected: int | None = None
+        self._sent_selected = 0
         self._has_field_expiries: bool | None = None  # asked when the first hash needs it
 
     def add(self, entries: list[Entry]) -> None:
@@ -132,7 +133,9 @@ class RedisStage:
             self._send()
             self._places[home] = self._spares.claim(besides=set(self._places) | {home})
             self._selected = None
-            if self._places[home] is None:
+            if (place := self._places[home]) is not None:
+                self._target.history.homes[place] = home
+            else:
                 self._held[home] = CommandPipeline()
                 _log.warning(
                     "%s has no spare database: this process holds database %d in memory until the snapshot is whole",
@@ -156,7 +159,7 @@ class RedisStage:
         if not self._has_field_expiries:
             lost = f"{len(entry.field_expiries or ())} expiries of fields of {entry.key[:100]!r} are lost"
             need = "the target cannot expire fields; Redis from 7.4 on and Valkey from 9 on can"
-            self._access.refusals.add(None, b"HPEXPIREAT", f"{lost}: {need}")
+            self._access.refusals.refuse(None, entry.db, [b"HPEXPIREAT", entry.key], f"{lost}: {need}")
         return self._has_field_expiries
 
     def _append(self, place: int | None, home: int, command: list[bytes]) -> None:
@@ -172,8 +175,9 @@ class RedisStage:
 
     def _send(self) -> None:
         if self._pipeline:
-            self._target.send(self._pipeline)
+            self._target.send(self._pipeline, db=self._sent_selected)
             self._pipeline = CommandPipeline()
+        self._sent_selected = self._selected or 0
 
     def _swaps(self) -> list[list[bytes]]:
         """The swaps, in the order of the claims: a spare database is free again before the snapshot needs it."""

@@ -6,12 +6,13 @@ import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from hiredis import ProtocolError, Reader, ReplyError
+from hiredis import ProtocolError, Reader
 from redis import exceptions
 
-from kevy_ring.errors import SinkError
+from kevy_ring.errors import EventRefused, SinkError
 from kevy_ring.replica.protocols.resp import encode_command
 from kevy_ring.shard.sinks.redis.command_pipeline import CommandPipeline
+from kevy_ring.shard.sinks.redis.sent_history import SentHistory, errors_in
 from kevy_ring.shard.sinks.refusals import Refusals
 
 if TYPE_CHECKING:
@@ -41,13 +42,16 @@ class Target:
     The connection cannot be used after that.
     """
 
-    def __init__(self, url: UpstreamUrl, refusals: Refusals, *, timeout_s: float) -> None:
+    def __init__(
+        self, url: UpstreamUrl, refusals: Refusals, *, timeout_s: float, is_one_database: bool = False
+    ) -> None:
         self._name = url.redacted
         self._url = url
         self._refusals = refusals
         self._connection = cast(Any, url.redis_connection(timeout_s))
         self._sent = CommandPipeline()
-        self._broken: SinkError | None = None
+        self.history = SentHistory(is_one_database=is_one_database)
+        self._broken: SinkError | EventRefused | None = None
         try:
             self._connection.connect()
         except (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.ResponseError) as error:
@@ -78,9 +82,13 @@ class Target:
             raise refused
         return replies
 
-    def send(self, pipeline: CommandPipeline) -> None:
-        """Wait for the replies to the pipeline before, and send this one. The target owns it from now on."""
+    def send(self, pipeline: CommandPipeline, *, db: int = 0, is_open: bool = False) -> None:
+        """Wait for the replies to the pipeline before, and send this one. The target owns it from now on.
+
+        ``db``: the database that is selected before it, for the refusals. ``is_open``: it ends inside a transaction.
+        """
         self.settle()
+        self.history.begin(pipeline, db, is_open=is_open)
         wire = memoryview(pipeline.wire)
         try:
             for start in range(0, len(wire), _SEND_BYTES):
@@ -114,13 +122,28 @@ class Target:
     def _note_errors(self, sent: CommandPipeline, first: int, replies: list[Any]) -> Iterator[str]:
         """Count the errors among some replies. ``first``: the number of the first reply."""
         for number, reply in enumerate(replies, first):
-            for text in _errors_in(reply):
-                offset, name = sent.command(number)
-                if text.partition(" ")[0] in _NOT_TAKEN or _is_misplaced(name, text):
+            errors = list(errors_in(reply))
+            if not errors:
+                continue
+            offset, argv = sent.command(number)
+            for text in errors:
+                if text.partition(" ")[0] in _NOT_TAKEN or _is_misplaced(argv[0], text):
                     self._broken = self._refused(text)
                     raise self._broken
-                self._refusals.add(offset, name, text)
-                yield text
+            self._note(number, offset, argv, reply, errors)
+            yield from errors
+
+    def _note(self, number: int, offset: int | None, argv: list[bytes], reply: Any, errors: list[str]) -> None:
+        try:
+            if argv[0].upper() == b"EXEC" and (lost := self.history.lost_in(number, reply, errors[0])) is not None:
+                self._refusals.refuse(offset, 0, argv, lost)
+                return
+            db = self.history.refused(number)
+            for text in errors:
+                self._refusals.refuse(offset, db, argv, text)
+        except EventRefused as stop:
+            self._broken = stop
+            raise
 
     def close(self) -> None:
         """Drop the connection; a second call does nothing."""
@@ -135,19 +158,11 @@ class Target:
         late = isinstance(error, TimeoutError | exceptions.TimeoutError)
         number = error.errno if isinstance(error, OSError) else 0
         # Keep the error: without their replies it is unknown whether the server took the last commands.
-        self._broken = SinkError(
+        lost = SinkError(
             self._name, reason="timeout" if late else "io", detail=self._url.scrub(str(error)), errno=number or 0
         )
-        return self._broken
-
-
-def _errors_in(reply: Any) -> Iterator[str]:
-    """The errors in a reply. The reply to an EXEC contains those of its transaction."""
-    if isinstance(reply, ReplyError):
-        yield str(reply)
-    elif isinstance(reply, list):
-        for each in reply:
-            yield from _errors_in(each)
+        self._broken = lost
+        return lost
 
 
 def _is_misplaced(name: bytes, text: str) -> bool:

@@ -22,13 +22,21 @@ class TargetAccess:
     database of the upstream that passes the filter; None: there is no such filter.
     """
 
-    def __init__(self, url: str, upstream: UpstreamUrl | str, *, timeout_s: float, options: SinkOptions) -> None:
+    def __init__(
+        self,
+        url: str,
+        upstream: UpstreamUrl | str,
+        *,
+        timeout_s: float,
+        options: SinkOptions,
+        refusals: Refusals | None = None,
+    ) -> None:
         self.url = parse_upstream(url)
         parts = urlsplit(url)
         named = "db" in parse_qs(parts.query) or (parts.scheme != "unix" and parts.path not in ("", "/"))
         self.only_db: int | None = self.url.db if named else None
         self.source_db = options.filter.only_database
-        self.refusals = Refusals(self.url.redacted)
+        self.refusals = refusals or Refusals(self.url.redacted)
         self.guard = TargetGuard(self.url, upstream, only_db=self.only_db, options=options)
         self.users = TargetUsers(self.url.redacted, run=options.run, only_db=self.only_db)
         self.import_mode = ImportModeSwitch(self.url.redacted, is_wanted=options.target_import_mode)
@@ -48,7 +56,8 @@ class TargetAccess:
 
     def connect_unchecked(self) -> Target:
         """Open a connection without any check."""
-        return Target(self.url, self.refusals, timeout_s=self._timeout_s)
+        is_one = self.only_db is not None
+        return Target(self.url, self.refusals, timeout_s=self._timeout_s, is_one_database=is_one)
 
     def prepare(self, target: Target) -> None:
         """Check the target again before a snapshot is staged or replaces anything. ``target``: a connection to it."""
@@ -69,5 +78,5 @@ class TargetAccess:
             if left is not None:
                 kept.append(offset, left)
             elif argv[0].upper() not in (b"SET", b"MSET", b"DEL", b"UNLINK"):
-                self.refusals.add(offset, argv[0], f"not sent: {MARK.decode()} is the sink's own key")
+                self.refusals.refuse(offset, 0, argv, f"not sent: {MARK.decode()} is the sink's own key")
         return kept

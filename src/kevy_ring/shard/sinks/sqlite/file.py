@@ -2,7 +2,8 @@
 
     keys      db, key, type, value, expires_at_ms     what the store holds; a key whose expiry has come stays until
                                                       the upstream deletes it
-    changes   offset, db, argv                        every command since the last snapshot, in order
+    changes   offset, db, argv, at_ms                 the commands since the last snapshot, in order, and when each was
+                                                      applied (Unix ms); ``change_log.py`` removes old ones
     live_keys                                         a view: the keys without those whose time has come
     skipped   db, key, type                           what the snapshot had and this sink cannot hold
     position  offset, db, transaction_offset          one row: the last change or snapshot, the database selected there,
@@ -20,7 +21,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from kevy_ring.errors import SinkError
 from kevy_ring.replica.snapshots.entry import Entry
@@ -29,8 +30,9 @@ from kevy_ring.shard.filters.stored import check_same_filter
 from kevy_ring.shard.sinks.file_modes import create
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
 from kevy_ring.shard.sinks.place_lock import gone
+from kevy_ring.shard.sinks.sqlite.change_log import ChangeLog
 from kevy_ring.shard.sinks.sqlite.error import REMEDY, sqlite_error
-from kevy_ring.shard.sinks.sqlite.row import ChangeRow, KeyRow, argv_of_row, entry_of_row
+from kevy_ring.shard.sinks.sqlite.row import KeyRow, argv_of_row, entry_of_row
 from kevy_ring.shard.sinks.sqlite.text import TextView
 from kevy_ring.shard.snapshot import SkippedKey
 
@@ -40,13 +42,16 @@ APPLICATION_ID = 0x6B765267
 BUSY_S = 5.0
 _VERSION = 1
 _MAX_OFFSET = 2**63 - 1
+Step = TypeVar("Step")
 
 _TABLES = """
     CREATE TABLE keys (
         db INTEGER NOT NULL, key BLOB NOT NULL, type TEXT NOT NULL, value NOT NULL, expires_at_ms INTEGER,
         PRIMARY KEY (db, key)
     );
-    CREATE TABLE changes ("offset" INTEGER PRIMARY KEY, db INTEGER NOT NULL, argv TEXT NOT NULL);
+    CREATE TABLE changes (
+        "offset" INTEGER PRIMARY KEY, db INTEGER NOT NULL, argv TEXT NOT NULL, at_ms INTEGER NOT NULL
+    );
     CREATE TABLE position (
         one INTEGER PRIMARY KEY CHECK (one = 1), "offset" INTEGER, db INTEGER NOT NULL, transaction_offset INTEGER
     );
@@ -148,7 +153,7 @@ class SqliteFile:
 
     def put_state(self, state: str) -> None:
         """Write the filter's state."""
-        self._do(lambda: self._connection.execute("UPDATE filter SET state = ?", (state,)))
+        self.do(lambda: self._connection.execute("UPDATE filter SET state = ?", (state,)))
 
     def entries(self) -> Iterator[Entry]:
         """All keys."""
@@ -180,40 +185,41 @@ class SqliteFile:
 
     def begin(self) -> None:
         """Start a transaction. No other program can write until its end."""
-        self._do(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+        self.do(lambda: self._connection.execute("BEGIN IMMEDIATE"))
 
     def end(self) -> None:
         """Commit the transaction."""
-        self._do(lambda: self._connection.execute("COMMIT"))
+        self.do(lambda: self._connection.execute("COMMIT"))
 
     def undo(self) -> None:
         """Forget the transaction, if one is open; never raises."""
         with suppress(sqlite3.Error):
             if self._connection.in_transaction:
+                self.changes.forget_size()
                 self._connection.execute("ROLLBACK")
 
     def clear(self) -> None:
         """Delete all keys, changes and marks of skipped keys."""
-        self._do(lambda: self._connection.execute("DELETE FROM keys"))
-        self._do(self._text.clear)
-        self._do(lambda: self._connection.execute("DELETE FROM changes"))
-        self._do(lambda: self._connection.execute("DELETE FROM skipped"))
+        self.do(lambda: self._connection.execute("DELETE FROM keys"))
+        self.do(self._text.clear)
+        self.do(self.changes.clear)
+        self.do(lambda: self._connection.execute("DELETE FROM skipped"))
 
     def clear_database(self, db: int) -> None:
         """Delete the keys of one database."""
-        self._do(lambda: self._connection.execute("DELETE FROM keys WHERE db = ?", (db,)))
-        self._do(lambda: self._text.clear(db))
+        self.do(lambda: self._connection.execute("DELETE FROM keys WHERE db = ?", (db,)))
+        self.do(lambda: self._text.clear(db))
 
     def put_keys(self, rows: Iterable[KeyRow]) -> None:
         """Write keys, and replace those of the same names."""
         noting = self._text.noting(rows)
-        self._do(lambda: self._connection.executemany("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)", noting))
-        self._do(self._text.settle)
+        self.do(lambda: self._connection.executemany("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)", noting))
+        self.do(self._text.settle)
 
     def delete_keys(self, names: Sequence[tuple[int, bytes]]) -> None:
         """Delete keys, each given as (db, key)."""
-        self._do(lambda: self._text.delete(names))
-        self._do(lambda: self._connection.executemany("DELETE FROM keys WHERE db = ? AND key = ?", names))
+        self.do(lambda: self._text.delete(names))
+        self.do(lambda: self._connection.executemany("DELETE FROM keys WHERE db = ? AND key = ?", names))
 
     def skipped(self) -> list[SkippedKey]:
         """The keys that are marked as skipped."""
@@ -222,18 +228,14 @@ class SqliteFile:
 
     def put_skipped(self, keys: Iterable[SkippedKey], gone: Iterable[tuple[int, bytes]] = ()) -> None:
         """Mark keys as skipped, and remove the marks of others."""
-        self._do(lambda: self._connection.executemany("DELETE FROM skipped WHERE db = ? AND key = ?", gone))
-        self._do(lambda: self._connection.executemany("INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)", keys))
-
-    def add_changes(self, rows: Iterable[ChangeRow]) -> None:
-        """Write changes; their offsets must be new."""
-        self._do(lambda: self._connection.executemany("INSERT INTO changes VALUES (?, ?, ?)", rows))
+        self.do(lambda: self._connection.executemany("DELETE FROM skipped WHERE db = ? AND key = ?", gone))
+        self.do(lambda: self._connection.executemany("INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)", keys))
 
     def move(self, before: SqlitePosition, after: SqlitePosition) -> None:
         """Replace the position ``before``. Raises SinkError if the file has another one, written by another process."""
         if after.offset is not None and after.offset > _MAX_OFFSET:
             raise self._refusal(f"the offset {after.offset} is beyond what SQLite can hold")
-        moved = self._do(
+        moved = self.do(
             lambda: self._connection.execute(
                 'UPDATE position SET "offset" = ?, db = ?, transaction_offset = ? WHERE "offset" IS ?',
                 (*after, before.offset),
@@ -287,6 +289,9 @@ class SqliteFile:
             connection.executescript(statements)
         self._text = TextView(connection)
         self._text.prepare()
+        #: The table ``changes``. Its methods belong into a transaction of this file, and raise sqlite3.Error.
+        self.changes = ChangeLog(connection)
+        self.changes.prepare()
         connection.execute(_SKIPPED)
         connection.execute(_FILTER)
         connection.execute(_LIVE_KEYS)
@@ -303,7 +308,8 @@ class SqliteFile:
     def _pragma(self, name: str) -> int:
         return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
 
-    def _do(self, step: Callable[[], Any]) -> Any:
+    def do(self, step: Callable[[], Step]) -> Step:
+        """The result of a step that may raise sqlite3.Error."""
         with self._failures():
             return step()
 

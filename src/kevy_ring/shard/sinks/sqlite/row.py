@@ -12,7 +12,8 @@ from typing import Any
 
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.shard.sinks.jsonl.line import argv_json, argv_of, entry_from, value_json
+from kevy_ring.shard.json_bytes import argv_of
+from kevy_ring.shard.sinks.jsonl.line import argv_json, entry_from, value_json
 
 KeyRow = tuple[int, bytes, str, bytes | str, int | None]
 ChangeRow = tuple[int, int, str]

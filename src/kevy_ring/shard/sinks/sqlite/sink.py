@@ -17,8 +17,10 @@ from kevy_ring.shard.owned_frames import owned_frames
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
 from kevy_ring.shard.sinks.place_lock import WAIT_S, PlaceLock
 from kevy_ring.shard.sinks.refusals import Refusals
+from kevy_ring.shard.sinks.retention import FOREVER, RemovalLog, Retention
 from kevy_ring.shard.sinks.sink import load_by_stage
 from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
+from kevy_ring.shard.sinks.sqlite.change_log import Removed
 from kevy_ring.shard.sinks.sqlite.file import BUSY_S, SqliteFile, SqlitePosition
 from kevy_ring.shard.sinks.sqlite.row import ChangeRow, KeyRow, change_row, key_row
 from kevy_ring.shard.snapshot import Snapshot
@@ -38,7 +40,8 @@ class SqliteSink:
     It holds a lock beside the file for its life: another sink is refused (SinkError ``"locked"``). Every commit and
     flush looks whether the file is still there. ``path``: of the file. ``file_mode``: of the files that it makes.
     ``busy_s``: how long it waits for a reader's lock, ``lock_wait_s`` for a predecessor to end. ``filter``: what
-    the sink gets. A file that was filled with another one raises SinkError (``"refused"``).
+    the sink gets. A file that was filled with another one raises SinkError (``"refused"``). ``changes``:
+    how much of the table of changes it keeps.
 
     The whole keyspace is held in memory too; it is read from the file when the first command comes. Raises SinkError
     where fakeredis is missing or of a version that was not tested, and where the file cannot be had.
@@ -54,6 +57,8 @@ class SqliteSink:
         file_mode: int = DEFAULT_OPTIONS.file_mode,
         lock_wait_s: float = WAIT_S,
         filter: KeyFilter = NO_FILTER,
+        refusals: Refusals | None = None,
+        changes: Retention = FOREVER,
     ) -> None:
         check_fakeredis("sqlite")
         try:
@@ -78,7 +83,10 @@ class SqliteSink:
         except BaseException:
             self._lock.close()
             raise
-        self.refusals = Refusals("sqlite")
+        self.refusals = refusals or Refusals("sqlite")
+        self._file.changes.retention = changes
+        #: The changes that this object removed, see ``changes``.
+        self.removed = RemovalLog(f"sqlite:{self.path}", changes)
         self._changes: list[ChangeRow] = []
         self._closed = False
         self._moved: str | None = None  # the filter's state, until a commit stores it
@@ -130,8 +138,7 @@ class SqliteSink:
         try:
             self.check()
             with self._file.transaction():
-                if self._changes:
-                    self._write_changes(self._live())
+                removed = self._write_changes() if self._changes else None
                 if self._moved is not None:
                     self._file.put_state(self._moved)
                 self._file.move(self._stored, self._applied)
@@ -141,13 +148,30 @@ class SqliteSink:
         self._changes.clear()
         self._stored = self._applied
         self._moved = None
+        if removed is not None:
+            self.removed.note(*removed)
 
-    def _write_changes(self, store: TrackedStore) -> None:
-        self._file.add_changes(self._changes)
+    def _write_changes(self) -> Removed | None:
+        """Write what was applied. Returns what the retention removed."""
+        log, keep_from = self._file.changes, self._applied.transaction_offset
+        self._file.do(lambda: log.add(self._changes, keep_from))
+        removed = self._file.do(lambda: log.trim(len(self._changes), keep_from))
+        store = self._live()
         self._write_touched(store)
         if store.skipped.has_changed and not store.in_transaction:
             # The next process that opens the file runs the commands of an open transaction again.
             self._file.put_skipped(*store.skipped.take_changed())
+        return removed
+
+    def tidy(self) -> None:
+        """Remove changes that have become too old while none came."""
+        log, keep_from = self._file.changes, self._stored.transaction_offset
+        if self._changes or not self._file.do(lambda: log.has_due(keep_from)):
+            return
+        with self._file.transaction():
+            removed = self._file.do(lambda: log.trim(0, keep_from))
+        if removed is not None:
+            self.removed.note(*removed)
 
     def rollback(self) -> None:
         """Forget what was applied since the last commit."""
@@ -186,6 +210,7 @@ class SqliteSink:
         finally:
             self._file.close()
             self._lock.close()
+            self.refusals.close()
 
     def check(self) -> None:
         """Raises SinkError if the file, its log or the lock was deleted, moved or replaced."""
@@ -207,7 +232,7 @@ class SqliteSink:
     def _run(self, store: TrackedStore, offset: int, argv: list[bytes]) -> None:
         refused = store.run(argv)
         if refused is not None:
-            self.refusals.add(offset, argv[0], refused)
+            self.refusals.refuse(offset, store.selected, argv, refused)
         _, db, multi = self._applied
         if not store.in_transaction:
             db, multi = store.selected, None

@@ -16,6 +16,8 @@ from fakeredis._core._database import Item
 from fakeredis.model import ExpiringMembersSet, Hash, XStream, ZSet
 
 from kevy_ring.replica.snapshots.entry import Entry
+from kevy_ring.shard.sinks.jsonl.line import selected_by
+from kevy_ring.shard.sinks.refusals import RefusedInTransaction
 from kevy_ring.shard.sinks.skipped_keys import SkippedKeys
 from kevy_ring.shard.sinks.store import stream_value
 from kevy_ring.shard.sinks.store.replica_database import ReplicaClock, ReplicaDatabase, shown_at
@@ -43,6 +45,7 @@ class Store:
         self.shortcuts = self._usable = shortcuts
         self._skipped = SkippedKeys()
         self._clock = ReplicaClock()
+        self._queued: list[list[bytes]] = []  # the commands of an open transaction
         self.server.dbs.clear()
         self.server.dbs.default_factory = self._new_database  # type: ignore[attr-defined]
         self.reconnect()
@@ -71,6 +74,7 @@ class Store:
 
     def reconnect(self) -> None:
         """Begin a stream: database 0, no transaction."""
+        self._queued = []
         self._socket = ReplicaSocket(self.server, self._clock, value_of=value_of, mark_undecoded=self._mark)
 
     @property
@@ -137,12 +141,22 @@ class Store:
 
     def _run_ordinary(self, argv: list[bytes]) -> str | None:
         self._socket.reply = None
+        was_open, db = self.in_transaction, self.selected
         try:
             self._socket._process_command(argv)
         except Exception as error:  # fakeredis's own faults: one command is lost, not the stream
             return f"{type(error).__name__}: {error}"
         reply, self._socket.reply = self._socket.reply, None
-        return _error_in(reply)
+        refused = _error_in(reply)
+        if was_open:
+            if self.in_transaction:
+                if refused is None:
+                    self._queued.append(argv)
+            else:
+                queued, self._queued = self._queued, []
+                if refused is not None:
+                    return in_transaction(refused, reply, queued, db)
+        return refused
 
     def _select(self, index: bytes) -> str | None:
         try:
@@ -241,6 +255,21 @@ def _copied(value: Any) -> Any:
         return copy.deepcopy(value)
     except TypeError:  # a value that holds its database's lock
         return None
+
+
+def in_transaction(refused: str, reply: Any, queued: list[list[bytes]], db: int) -> str:
+    """The error of an EXEC, with each command of its transaction that had no effect. ``db``: selected at its MULTI."""
+    found = RefusedInTransaction(refused)
+    found.commands = []
+    for number, argv in enumerate(queued):
+        # Without a list of replies the whole transaction had no effect.
+        error = refused if not isinstance(reply, list) else None
+        if isinstance(reply, list) and number < len(reply):
+            error = _error_in(reply[number])
+        if error is not None:
+            found.commands.append((number, db, argv, error))
+        db = selected_by(argv, db)
+    return found if found.commands else refused
 
 
 def _error_in(reply: Any) -> str | None:

@@ -13,7 +13,7 @@ PYTHON ?= python3
 TEST_WORKERS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
-BUILT_FROM := pyproject.toml setup.py csrc/build_ffi.py $(wildcard csrc/*.h $(foreach layer,ring inbox wire python,csrc/$(layer)/*.[ch]))
+BUILT_FROM := pyproject.toml setup.py csrc/build_ffi.py $(wildcard csrc/*.h $(foreach layer,ring inbox wire rdb python,csrc/$(layer)/*.[ch]))
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install
 
 .DELETE_ON_ERROR:

@@ -8,7 +8,7 @@ from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-LAYERS = ["ring", "inbox", "wire", "python"]
+LAYERS = ["ring", "inbox", "wire", "rdb", "python"]
 SOURCES = [path for layer in LAYERS for path in sorted((HERE / layer).glob("*.c"))]
 
 

@@ -250,6 +250,49 @@ int64_t kr_batch_argument(const char *batch, char *columns, uint64_t records, ui
 int64_t kr_batch_join(const char *batch, char *columns, uint64_t records, uint64_t count, char *out, uint64_t *ends);
 int64_t kr_batch_pack(const char *batch, char *columns, uint64_t records, uint64_t count, char *out, uint64_t *ends);
 
+/* An RDB that arrives in pieces: csrc/rdb. */
+#define KR_RDB_BATCH_BYTES 1048576
+#define KR_RDB_MARK_FIRST 240 /* types of an entry from here on are no keys */
+#define KR_RDB_MARK_FUNCTION 245
+#define KR_RDB_MORE 0  /* everything was taken, and the file goes on */
+#define KR_RDB_BATCH 1 /* there are entries; call again with the rest */
+#define KR_RDB_DONE 2  /* the file is whole, and so are the entries */
+#define KR_E_RDB_MAGIC -30
+#define KR_E_RDB_TYPE -31     /* a type or a mark that this version does not know */
+#define KR_E_RDB_LENGTH -32   /* no length where one is due */
+#define KR_E_RDB_STRING -33   /* a string in an unknown code, or one that cannot be decompressed */
+#define KR_E_RDB_MODULE -34   /* an unknown opcode in the value of a module */
+#define KR_E_RDB_CHECKSUM -35
+#define KR_E_RDB_TRAILING -36 /* bytes behind the end */
+#define KR_E_RDB_FAILED -37   /* an earlier call failed */
+
+typedef struct kr_rdb kr_rdb;
+typedef struct {
+    uint64_t key_at, key_bytes;     /* in the keys of the batch */
+    uint64_t value_at, value_bytes; /* in the block of the batch: as RESTORE takes it, but for the first byte, which is `type` */
+    uint64_t elements;              /* of a part */
+    int64_t expires_at_ms;          /* -1: it does not expire */
+    int64_t idle_s;                 /* -1: not said */
+    int64_t expiry_base_ms;         /* of a part of a hash of type 24: its fields' expiries count from here */
+    int16_t frequency;              /* -1: not said */
+    uint8_t type;                   /* below 240: of the key's value; from 240 on: the mark of a record that is no key */
+    uint8_t part;                   /* 0: whole; 1: the first part, 2: one between, 3: the last */
+    uint32_t db;
+} kr_rdb_entry;
+typedef struct {
+    const char *block, *keys, *key; /* key: of the value that the walk is in; NULL outside a value */
+    const kr_rdb_entry *entries;
+    uint64_t key_bytes;
+    uint64_t count;
+    uint64_t position; /* of the walk, in the file: after an error, where it is */
+    uint32_t type;     /* of the record that the walk is in */
+    uint32_t version, is_valkey, db;
+} kr_rdb_batch;
+kr_rdb *kr_rdb_new(uint64_t part_bytes); /* values larger than this are handed over in parts; 0: never */
+void kr_rdb_free(kr_rdb *reader);
+int kr_rdb_feed(kr_rdb *reader, const char *bytes, uint64_t length, uint64_t *taken);
+void kr_rdb_entries(kr_rdb *reader, kr_rdb_batch *out);
+
 /* CRC-64/Jones of the bytes, continued from `crc` (0 at first). Over bytes that end with their checksum it is 0. */
 uint64_t kr_crc64(uint64_t crc, const char *bytes, uint64_t length);
 /* CDEF END */

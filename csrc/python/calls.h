@@ -72,13 +72,20 @@ static inline uint64_t kr_end_of_records(const struct kr_columns *columns, uint6
     return (columns->starts[count - 1] + columns->lengths[count - 1] + 7) & ~7ull;
 }
 
+/* The slots of the class Entry, in the order in which rdb.c sets them, and the types that the value of a key can have. */
+#define ENTRY_SLOTS 6
+#define KR_RDB_KINDS 6
+
 /* The state of the module in one interpreter. The objects come first: module.c visits them as an array. */
 typedef struct {
     PyObject *lender, *loan, *columns, *batch, *event_batch, *grant, *chunk_grant, *producer, *sender, *consumer, *receiver;
     PyObject *frame, *chunk, *snapshot_begin, *snapshot_end, *batch_frame, *batch_chunk; /* set by know_events() */
     PyObject *frame_offset, *frame_argv;                                                 /* the slots of Frame, as descriptors */
     PyObject *offset, *argv, *data, *ack_offset, *of_batch, *of_index;                   /* attribute names */
+    PyObject *rdb_reader, *entry, *stream, *stream_group;                                /* set by know_entries() */
+    PyObject *entry_slots[ENTRY_SLOTS], *kinds[KR_RDB_KINDS];                            /* of an Entry; names of types */
     PyObject *no_view;                                                                   /* a memoryview of 0 bytes */
+    descrsetfunc set_slot; /* sets a slot of an Entry, as get_slot */
     descrgetfunc get_slot; /* reads a slot of a Frame itself, not of a derived class, without a search for its name */
 } kr_state;
 
@@ -276,6 +283,10 @@ PyObject *kr_batch_exit(PyObject *self, PyObject *arguments);
 /* event_batch.c */
 void kr_forget_arguments(Batch *batch);
 int kr_add_event_batches(PyObject *module, kr_state *state);
+
+/* rdb.c */
+int kr_add_rdb(PyObject *module, kr_state *state);
+PyObject *kr_know_entries(PyObject *module, PyObject *arguments);
 
 /* module.c */
 PyObject *kr_new(PyTypeObject *type, PyObject *arguments, PyObject *names);

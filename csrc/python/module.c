@@ -97,11 +97,11 @@ static int fill(PyObject *module)
         return -1;
     int failed = kr_add_lenders(module, state) || kr_add_columns(module, state) || kr_add_batches(module, state) ||
                  kr_add_event_batches(module, state) || kr_add_grants(module, state) || kr_add_producer(module, state) ||
-                 kr_add_sender(module, state) || kr_add_consumer(module, state) || kr_add_receiver(module, state);
+                 kr_add_sender(module, state) || kr_add_consumer(module, state) || kr_add_receiver(module, state) || kr_add_rdb(module, state);
     return failed ? -1 : 0;
 }
 
-#define STATE_OBJECTS (offsetof(kr_state, get_slot) / sizeof(PyObject *))
+#define STATE_OBJECTS (offsetof(kr_state, set_slot) / sizeof(PyObject *))
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)
 {
@@ -122,7 +122,9 @@ static int module_clear(PyObject *module)
 static void module_free(void *module) { module_clear(module); }
 
 static PyMethodDef functions[] = {
-    {"know_events", know_events, METH_VARARGS, NULL}, {"is_main_interpreter", is_main_interpreter, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
+    {"know_events", know_events, METH_VARARGS, NULL},
+    {"know_entries", kr_know_entries, METH_VARARGS, NULL},
+    {"is_main_interpreter", is_main_interpreter, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
 
 /* Values from the headers of Python 3.12 and 3.13, which the stable ABI of 3.11 hides. */
 #define MULTIPLE_INTERPRETERS 3

@@ -14,7 +14,8 @@ PICTURE = {
     "ring": {"ring"},
     "inbox": {"ring", "inbox"},
     "wire": {"ring", "inbox", "wire"},
-    "python": {"ring", "inbox", "wire", "python"},
+    "rdb": {"rdb"},
+    "python": {"ring", "inbox", "wire", "rdb", "python"},
 }
 FILE_LINES = 350
 FUNCTION_LINES = 40

@@ -16,10 +16,10 @@ from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender, Ring
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.replica.snapshots.kevysnap_writer import write_snapshot
+from kevy_ring.replica.snapshots.rdb import RdbReader
 from kevy_ring.replica.stop import StopSignal
 from kevy_ring.shard import Shard, StagingSink, sink_from_url
 from kevy_ring.shard.assembly import SnapshotAssembly
-from kevy_ring.shard.rdb_file import GROUP_BYTES, RdbSpool
 from kevy_ring.shard.shard_process import ShardProcess
 from redis_server import RedisServer, redis_version, start_redis
 from snapshot_events import snapshot_events, strings
@@ -35,6 +35,9 @@ def look(offset: int, argv: Sequence[BytesLike]) -> None:
     seen.append((gc.get_threshold(), gc.get_freeze_count()))
     if offset == 2:
         stop.set()
+
+
+BATCH_BYTES = 1 << 20  # of the file, in csrc/rdb
 
 
 def test_the_collector_is_relaxed_inside_a_shard_process_and_nowhere_else() -> None:
@@ -85,13 +88,16 @@ def test_large_keys_of_an_rdb_are_handed_on_a_few_at_a_time(start_redis: Callabl
         client.rpush(f"list {number}", *range(1000))
     client.mset({f"string {number}": "v" for number in range(2000)})
     client.save()
-    spool = RdbSpool()
-    spool.feed((server.directory / "dump.rdb").read_bytes())
-    groups = [[(entry.key, len(entry.value)) for entry in group] for group in spool.entries()]
-    spool.close()
+    reader = RdbReader()
+    body = memoryview((server.directory / "dump.rdb").read_bytes())
+    groups = [
+        [(entry.key, len(entry.value)) for entry in reader.feed(body[at : at + 65536])]
+        for at in range(0, len(body), 65536)
+    ]
+    reader.finish()
     assert sum(map(len, groups)) == 2080
-    # A field takes more than 50 bytes of memory.
-    assert max(sum(count for _, count in group) for group in groups) < 5000 + GROUP_BYTES // 50
+    # A field takes more than 25 bytes of the file, and a group is at most a batch and two pieces of it.
+    assert max(sum(count for _, count in group) for group in groups) < 5000 + (BATCH_BYTES + 2 * 65536) // 25
     assert max(map(len, groups)) > 100
 
 

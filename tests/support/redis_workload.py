@@ -31,7 +31,7 @@ FAR_AHEAD_MS = 4_000_000_000_000
 
 
 def fill(client: redis.Redis, keys: int) -> None:
-    """``keys`` keys of all types but streams, which the RDB decoder cannot read. Some are large, and some expire."""
+    """``keys`` keys of all types but streams. Some are large, and some expire."""
     for first in range(0, keys, _STEP):
         client.eval(_FILL, 0, first, min(first + _STEP, keys) - 1, FAR_AHEAD_MS)
     pipeline = client.pipeline(transaction=False)

@@ -31,7 +31,7 @@ Commands:
 
 The commands need pip install 'kevy-ring[cli]'."""
 
-# Every subcommand imports these two. redis, fakeredis and rdb-py are imported where they are used.
+# Every subcommand imports these two. redis and fakeredis are imported where they are used.
 _NEEDED = ("click", "rich")
 
 

@@ -182,7 +182,7 @@ FIGURES = (
     _of_shard("kevy_ring_snapshot_keys_skipped", "Keys of the last snapshot that could not be read.",
               ConsumerWord.SKIPPED_KEYS, _GAUGE),
     _of_shard("kevy_ring_snapshot_left_out",
-              "Other omissions of the last snapshot: hashes without expiries of fields, function libraries.",
+              "Other omissions of the last snapshot: function libraries.",
               ConsumerWord.LEFT_OUT, _GAUGE),
     _of_shard("kevy_ring_commands_refused_total", "Commands that the sink refused, so that the replica may differ.",
               ConsumerWord.REFUSALS),

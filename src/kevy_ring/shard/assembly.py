@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from kevy_ring.errors import SnapshotError
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.snapshots import kevysnap
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.shard import rdb_file
+from kevy_ring.replica.snapshots.rdb import MAGICS, RdbReader, library_name
 from kevy_ring.shard.kevysnap_body import KevysnapBody
 from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.sink import HoldingStage, Sink, Stage
-from kevy_ring.shard.snapshot import LeftOut, Snapshot, SnapshotFormat
+from kevy_ring.shard.snapshot import LeftOut, SkippedKey, Snapshot, SnapshotFormat
+
+_log = logging.getLogger(__name__)
 
 #: The dead letters of one snapshot have at most so many bytes of values, because they are in memory until they are
 #: written. The keys beyond that are only named.
@@ -46,36 +49,43 @@ class SnapshotBody(Protocol):
 
 
 class RdbBody:
-    """RDB, spooled and decoded at the end."""
+    """RDB, decoded while it arrives."""
 
     format: SnapshotFormat = "rdb"
 
     def __init__(self) -> None:
-        self._spool = rdb_file.RdbSpool()
+        self._reader = RdbReader()
 
     def keep_values(self) -> None:
         """Keep the values that cannot be read, for dead letters."""
-        self._spool.restore_bytes = RESTORE_BYTES
+        self._reader.restore_bytes = RESTORE_BYTES
 
     def feed(self, piece: BytesLike) -> list[Entry]:
-        self._spool.feed(piece)
-        return []
+        return self._reader.feed(piece)
 
-    def finish(self) -> Iterator[list[Entry]]:
-        return self._spool.entries()
+    def finish(self) -> Iterable[list[Entry]]:
+        self._reader.finish()
+        for words in self.left_out().words():
+            _log.warning("the snapshot was read without %s", words)
+        return ()
 
     def skipped(self) -> int | None:
-        return self._spool.skipped
+        return len(self.left_out().keys)
 
     def left_out(self) -> LeftOut:
-        return self._spool.left_out
+        keys = [each for each in self._reader.left_out if each.kind == "key"]
+        return LeftOut(
+            keys=tuple(SkippedKey(each.db, each.name, each.type) for each in keys),
+            functions=tuple(library_name(each.name) for each in self._reader.left_out if each.kind == "function"),
+            restores={(each.db, each.name): self._reader.restore_of(each) for each in keys if each.value},
+        )
 
     def close(self) -> None:
-        self._spool.close()
+        pass
 
 
 #: The decoder for each kind of body, by its first bytes.
-BODIES: dict[bytes, Callable[[], SnapshotBody]] = {kevysnap.MAGIC: KevysnapBody, rdb_file.MAGIC: RdbBody}
+BODIES: dict[bytes, Callable[[], SnapshotBody]] = {kevysnap.MAGIC: KevysnapBody, **dict.fromkeys(MAGICS, RdbBody)}
 
 
 class SnapshotAssembly:
@@ -146,7 +156,8 @@ class SnapshotAssembly:
         skipped, left_out = body.skipped(), body.left_out()
         snapshot = Snapshot(body.format, ack_offset, self.size_bytes, self.count, skipped, left_out=left_out)
         if (refusals := refusals_in(self._sink)) is not None:
-            refusals.unreadable(left_out, snapshot.applied_offset)
+            passing = getattr(self._sink, "passing", None)  # of a filter
+            refusals.unreadable(left_out if passing is None else passing(left_out), snapshot.applied_offset)
             refusals.write_out()
         stage.commit(snapshot)
         self._stage = None

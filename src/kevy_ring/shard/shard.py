@@ -254,7 +254,7 @@ class Shard(RunLoop):
         self._unmarked = True
 
     def _publish_counts(self) -> None:
-        left_out = self._left_out_before + len(self.left_out.field_expiries) + len(self.left_out.functions)
+        left_out = self._left_out_before + len(self.left_out.functions)
         refusals = getattr(self._sink, "refusals", None)
         refused = self._refused_before + (refusals.count if refusals is not None else 0)
         counts = (

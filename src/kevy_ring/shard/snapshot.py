@@ -29,12 +29,11 @@ class SkippedKey(NamedTuple):
 class LeftOut:
     """What the decoder leaves out of a snapshot, by name.
 
-    ``keys``: whole keys. ``field_expiries``: hashes that lose only the expiries of their fields. ``functions``:
-    libraries. ``restores``: for a key, by database and name, the RESTORE that writes its value, if it was asked for.
+    ``keys``: the values of modules. ``functions``: libraries. ``restores``: for a key, by database and name, the
+    RESTORE that writes its value, if it was asked for.
     """
 
     keys: tuple[SkippedKey, ...] = ()
-    field_expiries: tuple[SkippedKey, ...] = ()
     functions: tuple[bytes, ...] = ()
     restores: Mapping[tuple[int, bytes], tuple[bytes, ...]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -44,9 +43,6 @@ class LeftOut:
         for key in self.keys:
             by_type.setdefault(key.type, []).append(key)
         said = [_counted(len(keys), f"key of type {kind}", _names(keys)) for kind, keys in sorted(by_type.items())]
-        if self.field_expiries:
-            what = "hash without the expiries of its fields"
-            said.append(_counted(len(self.field_expiries), what, _names(self.field_expiries)))
         if self.functions:
             said.append(_counted(len(self.functions), "function library", map(shown_name, self.functions)))
         return said
@@ -57,7 +53,7 @@ def _names(keys: Iterable[SkippedKey]) -> Iterator[str]:
 
 
 def _counted(count: int, what: str, names: Iterable[str]) -> str:
-    many = {"hash ": "hashes ", "key ": "keys ", "library": "libraries"}
+    many = {"key ": "keys ", "library": "libraries"}
     if count != 1:
         for one, several in many.items():
             what = what.replace(one, several, 1)

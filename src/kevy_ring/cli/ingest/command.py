@@ -125,7 +125,7 @@ def _none_if_zero(context: click.Context, parameter: click.Parameter, number: fl
 )  # fmt: skip
 @click.option(
     "--allow-skipped", is_flag=True,
-    help="Exit with 0 even if a snapshot held what cannot be read (streams, types of modules), or if --verify could "
+    help="Exit with 0 even if a snapshot held what cannot be read (values of modules, functions), or if --verify could "
     "not compare it.",
 )  # fmt: skip
 @click.option(

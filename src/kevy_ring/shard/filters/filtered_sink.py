@@ -15,7 +15,7 @@ from kevy_ring.shard.filters.key_filter import KeyFilter
 from kevy_ring.shard.filters.stream_state import StreamState, Transaction
 from kevy_ring.shard.owned_frames import OwnedPayloads
 from kevy_ring.shard.sinks.sink import HoldingStage, Sink, Stage
-from kevy_ring.shard.snapshot import Snapshot
+from kevy_ring.shard.snapshot import LeftOut, Snapshot
 
 if TYPE_CHECKING:
     import numpy as np
@@ -181,17 +181,17 @@ class FilteredSink:
     def close(self) -> None:
         self.sink.close()
 
+    def passing(self, left_out: LeftOut) -> LeftOut:
+        """What passes of the things that a snapshot was read without."""
+        keys = tuple(each for each in left_out.keys if self._filter.key_passes(each.db, each.key))
+        return replace(left_out, keys=keys, functions=() if self._filter.limits_keys else left_out.functions)
+
     def leave_out(self, snapshot: Snapshot, dropped: int) -> None:
         """Make a snapshot's counts and names those of the keys that pass. ``dropped``: how many keys do not."""
-        passes = self._filter.key_passes
-        before = snapshot.left_out
-        keys = tuple(each for each in before.keys if passes(each.db, each.key))
-        expiries = tuple(each for each in before.field_expiries if passes(each.db, each.key))
-        functions = () if self._filter.limits_keys else before.functions
+        before, snapshot.left_out = snapshot.left_out, self.passing(snapshot.left_out)
         snapshot.count -= dropped
         if snapshot.skipped is not None:
-            snapshot.skipped -= len(before.keys) - len(keys)
-        snapshot.left_out = replace(before, keys=keys, field_expiries=expiries, functions=functions)
+            snapshot.skipped -= len(before.keys) - len(snapshot.left_out.keys)
 
     def begin_again(self) -> None:
         """Note that a snapshot has replaced everything: the stream begins in database 0."""

@@ -154,8 +154,6 @@ class Refusals:
 def _things(left_out: LeftOut) -> Iterator[tuple[int, bytes, str, tuple[bytes, ...]]]:
     for key in left_out.keys:
         yield key.db, key.key, key.type, left_out.restores.get((key.db, key.key), ())
-    for key in left_out.field_expiries:
-        yield key.db, key.key, "expiries of the fields of hash", ()
     for name in left_out.functions:
         yield 0, name, "function library", ()
 

@@ -10,7 +10,7 @@ Bytes that are UTF-8 are a JSON string, all other bytes an object ``{"base64": "
   with an expiry is ``[field, value, expires_at_ms]``) or of ``[member, score]`` (``zset``; ``"inf"`` and ``"-inf"`` are
   strings), or an object (``stream``)
 * a thing that the decoder cannot read: ``{"snapshot": "skipped", "db": 0, "key": "k", "type": "stream"}``,
-  ``{"snapshot": "skipped field expiries", "db": 0, "key": "k"}``, ``{"snapshot": "skipped function", "name": "lib"}``
+  ``{"snapshot": "skipped function", "name": "lib"}``
 * the last line of a whole snapshot:
   ``{"snapshot": "end", "format": "kevysnap", "ack_offset": 9, "entries": 2, "skipped": 0}``; that of a fold has also
   ``"db"``, which was selected then, and ``"folded_from"``, the number of the generation that it replaces
@@ -163,8 +163,6 @@ def skipped_lines(left_out: LeftOut, *, shard: int | None = None) -> Iterator[by
     """The lines that name what the decoder left out of the snapshot."""
     for key in left_out.keys:
         yield _line({"snapshot": "skipped", "db": key.db, "key": text_or_base64(key.key), "type": key.type}, shard)
-    for key in left_out.field_expiries:
-        yield _line({"snapshot": "skipped field expiries", "db": key.db, "key": text_or_base64(key.key)}, shard)
     for name in left_out.functions:
         yield _line({"snapshot": "skipped function", "name": text_or_base64(name)}, shard)
 

@@ -14,8 +14,7 @@ from fakeredis._socket import FakeSocket
 
 from kevy_ring.errors import SnapshotError
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.shard.rdb_file import entry_of_dump
-from kevy_ring.shard.rdb_survey import type_of_dump
+from kevy_ring.replica.snapshots.rdb import entry_of_dump
 from kevy_ring.shard.sinks.store.field_expiry import FieldExpiryCommands, deadline_ms
 from kevy_ring.shard.sinks.store.replica_database import ReplicaClock
 
@@ -103,11 +102,10 @@ class ReplicaSocket(FieldExpiryCommands, FakeSocket):
         if key and b"REPLACE" not in options:
             raise SimpleError("BUSYKEY Target key name already exists.")
         try:
-            entry = entry_of_dump(key.key, payload)
+            entry, kind = entry_of_dump(key.key, payload)
         except SnapshotError as error:
             raise SimpleError(f"ERR {error.detail}") from error
         if entry is None:
-            kind = type_of_dump(payload)
             key.value = None
             self._mark_undecoded(key.key, kind)
             raise SimpleError(f"ERR a payload of type {kind} cannot be decoded")

@@ -88,7 +88,7 @@ def test_each_request_waits_for_the_reply_before_it() -> None:
     assert asked == [
         PING,
         encode_command(b"REPLCONF", b"listening-port", b"7000"),
-        encode_command(b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"),
+        encode_command(b"REPLCONF", b"capa", b"eof", b"capa", b"psync2", b"version", b"9.0.0"),
         encode_command(b"PSYNC", b"?", b"-1"),
     ]
     assert not protocol.established

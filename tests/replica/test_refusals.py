@@ -298,7 +298,7 @@ def answers(wire: bytes) -> Script:
 
     def script(connection: PeerConnection) -> None:
         with contextlib.suppress(EOFError):  # the runner was stopped
-            for mark in (b"PING\r\n", b"listening-port", b"psync2\r\n"):
+            for mark in (b"PING\r\n", b"listening-port", b"9.0.0\r\n"):
                 connection.read_until(mark)
                 connection.send(b"+OK\r\n")
             connection.read_until(b"PSYNC\r\n")

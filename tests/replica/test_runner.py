@@ -666,7 +666,7 @@ def test_the_words_of_the_live_view_follow_the_link() -> None:
 
 def test_redis_pings_do_not_keep_received_and_upstream_apart() -> None:
     def primary(connection: PeerConnection) -> None:
-        for request in (b"PING\r\n", b"listening-port", b"psync2"):
+        for request in (b"PING\r\n", b"listening-port", b"9.0.0\r\n"):
             connection.take_until(request)
             connection.send(b"+OK\r\n")
         connection.take_until(b"PSYNC")

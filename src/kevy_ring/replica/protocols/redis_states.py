@@ -10,6 +10,10 @@ from kevy_ring.replica.protocols.conversation import Transitions
 from kevy_ring.replica.protocols.resp import MAX_OFFSET, encode_command
 
 MAX_DB = 2**31 - 1  # the servers keep a database's number in an int
+#: The newest version of Valkey whose snapshots are known here. Valkey 9 writes its own RDB only for a replica that says
+#: such a version. For any other one it writes RDB 11, which cannot hold a hash whose fields expire: its child process
+#: then fails. Other servers answer the option with an error. It is the last one, because they read them in order.
+VALKEY_VERSION = b"9.0.0"
 _REPLICATION_ID = re.compile(r"[0-9a-fA-F]{40}")
 
 
@@ -108,7 +112,7 @@ def requests(
     found = {
         _S.PING: encode_command(b"PING"),
         _S.PORT: encode_command(b"REPLCONF", b"listening-port", b"%d" % port),
-        _S.CAPA: encode_command(b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"),
+        _S.CAPA: encode_command(b"REPLCONF", b"capa", b"eof", b"capa", b"psync2", b"version", VALKEY_VERSION),
         _S.PSYNC: encode_command(psync, history, offset),
     }
     if password is not None:

@@ -2,7 +2,7 @@
 #ifndef KR_RDB_CODING_H
 #define KR_RDB_CODING_H
 
-#include <stdint.h>
+#include "kevy_ring.h"
 
 /* The head of a string: how many of its bytes follow, and how they code it. */
 struct kr_rdb_string {

@@ -2,7 +2,7 @@
 #ifndef KR_RDB_LAYOUT_H
 #define KR_RDB_LAYOUT_H
 
-#include <stdint.h>
+#include "kevy_ring.h"
 
 /* The steps of a program. It is a string of these characters:
  *     s      a string                          l      a length

@@ -3,7 +3,7 @@
 #ifndef KR_RDB_PACKED_H
 #define KR_RDB_PACKED_H
 
-#include <stdint.h>
+#include "kevy_ring.h"
 
 struct kr_packed_item {
     const unsigned char *bytes; /* NULL: it is the number */

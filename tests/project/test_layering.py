@@ -19,7 +19,7 @@ PICTURE = {
     "inbox": {"_core", "_calls", "errors", "events", "ring"},
     "objects": {"errors", "events", "ring"},
     "group": {"_core", "errors", "events", "ring", "inbox"},
-    "replica": {"errors", "events", "ring", "inbox"},
+    "replica": {"_core", "_calls", "errors", "events", "ring", "inbox"},
     "shard": {"_core", "errors", "events", "ring", "inbox", "replica"},
     "metrics": {"errors", "events", "ring", "inbox", "replica", "shard"},
     "testing": {"errors", "events", "ring", "inbox", "replica"},

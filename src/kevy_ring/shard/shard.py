@@ -43,15 +43,13 @@ class Shard(RunLoop):
         flush_interval_s: float = FLUSH_INTERVAL_S,
     ) -> None:
         super().__init__(receiver, sink, flush_interval_s)
-        self._max_events = max_events
-        self._max_bytes = max_bytes
+        self._max_events, self._max_bytes = max_events, max_bytes
         self._apply_batch: Callable[[Batch], None] | None = getattr(sink, "apply_batch", None)
         self._follow: Callable[[str], None] | None = getattr(sink, "follow_history", None)
         self._take_dropped: Callable[[], tuple[int, int]] | None = getattr(sink, "take_dropped", None)
         self._replicating_thread = 0
         before = receiver.stats().consumer_words
-        # Of earlier shards on this ring. The sink still has their snapshot.
-        self._refused_before = before[ConsumerWord.REFUSALS]
+        self._refused_before = before[ConsumerWord.REFUSALS]  # of earlier shards; the sink still has their snapshot
         self._left_out_before = before[ConsumerWord.LEFT_OUT]
         self._published = list(before)
         self._resumable = sink if isinstance(sink, ResumableSink) else None
@@ -60,11 +58,9 @@ class Shard(RunLoop):
         self._lost: int | None = None
         self._looked_for_losses = False
         self.frame_bytes = self.entries = self.frames_skipped = self.frames_filtered = 0
-        #: Keys of the last snapshot that its decoder left out, also if an earlier shard of this ring loaded it. None:
-        #: the decoder does not know.
+        #: Keys that the last snapshot's decoder left out, also for an earlier shard of this ring. None: not known.
         self.skipped: int | None = before[ConsumerWord.SKIPPED_KEYS]
-        #: What the last snapshot's decoder left out, by name.
-        self.left_out = LeftOut()
+        self.left_out = LeftOut()  #: What the last snapshot's decoder left out, by name.
         if self._resumable is not None and self._resumable.stored_offset is not None:
             self._take_up(self._resumable)
             self._flushed_at = float("-inf")

@@ -73,11 +73,8 @@ def asked_of(
     filtering = _taken(KeyFilter, options)
     if not urls:
         _check_embedded(follow, data_urls)
-        shards = shards or _EMBEDDED_SHARDS
-        keys = embedded_keys(filtering.pop("keys"), any(filtering.values()))
-        embedded = SinkOptions(**sink_options, upstreams=(EMBEDDED_NAME,) * shards)
-        alone = FollowOptions(capacity=follow["capacity"], max_restarts=follow["max_restarts"])
-        return Asked((), (), alone, sink, embedded, shards, keys=keys, **options)
+        options["keys"] = embedded_keys(filtering.pop("keys"), any(filtering.values()))
+        return _embedded(follow, sink_options, sink, shards or _EMBEDDED_SHARDS, options)
     sink = sink or STDOUT
     upstreams, sources = _parsed(urls), _parsed(data_urls)
     chosen_keys = filter_asked(upstreams, **filtering)
@@ -98,6 +95,14 @@ def asked_of(
         raise click.UsageError(str(error)) from error
     followed = SinkOptions(**sink_options, upstreams=chosen.upstreams, filter=chosen_keys)
     return Asked(upstreams, sources, chosen, sink, followed, shards or 1, keys=0, **options)
+
+
+def _embedded(
+    follow: dict[str, Any], sink_options: dict[str, Any], sink: str | None, shards: int, options: dict[str, Any]
+) -> Asked:
+    alone = FollowOptions(capacity=follow["capacity"], max_restarts=follow["max_restarts"])
+    embedded = SinkOptions(**sink_options, upstreams=(EMBEDDED_NAME,) * shards)
+    return Asked((), (), alone, sink, embedded, shards, **options)
 
 
 def _check_together(

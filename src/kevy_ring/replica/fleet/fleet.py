@@ -22,8 +22,6 @@ from kevy_ring.replica.stop import StopSignal, StopSignals
 from kevy_ring.replica.upstream_url import UpstreamUrl
 from kevy_ring.ring.deadline import checked_timeout
 
-__all__ = ["Fleet"]
-
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 10.0
@@ -35,8 +33,7 @@ _ASK_TICK_S = 0.05
 _RUNNERS_SHARE, _DRAIN_SHARE = 0.4, 0.7
 _CLOSE_TICK_S = 0.05
 # How often ``step`` checks whether a full ring is drained, and whether the rings have their names in shared memory.
-_STALL_LOOK_S = 1.0
-_NAMES_LOOK_S = 1.0
+_LOOK_S = 1.0
 
 
 def _log_text(shard: int, topic: str, text: str) -> None:
@@ -54,16 +51,16 @@ class Fleet:
     when ``stop`` is set or the sender is gone. It and its result must be picklable (see ``results``). If the shards are
     ``resumable``, the fleet replaces a dead shard process on its ring, without a full sync. ``shard_main`` must then
     continue when the sender is gone, until ``stop``. Processes are started by 'spawn'. ``on_event`` is called from
-    ``step``, ``run`` and ``close``; each event is also logged. A stall is one event, STALLED, and its end another,
-    DRAINED. ``on_words(shard, topic, text)`` is called in the same way with each text that a shard's process passes to
-    ``stop.say``. By default it is logged as a warning. ``on_pass`` is called after each pass of the supervision, also
-    while ``close`` waits: for a watchdog. ``ring_label(index, upstream)``: the purpose of each ring for
-    its header, for people. By default it is the upstream's address without a login. It is cut at 256 bytes.
+    ``step``, ``run`` and ``close``; each event is also logged. A stall is one event, STALLED, its end another, DRAINED.
+    ``on_words(shard, topic, text)`` is called in the same way with each text that a shard's process passes to
+    ``stop.say``; by default it is logged as a warning. ``on_pass`` is called after each pass of the supervision, also
+    while ``close`` waits: for a watchdog. ``ring_label(index, upstream)``: the purpose of each ring for its header, for
+    people, cut at 256 bytes. By default it is the upstream's address without a login.
 
     Use it from one thread: ``run()`` does everything from the start to the end. ``with fleet:`` and ``step`` are for
-    an application with its own loop. The fleet supervises only while ``run`` or ``step`` runs. Raises ValueError for
-    URLs that cannot be followed, before it starts a process. ``close_timeout_s``: how long an orderly end may take.
-    ``backoff``: makes the delays between restarts.
+    an application with its own loop. The fleet supervises only while one of these runs. ``close_timeout_s``: how long
+    an orderly end may take. ``backoff``: makes the delays between restarts. Raises ValueError for URLs that cannot be
+    followed, before it starts a process.
     """
 
     def __init__(
@@ -82,13 +79,11 @@ class Fleet:
     ) -> None:
         self.options = FollowOptions.of(urls, shards=shards, **options)
         self.stop = StopSignal()
-        self._on_event = on_event
-        self._on_pass = on_pass
+        self._on_event, self._on_pass = on_event, on_pass
         self._close_timeout_s = close_timeout_s
-        self._signals = StopSignals(self.stop, ENDING_SIGNALS)
-        self._started = False
-        stall_after_s = self.options.stall_after_s
-        self._stalls = StallWatch(stall_after_s) if stall_after_s is not None else None
+        self._signals, self._started = StopSignals(self.stop, ENDING_SIGNALS), False
+        after_s = self.options.stall_after_s
+        self._stalls = StallWatch(after_s) if after_s is not None else None
         self._looked_at = dict.fromkeys(("stalls", "names"), float("-inf"))
         replica_id = self.options.name_prefix or f"kevy-ring-{secrets.token_hex(4)}"
         self._pairs = [
@@ -195,11 +190,11 @@ class Fleet:
         due = [pair.wake_at for pair in self._pairs if pair.wake_at is not None]
         if due:
             timeout = min(timeout, max(0.0, min(due) - time.monotonic()))
-        wait([*self._waitables(), self.stop.fileno()], timeout)
+        wait([*(each for pair in self._pairs for each in pair.waitables), self.stop.fileno()], timeout)
         self._poll()
-        if self._is_due("stalls", _STALL_LOOK_S):
+        if self._is_due("stalls", _LOOK_S):
             self._look_for_stalls()
-        if self._is_due("names", _NAMES_LOOK_S):
+        if self._is_due("names", _LOOK_S):
             for pair in self._pairs:
                 pair.look_at_names()
 
@@ -268,11 +263,8 @@ class Fleet:
             left = deadline - time.monotonic()
             if left <= 0 or self._signals.count > 1:
                 return
-            wait(self._waitables(), min(left, _CLOSE_TICK_S))
+            wait([each for pair in self._pairs for each in pair.waitables], min(left, _CLOSE_TICK_S))
             self._poll()
-
-    def _waitables(self) -> list[Any]:
-        return [each for pair in self._pairs for each in pair.waitables]
 
     def _poll(self) -> None:
         for pair in self._pairs:

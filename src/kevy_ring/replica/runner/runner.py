@@ -30,13 +30,11 @@ log = logging.getLogger(__name__)
 
 # A link that lasted this long was a success, and the next attempt comes soon. After a violation of the protocol it must
 # have lasted longer, because the full sync that follows costs the upstream a snapshot.
-STABLE_S = 1.0
-STABLE_DESPITE_VIOLATION_S = 60.0
+STABLE_S, STABLE_DESPITE_VIOLATION_S = 1.0, 60.0
 # How often a waiting runner checks whether its receiver is gone.
 _WAIT_TICK_S = 0.1
 # A runner that waits for minutes repeats its reason this often.
 REPEAT_S = 60.0
-
 #: The text of the state HANDSHAKE while the upstream is alive and will begin a full sync later.
 PREPARING = "the upstream prepares the snapshot (Redis waits repl-diskless-sync-delay first, 5 s by default)"
 

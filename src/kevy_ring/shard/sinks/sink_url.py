@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import Any
 
 from kevy_ring.replica.upstream_url import REDIS_SCHEMES
 from kevy_ring.shard.filters.filtered import filtered
@@ -45,6 +46,7 @@ def sink_from_url(url: str, *, shard: int = 0, shards: int = 1, options: SinkOpt
 def _made(url: str, shard: int, shards: int, options: SinkOptions) -> Sink:
     own = url.replace("{shard}", str(shard))
     kind, _, rest = own.partition(":")
+    of_files: dict[str, Any] = {name: getattr(options, name) for name in ("file_mode", "changes", "filter")}
 
     def refusals() -> Refusals:
         return refusals_of(url, shard=shard, shards=shards, options=options)
@@ -56,14 +58,7 @@ def _made(url: str, shard: int, shards: int, options: SinkOptions) -> Sink:
         return StdoutSink(shard=shown, lock_path=options.line_lock, refusals=refusals())
     if kind == "jsonl" and rest:
         place = place_of_shard(url, shard=shard, shards=shards)
-        return JsonlSink(
-            place,
-            file_mode=options.file_mode,
-            refusals=refusals(),
-            changes=options.changes,
-            keep_generations=options.keep_generations,
-            filter=options.filter,
-        )
+        return JsonlSink(place, refusals=refusals(), keep_generations=options.keep_generations, **of_files)
     if kind == "python" and rest:
         return PythonSink(rest, refusals=refusals())
     if kind in REDIS_SCHEMES and rest.startswith("//"):
@@ -80,14 +75,7 @@ def _made(url: str, shard: int, shards: int, options: SinkOptions) -> Sink:
     if kind == "sqlite" and rest:
         from kevy_ring.shard.sinks.sqlite.sink import SqliteSink
 
-        place = place_of_shard(url, shard=shard, shards=shards)
-        return SqliteSink(
-            place,
-            file_mode=options.file_mode,
-            refusals=refusals(),
-            changes=options.changes,
-            filter=options.filter,
-        )
+        return SqliteSink(place_of_shard(url, shard=shard, shards=shards), refusals=refusals(), **of_files)
     raise ValueError(f"{_without_login(url)!r} names no sink. The sinks are: {_KINDS}")
 
 

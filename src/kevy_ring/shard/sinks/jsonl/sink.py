@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kevy_ring.events import BytesLike
-from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.extras import check_fakeredis
 from kevy_ring.shard.filters.key_filter import NO_FILTER, KeyFilter
@@ -36,16 +35,14 @@ from kevy_ring.shard.sinks.jsonl.generations import (
 )
 from kevy_ring.shard.sinks.jsonl.line import (
     change_line,
-    end_line,
-    entry_line,
     is_open_after,
     selected_by,
-    skipped_lines,
 )
 from kevy_ring.shard.sinks.jsonl.line_file import sync_directory
 from kevy_ring.shard.sinks.jsonl.passed import StreamPlace, carry_position, check_filter
 from kevy_ring.shard.sinks.jsonl.position import JsonlPosition, folded_from, position_in
 from kevy_ring.shard.sinks.jsonl.rotation import Rotation
+from kevy_ring.shard.sinks.jsonl.stage import JsonlStage
 from kevy_ring.shard.sinks.options import DEFAULT_OPTIONS
 from kevy_ring.shard.sinks.place_lock import WAIT_S, PlaceLock
 from kevy_ring.shard.sinks.refusals import Refusals
@@ -71,9 +68,8 @@ class JsonlSink:
     The sink locks the directory for its life. A second sink there raises SinkError (``"locked"``). Every commit and
     flush checks that the directory and the file are still there. ``file_mode``: of the files that it makes.
     ``rotate_bytes``: a file of changes that is larger is followed by a new one. ``lock_wait_s``: how long it waits for
-    a predecessor to end. ``filter``: what the sink gets. A directory that was filled
-    with another one raises SinkError (``"refused"``).
-    ``changes``: how much of the changes it keeps as lines; older ones are folded into the snapshot.
+    a predecessor to end. ``filter``: what the sink gets. A directory that was filled with another one raises SinkError
+    (``"refused"``). ``changes``: how much of the changes it keeps as lines; older ones are folded into the snapshot.
     ``keep_generations``: how many generations it keeps, with the current one; None: all.
     """
 
@@ -102,14 +98,13 @@ class JsonlSink:
         )
         self._lines: list[bytes] = []
         self._changes: Rotation | None = None
-        self._is_closed = False
+        self._is_closed, self._is_filtered = False, bool(filter)
         try:
             make_directories(self.directory, file_mode)
         except OSError as error:
             raise disk_error(self._name, error) from error
         # Lock before touching anything: a second writer would delete the first one's snapshot as a leftover.
         self._lock = PlaceLock(self.directory / _LOCK, self._name, file_mode=file_mode, wait_s=lock_wait_s)
-        self._is_filtered = bool(filter)
         try:
             self._stored = self._opened(str(filter))
         except OSError as error:
@@ -211,7 +206,13 @@ class JsonlSink:
     def stage(self) -> JsonlStage:
         self.commit()
         self._folding.cancel()
-        return JsonlStage(self, self._rotate_bytes)
+        return JsonlStage(
+            self.directory,
+            self.generation + 1,
+            rotate_bytes=self._rotate_bytes,
+            file_mode=self.file_mode,
+            adopt=self.adopt,
+        )
 
     def flush(self) -> None:
         self.commit()
@@ -295,31 +296,3 @@ class JsonlSink:
             where = path_of(self.directory, self.generation)
             self._changes = Rotation(where, "changes", size, self.file_mode, rotate_age_s=age_s)
         return self._changes
-
-
-class JsonlStage:
-    """The files of a snapshot that still arrives."""
-
-    def __init__(self, sink: JsonlSink, rotate_bytes: int) -> None:
-        self._sink = sink
-        self._generation = sink.generation + 1
-        self._path = path_of(sink.directory, self._generation).with_name(f"generation-{self._generation:06}{PARTIAL}")
-        self._files: Rotation | None = Rotation(self._path, "snapshot", rotate_bytes, sink.file_mode)
-
-    def add(self, entries: list[Entry]) -> None:
-        assert self._files is not None
-        self._files.append(b"".join(map(entry_line, entries)))
-
-    def commit(self, snapshot: Snapshot) -> None:
-        assert self._files is not None
-        self._files.append(b"".join([*skipped_lines(snapshot.left_out), end_line(snapshot)]))
-        self._files.flush()
-        self._files.close()
-        self._sink.adopt(self._path, self._generation, snapshot)
-        self._files = None
-
-    def abort(self) -> None:
-        if self._files is not None:
-            self._files.close()
-            self._files = None
-        shutil.rmtree(self._path, ignore_errors=True)

@@ -34,10 +34,8 @@ if TYPE_CHECKING:
     from kevy_ring.shard.sinks.redis.target import Target
     from kevy_ring.shard.sinks.refusals import Refusals
 
-#: A server that does not answer for this long counts as gone.
-TIMEOUT_S = 30.0
-#: How often the sink checks, while it writes, whether the target has become a replica.
-_IDENTITY_EVERY_S = 1.0
+TIMEOUT_S = 30.0  # a server that does not answer for this long counts as gone
+_IDENTITY_EVERY_S = 1.0  # how often the sink checks, while it writes, whether the target has become a replica
 
 
 class RedisSink:
@@ -47,9 +45,9 @@ class RedisSink:
     all of them. With a database (``redis://host:port/3``) only that one is the replica, of the upstream's database 0,
     or of the one that ``options.filter`` takes.
 
-    ``timeout_s``: of each call. ``upstream``: the upstream of the shard; a text is only a name. ``options``: see
-    :class:`SinkOptions`. If the target is the upstream itself, or holds keys
-    that are not from it, TargetRefused is raised, here and later. docs/sinks.md describes the mark in the target.
+    ``timeout_s``: of each call. ``upstream``: of the shard; a text is only a name. ``options``: see SinkOptions. If the
+    target is the upstream itself, or holds keys that are not from it, TargetRefused is raised, here and later.
+    docs/sinks.md describes the mark in the target.
 
     ``refusals`` counts the commands that the server answered with an error. An error that means that the server did
     not take the command (read-only, out of memory, ...) raises SinkError instead, and so does a lost connection. The
@@ -104,8 +102,7 @@ class RedisSink:
 
     def reconnect(self) -> None:
         """Begin a stream on a new connection: no transaction, and database 0 of the stream."""
-        self.in_transaction = False
-        self._pipeline = CommandPipeline()
+        self.in_transaction, self._pipeline = False, CommandPipeline()
         # Connect before closing the old one. Without any connection this run would look ended.
         before, self._target = self._target, self._access.connect()
         if before is not None:

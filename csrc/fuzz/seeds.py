@@ -118,7 +118,8 @@ def segments() -> Iterator[bytes]:
 
 def main(directory: Path) -> None:
     """Every input under its digest, as libFuzzer names them."""
-    for name, inputs in (("drain", drains()), ("scan", scans()), ("produce", calls()), ("attach", segments()), ("rdb", rdbs())):
+    harnesses = {"drain": drains(), "scan": scans(), "produce": calls(), "attach": segments(), "rdb": rdbs()}
+    for name, inputs in harnesses.items():
         (directory / name).mkdir(parents=True, exist_ok=True)
         for each in inputs:
             (directory / name / hashlib.sha1(each).hexdigest()).write_bytes(each)

@@ -9,7 +9,9 @@ typedef struct {
     kr_rdb *reader;
     PyObject *left_out; /* a list of (kind, db, name, type, value, expires_at_ms) */
     unsigned long long restore_bytes; /* the values in it may still take so many */
-    char is_whole, has_failed; /* an error ended it, of the reader or of a value */
+    char is_whole;
+    char has_failed; /* an error ended it, of the reader or of a value */
+    char is_busy;    /* it decodes values: the bytes must stay where they are */
 } Reader;
 
 /* `_fault(code, position, type, key)` makes the exception. */
@@ -162,8 +164,15 @@ static PyObject *feed_alone(PyObject *self, PyObject *piece)
     Py_buffer view;
     if (PyObject_GetBuffer(piece, &view, PyBUF_SIMPLE) < 0)
         return NULL;
+    if (reader->is_busy) { /* the class of streams is Python code, in which threads take turns */
+        PyBuffer_Release(&view);
+        PyErr_SetString(PyExc_RuntimeError, "another call of feed is at work: use a reader in one thread");
+        return NULL;
+    }
     int collects = PyGC_Disable(); /* it would run again and again over the new objects, and find nothing */
+    reader->is_busy = 1;
     PyObject *entries = feed_all(reader, view.buf, (uint64_t)view.len);
+    reader->is_busy = 0;
     kr_resume_gc(collects);
     if (!entries) { /* some entries are lost, so it is never whole */
         reader->has_failed = 1;

@@ -148,6 +148,6 @@ def test_fields_with_and_without_an_expiry_stand_side_by_side(server: RedisServe
             client.execute_command("HPEXPIREAT", key, (1 << 43) + n * 7919, "FIELDS", 1, f"f{n}")
         client.execute_command("HPERSIST", key, "FIELDS", 1, "f3")
     found = saved(server)
-    for key, count in ((b"small", 9), (b"large", 1200)):
-        assert found[key].value == client.hgetall(key)
-        assert found[key].field_expiries == {b"f%d" % n: (1 << 43) + n * 7919 for n in range(0, count, 3) if n != 3}
+    for name, count in ((b"small", 9), (b"large", 1200)):
+        assert found[name].value == client.hgetall(name)
+        assert found[name].field_expiries == {b"f%d" % n: (1 << 43) + n * 7919 for n in range(0, count, 3) if n != 3}

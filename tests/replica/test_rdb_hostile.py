@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import gc
 import tracemalloc
+from typing import Any
 
 import pytest
 
+from kevy_ring._calls import know_entries
 from kevy_ring.errors import SnapshotError
+from kevy_ring.replica.snapshots.entry import Entry, Stream, StreamGroup
 from kevy_ring.replica.snapshots.rdb import RdbReader, crc64, entry_of_dump
 
 END = b"\xff" + bytes(8)
@@ -108,6 +111,26 @@ def test_a_dump_payload_of_another_record_than_one_value_is_refused(body: bytes)
     payload = body + (11).to_bytes(2, "little")
     with pytest.raises(SnapshotError, match="not one value"):
         entry_of_dump(b"key", payload + crc64(payload).to_bytes(8, "little"))
+
+
+def test_a_call_of_feed_inside_another_one_is_refused() -> None:
+    """A stream is made by Python code, in which another thread can have its turn."""
+    reader, refused = RdbReader(), []
+
+    def make_stream(*parts: Any) -> Stream:
+        with pytest.raises(RuntimeError, match="in one thread"):
+            reader.feed(b"\x00\x01k\x01v" * 500_000)
+        refused.append(parts)
+        return Stream(*parts)
+
+    know_entries(Entry, make_stream, StreamGroup)
+    try:
+        (entry,) = reader.feed(stream(1, 0, 0, 0, 2, 0, 0, 3))
+    finally:
+        know_entries(Entry, Stream, StreamGroup)
+    reader.finish()
+    assert refused
+    assert entry.value.entries == [(0, 0, [])]
 
 
 def zipmap(*pairs: bytes, free: int = 0) -> bytes:

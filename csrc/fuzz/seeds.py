@@ -82,6 +82,14 @@ def calls() -> Iterator[bytes]:
         yield start + bytes([8, 0, 30, 1, 0, 12, 14, 2]) * 8
 
 
+def rdbs() -> Iterator[bytes]:
+    """Inputs of rdb.c: small files of real servers, whole and with parts."""
+    cuts = struct.pack("<6H", 5, 40, 200, 500, 900, 1500)
+    for path in sorted(RECORDED.glob("rdb/*.rdb")):
+        yield b"\0" + cuts + path.read_bytes()
+        yield b"\2" + cuts + path.read_bytes()
+
+
 def segments() -> Iterator[bytes]:
     """Inputs of attach.c."""
     ring = b"".join(frame(n, b"SET", b"k%d" % n, b"v" * n) for n in range(6))
@@ -110,7 +118,8 @@ def segments() -> Iterator[bytes]:
 
 def main(directory: Path) -> None:
     """Every input under its digest, as libFuzzer names them."""
-    for name, inputs in (("drain", drains()), ("scan", scans()), ("produce", calls()), ("attach", segments())):
+    harnesses = {"drain": drains(), "scan": scans(), "produce": calls(), "attach": segments(), "rdb": rdbs()}
+    for name, inputs in harnesses.items():
         (directory / name).mkdir(parents=True, exist_ok=True)
         for each in inputs:
             (directory / name / hashlib.sha1(each).hexdigest()).write_bytes(each)

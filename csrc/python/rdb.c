@@ -10,6 +10,8 @@ typedef struct {
     PyObject *left_out; /* a list of (kind, db, name, type, value, expires_at_ms) */
     unsigned long long restore_bytes; /* the values in it may still take so many */
     char is_whole;
+    char has_failed; /* an error ended it, of the reader or of a value */
+    char is_busy;    /* it decodes values: the bytes must stay where they are */
 } Reader;
 
 /* `_fault(code, position, type, key)` makes the exception. */
@@ -91,8 +93,12 @@ static int add_record(Reader *self, const kr_rdb_batch *batch, const kr_rdb_entr
     struct kr_rdb_bytes bytes = {from, end};
     PyObject *expiries, *made = NULL;
     int kind;
-    if (entry->type == KR_RDB_MARK_FUNCTION)
-        return leave_out(self, "function", entry, kr_rdb_take_string(&bytes), PyUnicode_FromString(""), NULL);
+    if (entry->type == KR_RDB_MARK_FUNCTION) {
+        if (!leave_out(self, "function", entry, kr_rdb_take_string(&bytes), PyUnicode_FromString(""), NULL))
+            return 0;
+        fault(self, KR_E_RDB_STRING, batch->position, entry->type, NULL, 0);
+        return -1;
+    }
     if (entry->type >= KR_RDB_MARK_FIRST)
         return 0;
     PyObject *key = PyBytes_FromStringAndSize(batch->keys + entry->key_at, (Py_ssize_t)entry->key_bytes);
@@ -129,7 +135,7 @@ static int add_records(Reader *self, PyObject *list)
 static PyObject *feed_all(Reader *self, const char *bytes, uint64_t length)
 {
     PyObject *list = PyList_New(0);
-    int answer = !list ? KR_RDB_MORE : !self->is_whole ? KR_RDB_BATCH : length ? KR_E_RDB_TRAILING : KR_RDB_DONE;
+    int answer = !list ? KR_RDB_MORE : self->has_failed ? KR_E_RDB_FAILED : !self->is_whole ? KR_RDB_BATCH : length ? KR_E_RDB_TRAILING : KR_RDB_DONE;
     while (answer == KR_RDB_BATCH) {
         uint64_t taken;
         answer = kr_rdb_feed(self->reader, bytes, length, &taken);
@@ -154,12 +160,24 @@ static PyObject *feed_all(Reader *self, const char *bytes, uint64_t length)
 
 static PyObject *feed_alone(PyObject *self, PyObject *piece)
 {
+    Reader *reader = (Reader *)self;
     Py_buffer view;
     if (PyObject_GetBuffer(piece, &view, PyBUF_SIMPLE) < 0)
         return NULL;
+    if (reader->is_busy) { /* the class of streams is Python code, in which threads take turns */
+        PyBuffer_Release(&view);
+        PyErr_SetString(PyExc_RuntimeError, "another call of feed is at work: use a reader in one thread");
+        return NULL;
+    }
     int collects = PyGC_Disable(); /* it would run again and again over the new objects, and find nothing */
-    PyObject *entries = feed_all((Reader *)self, view.buf, (uint64_t)view.len);
+    reader->is_busy = 1;
+    PyObject *entries = feed_all(reader, view.buf, (uint64_t)view.len);
+    reader->is_busy = 0;
     kr_resume_gc(collects);
+    if (!entries) { /* some entries are lost, so it is never whole */
+        reader->has_failed = 1;
+        reader->is_whole = 0;
+    }
     PyBuffer_Release(&view);
     return entries;
 }

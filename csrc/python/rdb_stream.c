@@ -56,6 +56,12 @@ static int next_number(struct kr_packed *packed, int64_t *number)
     return 0;
 }
 
+/* A number of items. A negative one, or one beyond any listpack, is wrong. */
+static int next_count(struct kr_packed *packed, int64_t *count)
+{
+    return next_number(packed, count) || *count < 0 || *count > UINT32_MAX ? -1 : 0;
+}
+
 /* A list of the next `count` items. */
 static PyObject *next_items(struct kr_packed *packed, int64_t count)
 {
@@ -73,7 +79,7 @@ static PyObject *pairs_of(struct kr_packed *packed, PyObject *fields)
     int64_t count;
     struct kr_packed_item item;
     PyObject *pairs = PyList_New(0);
-    int failed = !pairs || (fields ? (count = PyList_Size(fields), 0) : next_number(packed, &count));
+    int failed = !pairs || (fields ? (count = PyList_Size(fields), 0) : next_count(packed, &count));
     for (int64_t i = 0; !failed && i < count; i++) {
         PyObject *field = fields ? Py_NewRef(PyList_GetItem(fields, (Py_ssize_t)i)) : NULL;
         if (!fields && kr_packed_next(packed, &item) > 0)
@@ -112,15 +118,17 @@ static int add_node(PyObject *entries, PyObject *key, PyObject *listpack)
 {
     struct kr_packed packed;
     struct id first;
+    struct kr_packed_item item;
     int64_t alive, deleted, fields_count, zero;
     if (id_of((const unsigned char *)PyBytes_AsString(key), (uint64_t)PyBytes_Size(key), &first) ||
         kr_packed_begin(&packed, KR_LISTPACK, (const unsigned char *)PyBytes_AsString(listpack), (uint64_t)PyBytes_Size(listpack)) ||
-        next_number(&packed, &alive) || next_number(&packed, &deleted) || next_number(&packed, &fields_count))
+        next_count(&packed, &alive) || next_count(&packed, &deleted) || next_count(&packed, &fields_count))
         return -1;
     PyObject *fields = next_items(&packed, fields_count);
     int failed = !fields || next_number(&packed, &zero);
     for (int64_t i = 0; !failed && i < alive + deleted; i++)
         failed = add_entry(entries, &packed, &first, fields) < 0;
+    failed = failed || kr_packed_next(&packed, &item) != 0; /* the counts are those of the entries */
     Py_XDECREF(fields);
     return failed ? -1 : 0;
 }

@@ -4,6 +4,8 @@
 
 #include "kevy_ring.h"
 
+#include "kevy_ring.h"
+
 /* The head of a string: how many of its bytes follow, and how they code it. */
 struct kr_rdb_string {
     uint64_t stored; /* bytes that follow the head */

@@ -4,6 +4,8 @@
 
 #include "kevy_ring.h"
 
+#include "kevy_ring.h"
+
 /* The steps of a program. It is a string of these characters:
  *     s      a string                          l      a length
  *     1 4 8 g  1, 4, 8 or 16 bytes             d      a score as text: a byte with its length, or 253 to 255 alone

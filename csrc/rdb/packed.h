@@ -5,6 +5,8 @@
 
 #include "kevy_ring.h"
 
+#include "kevy_ring.h"
+
 struct kr_packed_item {
     const unsigned char *bytes; /* NULL: it is the number */
     uint64_t length;

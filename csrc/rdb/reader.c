@@ -262,7 +262,7 @@ static int walk(struct kr_rdb *reader)
     for (;;) {
         if (reader->phase == ENDED)
             return KR_RDB_DONE;
-        if (reader->phase == MARK && reader->count && reader->at >= KR_RDB_BATCH_BYTES)
+        if (reader->phase == MARK && reader->at >= KR_RDB_BATCH_BYTES) /* also without an entry: records that make none take memory too */
             return KR_RDB_BATCH;
         int answer = step(reader);
         if (answer < 0)
@@ -294,8 +294,8 @@ int kr_rdb_feed(kr_rdb *reader, const char *bytes, uint64_t length, uint64_t *ta
     if (answer < 0)
         reader->failed = answer;
     reader->is_full = answer > 0;
-    if (answer == KR_RDB_DONE) {
-        used -= reader->size - reader->at; /* they are behind the file */
+    if (answer > 0 && (reader->phase == MARK || reader->phase == ENDED)) {
+        used -= reader->size - reader->at; /* the caller gives them again, or they are behind the file. All came in this call */
         reader->size = reader->at;
     }
     *taken = used;

@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "kevy_ring.h"
+#include "rdb/reader.h"
 
 struct file {
     char *bytes;
@@ -52,7 +53,7 @@ static void end(struct file *file)
 
 /* What was read: how many keys and elements, and a checksum over keys, types and values. */
 struct found {
-    uint64_t keys, parts, elements, sum, largest;
+    uint64_t keys, parts, elements, sum, largest, taken;
     int answer;
 };
 
@@ -86,7 +87,9 @@ static struct found read_file(const struct file *file, uint64_t piece, uint64_t 
         memcpy(copy, file->bytes + at, length);
         found.answer = kr_rdb_feed(reader, copy, length, &taken);
         free(copy);
+        CHECK(taken <= length);
         at += taken;
+        found.taken = at;
         if (found.answer > 0) {
             kr_rdb_entries(reader, &batch);
             note(&found, &batch);
@@ -191,6 +194,35 @@ static void a_length_that_lies_asks_for_no_memory(void)
     }
 }
 
+static void bytes_behind_the_end_are_not_taken(void)
+{
+    struct file file = {0};
+    many_keys(&file, 12000); /* the last batch and the end are within one slice */
+    uint64_t size = file.size;
+    put(&file, "something else", 14);
+    struct found found = read_file(&file, file.size, 0, NULL);
+    CHECK_EQ(found.answer, KR_RDB_DONE);
+    CHECK_EQ(found.keys, 12000);
+    CHECK_EQ(found.taken, size);
+    free(file.bytes);
+}
+
+static void records_that_make_no_entry_take_no_memory(void)
+{
+    char *bytes = malloc(1u << 20);
+    kr_rdb *reader = kr_rdb_new(0);
+    uint64_t taken;
+    for (uint32_t i = 0; i < 1u << 20; i++)
+        bytes[i] = i % 2 ? 1 : (char)0xfe;
+    CHECK_EQ(kr_rdb_feed(reader, "REDIS0011", 9, &taken), KR_RDB_MORE);
+    for (int i = 0; i < 16; i++)
+        for (uint64_t at = 0; at < 1u << 20; at += taken)
+            CHECK(kr_rdb_feed(reader, bytes + at, (1u << 20) - at, &taken) >= 0);
+    CHECK(reader->room <= 4u << 20);
+    kr_rdb_free(reader);
+    free(bytes);
+}
+
 static void changed_bytes_are_refused_or_read_and_never_beyond_the_end(void)
 {
     struct file file = {0};
@@ -213,6 +245,8 @@ static const struct check_case cases[] = {
     CASE(a_large_value_comes_in_parts_between_its_elements),
     CASE(a_large_string_comes_in_parts),
     CASE(a_length_that_lies_asks_for_no_memory),
+    CASE(bytes_behind_the_end_are_not_taken),
+    CASE(records_that_make_no_entry_take_no_memory),
     CASE(changed_bytes_are_refused_or_read_and_never_beyond_the_end),
 };
 CHECK_MAIN(cases)

@@ -62,6 +62,8 @@ class TestWritePacked:
             (np.float64(1), None, TypeError, "lengths are missing"),
             (b"ab", [1.0, 1.0], TypeError, "integers of shape"),
             (b"ab", [[1, 1]], TypeError, "integers of shape"),
+            (b"ab", np.array([[1, 1]], np.uint32), TypeError, "integers of shape"),
+            (b"ab", np.array(2, np.uint32), TypeError, "integers of shape"),
             (b"ab", "11", TypeError, "integers of shape"),
             (b"ab", [3, -1], ValueError, "not -1"),
             (b"ab", [1 << 32], ValueError, "not 4294967296"),

@@ -20,7 +20,12 @@ def uint32_lengths(lengths: npt.ArrayLike) -> Any:
     """
     import numpy as np
 
-    if isinstance(lengths, np.ndarray) and lengths.dtype == np.uint32 and lengths.flags.c_contiguous:
+    if (
+        isinstance(lengths, np.ndarray)
+        and lengths.dtype == np.uint32
+        and lengths.ndim == 1
+        and lengths.flags.c_contiguous
+    ):
         return lengths
     given = np.asarray(lengths)
     if given.ndim != 1 or (given.dtype.kind not in "iu" and given.size):

@@ -127,8 +127,7 @@ def entry_of_dump(key: bytes, payload: bytes) -> tuple[Entry | None, str]:
     reader = RdbReader()
     entries = reader.feed(magic + record + _END + _NOT_COMPUTED)
     reader.finish()
-    if entries:
-        return entries[0], entries[0].type
-    if not reader.left_out:
-        raise SnapshotError(f"a DUMP payload of RDB type {body[0]}, which is no value", at=0)
-    return None, reader.left_out[0].type
+    names = [each.key for each in entries] + [each.name for each in reader.left_out if each.kind == "key"]
+    if names != [key]:  # another kind of record, or more records behind the value
+        raise SnapshotError(f"a DUMP payload of RDB type {body[0]}, which is not one value", at=0)
+    return (entries[0], entries[0].type) if entries else (None, reader.left_out[0].type)

@@ -46,20 +46,20 @@ def values(kind: str, place: Path, db: int = 0) -> dict[bytes, object]:
     return {key: entry.value for page in keys.pages(db) for key, entry in page.items()}
 
 
-@pytest.mark.parametrize("is_written", ["before the fold", "after the fold"])
+@pytest.mark.parametrize("by", ["an earlier process", "this process"])
 def test_the_place_behind_dropped_frames_survives_a_fold(
-    is_written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(folding, "LOOK_EVERY_S", 0)
     stream = at_offsets([*SECOND_DATABASE[:-1], *DROPPED, [b"MULTI"], [b"INCR", b"order:1"]])
     begin = len(SECOND_DATABASE) - 1
     with closing(JsonlSink(tmp_path, filter=USERS)) as sink:
-        apply_stream(sink, USERS, stream[: begin if is_written == "after the fold" else len(stream)])
+        apply_stream(sink, USERS, stream[: begin if by == "this process" else len(stream)])
     for path in tmp_path.glob("generation-*/changes-*"):
         os.utime(path, (1, 1))
     sink = JsonlSink(tmp_path, filter=USERS, changes=Retention.parse("1h"))
     behind = filtered(sink, USERS)
-    if is_written == "after the fold":
+    if by == "this process":
         for offset, argv in stream[begin:]:
             behind.apply(offset, argv)
         behind.commit()  # type: ignore[attr-defined]

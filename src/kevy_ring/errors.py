@@ -427,6 +427,8 @@ class TargetRefused(SinkError):
 class FilterRefused(KevyRingError):
     """A command of the stream needs keys on both sides of a filter and cannot be cut down. Nothing of it is applied.
 
+    It ends the run under every ``--on-error``, because a part of the command would pass.
+
     Fields: ``command`` (its name); ``offset``; ``filter`` (its text); ``detail``; ``key`` (one that decides it, or
     None).
     """

@@ -5,20 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import fields
 
-from kevy_ring.cli.ingest.asked import EMBEDDED_NAME, Asked, asked_of
+from asked_options import OF_THE_COMMAND, asked
+from kevy_ring.cli.ingest.asked import EMBEDDED_NAME, Asked
 from kevy_ring.cli.ingest.command import ingest
 from kevy_ring.cli.log.run_log import LogOptions
 from kevy_ring.replica.options import FollowOptions
 from kevy_ring.replica.upstream_url import parse_upstream
 from kevy_ring.shard.filters.key_filter import KeyFilter
 from kevy_ring.shard.sinks.options import SinkOptions
-
-OF_THE_COMMAND = {"as_json", "metrics_port", "metrics_address", "ready_lag_s"}
-
-
-def asked(*arguments: str) -> Asked:
-    options = ingest.make_context("ingest", list(arguments)).params
-    return asked_of(**{name: value for name, value in options.items() if name not in OF_THE_COMMAND})
 
 
 def test_urls_are_parsed_once_and_the_options_are_in_one_object() -> None:

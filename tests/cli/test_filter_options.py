@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import redis
-from test_asked import asked
 
+from asked_options import asked
 from kevy_ring.cli.command import run
 from kevy_ring.cli.compare.key_source import PassingKeys
 from kevy_ring.cli.compare.verify import compare

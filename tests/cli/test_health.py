@@ -202,10 +202,10 @@ signal.signal(signal.SIGUSR1, lambda number, frame: hangs.append(number))
 signal.signal(signal.SIGUSR2, lambda number, frame: hangs.clear())
 looked = Narrator.looked
 
-def look(narrator, shards):
+def look(*arguments):
     while hangs:
         time.sleep(0.01)
-    looked(narrator, shards)
+    looked(*arguments)
 
 Narrator.looked = look
 health.ALIVE_WITHIN_S = 1.0

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from asked_options import asked
 from kevy_ring.cli.command import run
-from kevy_ring.cli.ingest.asked import Asked, asked_of
-from kevy_ring.cli.ingest.command import ingest
 from kevy_ring_command import RunningCommand, run_command
 from redis_server import RedisServer, find_redis
 
@@ -35,12 +34,6 @@ def servers(tmp_path: Path) -> Iterator[list[RedisServer]]:
     yield [upstream, target]
     for server in (upstream, target):
         server.stop()
-
-
-def asked(*arguments: str) -> Asked:
-    options = ingest.make_context("ingest", list(arguments)).params
-    own = {"as_json", "metrics_port", "metrics_address"}
-    return asked_of(**{name: value for name, value in options.items() if name not in own})
 
 
 def written(directory: Path, content: bytes, name: str = "password") -> str:

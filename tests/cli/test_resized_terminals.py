@@ -122,7 +122,11 @@ def check_top(screen: list[str], size: Size, rings: list[str]) -> None:
     assert times(screen, r"^ 3 rings") == 1
     assert times(screen, r"^  # ring") == 1
     for number, name in enumerate(rings[: size[1] - 3], 1):
-        (row,) = [line for line in screen if line.startswith(f"{number:>3} {name[:9]}")]
+        (row,) = [line for line in screen if line.startswith(f"{number:>3} ")]
+        # A narrow terminal cuts the middle out of a name: the names of one run differ at their ends.
+        head, _, tail = row.split()[1].partition("…")
+        assert name.startswith(head)
+        assert name.endswith(tail)
         assert "0 %" in row
     assert screen[-1].startswith((" q quit", " q r f o n"))
 

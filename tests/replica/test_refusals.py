@@ -318,17 +318,33 @@ def test_a_full_sync_that_ends_before_its_rdb_three_times_in_a_row_points_at_bgs
     assert found.remedy == "the primary could not make a snapshot: look for BGSAVE in its log"
 
 
-def test_a_valkey_9_that_cannot_write_an_rdb_for_field_expiries_is_told_and_not_asked_again_and_again(
-    tmp_path: Path,
-) -> None:
+@newest
+def test_a_primary_whose_bgsave_fails_is_told_and_not_asked_again_and_again(start_redis: StartRedis) -> None:
+    server = start_redis("--repl-diskless-sync", "no", "--enable-protected-configs", "yes")
+    client = server.client()
+    before = client.config_get("dir")["dir"]
+    client.config_set("dir", "/proc")  # no file can be made there
+    found, _ = refused(server.url)
+    assert (found.kind, found.times) == (RefusalKind.SNAPSHOT, 3)
+    assert client.info("stats")["sync_full"] == 3
+    client.config_set("dir", before)
+    with LiveReplica(server.url) as replica:
+        replica.wait_applied(client)
+
+
+def test_a_valkey_9_whose_fields_expire_is_followed_because_it_learns_which_rdb_is_known(tmp_path: Path) -> None:
     server = RedisServer(find_valkey("9.1"), tmp_path / "valkey")
     try:
         client = server.client()
-        client.hset("hash", mapping={"field": "value"})
+        client.hset("hash", mapping={"field": "value", "kept": "value"})
         client.execute_command("HEXPIRE", "hash", 1000, "FIELDS", 1, "field")
-        found, _ = refused(server.url.replace("redis://", "valkey://"))
-        assert (found.kind, found.times) == (RefusalKind.SNAPSHOT, 3)
-        assert client.info("stats")["sync_full"] == 3
+        (at_ms,) = client.execute_command("HPEXPIRETIME", "hash", "FIELDS", 1, "field")
+        with LiveReplica(server.url.replace("redis://", "valkey://")) as replica:
+            replica.wait_applied(client)
+        entry = replica.sink.keyspace()[b"hash"]
+        assert entry.value == {b"field": b"value", b"kept": b"value"}
+        assert entry.field_expiries == {b"field": at_ms}
+        assert client.info("stats")["sync_full"] == 1
     finally:
         server.stop()
 

@@ -70,16 +70,13 @@ def test_a_directory_fed_by_redis_6_2_is_verified_although_its_expiries_are_rela
     try:
         client = server.client()
         client.mset({"a": 1, "b": 2})
-        arguments = ("--sink", f"jsonl:{tmp_path}/changes", "--verify")
+        arguments = ("--sink", f"jsonl:{tmp_path}/changes", "--verify", "--log-interval", "0.1")
         with RunningCommand("ingest", server.url, *arguments, until_told=True) as running:
-            process = running._process
-            assert process.stdout is not None
-            while "streaming" not in (line := process.stdout.readline()):
-                assert line, "it ended"
+            running.read_log_until("1 streaming")
             client.expire("a", 1000)
             client.set("c", "3", ex=1000)
             running.end_duration()
             done = running.finish()
-        assert (done.code, done.err) == (0, "")
+        assert done.code == 0, done.err
     finally:
         server.stop()

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import sys
 
-from kevy_ring.shard import sink_from_url
+from kevy_ring.shard import KeyFilter, sink_from_url
 from kevy_ring.shard.sinks.jsonl import folding
 from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.retention import Retention
 from kevy_ring.shard.sinks.sink import ResumableSink
 
 AT_ONCE = 20
+#: The filter of a run with one. Of each commit, the second half does not pass.
+FILTER = KeyFilter(keys=[b"n"])
 
 
-def main(url: str, changes: str) -> None:
-    """Print each offset that a commit has stored."""
+def passes(offset: int) -> bool:
+    """Whether the change at ``offset`` passes the filter."""
+    return offset % (2 * AT_ONCE) < AT_ONCE
+
+
+def main(url: str, changes: str, filtered: str = "") -> None:
+    """Print each offset that a commit has stored, and how many changes were removed. ``filtered``: see FILTER."""
     folding.LOOK_EVERY_S = 0.01
-    sink = sink_from_url(url, options=SinkOptions(changes=Retention.parse(changes)))
+    options = SinkOptions(changes=Retention.parse(changes), **({"filter": FILTER} if filtered else {}))
+    sink = sink_from_url(url, options=options)
     assert isinstance(sink, ResumableSink)
     at = 0 if sink.stored_offset is None else sink.stored_offset + 1
+    at_once = 2 * AT_ONCE if filtered else AT_ONCE
     while True:
-        for offset in range(at, at + AT_ONCE):
-            sink.apply(offset, [b"INCR", b"n"])
-        at += AT_ONCE
+        end = at + at_once - at % at_once
+        for offset in range(at, end):
+            sink.apply(offset, [b"INCR", b"n" if passes(offset) or not filtered else b"other"])
+        at = end
         sink.commit()
         print(at - 1, sink.removed.count, flush=True)  # type: ignore[attr-defined]
 

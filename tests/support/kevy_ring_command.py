@@ -8,10 +8,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 _POLITE_S = 30
 DEADLINE_S = 120.0
@@ -86,11 +87,26 @@ class RunningCommand:
 
     def read_object(self) -> dict[str, Any]:
         """The next line of its output, as JSON."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, f"it ended: {self._process.communicate(timeout=DEADLINE_S)[1]}"
-        found: dict[str, Any] = json.loads(line)
+        found: dict[str, Any] = json.loads(self._read_line(self._process.stdout))
         return found
+
+    def read_log_until(self, words: str) -> str:
+        """Read lines of its log (standard error) until one has these words, and return it."""
+        while words not in (line := self._read_line(self._process.stderr)):
+            pass
+        return line
+
+    def _read_line(self, stream: IO[str] | None) -> str:
+        """The next line. A command that writes none within the deadline is killed, so that nothing waits for it."""
+        assert stream is not None
+        killer = threading.Timer(DEADLINE_S, self._kill)
+        killer.start()
+        try:
+            line = stream.readline()
+        finally:
+            killer.cancel()
+        assert line, f"it ended: {self._process.communicate(timeout=DEADLINE_S)}"
+        return line
 
     def read_until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Read objects until ``holds`` is true of one, and return it."""
@@ -113,6 +129,11 @@ class RunningCommand:
         """The pids of its living children."""
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
+    def _kill(self) -> None:
+        # The command has its own session, so the group holds only the command and its children.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
     def __enter__(self) -> RunningCommand:
         return self
 
@@ -123,9 +144,7 @@ class RunningCommand:
                 self._process.terminate()
                 self._process.communicate(timeout=_POLITE_S)
         if self._process.poll() is None:
-            # The command has its own session, so the group holds only the command and its children.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
+            self._kill()
         with contextlib.suppress(ValueError):
             self._process.communicate(timeout=DEADLINE_S)
 

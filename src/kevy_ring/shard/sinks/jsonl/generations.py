@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.sinks.jsonl.line_file import sync_directory
+from kevy_ring.shard.sinks.jsonl.passed import POSITION
 from kevy_ring.shard.sinks.jsonl.rotation import CHANGES, SNAPSHOT, numbered
 
 _log = logging.getLogger(__name__)
@@ -76,6 +77,8 @@ def _delete(path: Path) -> None:
         for file in numbered(path, name).values():
             if not file.is_dir():
                 file.unlink()
+    with suppress(FileNotFoundError, IsADirectoryError):
+        (path / POSITION).unlink()
     left = sorted(each.name for each in path.iterdir())
     if left:
         _log.warning("jsonl:%s stays: it holds files of others (%s)", path, ", ".join(left[:5]))

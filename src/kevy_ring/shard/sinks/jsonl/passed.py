@@ -54,9 +54,16 @@ def check_filter(directory: Path, filter_text: str, *, is_empty: bool, file_mode
 
 
 def carry_position(before: Path, folded: Path) -> None:
-    """Give the generation that a fold of ``before`` made the same file of the position; it may be open for writing."""
-    with suppress(FileNotFoundError):
-        os.link(before / POSITION, folded / POSITION)
+    """Give the generation that a fold of ``before`` made the same file of the position; it may be open for writing.
+
+    Raises SinkError.
+    """
+    try:
+        with suppress(FileNotFoundError):
+            os.link(before / POSITION, folded / POSITION)
+            sync_directory(folded)
+    except OSError as error:
+        raise disk_error(f"jsonl:{folded}", error) from error
 
 
 class StreamPlace:

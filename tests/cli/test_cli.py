@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from command_in_process import invoke, listed
 from kevy_ring import Frame, replica_inbox_pair
+from kevy_ring.cli import main
 from kevy_ring.cli.command import command, run
 from kevy_ring.cli.ingest.goal import ForDuration
 from kevy_ring.replica.snapshots.entry import Entry
@@ -278,6 +279,22 @@ def test_a_wrong_password_is_told_without_any_and_never_synced_is_exit_code_1(re
         assert SECRET not in done.out + done.err
         assert sink[1] != "null" or done.summary["problem"].startswith("shard 0: redis://:***@")
         assert "WRONGPASS" in done.err or "invalid" in done.err
+
+
+def test_ctrl_c_while_the_command_is_imported_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "kevy_ring.cli.command":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "kevy_ring.cli.command")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main(["ls"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "kevy-ring: interrupted\n"
 
 
 def test_a_sink_that_cannot_be_had_is_one_line_before_anything_starts(capsys: pytest.CaptureFixture[str]) -> None:

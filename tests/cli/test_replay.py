@@ -131,6 +131,31 @@ def test_a_redis_target_that_refuses_is_replayed_when_it_is_mended(start: Start,
     assert then.code == 0, then.err
 
 
+def test_the_password_of_a_replay_comes_from_a_file_or_the_environment(
+    start: Start, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password = "sesame%/@"
+    target = start("--requirepass", password)
+    with closing(LetterFile(file)) as opened:
+        made = letter(5, "SET", "key", "1")
+        opened.append(replace(made, origin=replace(made.origin, sink=target.url)).line())
+    secret = tmp_path / "password"
+    secret.write_text(f"{password}\n")
+    done = replayed(file, "--sink", target.url, "--sink-password-file", str(secret))
+    assert (done.code, done.out) == (0, "1 letter applied\n"), done.err
+    monkeypatch.setenv("KEVY_RING_SINK_PASSWORD", password)
+    done = replayed(file, "--sink", target.url)
+    assert (done.code, done.out) == (0, "0 letters applied, 1 applied before\n"), done.err
+    twice = replayed(file, "--sink", target.url, "--sink-password-file", str(secret))
+    assert twice.code == 2
+    assert "a password was given twice" in twice.err
+    monkeypatch.delenv("KEVY_RING_SINK_PASSWORD")
+    typed = replayed(file, "--sink", target.url, "--sink-password", password)
+    assert typed.code == 2
+    assert "every user of this machine can read a command line" in typed.err
+    assert password not in typed.err
+
+
 @pytest.mark.parametrize(("accepted", "code"), [((), 1), (("--allow-skipped",), 0)])
 def test_allow_skipped_only_sets_the_exit_code(
     start: Start, tmp_path: Path, accepted: tuple[str, ...], code: int

@@ -268,9 +268,12 @@ def test_objects_and_codecs() -> None:
             jobs.put(lambda: None)
         assert jobs.empty()
     with RingQueue(4096, dumps=bytes, loads=bytes) as jobs:
+        assert repr(jobs).endswith("4096 bytes: its role is not taken yet>")
         jobs.put(bytearray(b"as it is"))
+        assert repr(jobs).endswith("4096 bytes: puts>")
         assert jobs.get() == b"as it is"
-        assert "4096 bytes" in repr(jobs)
+        assert repr(jobs).endswith("4096 bytes: puts and gets>")
+    assert repr(jobs).endswith("4096 bytes: closed>")
 
 
 def test_several_threads_on_each_side(jobs: RingQueue) -> None:

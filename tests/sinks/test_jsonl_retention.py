@@ -19,7 +19,7 @@ from full_disk import files_of_at_most
 from kevy_ring.cli.compare.jsonl_keys import JsonlKeys
 from kevy_ring.errors import SinkError
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.shard import Snapshot
+from kevy_ring.shard import KeyFilter, Snapshot, filtered
 from kevy_ring.shard.sinks.jsonl import JsonlSink, fold, folding, generations
 from kevy_ring.shard.sinks.memory import MemorySink
 from kevy_ring.shard.sinks.retention import Retention
@@ -136,6 +136,21 @@ def test_by_default_all_generations_stay(tmp_path: Path) -> None:
     assert numbers(tmp_path) == [1, 2, 3, 4]
     with closing(JsonlSink(tmp_path, keep_generations=1)):
         assert numbers(tmp_path) == [4]
+
+
+def test_a_generation_goes_with_the_position_that_its_filter_stored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = KeyFilter(keys=[b"user:*"])
+    with closing(JsonlSink(tmp_path, keep_generations=1, filter=kept)) as sink:
+        filtering = filtered(sink, kept)
+        for number in (1, 2):
+            sink.load(snapshot(number * 10, b"user:1"))
+            filtering.apply(number * 10 + 1, [b"SET", b"order:1", b"dropped"])
+            filtering.commit()
+            assert (tmp_path / f"generation-{number:06}" / "position.json").exists()
+    assert sorted(path.name for path in tmp_path.glob("generation-*")) == ["generation-000002"]
+    assert "files of others" not in caplog.text
 
 
 def test_files_of_others_are_never_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -77,10 +77,10 @@ def test_an_object_may_load_flush_and_close() -> None:
 
 
 def test_without_a_load_the_entries_of_snapshots_are_dropped_and_counted(caplog: pytest.LogCaptureFixture) -> None:
-    sink = PythonSink(note)
+    sink = PythonSink(f"{__name__}:note")
     apply_all(sink, snapshot_events(strings(a="1", b="2"), 5))
     assert sink.dropped_entries == 2
-    assert "2 entries of a snapshot were dropped" in caplog.text
+    assert f"python:{__name__}:note has no load(): 2 entries of a snapshot were dropped" in caplog.text
     sink.flush()
     sink.close()
 

@@ -47,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # The reader of our output closed it. Without this, Python prints an error when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except KeyboardInterrupt:  # Ctrl-C while the modules of a subcommand are imported, which takes a second
+        print("kevy-ring: interrupted", file=sys.stderr)
+        code = 1
     sys.exit(code)
 
 

@@ -11,6 +11,7 @@ import click
 
 from kevy_ring.cli import figures
 from kevy_ring.cli.failure import Failure
+from kevy_ring.cli.ingest.options_password import sink_password_options, with_sink_password
 from kevy_ring.cli.redaction import without_secrets
 from kevy_ring.shard.refused.letter import DeadLetter
 from kevy_ring.shard.refused.marks import ReplayMark, ReplayMarks, letters_in
@@ -26,6 +27,7 @@ from kevy_ring.shard.sinks.sink_url import sink_place
     "--sink", metavar="SINK", required=True,
     help="The sink of the run: sqlite:FILE, redis://HOST:PORT[/DB] or python:MODULE:CALLABLE.",
 )  # fmt: skip
+@sink_password_options
 @click.option(
     "--shards", metavar="N", type=click.IntRange(1, 1024), default=1, show_default=True,
     help="Number of streams of the run: the same as then, so that each letter finds the sink of its shard.",
@@ -54,6 +56,7 @@ def replay(
     other_sink: bool,
     dry_run: bool,
     as_json: bool,
+    **passwords: str | None,
 ) -> int:
     """Apply the dead letters in FILE, which ingest --on-error dead-letter:FILE wrote, to the SINK of that run.
 
@@ -66,6 +69,7 @@ def replay(
     Exit code: 0 every letter is applied, 1 some are not, 2 bad usage.
     """
     _check(sink)
+    sink = with_sink_password(sink, passwords) or sink
     with letters_in(file) as (letters, torn), closing(ReplayMarks(file)) as marks, ExitStack() as opened:
         if dry_run:
             for letter in letters:

@@ -256,7 +256,10 @@ class RingQueue:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<RingQueue on ring {self._segment.name!r}, {self._segment.capacity} bytes>"
+        puts, gets = self._producer, self._consumer
+        roles = [role for end, role in ((puts, "puts"), (gets, "gets")) if end._handle is not None and not end._closed]
+        state = "closed" if puts._closed or gets._closed else " and ".join(roles) or "its role is not taken yet"
+        return f"<RingQueue on ring {self._segment.name!r}, {self._segment.capacity} bytes: {state}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         for end in (self._producer, self._hears):

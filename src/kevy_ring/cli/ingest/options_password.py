@@ -26,14 +26,26 @@ def _not_typed(context: click.Context, parameter: click.Parameter, value: str | 
 
 def password_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of all passwords to a command."""
-    for role, servers in reversed(_ROLES.items()):
-        variable = f"KEVY_RING_{role.replace('-', '_').upper()}PASSWORD"
-        command = click.option(f"--{role}password", hidden=True, callback=_not_typed)(command)
-        command = click.option(
-            f"--{role}password-file", type=click.Path(), metavar="FILE",
-            help=f"File with the password for {servers}, without a last line break; or set {variable}.",
-        )(command)  # fmt: skip
+    for role in reversed(_ROLES):
+        command = _options(command, role)
     return command
+
+
+def sink_password_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of the sink's password, also from the environment, to a command without other passwords."""
+    return _options(command, "sink-", envvar="KEVY_RING_SINK_PASSWORD", file_envvar="KEVY_RING_SINK_PASSWORD_FILE")
+
+
+def _options(
+    command: Callable[..., Any], role: str, *, envvar: str | None = None, file_envvar: str | None = None
+) -> Callable[..., Any]:
+    """Add the options of one password. Without names of variables, the command has a prefix for all of its options."""
+    variable = f"KEVY_RING_{role.replace('-', '_').upper()}PASSWORD"
+    command = click.option(f"--{role}password", hidden=True, callback=_not_typed, envvar=envvar)(command)
+    return click.option(
+        f"--{role}password-file", type=click.Path(), metavar="FILE", envvar=file_envvar,
+        help=f"File with the password for {_ROLES[role]}, without a last line break; or set {variable}.",
+    )(command)  # fmt: skip
 
 
 def with_passwords(
@@ -43,21 +55,27 @@ def with_passwords(
 
     Raises ``click.UsageError`` for a password that is for no server, given twice, or not readable.
     """
-    passwords = {role: _password(role, options) for role in _ROLES}
-    upstream, target, data = passwords.values()
+    upstream, data = _password("", options), _password("data-", options)
     if upstream is not None:
         if not any(map(_has_login, urls)):
             raise click.UsageError("a password was given, but there is no redis:// upstream: kevy:// has no login")
         urls = tuple(_url(url, upstream) if _has_login(url) else url for url in urls)
-    if target is not None:
-        if sink is None or not _has_login(sink):
-            raise click.UsageError("a password for the sink was given, but --sink is no redis:// URL")
-        sink = _url(sink, target)
+    sink = with_sink_password(sink, options)
     if data is not None:
         if not data_urls:
             raise click.UsageError("a password for the data was given, but no --data-url")
         data_urls = tuple(_url(url, data) for url in data_urls)
     return urls, sink, data_urls
+
+
+def with_sink_password(sink: str | None, options: dict[str, Any]) -> str | None:
+    """The sink with the password that ``options`` give, which is taken out of ``options``. Raises as with_passwords."""
+    password = _password("sink-", options)
+    if password is None:
+        return sink
+    if sink is None or not _has_login(sink):
+        raise click.UsageError("a password for the sink was given, but --sink is no redis:// URL")
+    return _url(sink, password)
 
 
 def _password(role: str, options: dict[str, Any]) -> str | None:

@@ -45,6 +45,7 @@ class PythonSink:
         self.target = found
         self.durable = bool(getattr(found, "durable", False))
         self.dropped_entries = 0
+        self._name = f"python:{target}" if isinstance(target, str) else repr(target)
         self.refusals = refusals or Refusals(f"python:{target}")
         self._db = 0
         has_policy = self.refusals.policy is not None
@@ -84,7 +85,7 @@ class PythonSink:
             load(snapshot)
             return
         self.dropped_entries += snapshot.count
-        _log.warning("%r has no load(): %d entries of a snapshot were dropped", self.target, snapshot.count)
+        _log.warning("%s has no load(): %d entries of a snapshot were dropped", self._name, snapshot.count)
 
     def flush(self) -> None:
         flush = getattr(self.target, "flush", None)

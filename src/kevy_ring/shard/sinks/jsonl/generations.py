@@ -73,12 +73,10 @@ def finish_removals(directory: Path) -> None:
 
 
 def _delete(path: Path) -> None:
-    for name in (CHANGES, SNAPSHOT):
-        for file in numbered(path, name).values():
-            if not file.is_dir():
-                file.unlink()
-    with suppress(FileNotFoundError, IsADirectoryError):
-        (path / POSITION).unlink()
+    written = [*numbered(path, CHANGES).values(), *numbered(path, SNAPSHOT).values(), path / POSITION]
+    for file in written:
+        if not file.is_dir():
+            file.unlink(missing_ok=True)
     left = sorted(each.name for each in path.iterdir())
     if left:
         _log.warning("jsonl:%s stays: it holds files of others (%s)", path, ", ".join(left[:5]))

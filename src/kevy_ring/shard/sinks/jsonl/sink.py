@@ -71,10 +71,10 @@ class JsonlSink:
     The sink locks the directory for its life. A second sink there raises SinkError (``"locked"``). Every commit and
     flush checks that the directory and the file are still there. ``file_mode``: of the files that it makes.
     ``rotate_bytes``: a file of changes that is larger is followed by a new one. ``lock_wait_s``: how long it waits for
-    a predecessor to end. ``filter``: what the sink gets. A directory that was filled
-    with another one raises SinkError (``"refused"``).
-    ``changes``: how much of the changes it keeps as lines; older ones are folded into the snapshot.
-    ``keep_generations``: how many generations it keeps, with the current one; None: all.
+    a predecessor to end. ``filter``: what the sink gets. A directory that was filled with another one raises SinkError
+    (``"refused"``). ``refusals``: the policy for what it cannot take; by default one that counts. ``changes``: how much
+    of the changes it keeps as lines; older ones are folded into the snapshot. ``keep_generations``: how many
+    generations it keeps, with the current one; None: all.
     """
 
     durable = True
@@ -163,6 +163,7 @@ class JsonlSink:
         self.apply_frames(owned_frames(batch))
 
     def apply_frames(self, frames: Iterable[tuple[int, list[bytes]]]) -> None:
+        """Apply ``frames``, each its offset and its arguments, as one by one with :meth:`apply`."""
         before = self._applied
         try:
             self._lines += [self._line(offset, argv) for offset, argv in frames]

@@ -32,6 +32,7 @@ from deploy_files import (
     the_one,
 )
 from kevy_ring.cli.command import command
+from kevy_ring.cli.ingest.replication import DRAIN_S
 from kevy_ring_command import is_gone
 from places import DOCS, ROOT
 from pod import Pod, namespaces_or_skip
@@ -229,8 +230,8 @@ def test_one_pod_at_most_writes_to_the_sink() -> None:
 
 
 def test_the_time_for_an_orderly_end_is_longer_than_the_command_takes() -> None:
-    assert kubernetes("StatefulSet")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > 10
-    assert int(replica()["stop_grace_period"].removesuffix("s")) > 10
+    assert kubernetes("StatefulSet")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > DRAIN_S
+    assert int(replica()["stop_grace_period"].removesuffix("s")) > DRAIN_S
 
 
 def test_the_command_is_process_1_of_the_image_and_the_compiler_is_not_in_it() -> None:

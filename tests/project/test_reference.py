@@ -32,7 +32,7 @@ def inherited_doc(call: Call) -> str:
         return call.doc
     from kevy_ring.shard.sinks import sink
 
-    for protocol in (sink.Sink, sink.BatchSink, sink.ResumableSink, sink.StagingSink):
+    for protocol in (sink.Sink, sink.BatchSink, sink.ResumableSink, sink.FilterStoringSink, sink.StagingSink):
         if doc := inspect.getdoc(getattr(protocol, call.name.rpartition(".")[2], None)):
             return doc
     return ""

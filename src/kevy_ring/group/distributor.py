@@ -19,7 +19,7 @@ OnGone = Callable[[Producer, ConsumerGone], object]
 
 
 class Distributor(Producers):
-    """Writes each record to one of several rings, in turn. A ring that is full is passed over.
+    """Writes each record to the ring of one of several ``producers``, in turn. A ring that is full is passed over.
 
         distributor, consumers = Distributor.create(4)   # pass each consumer to a process of its own
         with distributor:
@@ -48,12 +48,15 @@ class Distributor(Producers):
         self._watched: dict[int, Producer] = {}
 
     def add(self, producer: Producer) -> None:
-        """Let a ring join."""
+        """Let the ring of ``producer`` join. Its role is taken at the next write."""
         self._producers = [*self._producers, producer]
         self._has_roles = False
 
     def remove(self, name: str) -> Producer:
-        """Let a ring leave; returns its producer, which stays open. Raises ``ValueError``: not here, or the last."""
+        """Let the ring ``name`` leave. Returns its producer, which stays open.
+
+        Raises ``ValueError`` if the ring is not here, or is the last one.
+        """
         found = next((each for each in self._producers if each.name == name), None)
         others = [each for each in self._producers if each is not found]
         if found is None or not others:
@@ -148,9 +151,10 @@ class Distributor(Producers):
         return wait_for_any([(producer, length) for producer in self._producers], deadline)
 
     def wait(self, length: int = 1, timeout: float | None = None) -> bool:
-        """Sleep until a record of ``length`` bytes fits into a ring, or a consumer is gone: True. False: time is up.
+        """Sleep until a record of ``length`` bytes fits into a ring, or a consumer is gone: True.
 
-        Raises ``ValueError`` for a length larger than the ring, and :class:`ClosedError`.
+        False: ``timeout`` seconds are over (None: no limit). Raises ``ValueError`` for a length larger than the ring,
+        and :class:`ClosedError`.
         """
         deadline = deadline_after(timeout)
         while not any(_has_news(producer, length) for producer in self._producers):
@@ -187,7 +191,10 @@ class Distributor(Producers):
         return await self._tasks.until(partial(self.wait, length, 0), partial(self.fileno, length), timeout)
 
     async def write_async(self, record: BytesLike, timeout: float | None = None) -> bool:
-        """As :meth:`write`, for a task of asyncio (uvloop too) or trio. A cancelled write wrote nothing."""
+        """Write ``record`` as :meth:`write`, in a task of asyncio (uvloop too) or trio.
+
+        A cancelled write wrote nothing.
+        """
         deadline = deadline_after(timeout)
         while await self.wait_async(bytes_of(record), seconds_left(deadline)):
             if self.try_write(record):

@@ -91,11 +91,11 @@ class FanIn(Members):
     def drain(self, max_records: int = 1024, max_bytes: int | None = None) -> RecordBatch:
         """Take a batch of the next ring that has records: at most ``max_records``, of together at most ``max_bytes``.
 
-        As ``drain`` of a consumer: it never waits, and the batch is empty if no ring has a record. ``batch.ring_name``
-        says which ring. One batch of the group is open at a time: else :class:`BatchOpen`.
+        As ``drain`` of a consumer: it never waits. Returns an empty batch if no ring has a record. ``batch.ring_name``
+        says which ring. One batch of the group is open at a time: else it raises :class:`BatchOpen`.
 
             with group.drain() as batch:
-                for record in batch: ...
+                print(batch.ring_name, batch.copies())
         """
         found = self._from_next(lambda consumer: consumer.drain(max_records, max_bytes), is_empty)
         return self._nothing if found is None else found  # type: ignore[no-any-return]
@@ -143,7 +143,8 @@ class FanIn(Members):
     def batches(self, max_records: int = 1024, max_bytes: int | None = None) -> BatchStream[Any]:
         """For ``async for``: the batches of :meth:`drain`, until no ring is left. See :class:`BatchStream`.
 
-        If a death is raised, the loop ends; begin it again to continue with the other rings.
+        ``max_records`` and ``max_bytes`` bound each batch. If a death is raised, the loop ends; begin it again to
+        continue with the other rings.
         """
         return BatchStream(self, partial(self.drain, max_records, max_bytes))
 

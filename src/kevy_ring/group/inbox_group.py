@@ -18,8 +18,8 @@ class InboxGroup(FanIn):
         group = InboxGroup(receiver for _, receiver in pairs)
         for event in group: ...                                   # until all senders are gone
 
-    It behaves as :class:`RingGroup`: turns, ends, waits and errors. Batches are those of the receivers, and what is
-    taken one by one are events.
+    It behaves as :class:`RingGroup`: turns, ends, waits and errors. ``consumers`` are its receivers, and ``on_end`` and
+    ``awaits_successors`` are as there. Batches are those of the receivers, and what is taken one by one are events.
     """
 
     _kind = ReplicaInboxReceiver

@@ -23,7 +23,7 @@ def ring_of_key(key: BytesLike, rings: int) -> int:
 
 
 class KeyedDistributor(Producers):
-    """Writes each record to the ring of its key: the same one in every process and every run.
+    """Writes each record to the ring of its key, of those of ``producers``: the same one in every process and run.
 
         distributor, consumers = KeyedDistributor.create(4)   # pass each consumer to a process of its own
         with distributor:
@@ -51,7 +51,7 @@ class KeyedDistributor(Producers):
         return self._producers[ring_of_key(key, len(self._producers))]
 
     def try_write(self, key: BytesLike, record: BytesLike) -> bool:
-        """Write one record to the ring of its key, and publish it. False: that ring is full now. Never waits."""
+        """Write ``record`` to the ring of ``key``, and publish it. False: that ring is full now. Never waits."""
         if not self._has_roles:
             self.take_roles()
         producer = self.producer_of(key)
@@ -71,7 +71,10 @@ class KeyedDistributor(Producers):
         return True
 
     async def write_async(self, key: BytesLike, record: BytesLike, timeout: float | None = None) -> bool:
-        """As :meth:`write`, for a task of asyncio (uvloop too) or trio. A cancelled write wrote nothing."""
+        """Write ``record`` to the ring of ``key`` as :meth:`write`, in a task of asyncio (uvloop too) or trio.
+
+        A cancelled write wrote nothing.
+        """
         producer, deadline = self.producer_of(key), deadline_after(timeout)
         while not self.try_write(key, record):
             with contextlib.suppress(SendError):  # try_write raises it, or accepts a successor

@@ -31,7 +31,7 @@ class Producers:
 
     @classmethod
     def create(cls, rings: int, capacity: int = 1 << 20, name: str | None = None) -> tuple[Self, list[Consumer]]:
-        """Make ``rings`` rings of ``capacity`` bytes each, and their consumers, to pass to other processes.
+        """Make ``rings`` rings of ``capacity`` bytes each. Returns the writer, and consumers for other processes.
 
         Each of those processes uses its consumer in a ``with``. That takes the role at once, so that a write fails
         after its end even if it read nothing. With ``name``, ring ``i`` is named ``f"{name}-{i}"``. Raises as

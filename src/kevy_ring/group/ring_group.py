@@ -13,7 +13,7 @@ from kevy_ring.ring.deadline import deadline_after, seconds_left
 
 
 class RingGroup(FanIn):
-    """Reads from many rings in one process: many producers, one consumer. It owns its consumers, and closes them.
+    """Reads from many rings in one process: many producers, one consumer. It owns its ``consumers``, and closes them.
 
         group, producers = RingGroup.create(4)   # pass each producer to a process of its own
         for record in group:                     # until all producers are gone
@@ -51,11 +51,12 @@ class RingGroup(FanIn):
         on_end: OnEnd | None = None,
         awaits_successors: bool = False,
     ) -> tuple[Self, list[Producer]]:
-        """Make ``rings`` rings of ``capacity`` bytes each: the group, and their producers, to pass to other processes.
+        """Make ``rings`` rings of ``capacity`` bytes each. Returns the group, and their producers for other processes.
 
         Each of those processes uses its producer in a ``with``. That takes the role at once, so that the group learns
-        of its end even if it writes nothing. With ``name``, ring ``i`` is named ``f"{name}-{i}"``. Raises as
-        :meth:`Ring.create`, and ``ValueError`` without a ring; then no ring is left behind.
+        of its end even if it writes nothing. With ``name``, ring ``i`` is named ``f"{name}-{i}"``. ``on_end`` and
+        ``awaits_successors``: see the class. Raises as :meth:`Ring.create`, and ``ValueError`` without a ring; then no
+        ring is left behind.
         """
         segments = make_segments(rings, capacity, name)
         group = cls(map(Consumer, segments), on_end=on_end, awaits_successors=awaits_successors)
@@ -73,7 +74,8 @@ class RingGroup(FanIn):
     ) -> Self:
         """The group of existing rings, by their names: as in a process that takes over after another one was killed.
 
-        Waits up to ``timeout`` seconds (None: no limit) for all of them to be made. Raises as :meth:`Ring.attach`.
+        Waits up to ``timeout`` seconds (None: no limit) for all of them to be made. ``on_end`` and
+        ``awaits_successors``: see the class. Raises as :meth:`Ring.attach`.
         """
         deadline = deadline_after(timeout)
         consumers = [Consumer(Segment.attach(name, seconds_left(deadline))) for name in names]

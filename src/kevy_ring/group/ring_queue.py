@@ -63,8 +63,9 @@ class RingQueue:
       the ring cannot be taken back.
     * ``put`` copies: the other side gets another object, also within one process.
 
-    ``dumps`` and ``loads``: another codec than pickle (protocol 5). ``bytes`` for both sends bytes as they are.
-    Unpickling runs code that the other process chose: use it between processes that trust each other.
+    ``capacity``: of the ring in bytes, a power of two. ``dumps`` and ``loads``: another codec than pickle (protocol 5).
+    ``bytes`` for both sends bytes as they are. Unpickling runs code that the other process chose: use it between
+    processes that trust each other.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class RingQueue:
     # ------------------------------------------------------------------------------------------------ the putting side
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Put an object. With ``block``, wait up to ``timeout`` seconds (None: no limit) for room, else ``Full``.
+        """Put ``item``. With ``block``, wait up to ``timeout`` seconds (None: no limit) for room, else ``Full``.
 
         Raises ``Full``, ``ShutDown``, :class:`SendError` if the getting process died, ``ValueError`` for an object that
         is larger than the ring and for a negative timeout, and what the codec raises.
@@ -107,7 +108,7 @@ class RingQueue:
         self.put(item, block=False)
 
     async def put_async(self, item: Any, timeout: float | None = None) -> None:
-        """As :meth:`put`, for a task of asyncio (uvloop too) or trio."""
+        """Put ``item`` as :meth:`put`, in a task of asyncio (uvloop too) or trio."""
         deadline = _deadline(True, timeout)
         record = self._dumps(item)
         try:

@@ -104,7 +104,7 @@ class Batch(EventBatchCalls, RecordBatch):
         return starts, lengths
 
     def as_array(self, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        """Raises ``TypeError``: events have no common layout. For frames see :meth:`arguments`."""
+        """Raises ``TypeError`` for every ``dtype``: events have no common layout. For frames see :meth:`arguments`."""
         raise TypeError("events have no common layout for an array; arguments(k) has the k-th argument of each frame")
 
     def __arrow_array__(self, type: Any = None) -> Any:

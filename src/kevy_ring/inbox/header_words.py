@@ -70,11 +70,7 @@ class ConsumerWord(HeaderWord):
     ENTRIES = 10, _SHARD, "keys of the snapshots that were loaded"
     SNAPSHOTS = 11, _SHARD, "snapshots loaded"
     SKIPPED_KEYS = 12, _SHARD, "keys of the last snapshot that were left out"
-    LEFT_OUT = (
-        13,
-        _SHARD,
-        "other parts of it that were left out: expiries of hash fields (per hash), function libraries",
-    )
+    LEFT_OUT = 13, _SHARD, "other parts of it that were left out: function libraries"
     REFUSALS = 14, _SHARD, "commands that the sink refused, in all shard processes of the ring"
 
 

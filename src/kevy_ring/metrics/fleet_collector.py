@@ -20,6 +20,10 @@ class FleetCollector(Collector):
     """Counts from the events and the status of one fleet, since the fleet began. A process that dies resets none.
 
     The fleet's thread calls ``happened`` with each event and ``looked`` with ``Fleet.status()``. Any thread may scrape.
+
+        counts = FleetCollector()
+        registry.register(counts)
+        fleet = Fleet(url, shard_main, on_event=counts.happened)  # and counts.looked(fleet.status()) once a second
     """
 
     def __init__(self) -> None:
@@ -35,7 +39,10 @@ class FleetCollector(Collector):
             self._attempts: set[int] = set()  # shards whose present attempt has no outcome yet
 
     def happened(self, event: FleetEvent) -> None:
-        """Count a refused attempt. A runner repeats its reason while it waits; that is no other attempt."""
+        """Count the refused attempt of ``event``, if it is one.
+
+        A runner repeats its reason while it waits; that is no other attempt.
+        """
         if event.kind is not FleetEventKind.LINK:
             return
         with self._lock:
@@ -46,7 +53,7 @@ class FleetCollector(Collector):
                 self._refusals[event.shard, event.refusal.kind] += 1
 
     def looked(self, shards: Sequence[ShardStatus]) -> None:
-        """Take the status of all shards."""
+        """Take the status of all ``shards``, as :meth:`Fleet.status` gives it."""
         with self._lock:
             self._rings = {shard.index: shard.ring.name for shard in shards if shard.ring is not None}
             self._restarts = {
@@ -56,9 +63,11 @@ class FleetCollector(Collector):
             }
 
     def describe(self) -> list[Metric]:
+        """The metrics without values, which a registry asks for when the collector is registered."""
         return list(_families())
 
     def collect(self) -> Iterator[Metric]:
+        """The metrics with their present values. A registry calls this at each scrape."""
         restarts, refusals = _families()
         with self._lock:
             for ring, (runner, shard) in self._restarts.items():

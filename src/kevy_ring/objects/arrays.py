@@ -56,10 +56,13 @@ class ArrayCodec:
     An array of any shape and strides, with a dtype of numbers, times, text, bytes, or of such fields. What is not
     contiguous is packed while it is written into the ring, and the order of its axes stays. ``encode`` raises
     ``TypeError`` for anything else, also for subclasses such as masked arrays, and for dtypes that hold objects.
+
+        sender, receiver = object_pair(codec=ArrayCodec())
+        sender.send(np.arange(1000.0))
     """
 
     def encode(self, obj: Any) -> Parts:
-        """The record of an array."""
+        """The record of ``obj``, an array. Raises ``TypeError`` for anything else."""
         if type(obj) is not np.ndarray:
             raise TypeError(
                 f"ArrayCodec sends numpy arrays, not {type(obj).__name__}: use np.asarray(), or PickleCodec"
@@ -67,7 +70,10 @@ class ArrayCodec:
         return array_parts(obj, any_text(obj.dtype))
 
     def decode(self, record: bytes | memoryview, copies: bool) -> npt.NDArray[Any]:
-        """The array of a record: an owned one that may be written, or a read-only view of ``record``."""
+        """The array of a record. With ``copies`` an owned one that may be written, else a read-only view of ``record``.
+
+        Raises ``ValueError`` for a record of another kind.
+        """
         if not len(record) or record[0] != ARRAY:
             raise ValueError("the record is no array: both ends need the same codec")
         description, (buffer,) = split_parts(memoryview(record))

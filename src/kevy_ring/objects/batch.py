@@ -47,7 +47,7 @@ class ObjectBatch(RecordBatch):
         return self._iterate(map(self._object, ahead), ahead)
 
     def owned(self, i: int) -> Any:
-        """Object ``i`` without views into the ring: it may be kept. Its arrays may be written.
+        """Returns object ``i`` without views into the ring: it may be kept. Its arrays may be written.
 
         Raises :class:`ObjectError`, ``IndexError``, and :class:`ClosedError` after the release.
         """

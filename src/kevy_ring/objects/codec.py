@@ -22,7 +22,7 @@ class Codec(Protocol):
     """
 
     def encode(self, obj: Any) -> BytesLike | Parts:
-        """The record of an object: its bytes, or :class:`Parts` whose arrays are written in place.
+        """The record of ``obj``: its bytes, or :class:`Parts` whose arrays are written in place.
 
         It may raise any exception. Then nothing is written, and the caller of ``send`` gets that exception.
         """

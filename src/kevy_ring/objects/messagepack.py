@@ -40,11 +40,14 @@ class MsgpackCodec:
         self._decode = msgpack.Decoder(type, dec_hook=dec_hook).decode
 
     def encode(self, obj: Any) -> bytes:
-        """The record of an object. Raises ``TypeError`` for a type that msgspec does not know."""
+        """The record of ``obj``. Raises ``TypeError`` for a type that msgspec does not know."""
         return KIND + self._encode(obj)
 
     def decode(self, record: bytes | memoryview, copies: bool) -> Any:
-        """The object of a record. Raises ``msgspec.ValidationError`` or ``DecodeError``."""
+        """The object of a record. ``copies``: a ``memoryview`` in it is of bytes of its own, and not of ``record``.
+
+        Raises ``ValueError`` for a record of another kind, ``msgspec.ValidationError`` and ``msgspec.DecodeError``.
+        """
         if record[:1] != KIND:
             raise ValueError("the record is no MessagePack: both ends need the same codec")
         return self._decode(memoryview(bytes(record) if copies else record)[1:])

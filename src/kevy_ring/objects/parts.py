@@ -32,6 +32,8 @@ class Parts:
 
     ``kind``: 1 to 127, the first byte of the record. ``strides``: how each array lies in the record, as its strides in
     bytes there; None: all as they lie in memory. Without them each array has to be contiguous.
+
+        parts = Parts(1, b"pixels", [np.zeros((1080, 1920), np.uint8)])  # what encode() of a codec returns
     """
 
     __slots__ = ("_front", "_length", "arrays", "description", "kind", "strides")
@@ -72,6 +74,10 @@ def split_parts(record: memoryview) -> tuple[memoryview, list[memoryview]]:
     """The description of a record of :class:`Parts` and its buffers, as views of ``record``, for ``decode`` of a codec.
 
     Raises ``ValueError`` if one of them lies outside of the record.
+
+        parts = Parts(1, b"pixels", [np.zeros((1080, 1920), np.uint8)])
+        record = memoryview(bytearray(len(parts)))
+        description, (pixels,) = split_parts(record[: parts.write_into(record)])
     """
     if len(record) < _HEAD.size:
         raise ValueError(f"a record of {len(record)} bytes is too short")

@@ -34,6 +34,8 @@ class PickleCodec:
     from their memory into the ring. A plain array needs no pickle at all.
 
     ``dumps`` and ``loads``: other functions with the arguments of pickle's, such as those of ``cloudpickle``.
+
+        sender, receiver = object_pair(codec=PickleCodec(dumps=cloudpickle.dumps))
     """
 
     def __init__(self, dumps: Callable[..., bytes] = pickle.dumps, loads: Callable[..., Any] = pickle.loads) -> None:
@@ -41,7 +43,7 @@ class PickleCodec:
         self._loads = loads
 
     def encode(self, obj: Any) -> bytes | Parts:
-        """The record of an object. Raises what pickling raises."""
+        """The record of ``obj``. Raises what pickling raises."""
         if type(obj) is ndarray:
             text = plain_text(obj.dtype)
             if text is not None:
@@ -67,11 +69,14 @@ class PickleCodec:
         return records
 
     def only_pickles(self, records: Sequence[bytes | memoryview]) -> Callable[[Any], Any] | None:
-        """What makes the object of each record, if all of them are pickles without buffers."""
+        """What makes the object of each of ``records``, if all of them are pickles without buffers; else None."""
         return self._loads if all(records) and set(map(_FIRST_BYTE, records)) == {PICKLE} else None
 
     def decode(self, record: bytes | memoryview, copies: bool) -> Any:
-        """The object of a record. Raises what unpickling raises, and ``ValueError`` for bytes of another kind."""
+        """The object of a record. ``copies``: its buffers are owned ones, not views of ``record``.
+
+        Raises what unpickling raises, and ``ValueError`` for bytes of another kind.
+        """
         kind = record[0] if record else None
         if kind == PICKLE:
             return self._loads(record)

@@ -54,10 +54,10 @@ class ObjectReceiver(Consumer):
         codec: Codec | None = None,
         spin_us: float = DEFAULT_SPIN_US,
     ) -> ObjectReceiver:
-        """The receiver of an existing ring. Waits up to ``timeout`` seconds (None: without limit) for it to be made.
+        """The receiver of the ring ``name``. Waits up to ``timeout`` seconds (None: without limit) for it to be made.
 
-        Takes the role at once. ``codec``: that of the sender. Raises :class:`SegmentError` (``reason`` says why) and
-        :class:`RoleTaken`.
+        Takes the role at once. ``codec``: that of the sender. ``spin_us``: see :class:`Consumer`. Raises
+        :class:`SegmentError` (``reason`` says why) and :class:`RoleTaken`.
         """
         receiver = cls(Segment.attach(name, timeout), codec=codec, spin_us=spin_us)
         receiver._claim()
@@ -197,7 +197,8 @@ class ObjectReceiver(Consumer):
     def batches(self, max_records: int = 1024, max_bytes: int | None = None) -> BatchStream[ObjectBatch]:
         """For ``async for``: the batches of :meth:`drain`, until the sender is gone.
 
-        Each batch is open while the loop's body runs. Then it ends as by a ``with``: see :class:`BatchStream`.
+        ``max_records`` and ``max_bytes`` bound each batch. It is open while the loop's body runs. Then it ends as by a
+        ``with``: see :class:`BatchStream`.
         """
         return BatchStream(self, partial(self.drain, max_records, max_bytes))
 

@@ -44,7 +44,7 @@ class ObjectSender(Producer):
 
     @classmethod
     def attach(cls, name: str, timeout: float | None = 0.0, *, codec: Codec | None = None) -> ObjectSender:
-        """The sender of an existing ring. Waits up to ``timeout`` seconds (None: without limit) for it to be made.
+        """The sender of the ring ``name``. Waits up to ``timeout`` seconds (None: without limit) for it to be made.
 
         Takes the role at once. ``codec``: that of the receiver. Raises :class:`SegmentError` (``reason`` says why) and
         :class:`RoleTaken`.
@@ -54,7 +54,7 @@ class ObjectSender(Producer):
         return sender
 
     def send(self, obj: Any, timeout: float | None = None) -> bool:
-        """Send one object. Waits up to ``timeout`` seconds (None: without limit) for space. False: the time is up.
+        """Send ``obj``. Waits up to ``timeout`` seconds (None: without limit) for space. False: the time is up.
 
         Raises as the class says, and ``ValueError`` for a timeout that is not a number.
         """
@@ -74,7 +74,7 @@ class ObjectSender(Producer):
         return False
 
     def try_send(self, obj: Any) -> bool:
-        """Send one object if the ring has space for it now. False: it has not. Never waits. Raises as :meth:`send`."""
+        """Send ``obj`` if the ring has space for it now. False: it has not. Never waits. Raises as :meth:`send`."""
         return self.send(obj, 0)
 
     def send_many(self, objects: Iterable[Any], timeout: float | None = None) -> int:
@@ -100,7 +100,7 @@ class ObjectSender(Producer):
         return done
 
     async def send_async(self, obj: Any, timeout: float | None = None) -> bool:
-        """As :meth:`send`, for a task of asyncio (uvloop too) or trio. A cancelled call sent nothing.
+        """Send ``obj`` as :meth:`send`, in a task of asyncio (uvloop too) or trio. A cancelled call sent nothing.
 
         Other tasks run only if the ring is full.
         """

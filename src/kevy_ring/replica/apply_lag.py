@@ -27,6 +27,9 @@ class ApplyLag(NamedTuple):
     """Bounds, in seconds, for the age of the oldest event received and not applied. Both are 0 if nothing waits.
 
     The two are one or two looks apart: ``at_least_s`` says no more than is certain, ``at_most_s`` no less.
+
+        lag = ApplyLagWatch().look([ring.stats()])[ring.name]
+        print(f"the oldest event has waited for {lag.at_least_s} to {lag.at_most_s} s")
     """
 
     at_least_s: float
@@ -52,6 +55,10 @@ class ApplyLagWatch:
     shard has released it; a sink with a position has committed it before that. Until a ring has been looked at for the
     first time, its past is unknown: the age of what already waited then begins at that look. An event larger than the
     ring shifts the scale by 16 bytes for each of its pieces, so the few bytes behind it can look younger than they are.
+
+        watch = ApplyLagWatch()
+        watch.look([ring.stats()])  # about once a second
+        print(watch.look([ring.stats()])[ring.name].at_most_s)
     """
 
     def __init__(self) -> None:
@@ -59,13 +66,16 @@ class ApplyLagWatch:
         self._lock = threading.Lock()
 
     def look(self, rings: Iterable[RingStats], now: float | None = None) -> dict[str, ApplyLag]:
-        """Note the headers, which were read at ``now`` (seconds of the monotonic clock). Returns the lag by name."""
+        """Note the headers of ``rings``, read at ``now`` (seconds of the monotonic clock; None: this moment).
+
+        Returns the lag by the name of the ring.
+        """
         now = time.monotonic() if now is None else now
         with self._lock:
             return {stats.name: self._past_of(stats, now).look(stats, now) for stats in rings}
 
     def forget_all_but(self, names: Iterable[str]) -> None:
-        """Drop what is known of other rings, which are gone."""
+        """Drop what is known of all rings but those with these ``names``: the others are gone."""
         kept = set(names)
         with self._lock:
             self._rings = {name: past for name, past in self._rings.items() if name in kept}

@@ -66,10 +66,10 @@ class RecordBatch(BatchCalls):
         return self._array("lengths")
 
     def as_array(self, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        """Records of equal length as one read-only array of ``dtype``, in the ring and without a copy.
+        """Records of equal length as one array of ``dtype``, in the ring and without a copy.
 
-        The shape is (len(batch),), followed by the shape of ``dtype`` if it is a sub-array such as ``("<f4", 3)``. The
-        array is a view: drop it before the release, or copy it.
+        Returns a read-only array. Its shape is (len(batch),), followed by the shape of ``dtype`` if it is a sub-array
+        such as ``("<f4", 3)``. The array is a view: drop it before the release, or copy it.
 
         Raises ``ValueError`` if a record has another length than ``dtype``, ``TypeError`` for a ``dtype`` with Python
         objects, and :class:`ClosedError` after the release.

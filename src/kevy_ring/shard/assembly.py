@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -10,17 +9,12 @@ from kevy_ring.errors import SnapshotError
 from kevy_ring.events import BytesLike
 from kevy_ring.replica.snapshots import kevysnap
 from kevy_ring.replica.snapshots.entry import Entry
-from kevy_ring.replica.snapshots.rdb import MAGICS, RdbReader, library_name
+from kevy_ring.replica.snapshots.rdb import MAGICS
 from kevy_ring.shard.kevysnap_body import KevysnapBody
+from kevy_ring.shard.rdb_body import RdbBody
 from kevy_ring.shard.sinks.refusals import Refusals
 from kevy_ring.shard.sinks.sink import HoldingStage, Sink, Stage
-from kevy_ring.shard.snapshot import LeftOut, SkippedKey, Snapshot, SnapshotFormat
-
-_log = logging.getLogger(__name__)
-
-#: The dead letters of one snapshot have at most so many bytes of values, because they are in memory until they are
-#: written. The keys beyond that are only named.
-RESTORE_BYTES = 64 << 20
+from kevy_ring.shard.snapshot import LeftOut, Snapshot, SnapshotFormat
 
 
 class StopAsked(Exception):
@@ -46,42 +40,6 @@ class SnapshotBody(Protocol):
 
     def close(self) -> None:
         """Release all that is held."""
-
-
-class RdbBody:
-    """RDB, decoded while it arrives."""
-
-    format: SnapshotFormat = "rdb"
-
-    def __init__(self) -> None:
-        self._reader = RdbReader()
-
-    def keep_values(self) -> None:
-        """Keep the values that cannot be read, for dead letters."""
-        self._reader.restore_bytes = RESTORE_BYTES
-
-    def feed(self, piece: BytesLike) -> list[Entry]:
-        return self._reader.feed(piece)
-
-    def finish(self) -> Iterable[list[Entry]]:
-        self._reader.finish()
-        for words in self.left_out().words():
-            _log.warning("the snapshot was read without %s", words)
-        return ()
-
-    def skipped(self) -> int | None:
-        return len(self.left_out().keys)
-
-    def left_out(self) -> LeftOut:
-        keys = [each for each in self._reader.left_out if each.kind == "key"]
-        return LeftOut(
-            keys=tuple(SkippedKey(each.db, each.name, each.type) for each in keys),
-            functions=tuple(library_name(each.name) for each in self._reader.left_out if each.kind == "function"),
-            restores={(each.db, each.name): self._reader.restore_of(each) for each in keys if each.value},
-        )
-
-    def close(self) -> None:
-        pass
 
 
 #: The decoder for each kind of body, by its first bytes.

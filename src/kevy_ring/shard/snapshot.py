@@ -74,7 +74,7 @@ class Snapshot:
     Iterating yields each held entry once and drops it here, so that memory never holds the entries twice. ``count`` is
     the number of entries of the whole snapshot, held here or not. ``format``: kevysnap or rdb. ``ack_offset`` is what
     the upstream sent; ``applied_offset`` is the same position as the offset of a last applied frame. ``skipped``: how
-    many keys the decoder left out (streams and modules of an RDB), None if it does not know. ``left_out`` names these
+    many keys the decoder left out (values of modules in an RDB), None if it does not know. ``left_out`` names these
     keys and what else was left out. ``size_bytes``: of the body.
     """
 

@@ -106,7 +106,7 @@ class Outcome:
             if not lacks and shard.skipped:
                 lacks.append(figures.plural(shard.skipped, "key"))
             if not facts.left_out and shard.last.left_out_besides:
-                lacks.append("expiries of fields or functions")
+                lacks.append(figures.plural(shard.last.left_out_besides, "function library", "function libraries"))
             if lacks:
                 found.append(f"shard {shard.last.index}: the snapshot was read without {' and '.join(lacks)}")
             elif shard.skipped is None:

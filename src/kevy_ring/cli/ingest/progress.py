@@ -96,7 +96,7 @@ class ShardProgress(ShardStatus):
 
     @property
     def left_out_besides(self) -> int:
-        """What else of the last snapshot was left out: expiries of hash fields, function libraries."""
+        """What else of the last snapshot was left out: function libraries."""
         return self._shard_word(ConsumerWord.LEFT_OUT)
 
     @property

@@ -101,7 +101,7 @@ class ParentLine(StopSignal):
         self.tell("text", topic, text[:TEXT_MAX])
 
     def send_log(self, *told_otherwise: str) -> None:
-        """Send the package's log records to the parent from now on, but not those of the named loggers."""
+        """Send the package's log records to the parent from now on, but not those of the loggers ``told_otherwise``."""
         send_records(LineLog(self.tell, TEXT_MAX, told_otherwise), self._log_level)
 
     def hand_over(self, *fact: Any) -> None:

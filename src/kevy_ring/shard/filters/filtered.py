@@ -85,7 +85,7 @@ class FilteredResumableSink(FilteredSink):
 
 
 def filtered(sink: Sink, chosen: KeyFilter, *, only_done: bool = True) -> Sink:
-    """``sink`` behind a filter; the sink itself if everything passes.
+    """Returns ``sink`` behind the filter ``chosen``; the sink itself if everything passes.
 
     ``only_done``: False for an upstream whose stream may hold commands that changed nothing (kevy). Raises ValueError
     for a :class:`ResumableSink` that cannot store the filter's state (see :class:`FilterStoringSink`), and SinkError

@@ -92,11 +92,11 @@ class KeyFilter:
         return next(iter(self.databases)) if len(self.databases) == 1 else None
 
     def takes_database(self, db: int) -> bool:
-        """Whether any key of a database may pass."""
+        """Whether any key of database ``db`` may pass."""
         return not self.databases or db in self.databases
 
     def passes(self, db: int, key: bytes) -> bool:
-        """Whether a key passes. Raises SinkError (``"load"``) if ``function`` raises."""
+        """Whether ``key`` of database ``db`` passes. Raises SinkError (``"load"``) if ``function`` raises."""
         return self.key_passes(db, key)
 
     @property

@@ -18,7 +18,7 @@ class ErrorAction(Enum):
 class ErrorPolicy:
     """One policy for refused commands, for events at which a callable raises, and for keys that cannot be read.
 
-    ``path``: the file of dead letters; empty for the other actions.
+    ``action``: what happens to the event. ``path``: the file of dead letters; empty for the other actions.
 
         >>> str(ErrorPolicy.parse("dead-letter:refused.jsonl"))
         'dead-letter:refused.jsonl'
@@ -29,7 +29,7 @@ class ErrorPolicy:
 
     @classmethod
     def parse(cls, text: str) -> ErrorPolicy:
-        """The policy of ``stop``, ``skip`` or ``dead-letter:FILE``. Raises ValueError for anything else."""
+        """The policy of ``text``: ``stop``, ``skip`` or ``dead-letter:FILE``. Raises ValueError for anything else."""
         word, _, path = text.partition(":")
         if word == ErrorAction.DEAD_LETTER.value and path:
             return cls(ErrorAction.DEAD_LETTER, path)

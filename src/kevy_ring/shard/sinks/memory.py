@@ -76,6 +76,7 @@ class MemorySink:
         self.apply_frames(owned_frames(batch))
 
     def apply_frames(self, frames: Iterable[tuple[int, list[bytes]]]) -> None:
+        """Apply ``frames``, each its offset and its arguments, as one by one with :meth:`apply`."""
         self._store.set_clock()
         run = self._store.run
         for offset, argv in frames:

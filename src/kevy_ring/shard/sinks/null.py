@@ -22,7 +22,8 @@ class NullSink:
 
     ``frames`` and ``frame_bytes`` (canonical records) count from the beginning. ``digest`` and ``first_offset`` (None:
     no frame yet) cover the frames since the last snapshot. ``snapshot_digest`` covers the body of the last whole
-    snapshot, independent of its chunks; ``entries`` counts its entries.
+    snapshot, independent of its chunks; ``entries`` counts its entries. ``refusals``: the policy for what it cannot
+    take; by default one that counts.
     """
 
     durable = False

@@ -22,6 +22,7 @@ class Retention:
 
     ``max_age_s``: older changes are removed, by the time at which they arrived. ``max_bytes``: the oldest are removed
     so that the log stays below it. 0 bytes: no change is kept that the sink's state does not need.
+    ``text``: the limit as the user wrote it.
 
         >>> Retention.parse("7d").max_age_s
         604800
@@ -35,9 +36,10 @@ class Retention:
 
     @classmethod
     def parse(cls, text: str) -> Retention:
-        """``off``, ``forever``, an age in s, m, h, d or w, or a size in B, KB, MB, GB or TB (powers of 1024).
+        """The retention of ``text``.
 
-        Raises ValueError for anything else, and for a limit of 0.
+        It is ``off``, ``forever``, an age in s, m, h, d or w, or a size in B, KB, MB, GB or TB (powers of 1024). Raises
+        ValueError for anything else, and for a limit of 0.
         """
         if text == "forever":
             return cls()

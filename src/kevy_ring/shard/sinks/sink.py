@@ -90,6 +90,12 @@ class FilterStoringSink(ResumableSink, Protocol):
 
     ``move_on(offset, state)``: the stream is at this offset, of which the sink got nothing; the next ``commit`` stores
     both, with what was applied. ``stream_state``: the last stored state; empty at first and after a snapshot.
+
+        class Rows:  # with the methods of a ResumableSink
+            stream_state = ""
+
+            def move_on(self, offset, state):
+                self.next_offset, self.next_state = offset, state  # commit() stores both
     """
 
     @property
@@ -97,7 +103,7 @@ class FilterStoringSink(ResumableSink, Protocol):
         """See above. It belongs to ``stored_offset``."""
 
     def move_on(self, offset: int, state: str) -> None:
-        """See above. ``state`` has no meaning for the sink."""
+        """The stream is at ``offset`` now, see above. ``state`` has no meaning for the sink."""
 
 
 class Stage(Protocol):

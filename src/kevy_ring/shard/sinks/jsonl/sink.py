@@ -69,8 +69,9 @@ class JsonlSink:
     flush checks that the directory and the file are still there. ``file_mode``: of the files that it makes.
     ``rotate_bytes``: a file of changes that is larger is followed by a new one. ``lock_wait_s``: how long it waits for
     a predecessor to end. ``filter``: what the sink gets. A directory that was filled with another one raises SinkError
-    (``"refused"``). ``changes``: how much of the changes it keeps as lines; older ones are folded into the snapshot.
-    ``keep_generations``: how many generations it keeps, with the current one; None: all.
+    (``"refused"``). ``refusals``: the policy for what it cannot take; by default one that counts. ``changes``: how much
+    of the changes it keeps as lines; older ones are folded into the snapshot. ``keep_generations``: how many
+    generations it keeps, with the current one; None: all.
     """
 
     durable = True
@@ -158,6 +159,7 @@ class JsonlSink:
         self.apply_frames(owned_frames(batch))
 
     def apply_frames(self, frames: Iterable[tuple[int, list[bytes]]]) -> None:
+        """Apply ``frames``, each its offset and its arguments, as one by one with :meth:`apply`."""
         before = self._applied
         try:
             self._lines += [self._line(offset, argv) for offset, argv in frames]

@@ -133,6 +133,7 @@ class RedisSink:
         self.apply_frames(() if self._append_batch(batch) else owned_frames(batch))
 
     def apply_frames(self, frames: Iterable[tuple[int, list[bytes]]]) -> None:
+        """Apply ``frames``, each its offset and its arguments, as one by one with :meth:`apply`."""
         try:
             for offset, argv in frames:
                 self._append(offset, argv)

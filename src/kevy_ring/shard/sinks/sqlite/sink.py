@@ -123,6 +123,7 @@ class SqliteSink:
         self.apply_frames(owned_frames(batch))
 
     def apply_frames(self, frames: Iterable[tuple[int, list[bytes]]]) -> None:
+        """Apply ``frames``, each its offset and its arguments, as one by one with :meth:`apply`."""
         store = self._live()
         store.set_clock()
         try:

@@ -409,6 +409,13 @@ class SinkError(KevyRingError):
         self.errno = errno
 
 
+class DeadLetterError(SinkError):
+    """The file of dead letters cannot be written. Its events are not marked as applied. Fields: those of SinkError.
+
+    A run ends with it: a new process of a sink that keeps no position would load a snapshot and pass the events over.
+    """
+
+
 class TargetRefused(SinkError):
     """A sink refuses to write to a Redis server, because that would destroy data. Another attempt ends in the same way.
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from full_disk import files_of_at_most
 from kevy_ring.cli.command import run
 from kevy_ring.cli.compare.sqlite_keys import SqliteKeys
 from kevy_ring.ring import inspect_ring
@@ -225,6 +226,23 @@ def test_a_key_that_could_not_be_read_is_restored_from_its_letter(file: Path, tm
     finally:
         up.stop()
         target.stop()
+
+
+def test_a_full_disk_under_the_letters_ends_the_run(start: Start, file: Path) -> None:
+    """A new process of a sink without a position would load a snapshot, and pass over what is in no letter."""
+    up = start()
+    notes = str(file.with_name("notes"))
+    options = ("--sink", "python:cli_sinks:poisoned", "--on-error", f"dead-letter:{file}", "--capacity", "16KiB")
+    command = ("ingest", up.url, *options, "--json")
+    with files_of_at_most(60_000), RunningCommand(*command, path=[SUPPORT], KEVY_RING_TEST_NOTES=notes) as running:
+        running.read_until(streaming)
+        for number in range(300):
+            up.client().set(f"k{number}", "poison")
+        done = running.finish()
+    assert done.code == 1
+    assert "cannot take the dead letters, so the stream stops before them" in done.err
+    assert done.summary["runs"][0]["shards"][0]["restarts"] == 0
+    assert 100 < len(lines(file)) < 300
 
 
 def test_a_full_target_stops_under_every_policy(start: Start, file: Path) -> None:

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from kevy_ring.errors import EventRefused, EventTruncated, FilterRefused, KevyRingError, TargetRefused
+from kevy_ring.errors import DeadLetterError, EventRefused, EventTruncated, FilterRefused, KevyRingError, TargetRefused
 from kevy_ring.replica.fleet.child import EXIT_TRUNCATED, ParentLine
 from kevy_ring.replica.fleet.restart_plan import FAILED, REFUSED
 from kevy_ring.replica.snapshots.entry import Entry
@@ -181,7 +181,7 @@ class _Life:
 
 
 def _say_failure(line: ParentLine, error: Exception) -> None:
-    if isinstance(error, TargetRefused | FilterRefused | EventRefused):
+    if isinstance(error, TargetRefused | FilterRefused | EventRefused | DeadLetterError):
         line.say(REFUSED, str(error))
     elif isinstance(error, KevyRingError):
         line.say(FAILED, str(error))

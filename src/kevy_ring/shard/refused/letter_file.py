@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kevy_ring.errors import SinkError
+from kevy_ring.errors import DeadLetterError, SinkError
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.sinks.file_modes import create
 from kevy_ring.shard.sinks.place_lock import gone, is_same_file
@@ -66,7 +66,8 @@ class LetterFile:
                 os.fsync(self._fd)
             except OSError as error:
                 detail = f"{self.path} cannot take the dead letters, so the stream stops before them"
-                raise disk_error(self._name, error, detail) from error
+                why = disk_error(self._name, error, detail)
+                raise DeadLetterError(why.sink, reason=why.reason, detail=why.detail, errno=why.errno) from error
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""

@@ -232,7 +232,7 @@ def test_a_shard_that_hears_nothing_is_killed_when_the_time_is_up(watch: Watch, 
 def test_a_stopped_shard_with_a_full_ring_is_told_once_and_once_more_when_it_goes_on(
     watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("kevy_ring.replica.fleet.fleet._STALL_LOOK_S", 0.05)
+    monkeypatch.setattr("kevy_ring.replica.fleet.fleet._LOOK_S", 0.05)
 
     def has_the_snapshot(fleet: Fleet) -> bool:
         (status,) = fleet.status()

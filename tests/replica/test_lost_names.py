@@ -90,7 +90,7 @@ def test_after_a_death_a_ring_without_its_names_is_replaced_and_a_resumable_sink
     lost: tuple[str, ...],
     death: Role,
 ) -> None:
-    monkeypatch.setattr(fleet_module, "_NAMES_LOOK_S", 3600.0)
+    monkeypatch.setattr(fleet_module, "_LOOK_S", 3600.0)
     path = tmp_path / "sink"
     life = Life(primary.url, f"{sink}:{path}", resumable=True)
     with life.fleet:
@@ -110,7 +110,7 @@ def test_after_a_death_a_ring_without_its_names_is_replaced_and_a_resumable_sink
 def test_without_a_death_the_names_are_missed_by_a_regular_look(
     primary: EmbeddedPrimary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(fleet_module, "_NAMES_LOOK_S", 0.1)
+    monkeypatch.setattr(fleet_module, "_LOOK_S", 0.1)
     prefix = f"lost{secrets.token_hex(4)}"
     options = {"resumable": True, "keep_rings": True, "name_prefix": prefix}
     life = Life(primary.url, f"jsonl:{tmp_path}", **options)

@@ -42,8 +42,7 @@ class RedisSink:
     """Forwards frames to the server at ``url`` and replaces its keys when a snapshot is whole.
 
     With a URL without a database the whole server is the replica: databases keep their numbers, and a snapshot replaces
-    all of them. With a database (``redis://host:port/3``) only that one is the replica, of the upstream's database 0,
-    or of the one that ``options.filter`` takes.
+    all of them. With one (``redis://host:port/3``) only that is: of the database in ``options.filter``, else of 0.
 
     ``timeout_s``: of each call. ``upstream``: of the shard; a text is only a name. ``options``: see SinkOptions. If the
     target is the upstream itself, or holds keys that are not from it, TargetRefused is raised, here and later.

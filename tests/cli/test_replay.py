@@ -242,7 +242,7 @@ def test_a_full_disk_under_the_letters_ends_the_run(start: Start, file: Path) ->
     assert done.code == 1
     assert "cannot take the dead letters, so the stream stops before them" in done.err
     assert done.summary["runs"][0]["shards"][0]["restarts"] == 0
-    assert 100 < len(lines(file)) < 300
+    assert len(lines(file)) < 300  # the letters of a batch are written together, or not at all
 
 
 def test_a_full_target_stops_under_every_policy(start: Start, file: Path) -> None:
@@ -283,8 +283,9 @@ def test_after_kill_9_every_refused_command_is_a_letter(start: Start, file: Path
         wait_until(lambda: b"end" in values(tmp_path / "a.db"))
         running.signal(signal.SIGINT)
         running.finish()
-    found = [tuple(each["argv"][:2]) for each in lines(file) if each["kind"] == "refused"]
-    assert set(found) == {("RESTORE", f"k{number}-{at}") for number in range(3) for at in range(50)}
+    with letters_in(file) as (letters, _):  # it passes over a line that a killed process left torn
+        found = {each.argv[:2] for each in letters if each.kind == "refused"}
+    assert found == {(b"RESTORE", b"k%d-%d" % (number, at)) for number in range(3) for at in range(50)}
 
 
 # ------------------------------------------------------------------------------------------------ the replay itself

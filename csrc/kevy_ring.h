@@ -252,11 +252,11 @@ int64_t kr_batch_pack(const char *batch, char *columns, uint64_t records, uint64
 
 /* An RDB that arrives in pieces: csrc/rdb. */
 #define KR_RDB_BATCH_BYTES 1048576
-#define KR_RDB_MARK_FIRST 240 /* types of an entry from here on are no keys */
+#define KR_RDB_MARK_FIRST 240 /* an entry with this type or a higher one is not a key */
 #define KR_RDB_MARK_FUNCTION 245
-#define KR_RDB_MORE 0  /* everything was taken, and the file goes on */
+#define KR_RDB_MORE 0  /* all bytes were taken, and the file is not complete */
 #define KR_RDB_BATCH 1 /* there are entries; call again with the rest */
-#define KR_RDB_DONE 2  /* the file is whole, and so are the entries */
+#define KR_RDB_DONE 2  /* the file is complete, and so are the entries */
 #define KR_E_RDB_MAGIC -30
 #define KR_E_RDB_TYPE -31     /* a type or a mark that this version does not know */
 #define KR_E_RDB_LENGTH -32   /* no length where one is due */

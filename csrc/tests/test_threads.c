@@ -143,7 +143,7 @@ static void read_all(struct passage *passage)
             CHECK_EQ(scratch_length(ring, (uint64_t)i), length);
             verify(scratch_payload(ring, (uint64_t)i), number, length);
             position = scratch_end_of(ring, (uint64_t)i);
-            if (number % 7 == 0) { /* give back what is read, while the batch goes on */
+            if (number % 7 == 0) { /* release what was read; the batch is still in use */
                 CHECK_EQ(kr_consumer_release(ring->consumer, position, number + 1 - counted, 0), 0);
                 counted = number + 1;
             }

@@ -1,4 +1,4 @@
-"""Passwords from files and the environment: they work on real servers, and appear nowhere."""
+"""Passwords from files and the environment: they work on real servers, and no output has them."""
 
 from __future__ import annotations
 

@@ -230,7 +230,7 @@ def test_a_successor_continues_in_the_ring_of_a_producer_that_was_killed(ended: 
         with pytest.raises(RecvError) as raised:
             group.read(timeout=60)
         assert (raised.value.name, raised.value.pid) == (name, child.pid)
-        assert not group.wait(timeout=0.05), "an end is told once"
+        assert not group.wait(timeout=0.05), "an end is reported once"
     assert len(group) == 2
     assert [end.name for end in group.ended] == [name] * 3
     producers[1].try_write(b"other")

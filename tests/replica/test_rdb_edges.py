@@ -121,7 +121,7 @@ def test_a_stream_at_the_edges_of_ids_with_deleted_and_pending_entries(server: R
     for n, each in enumerate(ids):
         client.xadd("stream", {"same": n} if n % 2 else {f"other{n}": n, "same": "", f"x{n}": "y" * n}, id=each)
     client.xgroup_create("stream", "pending", "0")
-    client.xgroup_create("stream", "nobody", "0")
+    client.xgroup_create("stream", "empty", "0")
     client.xreadgroup("pending", "reader", {"stream": ">"}, count=4)
     client.execute_command("XGROUP", "CREATECONSUMER", "stream", "pending", "idle")
     client.xdel("stream", ids[1], ids[2])  # these stay pending
@@ -131,10 +131,10 @@ def test_a_stream_at_the_edges_of_ids_with_deleted_and_pending_entries(server: R
     value = found[b"stream"].value
     assert [(b"%d-%d" % (ms, seq), dict(pairs)) for ms, seq, pairs in value.entries] == client.xrange("stream")
     assert [b"%d-%d" % each[:2] for each in value.entries] == [ids[n].encode() for n in (0, 3, 4, 5)]
-    pending, nobody = sorted(value.groups, key=lambda group: group.name, reverse=True)
+    pending, empty = sorted(value.groups, key=lambda group: group.name, reverse=True)
     assert [b"%d-%d" % each[:2] for each in pending.pending] == [each.encode() for each in ids[:4]]
     assert {name for name, _ in pending.consumers} == {b"reader", b"idle"}
-    assert (nobody.pending, nobody.consumers) == ([], [])
+    assert (empty.pending, empty.consumers) == ([], [])
     assert found[b"trimmed"].value.entries == []
     assert found[b"trimmed"].value.last_id == (1, 1)
 

@@ -282,7 +282,7 @@ def _deadline(block: bool, timeout: float | None) -> float | None:
 
 
 def _raise_end(gone: ClosedError | SendError | RecvError) -> NoReturn:
-    """``ShutDown`` for an end that somebody asked for, else the error itself."""
+    """Raise ``ShutDown`` if the ring was closed on purpose, else the error itself."""
     if getattr(gone, "cause", "dead") == "closed" or getattr(gone, "reason", "") == "closed":
         raise ShutDown(str(gone)) from gone
     raise gone

@@ -224,7 +224,7 @@ class Shard(RunLoop):
     def _commit(self) -> None:
         """Make a resumable sink commit before the events are released: no shard gets them again after that.
 
-        Dead letters are on the disk before that, so that no position is beyond an event that is nowhere.
+        Dead letters are on the disk before that. Otherwise a crash could lose an event that the position has passed.
         """
         try:
             self._write_letters()

@@ -23,7 +23,7 @@ _WIDTH = 120
 
 
 class LogView:
-    """Logs the start, the progress, the outcome and the end. ``report``: where the tables go; None: nowhere."""
+    """Logs the start, the progress, the outcome and the end. ``report``: where the tables go; None: no tables."""
 
     def __init__(self, log: RunLog, report: TextIO | None = None) -> None:
         self._log = log

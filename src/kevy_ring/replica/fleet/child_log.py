@@ -47,7 +47,7 @@ class LineLog(logging.Handler):
 
 
 def send_records(handler: LineLog, level: int) -> None:
-    """In a child: send the package's records to the parent, and nowhere else.
+    """In a child: send the package's records only to the parent.
 
     Records of other loggers (of a sink's own code) and Python's warnings go there too, if that code sets up no logging.
     """

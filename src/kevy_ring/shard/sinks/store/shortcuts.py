@@ -1,8 +1,8 @@
 """The most frequent commands in their plain form, done on a fakeredis database directly.
 
 fakeredis parses, locks, checks and answers every command as if for any client, about 15 us each. A replication stream
-is a few commands in a few plain forms whose answers nobody reads. A shortcut does one of those, or returns False having
-done nothing: then the command goes the ordinary way, so that everything unusual (another type, an option, an error) is
+is a few commands in a few plain forms whose answers are not read. A shortcut does one of those, or changes nothing and
+returns False: then the command goes the ordinary way, so that everything unusual (another type, an option, an error) is
 fakeredis's own business. ``shortcut_probe`` compares both ways before any is used.
 """
 

@@ -24,6 +24,7 @@ class RdbBody:
 
     def __init__(self) -> None:
         self._reader = RdbReader()
+        self._left_out = LeftOut()
 
     def keep_values(self) -> None:
         """Keep the values that cannot be read, for dead letters."""
@@ -34,20 +35,22 @@ class RdbBody:
 
     def finish(self) -> Iterable[list[Entry]]:
         self._reader.finish()
-        for words in self.left_out().words():
+        omissions = self._reader.left_out
+        keys = [each for each in omissions if each.kind == "key"]
+        self._left_out = LeftOut(
+            keys=tuple(SkippedKey(each.db, each.name, each.type) for each in keys),
+            functions=tuple(library_name(each.name) for each in omissions if each.kind == "function"),
+            restores={(each.db, each.name): self._reader.restore_of(each) for each in keys if each.value},
+        )
+        for words in self._left_out.words():
             _log.warning("the snapshot was read without %s", words)
         return ()
 
     def skipped(self) -> int | None:
-        return len(self.left_out().keys)
+        return len(self._left_out.keys)
 
     def left_out(self) -> LeftOut:
-        keys = [each for each in self._reader.left_out if each.kind == "key"]
-        return LeftOut(
-            keys=tuple(SkippedKey(each.db, each.name, each.type) for each in keys),
-            functions=tuple(library_name(each.name) for each in self._reader.left_out if each.kind == "function"),
-            restores={(each.db, each.name): self._reader.restore_of(each) for each in keys if each.value},
-        )
+        return self._left_out
 
     def close(self) -> None:
         pass

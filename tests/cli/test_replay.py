@@ -332,6 +332,20 @@ def test_what_could_undo_a_later_change_is_held_back_until_it_is_asked_for(file:
     assert values(place) == {}
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["MSETEX 1 a earlier", "MSETEX 2 c 1 a 1", "EVAL x 1 a", "EVALSHA_RO x 2 c a", "XGROUP DESTROY a g"],
+)
+def test_every_key_of_a_command_counts_wherever_it_stands(command: str, file: Path, tmp_path: Path) -> None:
+    place = tmp_path / "a.db"
+    fill(place, "SET a later")
+    write(file, letter(1, *command.split()))
+    held = replayed(file, "--sink", f"sqlite:{place}")
+    assert held.code == 1
+    assert "the sink holds the key 'a', which may have later changes" in held.out
+    assert held.out.endswith("0 letters applied, 1 held back\n")
+
+
 def test_a_letter_that_fails_again_is_tried_again(file: Path, tmp_path: Path) -> None:
     place = tmp_path / "a.db"
     fill(place, "SET a 1")

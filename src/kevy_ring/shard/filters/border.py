@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from kevy_ring.shard.filters.key_filter import KeyFilter
-from kevy_ring.shard.filters.key_positions import counted_keys, keys_of
+from kevy_ring.shard.filters.key_positions import SCRIPTS, counted_keys, keys_of
 from kevy_ring.shard.snapshot import shown_name
 
 #: What the columns tell of a frame. DROP: no key of it passes. TAKE: its only key passes if its database does. READ:
@@ -259,7 +259,7 @@ _RULES: dict[bytes, _Rule] = {
     b"FLUSHDB": Border._flush_database,
     **dict.fromkeys((b"FLUSHALL", b"SFLUSH", b"TRIMSLOTS", b"CLUSTER"), Border._whole),
     b"SWAPDB": Border._swap_databases,
-    **dict.fromkeys((b"EVAL", b"EVALSHA", b"EVAL_RO", b"EVALSHA_RO", b"FCALL", b"FCALL_RO"), Border._script),
+    **dict.fromkeys(SCRIPTS, Border._script),
     b"MIGRATE": Border._script,
 }
 #: The commands whose effect is not that of one key, the first argument, whatever their positions are.

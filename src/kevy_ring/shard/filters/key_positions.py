@@ -60,6 +60,8 @@ _COUNTED: dict[bytes, int] = {
 }
 #: The families of modules whose commands have one key, the first argument, if the table does not say otherwise.
 _MODULES = (b"JSON.", b"BF.", b"CF.", b"CMS.", b"TOPK.", b"TDIGEST.", b"TS.")
+#: The number of their keys is the second argument. What a script changes can be more than its keys.
+SCRIPTS = frozenset((b"EVAL", b"EVALSHA", b"EVAL_RO", b"EVALSHA_RO", b"FCALL", b"FCALL_RO"))
 #: A shard channel is where a key would be, and is none.
 _NO_KEYS = frozenset((b"SPUBLISH", b"SSUBSCRIBE", b"SUNSUBSCRIBE", b"CLUSTERSCAN"))
 

@@ -18,6 +18,7 @@ import pytest
 from full_disk import files_of_at_most
 from kevy_ring.cli.command import run
 from kevy_ring.cli.compare.sqlite_keys import SqliteKeys
+from kevy_ring.errors import SinkError
 from kevy_ring.ring import inspect_ring
 from kevy_ring.shard.refused.letter import DeadLetter, Origin
 from kevy_ring.shard.refused.letter_file import LetterFile
@@ -344,6 +345,18 @@ def test_every_key_of_a_command_counts_wherever_it_stands(command: str, file: Pa
     assert held.code == 1
     assert "the sink holds the key 'a', which may have later changes" in held.out
     assert held.out.endswith("0 letters applied, 1 held back\n")
+
+
+def test_a_mark_that_the_disk_takes_in_part_is_an_error(file: Path) -> None:
+    one = letter(1, "SET", "a", "1")
+    with closing(ReplayMarks(file)) as marks:
+        marks.put(one, ReplayMark.BEGUN)
+        size = marks.path.stat().st_size
+        with files_of_at_most(size + 10), pytest.raises(SinkError) as raised:
+            marks.put(one, ReplayMark.DONE)
+    assert raised.value.reason == "space"
+    with closing(ReplayMarks(file)) as marks:
+        assert marks.of(one) is ReplayMark.BEGUN
 
 
 def test_a_letter_that_fails_again_is_tried_again(file: Path, tmp_path: Path) -> None:

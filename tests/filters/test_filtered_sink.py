@@ -15,6 +15,7 @@ import pytest
 
 from draining import drain
 from filtered_stream import Command, FrameList, apply_stream, at_offsets, offsets_rise, passed_singly
+from full_disk import files_of_at_most
 from kevy_ring import Frame, replica_inbox_pair
 from kevy_ring.errors import FilterRefused, SinkError
 from kevy_ring.replica.snapshots.entry import Entry
@@ -304,6 +305,15 @@ def test_a_filter_on_a_sink_that_was_filled_without_one_is_refused(kind: str, tm
         apply_stream(sink, KeyFilter(), at_offsets([[b"SET", b"order:1", b"v"]]))
     with pytest.raises(SinkError, match="it was filled without a filter, and this run has --keys"):
         make(place, filter=USERS)
+
+
+def test_a_filter_that_the_disk_takes_in_part_is_an_error(tmp_path: Path) -> None:
+    chosen = KeyFilter(keys=[b"user:*", b"order:*" * 20])
+    with files_of_at_most(60), pytest.raises(SinkError) as raised:
+        JsonlSink(tmp_path, filter=chosen)
+    assert raised.value.reason == "space"
+    with closing(JsonlSink(tmp_path, filter=chosen)):
+        assert "order" in json.loads((tmp_path / "filter.json").read_bytes())["filter"]
 
 
 def test_a_forged_position_is_not_believed(tmp_path: Path) -> None:

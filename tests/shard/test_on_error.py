@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -15,8 +16,9 @@ import pytest
 from draining import drain
 from full_disk import files_of_at_most
 from kevy_ring import Frame, ReplicaInboxReceiver, ReplicaInboxSender
-from kevy_ring.errors import EventRefused, SinkError
+from kevy_ring.errors import DeadLetterError, EventRefused, SinkError
 from kevy_ring.shard import Shard, sink_from_url
+from kevy_ring.shard.refused import letter_file
 from kevy_ring.shard.refused.letter import DeadLetter, Origin, letter_of
 from kevy_ring.shard.refused.letter_file import LetterFile
 from kevy_ring.shard.refused.marks import letters_in
@@ -172,10 +174,24 @@ def test_a_full_disk_leaves_a_resumable_sink_before_the_event(letters: Path, tmp
     drain(shard)
     letters.unlink()
     sender.send_many(frames(b"SET b 1", b"RPUSH a y", first=2))
-    with pytest.raises(SinkError, match="was deleted, moved or replaced"):
+    with pytest.raises(DeadLetterError, match="was deleted, moved or replaced"):
         drain(shard)
     assert sink.stored_offset == 1
     sink.close()
+
+
+def test_every_failure_to_append_ends_the_run(letters: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(letter_file, "APPEND_WAIT_S", 0.05)
+    file = LetterFile(letters)
+    with letters.open("r+b") as other:
+        fcntl.lockf(other, fcntl.LOCK_EX)
+        with pytest.raises(DeadLetterError, match="Is it stopped") as raised:
+            file.append(b"x\n")
+    assert raised.value.reason == "timeout"
+    assert letters.read_bytes() == b""
+    file.close()
+    with pytest.raises(DeadLetterError, match="the file is closed"):
+        file.append(b"x\n")
 
 
 def test_letters_of_several_shards_never_mix(letters: Path) -> None:

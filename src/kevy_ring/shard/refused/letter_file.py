@@ -16,6 +16,7 @@ from kevy_ring.errors import DeadLetterError, SinkError
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.sinks.file_modes import create
 from kevy_ring.shard.sinks.place_lock import gone, is_same_file
+from kevy_ring.shard.write_all import write_all
 
 #: Another shard may hold the file for this long while it appends. Its appends are short, so longer means stopped.
 APPEND_WAIT_S = 30.0
@@ -29,7 +30,7 @@ class LetterFile:
     An open file has a shared lock for its life, so that no replay reads it meanwhile. Each append has an exclusive
     lock of another kind, so that lines of several processes never mix. The kernel frees both at the death of a process.
 
-    Every method raises SinkError: ``"space"`` for a full disk, ``"locked"`` while a replay has the file.
+    The constructor raises SinkError: ``"space"`` for a full disk, ``"locked"`` while a replay has the file.
     """
 
     def __init__(self, path: str | Path, *, file_mode: int = 0o600) -> None:
@@ -53,35 +54,36 @@ class LetterFile:
         return f"dead-letter:{self.path}"
 
     def append(self, lines: bytes) -> None:
-        """Append whole lines, and return when they are on the disk. After an error the file has none of them."""
-        with self._alone():
-            if not is_same_file(self.path, self._fd):
-                raise gone(self._name, self.path)
-            try:
-                size = os.fstat(self._fd).st_size
-                # A killed process may have left a torn line. End it: a reader passes over it.
-                if size and os.pread(self._fd, 1, size - 1) != b"\n":
-                    lines = b"\n" + lines
-                self._write(lines, size)
-                os.fsync(self._fd)
-            except OSError as error:
-                detail = f"{self.path} cannot take the dead letters, so the stream stops before them"
-                why = disk_error(self._name, error, detail)
-                raise DeadLetterError(why.sink, reason=why.reason, detail=why.detail, errno=why.errno) from error
+        """Append whole lines, and return when they are on the disk.
+
+        Raises DeadLetterError for every failure. Unless the disk failed too, the file then has none of the lines.
+        """
+        try:
+            with self._alone():
+                self._append(lines)
+        except OSError as error:
+            detail = f"{self.path} cannot take the dead letters, so the stream stops before them"
+            raise _ends_the_run(disk_error(self._name, error, detail)) from error
+        except SinkError as error:
+            raise _ends_the_run(error) from error
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
         self._close()
 
-    def _write(self, lines: bytes, size: int) -> None:
-        done = 0
+    def _append(self, lines: bytes) -> None:
+        if not is_same_file(self.path, self._fd):
+            raise gone(self._name, self.path)
+        size = os.fstat(self._fd).st_size
+        # A killed process may have left a torn line. End it: a reader passes over it.
+        if size and os.pread(self._fd, 1, size - 1) != b"\n":
+            lines = b"\n" + lines
         try:
-            with memoryview(lines) as left:
-                while done < len(left):
-                    done += os.write(self._fd, left[done:])
+            write_all(self._fd, lines)
         except OSError:
             os.ftruncate(self._fd, size)
             raise
+        os.fsync(self._fd)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -97,6 +99,10 @@ class LetterFile:
             yield
         finally:
             _lock(self._fd, fcntl.F_UNLCK)
+
+
+def _ends_the_run(why: SinkError) -> DeadLetterError:
+    return DeadLetterError(why.sink, reason=why.reason, detail=why.detail, errno=why.errno)
 
 
 def _lock(fd: int, kind: int) -> bool:

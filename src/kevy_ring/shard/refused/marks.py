@@ -15,6 +15,7 @@ from kevy_ring.errors import SinkError
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.refused.letter import DeadLetter, letter_of
 from kevy_ring.shard.sinks.file_modes import create
+from kevy_ring.shard.write_all import write_all
 
 
 class ReplayMark(Enum):
@@ -57,7 +58,7 @@ class ReplayMarks:
         """Set the mark of a letter, and return when it is on the disk."""
         content = {"id": letter.id, "mark": mark.value, "at_ms": time.time_ns() // 1_000_000, "detail": detail}
         try:
-            os.write(self._fd, json.dumps(content).encode() + b"\n")
+            write_all(self._fd, json.dumps(content).encode() + b"\n")
             os.fsync(self._fd)
         except OSError as error:
             raise disk_error(f"replay:{self.path}", error) from error

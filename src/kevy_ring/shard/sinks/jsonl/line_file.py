@@ -9,6 +9,7 @@ from kevy_ring.errors import SinkError
 from kevy_ring.shard.disk_error import disk_error
 from kevy_ring.shard.sinks.file_modes import create
 from kevy_ring.shard.sinks.place_lock import gone, is_same_file
+from kevy_ring.shard.write_all import write_all
 
 #: A file is read from its end in steps of this many bytes.
 BLOCK_BYTES = 256 * 1024
@@ -35,15 +36,12 @@ class LineFile:
     def append(self, lines: bytes) -> None:
         """Hand whole lines to the operating system, all or none. Then a killed process does not lose them."""
         self._check()
-        done = 0
         try:
-            with memoryview(lines) as left:
-                while done < len(left):
-                    done += os.write(self._fd, left[done:])
+            write_all(self._fd, lines)
         except OSError as error:
             self._take_back(error)
             raise self._failure(error) from error
-        self.size_bytes += done
+        self.size_bytes += len(lines)
 
     def flush(self) -> None:
         """Return when every line is on the disk."""

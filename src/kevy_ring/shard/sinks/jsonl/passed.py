@@ -20,6 +20,7 @@ from kevy_ring.shard.filters.stream_state import StreamState, Transaction, state
 from kevy_ring.shard.sinks.file_modes import create
 from kevy_ring.shard.sinks.jsonl.line_file import sync_directory
 from kevy_ring.shard.sinks.jsonl.position import JsonlPosition
+from kevy_ring.shard.write_all import write_all
 
 FILTER = "filter.json"
 POSITION = "position.json"
@@ -46,7 +47,7 @@ def check_filter(directory: Path, filter_text: str, *, is_empty: bool, file_mode
         if filter_text:
             fd = create(path, os.O_WRONLY | os.O_EXCL, file_mode)
             try:
-                os.write(fd, json.dumps({"filter": filter_text}).encode() + b"\n")
+                write_all(fd, json.dumps({"filter": filter_text}).encode() + b"\n")
                 os.fsync(fd)
             finally:
                 os.close(fd)

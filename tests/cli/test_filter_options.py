@@ -6,7 +6,7 @@ import contextlib
 import random
 import secrets
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +25,9 @@ from kevy_ring.shard.filters.border import AcrossBorder, Border
 from kevy_ring_command import RunningCommand, is_gone, run_command, wait_until
 from places import SUPPORT
 from random_commands import KEYS, random_command
-from redis_server import RedisServer, find_redis
+from redis_server import RedisServer, StartServer, start_server
 
-Start = Callable[..., RedisServer]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    started: list[RedisServer] = []
-
-    def one(*options: str) -> RedisServer:
-        started.append(RedisServer(find_redis("7.0"), tmp_path / f"redis-{len(started)}", *options))
-        return started[-1]
-
-    yield one
-    for server in started:
-        server.stop()
+__all__ = ["start_server"]
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
@@ -151,9 +138,11 @@ def arguments_of(chosen: KeyFilter) -> list[str]:
 
 
 @pytest.mark.parametrize("name", SINKS)
-def test_a_filtered_sink_has_the_keys_of_the_upstream_that_pass(name: str, start: Start, tmp_path: Path) -> None:
-    chosen, upstream = REPLICAS[name], start()
-    port = start().port if "redis" in name else 0
+def test_a_filtered_sink_has_the_keys_of_the_upstream_that_pass(
+    name: str, start_server: StartServer, tmp_path: Path
+) -> None:
+    chosen, upstream = REPLICAS[name], start_server()
+    port = start_server().port if "redis" in name else 0
     sink = SINKS[name].format(folder=tmp_path, port=port)
     write_across(upstream, chosen, f"{name} before", 300, streams=False)
     arguments = ["ingest", upstream.url, *arguments_of(chosen), "--sink", sink, "--verify", "--json"]
@@ -199,8 +188,8 @@ class PlainKeys:
         return {key: self._keys[key] for key in keys if key in self._keys}
 
 
-def test_a_command_across_the_border_ends_the_run_with_its_name_and_what_to_do(start: Start) -> None:
-    upstream = start()
+def test_a_command_across_the_border_ends_the_run_with_its_name_and_what_to_do(start_server: StartServer) -> None:
+    upstream = start_server()
     upstream.client().mset({"user:1": 1, "order:1": 1})
     with RunningCommand("ingest", upstream.url, "--keys", "user:*", "--sink", "memory", "--json") as running:
         running.read_until(streaming)
@@ -212,8 +201,10 @@ def test_a_command_across_the_border_ends_the_run_with_its_name_and_what_to_do(s
     assert "Give a filter with all of these keys or with none of them, and a new place for the sink" in done.err
 
 
-def test_a_killed_run_continues_with_the_same_filter_and_refuses_another(start: Start, tmp_path: Path) -> None:
-    upstream, name = start(), f"filter{secrets.token_hex(4)}"
+def test_a_killed_run_continues_with_the_same_filter_and_refuses_another(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    upstream, name = start_server(), f"filter{secrets.token_hex(4)}"
     client = upstream.client()
     client.mset({f"{kind}:{number}": number for kind in ("user", "order") for number in range(50)})
     into = ["ingest", upstream.url, "--sink", f"sqlite:{tmp_path}/keys.db", "--name", name, "--json"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,22 +10,9 @@ from cut_proxy import CutProxy
 from kevy_ring.cli.command import run
 from kevy_ring.shard.sinks.redis.target_mark import MARK, is_mark
 from kevy_ring_command import Finished, RunningCommand, run_command, wait_until
-from redis_server import RedisServer, find_redis
+from redis_server import RedisServer, StartServer, start_server
 
-Start = Callable[..., RedisServer]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    started: list[RedisServer] = []
-
-    def one(*options: str) -> RedisServer:
-        started.append(RedisServer(find_redis("7.0"), tmp_path / f"redis-{len(started)}", *options))
-        return started[-1]
-
-    yield one
-    for server in started:
-        server.stop()
+__all__ = ["start_server"]
 
 
 def keys(server: RedisServer, db: int = 0) -> set[bytes]:
@@ -45,9 +30,9 @@ def streaming(found: dict[str, object]) -> bool:
 
 
 def test_the_followed_server_as_a_sink_is_one_line_and_nothing_happens(
-    start: Start, capsys: pytest.CaptureFixture[str]
+    start_server: StartServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server = start()
+    server = start_server()
     server.client().set("mine", 1)
     for name in (server.url, f"redis://user:secret@localhost:{server.port}"):
         if "secret" in name:
@@ -63,9 +48,9 @@ def test_the_followed_server_as_a_sink_is_one_line_and_nothing_happens(
 
 
 def test_foreign_keys_are_one_line_and_the_option_that_it_names_replaces_them(
-    start: Start, capsys: pytest.CaptureFixture[str]
+    start_server: StartServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    upstream, target = start(), start()
+    upstream, target = start_server(), start_server()
     upstream.client().set("a", 1)
     target.client().mset({"x": 1, "y": 1})
     target.client(db=5).set("z", 1)
@@ -79,8 +64,8 @@ def test_foreign_keys_are_one_line_and_the_option_that_it_names_replaces_them(
     assert (keys(target), keys(target, 5)) == ({b"a"}, set())
 
 
-def test_the_next_run_needs_no_option_and_verifies_and_the_mark_is_no_key_of_it(start: Start) -> None:
-    upstream, target = start(), start()
+def test_the_next_run_needs_no_option_and_verifies_and_the_mark_is_no_key_of_it(start_server: StartServer) -> None:
+    upstream, target = start_server(), start_server()
     for number in range(30):
         upstream.client(db=number % 3).set(f"k{number}", 1)
     assert follow(upstream, target).code == 0
@@ -97,8 +82,10 @@ def test_the_next_run_needs_no_option_and_verifies_and_the_mark_is_no_key_of_it(
     assert done.summary["runs"][0]["comparison"]["keys"] == 31
 
 
-def test_another_upstream_and_keys_added_since_are_refused(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
-    upstream, other, target = start(), start(), start()
+def test_another_upstream_and_keys_added_since_are_refused(
+    start_server: StartServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upstream, other, target = start_server(), start_server(), start_server()
     upstream.client().set("a", 1)
     assert follow(upstream, target).code == 0
     assert run(["ingest", other.url, "--sink", target.url, "--until-caught-up"]) == 1
@@ -110,8 +97,8 @@ def test_another_upstream_and_keys_added_since_are_refused(start: Start, capsys:
 
 
 @pytest.mark.parametrize("who", ["the target", "a target that takes writes", "the upstream"])
-def test_a_failover_that_makes_one_a_replica_of_the_other_ends_the_run(start: Start, who: str) -> None:
-    upstream, target = start(), start("--replica-read-only", "no" if "writes" in who else "yes")
+def test_a_failover_that_makes_one_a_replica_of_the_other_ends_the_run(start_server: StartServer, who: str) -> None:
+    upstream, target = start_server(), start_server("--replica-read-only", "no" if "writes" in who else "yes")
     upstream.client().set("a", 1)
     with RunningCommand("ingest", upstream.url, "--sink", target.url, "--json") as running:
         running.read_until(streaming)
@@ -133,8 +120,10 @@ def test_a_failover_that_makes_one_a_replica_of_the_other_ends_the_run(start: St
     assert b"a" in keys(primary)
 
 
-def test_the_followed_server_behind_a_proxy_that_hides_who_it_is_is_found_by_its_mark(start: Start) -> None:
-    server = start()
+def test_the_followed_server_behind_a_proxy_that_hides_who_it_is_is_found_by_its_mark(
+    start_server: StartServer,
+) -> None:
+    server = start_server()
     server.client().mset({"mine": 1, "and mine": 1})
     server.client().execute_command("ACL", "SETUSER", "blind", "on", ">pw", "~*", "&*", "+@all", "-info")
     with CutProxy(server.port) as proxy:
@@ -150,8 +139,8 @@ def test_the_followed_server_behind_a_proxy_that_hides_who_it_is_is_found_by_its
     assert set(server.client().info("keyspace")) <= {"db0", "db15"}
 
 
-def test_a_loop_over_a_third_server_ends_the_run_that_closes_it(start: Start) -> None:
-    first, second, third = start(), start(), start()
+def test_a_loop_over_a_third_server_ends_the_run_that_closes_it(start_server: StartServer) -> None:
+    first, second, third = start_server(), start_server(), start_server()
     first.client().mset({"a": 1, "b": 1})
     with (
         RunningCommand("ingest", first.url, "--sink", second.url, "--json") as one,
@@ -171,9 +160,9 @@ def test_a_loop_over_a_third_server_ends_the_run_that_closes_it(start: Start) ->
 
 
 def test_the_embedded_upstream_replaces_its_own_replica_and_nothing_else(
-    start: Start, capsys: pytest.CaptureFixture[str]
+    start_server: StartServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    target = start()
+    target = start_server()
     into = ("ingest", "--keys", "40", "--ops", "400", "--shards", "2", "--sink", f"{target.url}/{{shard}}")
     for _ in range(2):
         done = run_command(*into, "--json")

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -26,32 +26,14 @@ from kevy_ring.shard.refused.marks import ReplayMark, ReplayMarks, letters_in
 from kevy_ring.shard.sinks.sqlite import SqliteSink
 from kevy_ring_command import Finished, RunningCommand, run_command, wait_until
 from places import SUPPORT
-from redis_server import RedisServer, find_redis
+from redis_server import RedisServer, StartServer, add_vectors, find_redis, start_server
 
-Start = Callable[..., RedisServer]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    started: list[RedisServer] = []
-
-    def start_server(*options: str, version: str = "7.0") -> RedisServer:
-        started.append(RedisServer(find_redis(version), tmp_path / f"redis-{len(started)}", *options))
-        return started[-1]
-
-    yield start_server
-    for server in started:
-        server.stop()
+__all__ = ["start_server"]
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "letters.jsonl"
-
-
-def add_vectors(client: Any, key: str) -> None:
-    """A key of a module's type, which no sink decodes."""
-    client.execute_command("VADD", key, "VALUES", "3", "1", "2", "3", "e1")
 
 
 def streaming(line: dict[str, Any]) -> bool:
@@ -98,8 +80,8 @@ def values(path: Path, db: int = 0) -> dict[bytes, Any]:
     return {key: entry.value for page in SqliteKeys(path).pages(db) for key, entry in page.items()}
 
 
-def test_a_redis_target_that_refuses_is_replayed_when_it_is_mended(start: Start, file: Path) -> None:
-    up, target = start(), start()
+def test_a_redis_target_that_refuses_is_replayed_when_it_is_mended(start_server: StartServer, file: Path) -> None:
+    up, target = start_server(), start_server()
     up.client().rpush("list", "a")
     options = ("--sink", target.url, "--on-error", f"dead-letter:{file}", "--json")
     with RunningCommand("ingest", up.url, *options) as running:
@@ -134,10 +116,10 @@ def test_a_redis_target_that_refuses_is_replayed_when_it_is_mended(start: Start,
 
 
 def test_the_password_of_a_replay_comes_from_a_file_or_the_environment(
-    start: Start, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_server: StartServer, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     password = "sesame%/@"
-    target = start("--requirepass", password)
+    target = start_server("--requirepass", password)
     with closing(LetterFile(file)) as opened:
         made = letter(5, "SET", "key", "1")
         opened.append(replace(made, origin=replace(made.origin, sink=target.url)).line())
@@ -160,9 +142,9 @@ def test_the_password_of_a_replay_comes_from_a_file_or_the_environment(
 
 @pytest.mark.parametrize(("accepted", "code"), [((), 1), (("--allow-skipped",), 0)])
 def test_allow_skipped_only_sets_the_exit_code(
-    start: Start, tmp_path: Path, accepted: tuple[str, ...], code: int
+    start_server: StartServer, tmp_path: Path, accepted: tuple[str, ...], code: int
 ) -> None:
-    up = start()
+    up = start_server()
     notes = tmp_path / "notes"
     notes.touch()
     options = ("--sink", "python:cli_sinks:poisoned", "--on-error", "skip", "--json", *accepted)
@@ -178,8 +160,8 @@ def test_allow_skipped_only_sets_the_exit_code(
     assert any("the sink refused 1 command, skipped, the first: b'SET' at offset" in text for text in found)
 
 
-def test_stop_ends_the_run_at_once_and_names_the_event(start: Start, tmp_path: Path) -> None:
-    up = start()
+def test_stop_ends_the_run_at_once_and_names_the_event(start_server: StartServer, tmp_path: Path) -> None:
+    up = start_server()
     options = ("--sink", "python:cli_sinks:poisoned", "--on-error", "stop", "--json")
     with RunningCommand(
         "ingest", up.url, *options, path=[SUPPORT], KEVY_RING_TEST_NOTES=str(tmp_path / "notes")
@@ -192,8 +174,10 @@ def test_stop_ends_the_run_at_once_and_names_the_event(start: Start, tmp_path: P
     assert done.summary["runs"][0]["shards"][0]["restarts"] == 0
 
 
-def test_a_key_of_a_module_in_a_snapshot_follows_the_policy(start: Start, file: Path, tmp_path: Path) -> None:
-    up = start(version="8.2")
+def test_a_key_of_a_module_in_a_snapshot_follows_the_policy(
+    start_server: StartServer, file: Path, tmp_path: Path
+) -> None:
+    up = start_server(name="redis 8.2")
     add_vectors(up.client(), "orders")
     up.client().set("k", "v")
     into = ("--sink", f"jsonl:{tmp_path / 'lines'}", "--until-caught-up")
@@ -229,9 +213,9 @@ def test_a_key_that_could_not_be_read_is_restored_from_its_letter(file: Path, tm
         target.stop()
 
 
-def test_a_full_disk_under_the_letters_ends_the_run(start: Start, file: Path) -> None:
+def test_a_full_disk_under_the_letters_ends_the_run(start_server: StartServer, file: Path) -> None:
     """A new process of a sink without a position would load a snapshot, and pass over what is in no letter."""
-    up = start()
+    up = start_server()
     notes = str(file.with_name("notes"))
     options = ("--sink", "python:cli_sinks:poisoned", "--on-error", f"dead-letter:{file}", "--capacity", "16KiB")
     command = ("ingest", up.url, *options, "--json")
@@ -246,8 +230,8 @@ def test_a_full_disk_under_the_letters_ends_the_run(start: Start, file: Path) ->
     assert len(lines(file)) < 300  # the letters of a batch are written together, or not at all
 
 
-def test_a_full_target_stops_under_every_policy(start: Start, file: Path) -> None:
-    up, target = start(), start()
+def test_a_full_target_stops_under_every_policy(start_server: StartServer, file: Path) -> None:
+    up, target = start_server(), start_server()
     with RunningCommand(
         "ingest", up.url, "--sink", target.url, "--on-error", f"dead-letter:{file}", "--json"
     ) as running:
@@ -261,9 +245,9 @@ def test_a_full_target_stops_under_every_policy(start: Start, file: Path) -> Non
     assert file.read_bytes() == b""
 
 
-def test_after_kill_9_every_refused_command_is_a_letter(start: Start, file: Path, tmp_path: Path) -> None:
+def test_after_kill_9_every_refused_command_is_a_letter(start_server: StartServer, file: Path, tmp_path: Path) -> None:
     """A killed shard may have written a letter and not its position: the letter is there at least once."""
-    up = start(version="8.2")
+    up = start_server(name="redis 8.2")
     client = up.client()
     add_vectors(client, "made")
     payload = client.dump("made")

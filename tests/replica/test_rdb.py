@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,25 +11,12 @@ import pytest
 from kevy_ring.errors import SnapshotError
 from kevy_ring.replica.snapshots.entry import Entry, Stream
 from kevy_ring.replica.snapshots.rdb import RdbReader, crc64, entry_of_dump, library_name
-from redis_server import RedisServer, find_redis, find_valkey
+from redis_server import RedisServer, StartServer, add_vectors, start_server
+
+__all__ = ["start_server"]
 
 SERVERS = ["redis 6.2", "redis 7.0", "redis 8.2", "valkey 8.1", "valkey 9.1"]
 WITH_FIELD_EXPIRIES = ("redis 8.2", "valkey 9.1")
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[str], RedisServer]]:
-    started: list[RedisServer] = []
-
-    def start_server(name: str) -> RedisServer:
-        kind, _, version = name.partition(" ")
-        binary = find_redis(version) if kind == "redis" else find_valkey(version)
-        started.append(RedisServer(binary, tmp_path / f"server-{len(started)}"))
-        return started[-1]
-
-    yield start_server
-    for server in started:
-        server.stop()
 
 
 def fill(server: RedisServer, name: str) -> None:
@@ -109,9 +94,9 @@ def of_server(entry: Entry) -> Any:
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_all_keys_of_a_real_server_have_the_values_and_expiries_that_it_answers(
-    start: Callable[[str], RedisServer], name: str
+    start_server: StartServer, name: str
 ) -> None:
-    server = start(name)
+    server = start_server(name=name)
     fill(server, name)
     found, reader = read(saved(server))
     assert reader.left_out == []
@@ -128,10 +113,8 @@ def test_all_keys_of_a_real_server_have_the_values_and_expiries_that_it_answers(
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_a_stream_has_its_ids_groups_consumers_and_pending_entries(
-    start: Callable[[str], RedisServer], name: str
-) -> None:
-    server = start(name)
+def test_a_stream_has_its_ids_groups_consumers_and_pending_entries(start_server: StartServer, name: str) -> None:
+    server = start_server(name=name)
     fill(server, name)
     client = server.client()
     stream = read(saved(server))[0][(0, b"stream")].value
@@ -154,8 +137,8 @@ def test_a_stream_has_its_ids_groups_consumers_and_pending_entries(
 
 
 @pytest.mark.parametrize("name", WITH_FIELD_EXPIRIES)
-def test_fields_keep_their_expiries(start: Callable[[str], RedisServer], name: str) -> None:
-    server = start(name)
+def test_fields_keep_their_expiries(start_server: StartServer, name: str) -> None:
+    server = start_server(name=name)
     fill(server, name)
     found, _ = read(saved(server))
     for key, fields in ((b"fields", (b"a", b"b")), (b"large hash", (b"f5",))):
@@ -167,9 +150,9 @@ def test_fields_keep_their_expiries(start: Callable[[str], RedisServer], name: s
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_another_reader_finds_the_same(start: Callable[[str], RedisServer], name: str) -> None:
+def test_another_reader_finds_the_same(start_server: StartServer, name: str) -> None:
     rdb = pytest.importorskip("rdb")
-    server = start(name)
+    server = start_server(name=name)
     fill(server, name)
     body = saved(server)
     if body.startswith(b"VALKEY"):
@@ -191,8 +174,8 @@ def test_another_reader_finds_the_same(start: Callable[[str], RedisServer], name
     assert compared > 20
 
 
-def test_it_is_the_same_wherever_it_is_cut(start: Callable[[str], RedisServer]) -> None:
-    server = start("redis 7.0")
+def test_it_is_the_same_wherever_it_is_cut(start_server: StartServer) -> None:
+    server = start_server()
     fill(server, "redis 7.0")
     body = saved(server)
     whole, _ = read(body, len(body))
@@ -200,8 +183,8 @@ def test_it_is_the_same_wherever_it_is_cut(start: Callable[[str], RedisServer]) 
         assert read(body, piece_bytes)[0] == whole
 
 
-def test_a_key_larger_than_a_batch_and_many_batches(start: Callable[[str], RedisServer]) -> None:
-    server = start("redis 7.0")
+def test_a_key_larger_than_a_batch_and_many_batches(start_server: StartServer) -> None:
+    server = start_server()
     client = server.client()
     client.config_set("rdbcompression", "no")
     client.rpush("list", *(f"{n}" + "e" * 3000 for n in range(2000)))
@@ -213,14 +196,14 @@ def test_a_key_larger_than_a_batch_and_many_batches(start: Callable[[str], Redis
     assert found[(0, b"list")].value == client.lrange("list", 0, -1)
 
 
-def test_what_cannot_be_decoded_is_named(start: Callable[[str], RedisServer]) -> None:
-    server = start("redis 8.2")
+def test_what_cannot_be_decoded_is_named(start_server: StartServer) -> None:
+    server = start_server(name="redis 8.2")
     client = server.client()
     client.set("a", "1")
     client.execute_command(
         "FUNCTION", "LOAD", "#!lua name=mylib\nredis.register_function('f', function() return 1 end)"
     )
-    client.execute_command("VADD", "vectors", "VALUES", "3", "1", "2", "3", "e1")
+    add_vectors(client, "vectors")
     found, reader = read(saved(server))
     assert list(found) == [(0, b"a")]
     functions = [library_name(name) for kind, _, name, *_ in reader.left_out if kind == "function"]
@@ -258,9 +241,9 @@ def test_what_is_no_rdb_is_a_typed_error(body: bytes, text: str) -> None:
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_changed_bytes_whose_checksum_is_right_give_entries_or_a_typed_error(
-    start: Callable[[str], RedisServer], name: str
+    start_server: StartServer, name: str
 ) -> None:
-    server = start(name)
+    server = start_server(name=name)
     fill(server, name)
     server.client().delete("repeated", "long list", "large set", "large scores")
     body = saved(server)
@@ -281,8 +264,8 @@ def test_changed_bytes_whose_checksum_is_right_give_entries_or_a_typed_error(
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_a_dump_payload_of_every_type_gives_its_entry(start: Callable[[str], RedisServer], name: str) -> None:
-    server = start(name)
+def test_a_dump_payload_of_every_type_gives_its_entry(start_server: StartServer, name: str) -> None:
+    server = start_server(name=name)
     fill(server, name)
     found, _ = read(saved(server))
     client = server.client()
@@ -294,9 +277,9 @@ def test_a_dump_payload_of_every_type_gives_its_entry(start: Callable[[str], Red
             assert (restored.value, restored.field_expiries) == (entry.value, entry.field_expiries), key
 
 
-def test_a_dump_payload_of_a_module_gives_the_name_of_its_type(start: Callable[[str], RedisServer]) -> None:
-    client = start("redis 8.2").client()
-    client.execute_command("VADD", "vectors", "VALUES", "3", "1", "2", "3", "e1")
+def test_a_dump_payload_of_a_module_gives_the_name_of_its_type(start_server: StartServer) -> None:
+    client = start_server(name="redis 8.2").client()
+    add_vectors(client, "vectors")
     assert entry_of_dump(b"k", client.dump("vectors")) == (None, "vectorset")
 
 

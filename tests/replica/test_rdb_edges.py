@@ -10,7 +10,7 @@ import pytest
 
 from kevy_ring.replica.snapshots.entry import Entry
 from kevy_ring.replica.snapshots.rdb import RdbReader
-from redis_server import RedisServer, find_redis, find_valkey
+from redis_server import RedisServer, find_server
 
 SERVERS = ["redis 6.2", "redis 7.0", "redis 8.2", "valkey 8.1", "valkey 9.1"]
 SCORES = (
@@ -37,8 +37,7 @@ IN_RANGE = sorted({n for n in NUMBERS if -(1 << 63) <= n < 1 << 63})
 
 @pytest.fixture(params=SERVERS)
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServer]:
-    kind, _, version = request.param.partition(" ")
-    started = RedisServer(find_redis(version) if kind == "redis" else find_valkey(version), tmp_path / "server")
+    started = RedisServer(find_server(request.param), tmp_path / "server")
     yield started
     started.stop()
 

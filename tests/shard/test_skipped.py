@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,31 +26,15 @@ from kevy_ring.shard.snapshot import LeftOut, SkippedKey
 from kevy_ring_command import RunningCommand, run_command
 from places import SUPPORT
 from rdb_bodies import database, function, module_value, rdb_of
-from redis_server import RedisServer, find_redis
+from redis_server import StartServer, add_vectors, start_server
+
+__all__ = ["start_server"]
 
 Pair = tuple[ReplicaInboxSender, ReplicaInboxReceiver]
 pytestmark = pytest.mark.ring_bytes(4 << 20)
 
 LIBRARY = "#!lua name=%s\nredis.register_function('%s', function() return 1 end)%s"
 OPAQUE = SkippedKey(0, b"x", "vectorset")
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[str], RedisServer]]:
-    started: list[RedisServer] = []
-
-    def start_server(version: str) -> RedisServer:
-        started.append(RedisServer(find_redis(version), tmp_path / f"redis-{len(started)}"))
-        return started[-1]
-
-    yield start_server
-    for server in started:
-        server.stop()
-
-
-def add_vectors(client: Any, key: str) -> None:
-    """A key of a module's type, which nothing here decodes."""
-    client.execute_command("VADD", key, "VALUES", "3", "1", "2", "3", "e1")
 
 
 def test_up_to_twenty_names_of_each_type_are_told() -> None:
@@ -211,10 +194,10 @@ def test_marks_are_in_the_files_of_jsonl_and_are_used_when_they_are_replayed(
 
 
 def test_a_command_does_not_begin_a_skipped_key_again_in_a_redis_target(
-    pair: Pair, rdb: Path, start: Callable[[str], RedisServer]
+    pair: Pair, rdb: Path, start_server: StartServer
 ) -> None:
     sender, receiver = pair
-    target = start("7.0")
+    target = start_server()
     with closing(RedisSink(target.url)) as sink:
         shard = Shard(receiver, sink)
         sender.send_many(snapshot_of(rdb))
@@ -229,8 +212,8 @@ def test_a_command_does_not_begin_a_skipped_key_again_in_a_redis_target(
     assert (client.xlen("x"), client.xlen("y"), client.get("a")) == (1, 1, b"2")
 
 
-def test_a_restored_value_that_cannot_be_read_marks_its_key(start: Callable[[str], RedisServer]) -> None:
-    client = start("8.2").client()
+def test_a_restored_value_that_cannot_be_read_marks_its_key(start_server: StartServer) -> None:
+    client = start_server(name="redis 8.2").client()
     add_vectors(client, "v")
     sink = MemorySink()
     for offset, argv in enumerate([
@@ -249,13 +232,13 @@ SINKS = ["null", "memory", "jsonl:{tmp}/changes", "sqlite:{tmp}/replica.db", "re
 
 @pytest.mark.parametrize("sink", SINKS)
 def test_a_run_with_skipped_keys_exits_with_1_for_every_sink_and_names_them(
-    start: Callable[[str], RedisServer], sink: str, tmp_path: Path
+    start_server: StartServer, sink: str, tmp_path: Path
 ) -> None:
-    server = start("8.2")
+    server = start_server(name="redis 8.2")
     server.client().set("a", "1")
     add_vectors(server.client(), "orders")
     server.client().execute_command("FUNCTION", "LOAD", LIBRARY % ("lib", "f", ""))
-    into = start("7.0").url if sink == "redis" else sink.format(tmp=tmp_path)
+    into = start_server().url if sink == "redis" else sink.format(tmp=tmp_path)
     options = ("ingest", server.url, "--sink", into, "--until-caught-up", "--json")
     done = run_command(*options, path=[SUPPORT])
     assert done.code == 1
@@ -270,12 +253,12 @@ def test_a_run_with_skipped_keys_exits_with_1_for_every_sink_and_names_them(
 
 @pytest.mark.parametrize("sink", ["memory", "jsonl:{tmp}/changes", "sqlite:{tmp}/replica.db", "redis"])
 def test_verify_tells_what_it_did_not_compare_and_fails_for_it(
-    start: Callable[[str], RedisServer], sink: str, tmp_path: Path
+    start_server: StartServer, sink: str, tmp_path: Path
 ) -> None:
-    server = start("8.2")
+    server = start_server(name="redis 8.2")
     server.client().set("a", "1")
     add_vectors(server.client(), "orders")
-    into = start("7.0").url if sink == "redis" else sink.format(tmp=tmp_path)
+    into = start_server().url if sink == "redis" else sink.format(tmp=tmp_path)
     done = run_command("ingest", server.url, "--sink", into, "--verify", "--json")
     assert (done.code, done.summary["verified"]) == (1, False)
     comparison = done.summary["runs"][0]["comparison"]
@@ -289,9 +272,9 @@ def test_verify_tells_what_it_did_not_compare_and_fails_for_it(
 
 @pytest.mark.parametrize("sink", ["memory", "sqlite:{tmp}/replica.db"])
 def test_a_refused_command_is_shown_and_fails_the_run_and_its_verification(
-    start: Callable[[str], RedisServer], sink: str, tmp_path: Path
+    start_server: StartServer, sink: str, tmp_path: Path
 ) -> None:
-    server = start("8.2")
+    server = start_server(name="redis 8.2")
     client = server.client()
     client.set("a", "1")
     options = ("--sink", sink.format(tmp=tmp_path), "--verify", "--allow-skipped", "--json")
@@ -310,8 +293,8 @@ def test_a_refused_command_is_shown_and_fails_the_run_and_its_verification(
     assert "VADD" in summary["runs"][0]["shards"][0]["first_refusal"]
 
 
-def test_a_refused_command_is_in_the_lines_of_the_log(start: Callable[[str], RedisServer]) -> None:
-    server = start("8.2")
+def test_a_refused_command_is_in_the_lines_of_the_log(start_server: StartServer) -> None:
+    server = start_server(name="redis 8.2")
     client = server.client()
     client.set("a", "1")
     add_vectors(client, "made")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,24 +14,12 @@ from kevy_ring.shard.sinks.options import SinkOptions
 from kevy_ring.shard.sinks.redis import RedisSink
 from kevy_ring.shard.sinks.redis.target_mark import MARK
 from kevy_ring_command import RunningCommand, wait_until
-from redis_server import RedisServer, find_redis, find_valkey
+from redis_server import RedisServer, StartServer, start_server
 
-Start = Callable[..., RedisServer]
+__all__ = ["start_server"]
+
 
 IMPORT = SinkOptions(target_import_mode=True)
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    started: list[RedisServer] = []
-
-    def one(binary: Path, *options: str) -> RedisServer:
-        started.append(RedisServer(binary, tmp_path / f"server-{len(started)}", *options))
-        return started[-1]
-
-    yield one
-    for server in started:
-        server.stop()
 
 
 def apply_late(sink: RedisSink) -> None:
@@ -57,8 +43,8 @@ def mode(server: RedisServer) -> str:
     return str(server.client().config_get("import-mode")["import-mode"])
 
 
-def test_in_import_mode_late_commands_find_their_keys_alive(start: Start) -> None:
-    server = start(find_valkey("8.1"))
+def test_in_import_mode_late_commands_find_their_keys_alive(start_server: StartServer) -> None:
+    server = start_server(name="valkey 8.1")
     sink = RedisSink(server.url, options=IMPORT)
     apply_late(sink)
     assert sink.refusals.first is None
@@ -67,8 +53,8 @@ def test_in_import_mode_late_commands_find_their_keys_alive(start: Start) -> Non
     sink.close()
 
 
-def test_import_mode_is_switched_on_by_the_option_only_and_back_at_the_end(start: Start) -> None:
-    server = start(find_valkey("8.1"))
+def test_import_mode_is_switched_on_by_the_option_only_and_back_at_the_end(start_server: StartServer) -> None:
+    server = start_server(name="valkey 8.1")
     plain = RedisSink(server.url)
     plain.apply(0, [b"SET", b"a", b"1"])
     plain.flush()
@@ -83,8 +69,8 @@ def test_import_mode_is_switched_on_by_the_option_only_and_back_at_the_end(start
     assert json.loads(server.client().get(MARK) or b"")["restores_import_mode"] is False
 
 
-def test_import_mode_that_somebody_else_has_switched_on_is_used_and_left_on(start: Start) -> None:
-    server = start(find_valkey("8.1"), "--import-mode", "yes")
+def test_import_mode_that_somebody_else_has_switched_on_is_used_and_left_on(start_server: StartServer) -> None:
+    server = start_server("--import-mode", "yes", name="valkey 8.1")
     for options in (SinkOptions(), IMPORT):
         sink = RedisSink(server.url, options=options)
         sink.claim()
@@ -95,8 +81,10 @@ def test_import_mode_that_somebody_else_has_switched_on_is_used_and_left_on(star
 
 
 @pytest.mark.parametrize("options", [SinkOptions(), IMPORT], ids=["without the option", "with the option"])
-def test_what_a_killed_run_left_on_is_switched_back_by_the_next(start: Start, options: SinkOptions) -> None:
-    server = start(find_valkey("8.1"))
+def test_what_a_killed_run_left_on_is_switched_back_by_the_next(
+    start_server: StartServer, options: SinkOptions
+) -> None:
+    server = start_server(name="valkey 8.1")
     killed = RedisSink(server.url, options=IMPORT)
     killed.claim()
     del killed
@@ -107,8 +95,8 @@ def test_what_a_killed_run_left_on_is_switched_back_by_the_next(start: Start, op
     assert mode(server) == "no"
 
 
-def test_expiries_of_a_snapshot_that_have_passed_are_kept_in_import_mode(start: Start) -> None:
-    server = start(find_valkey("8.1"))
+def test_expiries_of_a_snapshot_that_have_passed_are_kept_in_import_mode(start_server: StartServer) -> None:
+    server = start_server(name="valkey 8.1")
     sink = RedisSink(server.url, options=IMPORT)
     sink.claim()
     stage = sink.stage()
@@ -123,8 +111,10 @@ def test_expiries_of_a_snapshot_that_have_passed_are_kept_in_import_mode(start: 
 
 
 @pytest.mark.parametrize("options", [SinkOptions(), IMPORT], ids=["without the option", "with the option"])
-def test_an_expiry_arrives_as_the_upstream_sent_it_however_late(start: Start, options: SinkOptions) -> None:
-    server = start(find_valkey("8.1"))
+def test_an_expiry_arrives_as_the_upstream_sent_it_however_late(
+    start_server: StartServer, options: SinkOptions
+) -> None:
+    server = start_server(name="valkey 8.1")
     sink = RedisSink(server.url, options=options)
     sink.claim()
     at = time.time_ns() // 1_000_000 + 100_000
@@ -135,8 +125,8 @@ def test_an_expiry_arrives_as_the_upstream_sent_it_however_late(start: Start, op
     sink.close()
 
 
-def test_a_server_without_import_mode_is_refused_for_the_option(start: Start) -> None:
-    server = start(find_redis("7.0"))
+def test_a_server_without_import_mode_is_refused_for_the_option(start_server: StartServer) -> None:
+    server = start_server()
     sink = RedisSink(server.url, options=IMPORT)
     with pytest.raises(SinkError, match="it has no import-mode") as raised:
         sink.claim()
@@ -145,8 +135,8 @@ def test_a_server_without_import_mode_is_refused_for_the_option(start: Start) ->
     sink.close()
 
 
-def test_the_command_switches_import_mode_on_for_its_run_and_back(start: Start) -> None:
-    upstream, target = start(find_redis("7.0")), start(find_valkey("8.1"))
+def test_the_command_switches_import_mode_on_for_its_run_and_back(start_server: StartServer) -> None:
+    upstream, target = start_server(), start_server(name="valkey 8.1")
     for number in range(20):
         upstream.client().set(f"k{number}", 1, px=700 if number % 2 else 10_000_000)
     options = ("--sink", target.url, "--target-import-mode", "--verify", "--json")

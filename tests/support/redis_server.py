@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,12 @@ def find_valkey(version: str) -> Path:
     if found is None:
         absent(f"no Valkey {version}: {package} brought no valkey-server")
     return found
+
+
+def find_server(name: str) -> Path:
+    """The binary of, for example, ``"redis 7.0"`` or ``"valkey 9.1"``. Skips without one, but fails in CI."""
+    kind, _, version = name.partition(" ")
+    return {"redis": find_redis, "valkey": find_valkey}[kind](version)
 
 
 def _system_path() -> str:
@@ -125,6 +132,10 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}"
 
 
+#: Takes directives of the configuration as words, and ``name`` and ``tls``.
+StartServer = Callable[..., RedisServer]
+
+
 @pytest.fixture(params=VERSIONS)
 def redis_version(request: pytest.FixtureRequest) -> str:
     """Each version in turn."""
@@ -133,18 +144,37 @@ def redis_version(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def start_redis(redis_version: str, tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    """A function that starts the server of a name (see ``find_server``). All are stopped at the end of the test."""
+    with _servers(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture
+def start_redis(redis_version: str, tmp_path: Path) -> Iterator[StartServer]:
     """A function that starts a server of the current version. All are stopped at the end of the test."""
-    binary = find_redis(redis_version)
+    with _servers(tmp_path) as start:
+        yield partial(start, name=f"redis {redis_version}")
+
+
+@contextlib.contextmanager
+def _servers(directory: Path) -> Iterator[StartServer]:
     started: list[RedisServer] = []
 
-    def start(*options: str, tls: bool = False) -> RedisServer:
-        started.append(RedisServer(binary, tmp_path / f"redis-{len(started)}", *options, tls=tls))
+    def start(*options: str, name: str = "redis 7.0", tls: bool = False) -> RedisServer:
+        started.append(RedisServer(find_server(name), directory / f"server-{len(started)}", *options, tls=tls))
         return started[-1]
 
-    yield start
-    for server in started:
-        server.stop()
+    try:
+        yield start
+    finally:
+        for server in started:
+            server.stop()
+
+
+def add_vectors(client: redis.Redis, key: str) -> None:
+    """Add a key of a module's type, which this package does not decode. The server must be Redis 8.2."""
+    client.execute_command("VADD", key, "VALUES", "3", "1", "2", "3", "e1")
 
 
 def has_acknowledged(server: RedisServer) -> bool:

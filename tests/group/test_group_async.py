@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
-from typing import Any
 
 import pytest
 
 import group_children as children
+from event_loops import RunAsync, anyio, no_second_look, run_async
 from kevy_ring import (
     ClosedError,
     ConsumerGone,
@@ -23,34 +22,12 @@ from kevy_ring import (
     RingQueue,
 )
 from kevy_ring.group import ShutDown
-from kevy_ring.ring import event_loop
 
-anyio = pytest.importorskip("anyio") if os.environ.get("CI") != "true" else __import__("anyio")
-DEADLINE_S = 120.0
-Run = Callable[[Callable[[], Awaitable[Any]]], Any]
+__all__ = ["no_second_look", "run_async"]
+
+pytestmark = pytest.mark.usefixtures("no_second_look")
+
 Ended = Callable[[BaseProcess], BaseProcess]
-
-
-@pytest.fixture(params=["asyncio", "uvloop", "trio"])
-def run(request: pytest.FixtureRequest) -> Run:
-    """Run an async function to its end in each kind of loop, with a deadline."""
-    library: str = request.param
-    if os.environ.get("CI") != "true":
-        pytest.importorskip(library)
-    backend = "trio" if library == "trio" else "asyncio"
-
-    async def limited(main: Callable[[], Awaitable[Any]]) -> Any:
-        with anyio.fail_after(DEADLINE_S):
-            return await main()
-
-    options = {} if library == "trio" else {"use_uvloop": library == "uvloop"}
-    return lambda main: anyio.run(limited, main, backend=backend, backend_options=options)
-
-
-@pytest.fixture(autouse=True)
-def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task that is not woken sleeps until the deadline."""
-    monkeypatch.setattr(event_loop, "LOOK_S", 3600.0)
 
 
 async def soon(act: Callable[[], object], after_s: float = 0.05) -> None:
@@ -58,7 +35,7 @@ async def soon(act: Callable[[], object], after_s: float = 0.05) -> None:
     act()
 
 
-def test_batches_of_all_rings_come_until_all_producers_are_gone(run: Run) -> None:
+def test_batches_of_all_rings_come_until_all_producers_are_gone(run_async: RunAsync) -> None:
     group, producers = RingGroup.create(3, 4096)
 
     async def write(ring: int) -> None:
@@ -77,7 +54,7 @@ def test_batches_of_all_rings_come_until_all_producers_are_gone(run: Run) -> Non
                 seen += [bytes(record) for record in batch]
         return seen
 
-    seen = run(main)
+    seen = run_async(main)
     assert len(seen) == 300
     for ring in range(3):
         assert [record for record in seen if record.startswith(b"%d:" % ring)] == [
@@ -85,7 +62,7 @@ def test_batches_of_all_rings_come_until_all_producers_are_gone(run: Run) -> Non
         ]
 
 
-def test_a_death_ends_the_loop_with_the_name_and_another_loop_continues(run: Run, ended: Ended) -> None:
+def test_a_death_ends_the_loop_with_the_name_and_another_loop_continues(run_async: RunAsync, ended: Ended) -> None:
     context = get_context("fork")
     group, producers = RingGroup.create(2, 4096)
     ours, theirs = context.Pipe()
@@ -110,11 +87,11 @@ def test_a_death_ends_the_loop_with_the_name_and_another_loop_continues(run: Run
         with pytest.raises(GroupEnded):
             await group.read_async()
 
-    run(main)
+    run_async(main)
     group.close()
 
 
-def test_single_reads_wait_and_end(run: Run) -> None:
+def test_single_reads_wait_and_end(run_async: RunAsync) -> None:
     group, (one, two) = RingGroup.create(2, 4096)
 
     async def main() -> None:
@@ -130,10 +107,10 @@ def test_single_reads_wait_and_end(run: Run) -> None:
         with pytest.raises(GroupEnded):
             await group.read_async()
 
-    run(main)
+    run_async(main)
 
 
-def test_a_close_wakes_the_tasks_that_wait(run: Run) -> None:
+def test_a_close_wakes_the_tasks_that_wait(run_async: RunAsync) -> None:
     group, producers = RingGroup.create(2, 4096)
 
     async def wait() -> None:
@@ -146,11 +123,11 @@ def test_a_close_wakes_the_tasks_that_wait(run: Run) -> None:
             tasks.start_soon(wait)
             tasks.start_soon(soon, group.close)
 
-    run(main)
+    run_async(main)
     assert producers
 
 
-def test_a_distributor_waits_for_any_ring(run: Run) -> None:
+def test_a_distributor_waits_for_any_ring(run_async: RunAsync) -> None:
     distributor, consumers = Distributor.create(2, 4096)
 
     async def main() -> None:
@@ -168,11 +145,11 @@ def test_a_distributor_waits_for_any_ring(run: Run) -> None:
                 await distributor.write_async(b"z")
             tasks.cancel_scope.cancel()
 
-    run(main)
+    run_async(main)
     distributor.close()
 
 
-def test_by_key_a_task_waits_for_its_own_ring(run: Run) -> None:
+def test_by_key_a_task_waits_for_its_own_ring(run_async: RunAsync) -> None:
     distributor, consumers = KeyedDistributor.create(2, 4096)
     ring = distributor.ring_of(b"k")
 
@@ -186,11 +163,11 @@ def test_by_key_a_task_waits_for_its_own_ring(run: Run) -> None:
             with pytest.raises(ConsumerGone, match=consumers[ring].name):
                 await distributor.write_async(b"k", b"z")
 
-    run(main)
+    run_async(main)
     distributor.close()
 
 
-def test_a_queue_in_tasks(run: Run) -> None:
+def test_a_queue_in_tasks(run_async: RunAsync) -> None:
     jobs = RingQueue(4096)
 
     async def put() -> None:
@@ -207,5 +184,5 @@ def test_a_queue_in_tasks(run: Run) -> None:
                     got.append(await jobs.get_async())
         assert got == list(range(500))
 
-    run(main)
+    run_async(main)
     jobs.close()

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from event_loops import DEADLINE_S, RunAsync, anyio, no_second_look, run_async
 from kevy_ring import (
     BatchOpen,
     ClosedError,
@@ -42,33 +43,12 @@ from kevy_ring.shard import RunEnd, Shard
 from kevy_ring.shard.sinks.memory import MemorySink
 from kevy_ring.shard.sinks.python import PythonSink
 
-anyio = pytest.importorskip("anyio") if os.environ.get("CI") != "true" else __import__("anyio")
+__all__ = ["no_second_look", "run_async"]
+
+pytestmark = pytest.mark.usefixtures("no_second_look")
+
 BIG = b"x" * 1000
-DEADLINE_S = 120.0
 Pair = tuple[ReplicaInboxSender, ReplicaInboxReceiver]
-Run = Callable[[Callable[[], Awaitable[Any]]], Any]
-
-
-@pytest.fixture(params=["asyncio", "uvloop", "trio"])
-def run(request: pytest.FixtureRequest) -> Run:
-    """Run an async function to its end in each kind of loop, with a deadline."""
-    library: str = request.param
-    if os.environ.get("CI") != "true":
-        pytest.importorskip(library)
-    backend = "trio" if library == "trio" else "asyncio"
-
-    async def limited(main: Callable[[], Awaitable[Any]]) -> Any:
-        with anyio.fail_after(DEADLINE_S):
-            return await main()
-
-    options = {} if library == "trio" else {"use_uvloop": library == "uvloop"}
-    return lambda main: anyio.run(limited, main, backend=backend, backend_options=options)
-
-
-@pytest.fixture(autouse=True)
-def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task that is not woken sleeps until the deadline."""
-    monkeypatch.setattr(event_loop, "LOOK_S", 3600.0)
 
 
 @pytest.fixture
@@ -92,7 +72,7 @@ async def soon(act: Callable[[], object], after_s: float = 0.05) -> None:
     act()
 
 
-def test_a_wait_ends_when_an_event_comes(run: Run, pair: Pair) -> None:
+def test_a_wait_ends_when_an_event_comes(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
 
     async def main() -> None:
@@ -105,10 +85,10 @@ def test_a_wait_ends_when_an_event_comes(run: Run, pair: Pair) -> None:
         assert offsets(receiver) == [7]
         assert not await receiver.wait_async(0)
 
-    run(main)
+    run_async(main)
 
 
-def test_other_tasks_run_while_there_is_always_something(run: Run, pair: Pair) -> None:
+def test_other_tasks_run_while_there_is_always_something(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
     sender.send_many(frames(1, 2))
     turns = 0
@@ -126,11 +106,11 @@ def test_other_tasks_run_while_there_is_always_something(run: Run, pair: Pair) -
                 assert await receiver.wait_async()
             tasks.cancel_scope.cancel()
 
-    run(main)
+    run_async(main)
     assert turns >= 50
 
 
-def test_batches_come_until_the_sender_is_gone(run: Run, pair: Pair) -> None:
+def test_batches_come_until_the_sender_is_gone(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
     seen: list[int] = []
     held = []
@@ -151,12 +131,12 @@ def test_batches_come_until_the_sender_is_gone(run: Run, pair: Pair) -> None:
         assert receiver.sender_gone
         assert receiver.stats().used_bytes == 0
 
-    run(main)
+    run_async(main)
     assert seen == list(range(300))
     assert all(held)
 
 
-def test_a_batch_is_open_while_the_body_awaits(run: Run, pair: Pair) -> None:
+def test_a_batch_is_open_while_the_body_awaits(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
     sender.send_many(frames(1, 2, 3))
 
@@ -168,7 +148,7 @@ def test_a_batch_is_open_while_the_body_awaits(run: Run, pair: Pair) -> None:
             assert batch.offsets.tolist() == [1, 2, 3]
             sender.close()
 
-    run(main)
+    run_async(main)
 
 
 class Failed(Exception):
@@ -188,7 +168,9 @@ def look_at_first(batch: Any) -> None:
 
 
 @pytest.mark.parametrize("in_a_function", [False, True])
-def test_an_exception_at_an_event_releases_those_before_it(run: Run, pair: Pair, in_a_function: bool) -> None:
+def test_an_exception_at_an_event_releases_those_before_it(
+    run_async: RunAsync, pair: Pair, in_a_function: bool
+) -> None:
     sender, receiver = pair
     sender.send_many(frames(*range(10)))
 
@@ -207,11 +189,11 @@ def test_an_exception_at_an_event_releases_those_before_it(run: Run, pair: Pair,
             await body()
         assert offsets(receiver) == [4, 5, 6, 7, 8, 9]
 
-    run(main)
+    run_async(main)
 
 
 @pytest.mark.parametrize("partly", [False, True])
-def test_an_exception_outside_an_iteration_releases_nothing(run: Run, pair: Pair, partly: bool) -> None:
+def test_an_exception_outside_an_iteration_releases_nothing(run_async: RunAsync, pair: Pair, partly: bool) -> None:
     sender, receiver = pair
     sender.send_many(frames(*range(10)))
 
@@ -229,10 +211,10 @@ def test_an_exception_outside_an_iteration_releases_nothing(run: Run, pair: Pair
             await body()
         assert offsets(receiver) == list(range(10))
 
-    run(main)
+    run_async(main)
 
 
-def test_a_break_and_a_return_release_the_whole_batch(run: Run, pair: Pair) -> None:
+def test_a_break_and_a_return_release_the_whole_batch(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
 
     async def returns() -> int:
@@ -258,10 +240,10 @@ def test_a_break_and_a_return_release_the_whole_batch(run: Run, pair: Pair) -> N
         assert await returns() == 2
         assert len(receiver.drain()) == 0
 
-    run(main)
+    run_async(main)
 
 
-def test_a_cancelled_body_loses_nothing(run: Run, pair: Pair) -> None:
+def test_a_cancelled_body_loses_nothing(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
     sender.send_many(frames(*range(10)))
 
@@ -276,10 +258,10 @@ def test_a_cancelled_body_loses_nothing(run: Run, pair: Pair) -> None:
                         await anyio.sleep(DEADLINE_S)
         assert offsets(receiver) == list(range(3, 10))
 
-    run(main)
+    run_async(main)
 
 
-def test_views_that_are_kept_come_out_of_the_loop(run: Run, pair: Pair) -> None:
+def test_views_that_are_kept_come_out_of_the_loop(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
     sender.send_many(frames(1))
     kept: list[memoryview] = []
@@ -290,10 +272,10 @@ def test_views_that_are_kept_come_out_of_the_loop(run: Run, pair: Pair) -> None:
                 kept.append(batch.buffer)
         assert bytes(kept.pop()[16:20]) == b"\3\0\0\0"
 
-    run(main)
+    run_async(main)
 
 
-def test_a_comprehension_takes_batches_too(run: Run, pair: Pair) -> None:
+def test_a_comprehension_takes_batches_too(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
     sender.send_many(frames(*range(5)))
     sender.close()
@@ -301,10 +283,10 @@ def test_a_comprehension_takes_batches_too(run: Run, pair: Pair) -> None:
     async def main() -> None:
         assert [len(batch) async for batch in receiver.batches(2)] == [2, 2, 1]
 
-    run(main)
+    run_async(main)
 
 
-def test_one_event_is_received_with_memory_of_its_own(run: Run, pair: Pair) -> None:
+def test_one_event_is_received_with_memory_of_its_own(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
 
     async def main() -> None:
@@ -321,10 +303,10 @@ def test_one_event_is_received_with_memory_of_its_own(run: Run, pair: Pair) -> N
         with pytest.raises(RecvError):
             await receiver.recv_async()
 
-    run(main)
+    run_async(main)
 
 
-def test_a_cancelled_receive_loses_nothing(run: Run, pair: Pair) -> None:
+def test_a_cancelled_receive_loses_nothing(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
     seen: list[int] = []
 
@@ -338,11 +320,11 @@ def test_a_cancelled_receive_loses_nothing(run: Run, pair: Pair) -> None:
                     seen.append(event.offset)
         seen.extend(offsets(receiver))
 
-    run(main)
+    run_async(main)
     assert seen == list(range(40))
 
 
-def test_a_scope_that_was_cancelled_before_takes_nothing(run: Run, pair: Pair) -> None:
+def test_a_scope_that_was_cancelled_before_takes_nothing(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
     sender.send_many(frames(1))
     got: list[object] = []
@@ -354,10 +336,10 @@ def test_a_scope_that_was_cancelled_before_takes_nothing(run: Run, pair: Pair) -
         assert not got
         assert offsets(receiver) == [1]
 
-    run(main)
+    run_async(main)
 
 
-def test_two_tasks_share_a_handle_and_each_event_goes_to_one(run: Run, pair: Pair) -> None:
+def test_two_tasks_share_a_handle_and_each_event_goes_to_one(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
     seen: list[int] = []
     awake: list[bool] = []
@@ -382,7 +364,7 @@ def test_two_tasks_share_a_handle_and_each_event_goes_to_one(run: Run, pair: Pai
                 sender.send(frames(number)[0])
                 await anyio.sleep(0.001)
 
-    run(main)
+    run_async(main)
     assert awake == [True, True]
     assert sorted(seen) == list(range(50))
 
@@ -398,7 +380,9 @@ def closes_by_thread(receiver: ReplicaInboxReceiver) -> None:
 
 
 @pytest.mark.parametrize("close", [closes_by_task, closes_by_thread])
-def test_a_close_ends_every_wait(run: Run, pair: Pair, close: Callable[[ReplicaInboxReceiver], None]) -> None:
+def test_a_close_ends_every_wait(
+    run_async: RunAsync, pair: Pair, close: Callable[[ReplicaInboxReceiver], None]
+) -> None:
     _, receiver = pair
     told = []
 
@@ -419,11 +403,11 @@ def test_a_close_ends_every_wait(run: Run, pair: Pair, close: Callable[[ReplicaI
         with pytest.raises(ClosedError):
             await receiver.wait_async(0)
 
-    run(main)
+    run_async(main)
     assert len(told) == 3
 
 
-def test_a_close_while_the_body_runs_ends_the_loop(run: Run, pair: Pair) -> None:
+def test_a_close_while_the_body_runs_ends_the_loop(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
     sender.send_many(frames(1))
 
@@ -433,7 +417,7 @@ def test_a_close_while_the_body_runs_ends_the_loop(run: Run, pair: Pair) -> None
                 receiver.close()
                 await anyio.sleep(0)
 
-    run(main)
+    run_async(main)
 
 
 def watched() -> tuple[set[str], int]:
@@ -446,7 +430,7 @@ def watched() -> tuple[set[str], int]:
     return descriptors, entries
 
 
-def test_a_loop_keeps_no_descriptor_of_a_wait(run: Run, pair: Pair) -> None:
+def test_a_loop_keeps_no_descriptor_of_a_wait(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
     seen = []
 
@@ -462,12 +446,14 @@ def test_a_loop_keeps_no_descriptor_of_a_wait(run: Run, pair: Pair) -> None:
             await receiver.wait_async(0.001)
             seen.append(watched())
 
-    run(main)
+    run_async(main)
     assert seen[0] == seen[-1]
     assert not receiver._tasks._sleeps
 
 
-def test_a_killed_sender_ends_the_loop(run: Run, pair: Pair, ended: Callable[[BaseProcess], BaseProcess]) -> None:
+def test_a_killed_sender_ends_the_loop(
+    run_async: RunAsync, pair: Pair, ended: Callable[[BaseProcess], BaseProcess]
+) -> None:
     sender, receiver = pair
     child = ended(get_context("spawn").Process(target=send_and_stop, args=(sender,)))
     child.start()
@@ -487,7 +473,7 @@ def test_a_killed_sender_ends_the_loop(run: Run, pair: Pair, ended: Callable[[Ba
         assert await receiver.wait_async()
         assert time.process_time() - busy < 0.2
 
-    run(main)
+    run_async(main)
     assert seen == [1, 2]
 
 
@@ -497,7 +483,7 @@ def send_and_stop(sender: ReplicaInboxSender) -> None:
     threading.Event().wait(60)
 
 
-def test_what_happens_while_a_descriptor_is_armed_is_seen(run: Run) -> None:
+def test_what_happens_while_a_descriptor_is_armed_is_seen(run_async: RunAsync) -> None:
     silent, other_end = socket.socketpair()
     happened: list[bool] = []
 
@@ -506,10 +492,10 @@ def test_what_happens_while_a_descriptor_is_armed_is_seen(run: Run) -> None:
         return silent.fileno()
 
     with silent, other_end:
-        assert run(lambda: WaitingTasks().until(lambda: bool(happened), arm, None))
+        assert run_async(lambda: WaitingTasks().until(lambda: bool(happened), arm, None))
 
 
-def test_a_task_that_empties_the_doorbell_wakes_the_others(run: Run) -> None:
+def test_a_task_that_empties_the_doorbell_wakes_the_others(run_async: RunAsync) -> None:
     bell, other_side = socket.socketpair()
     tasks = WaitingTasks()
     happened: list[bool] = []
@@ -526,18 +512,18 @@ def test_a_task_that_empties_the_doorbell_wakes_the_others(run: Run) -> None:
             assert await tasks.until(look, bell.fileno, None)
 
     with bell, other_side:
-        run(main)
+        run_async(main)
 
 
-def test_a_wait_looks_again_though_nobody_wakes_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_looks_again_though_nobody_wakes_it(run_async: RunAsync, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_loop, "LOOK_S", 0.01)
     silent, other_end = socket.socketpair()
     looks = iter([False] * 6 + [True])
     with silent, other_end:
-        assert run(lambda: WaitingTasks().until(lambda: next(looks), silent.fileno, None))
+        assert run_async(lambda: WaitingTasks().until(lambda: next(looks), silent.fileno, None))
 
 
-def test_an_idle_wait_costs_no_time(run: Run, pair: Pair) -> None:
+def test_an_idle_wait_costs_no_time(run_async: RunAsync, pair: Pair) -> None:
     _, receiver = pair
 
     async def main() -> None:
@@ -545,10 +531,10 @@ def test_an_idle_wait_costs_no_time(run: Run, pair: Pair) -> None:
         assert not await receiver.wait_async(0.5)
         assert time.thread_time() - began < 0.25, "it spins"
 
-    run(main)
+    run_async(main)
 
 
-def test_many_rings_live_in_one_loop(run: Run) -> None:
+def test_many_rings_live_in_one_loop(run_async: RunAsync) -> None:
     pairs = [replica_inbox_pair(1 << 12) for _ in range(24)]
     seen: dict[str, int] = {}
 
@@ -570,7 +556,7 @@ def test_many_rings_live_in_one_loop(run: Run) -> None:
                 tasks.start_soon(send, sender)
 
     try:
-        run(main)
+        run_async(main)
     finally:
         for sender, receiver in pairs:
             sender.close(0)
@@ -578,7 +564,7 @@ def test_many_rings_live_in_one_loop(run: Run) -> None:
     assert sorted(seen.values()) == [200] * 24
 
 
-def test_a_flush_waits_for_a_slow_consumer(run: Run, pair: Pair) -> None:
+def test_a_flush_waits_for_a_slow_consumer(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
     seen: list[int] = []
 
@@ -599,11 +585,11 @@ def test_a_flush_waits_for_a_slow_consumer(run: Run, pair: Pair) -> None:
             assert not sender.overflow.events
             sender.close()
 
-    run(main)
+    run_async(main)
     assert seen == list(range(200))
 
 
-def test_a_flush_ends_when_the_receiver_is_gone_or_the_sender_is_closed(run: Run, pair: Pair) -> None:
+def test_a_flush_ends_when_the_receiver_is_gone_or_the_sender_is_closed(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
     clone = sender.clone()
     told = []
@@ -622,13 +608,13 @@ def test_a_flush_ends_when_the_receiver_is_gone_or_the_sender_is_closed(run: Run
             tasks.start_soon(soon, receiver.close)
             assert not await sender.flush_async()
 
-    run(main)
+    run_async(main)
     with pytest.warns(ResourceWarning):
         sender.close(0)
     assert told == ["closed"]
 
 
-def test_records_are_read_by_tasks(run: Run, ends: tuple[Producer, Consumer]) -> None:
+def test_records_are_read_by_tasks(run_async: RunAsync, ends: tuple[Producer, Consumer]) -> None:
     producer, consumer = ends
     seen: list[bytes] = []
 
@@ -647,11 +633,11 @@ def test_records_are_read_by_tasks(run: Run, ends: tuple[Producer, Consumer]) ->
             await consumer.read_async()
         assert not [batch async for batch in consumer]
 
-    run(main)
+    run_async(main)
     assert seen == [b"two", b"three"]
 
 
-def test_a_producer_waits_for_space(run: Run, ends: tuple[Producer, Consumer]) -> None:
+def test_a_producer_waits_for_space(run_async: RunAsync, ends: tuple[Producer, Consumer]) -> None:
     producer, consumer = ends
     sent = 0
     seen: list[bytes] = []
@@ -677,11 +663,11 @@ def test_a_producer_waits_for_space(run: Run, ends: tuple[Producer, Consumer]) -
                 sent += producer.try_write(BIG)
             producer.close()
 
-    run(main)
+    run_async(main)
     assert seen == [BIG] * 50
 
 
-def test_producers_waits_for_different_lengths_all_end(run: Run, ends: tuple[Producer, Consumer]) -> None:
+def test_producers_waits_for_different_lengths_all_end(run_async: RunAsync, ends: tuple[Producer, Consumer]) -> None:
     producer, consumer = ends
     while producer.try_write(BIG):
         pass
@@ -693,10 +679,12 @@ def test_producers_waits_for_different_lengths_all_end(run: Run, ends: tuple[Pro
             await anyio.sleep(0.02)
             consumer.read_many()
 
-    run(main)
+    run_async(main)
 
 
-def test_a_producers_wait_ends_with_its_consumer_and_its_close(run: Run, ends: tuple[Producer, Consumer]) -> None:
+def test_a_producers_wait_ends_with_its_consumer_and_its_close(
+    run_async: RunAsync, ends: tuple[Producer, Consumer]
+) -> None:
     producer, consumer = ends
     while producer.try_write(BIG):
         pass
@@ -709,10 +697,12 @@ def test_a_producers_wait_ends_with_its_consumer_and_its_close(run: Run, ends: t
             producer.close()
             await producer.wait_async(3000)
 
-    run(main)
+    run_async(main)
 
 
-def test_a_producer_that_is_closed_by_a_task_ends_the_others_wait(run: Run, ends: tuple[Producer, Consumer]) -> None:
+def test_a_producer_that_is_closed_by_a_task_ends_the_others_wait(
+    run_async: RunAsync, ends: tuple[Producer, Consumer]
+) -> None:
     producer, _ = ends
     while producer.try_write(BIG):
         pass
@@ -722,7 +712,7 @@ def test_a_producer_that_is_closed_by_a_task_ends_the_others_wait(run: Run, ends
             async with asynccontext(soon, producer.close):
                 await producer.wait_async(3000)
 
-    run(main)
+    run_async(main)
 
 
 class asynccontext:  # noqa: N801
@@ -739,7 +729,7 @@ class asynccontext:  # noqa: N801
         await self._tasks.__aexit__(None, None, None)
 
 
-def test_a_shard_runs_in_an_event_loop(run: Run, pair: Pair) -> None:
+def test_a_shard_runs_in_an_event_loop(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
     stop = threading.Event()
     sink = MemorySink()
@@ -763,7 +753,7 @@ def test_a_shard_runs_in_an_event_loop(run: Run, pair: Pair) -> None:
         result = await shard.run_async()
         assert (result.end, result.applied_offset) == (RunEnd.SENDER_GONE, 501)
 
-    run(main)
+    run_async(main)
     assert sink.keyspace(0)[b"k"].value == b"501"
 
 
@@ -783,7 +773,7 @@ class Durable:
         self.flushed = len(self.applied)
 
 
-def test_a_cancelled_shard_has_marked_what_it_applied(run: Run, pair: Pair) -> None:
+def test_a_cancelled_shard_has_marked_what_it_applied(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
     store = Durable()
     shard = Shard(receiver, PythonSink(store), flush_interval_s=1000.0)
@@ -799,12 +789,12 @@ def test_a_cancelled_shard_has_marked_what_it_applied(run: Run, pair: Pair) -> N
             await shard.run_async(outlives_sender=True)
         await shard.run_async()
 
-    run(main)
+    run_async(main)
     assert store.applied == list(range(11))
     assert store.flushed == 11
 
 
-def test_a_failing_sink_fails_the_shards_task(run: Run, pair: Pair) -> None:
+def test_a_failing_sink_fails_the_shards_task(run_async: RunAsync, pair: Pair) -> None:
     sender, receiver = pair
     sender.send_many(frames(*range(10)))
     failing = True
@@ -824,14 +814,14 @@ def test_a_failing_sink_fails_the_shards_task(run: Run, pair: Pair) -> None:
         sender.close()
         assert (await shard.run_async()).applied_offset == 9
 
-    run(main)
+    run_async(main)
 
 
-def test_the_running_library_is_told_apart(run: Run, request: pytest.FixtureRequest) -> None:
+def test_the_running_library_is_told_apart(run_async: RunAsync, request: pytest.FixtureRequest) -> None:
     async def main() -> str:
         return running_library()
 
-    assert run(main) == ("trio" if "trio" in request.node.name else "asyncio")
+    assert run_async(main) == ("trio" if "trio" in request.node.name else "asyncio")
 
 
 def test_without_a_loop_an_error_says_so(pair: Pair) -> None:

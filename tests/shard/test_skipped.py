@@ -85,6 +85,11 @@ ADMITTED = [
     ("ZRANGESTORE x a 0 -1", ["ZRANGESTORE x a 0 -1"], False, []),
     ("SORT a STORE x", ["SORT a STORE x"], False, []),
     ("BITOP OR x a", ["BITOP OR x a"], False, []),
+    ("MSETEX 2 a 1 x 2", [], True, ["0 x"]),
+    ("PFMERGE a b x", [], True, ["0 x"]),
+    ("TS.MADD a 1 2 x 1 2", [], True, ["0 x"]),
+    ("PUBLISH x message", ["PUBLISH x message"], False, ["0 x"]),
+    ("NOSUCH x", [], True, ["0 x"]),
     ("SELECT 1", ["SELECT 1"], False, ["0 x"]),
 ]
 

@@ -105,6 +105,19 @@ def keys_of(name: bytes, argv: Sequence[bytes]) -> list[bytes] | None:
     return keys or None
 
 
+def named_keys(argv: Sequence[bytes]) -> Sequence[bytes]:
+    """The keys that a command names, also one that runs a script. Of an unknown command: its first argument.
+
+    >>> named_keys([b"MSETEX", b"2", b"a", b"1", b"b", b"2"])
+    [b'a', b'b']
+    """
+    name = argv[0].upper()
+    if name in SCRIPTS:
+        return counted_keys(argv, 2) or ()
+    keys = keys_of(name, argv)
+    return argv[1:2] if keys is None else keys
+
+
 def _streams(argv: Sequence[bytes]) -> list[bytes] | None:
     """The keys of XREAD and XREADGROUP: the first half of what follows STREAMS."""
     at = 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kevy_ring.errors import SinkError
-from kevy_ring.shard.filters.key_positions import SCRIPTS, counted_keys, keys_of
+from kevy_ring.shard.filters.key_positions import named_keys
 from kevy_ring.shard.refused.letter import DeadLetter
 from kevy_ring.shard.refused.marks import ReplayMark, ReplayMarks
 from kevy_ring.shard.snapshot import shown_name
@@ -101,7 +101,7 @@ def _held_back(letter: DeadLetter, target: ReplayTarget, *, over_existing: bool)
         return "it has no meaning outside its transaction"
     if over_existing:
         return None
-    keys = _keys(letter.argv)
+    keys = named_keys(letter.argv)
     existing = target.existing(letter.db, keys)
     if existing is None:
         return None
@@ -111,12 +111,3 @@ def _held_back(letter: DeadLetter, target: ReplayTarget, *, over_existing: bool)
         key = shown_name(existing[0])
         return f"the sink holds the key {key}, which may have later changes (--over-existing applies it)"
     return None
-
-
-def _keys(argv: Sequence[bytes]) -> Sequence[bytes]:
-    """The keys that a command names. Of a command that is not known: its first argument, as with most commands."""
-    name = argv[0].upper()
-    if name in SCRIPTS:
-        return counted_keys(argv, 2) or ()
-    keys = keys_of(name, argv)
-    return argv[1:2] if keys is None else keys

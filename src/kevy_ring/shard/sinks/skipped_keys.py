@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from kevy_ring.shard.filters.key_positions import counted_keys, named_keys
 from kevy_ring.shard.snapshot import SkippedKey, shown_name
 
 Name = tuple[int, bytes]
@@ -74,7 +75,7 @@ class SkippedKeys:
         rule = _RULES.get(name)
         if rule is not None:
             return rule(self, argv)
-        for key in _keys_of(name, argv):
+        for key in named_keys(argv):
             if (self.db, key) in self._types:
                 return self._refused([], key)
         return Admitted([argv])
@@ -167,7 +168,7 @@ class SkippedKeys:
         return self._store(argv, 1, argv[2:3]) if len(argv) > 2 else Admitted([argv])
 
     def _store_counted(self, argv: list[bytes]) -> Admitted:
-        return self._store(argv, 1, _counted(argv, 2)) if len(argv) > 3 else Admitted([argv])
+        return self._store(argv, 1, counted_keys(argv, 2) or ()) if len(argv) > 3 else Admitted([argv])
 
     def _combine_bits(self, argv: list[bytes]) -> Admitted:
         return self._store(argv, 2, argv[3:]) if len(argv) > 3 else Admitted([argv])
@@ -222,32 +223,6 @@ class SkippedKeys:
             return [[b"DEL", key]]
         return [[b"SELECT", b"%d" % db], [b"DEL", key], [b"SELECT", b"%d" % self.db]]
 
-
-def _counted(argv: list[bytes], at: int) -> list[bytes]:
-    """The keys that follow their count, which is at index ``at``."""
-    count = int(argv[at]) if len(argv) > at and argv[at].isdigit() else 0
-    return argv[at + 1 : at + 1 + count]
-
-
-def _keys_of(name: bytes, argv: list[bytes]) -> Sequence[bytes]:
-    """The keys of a command that neither deletes nor replaces any. The key of most commands is their first argument."""
-    if name in _TWO_KEYS:
-        return argv[1:3]
-    if name in _EVERY_SECOND:
-        return argv[1::2]
-    if name in _EVERY_THIRD:
-        return argv[1::3]
-    if name in _COUNTED:
-        return _counted(argv, 2)
-    if name == b"PFMERGE":
-        return argv[1:]
-    return argv[2:3] if name == b"XGROUP" else argv[1:2]
-
-
-_TWO_KEYS = frozenset((b"LMOVE", b"RPOPLPUSH", b"SMOVE", b"BLMOVE", b"BRPOPLPUSH", b"TS.CREATERULE", b"TS.DELETERULE"))
-_EVERY_SECOND = frozenset((b"MSETNX",))
-_EVERY_THIRD = frozenset((b"JSON.MSET", b"TS.MADD"))
-_COUNTED = frozenset((b"EVAL", b"EVALSHA", b"FCALL"))
 
 _RULES: dict[bytes, Callable[[SkippedKeys, list[bytes]], Admitted]] = {
     b"SELECT": SkippedKeys._select,
